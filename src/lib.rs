@@ -1,1 +1,10 @@
+//! `ovpn-warden` decides, beside OpenVPN, who may connect, on which device and until when.
+//!
+//! Pure cores (`types`, `proto`, `engine`, the rules of `auth`) take inputs and the time and
+//! return outputs; thin shells (`store`, `daemon`, `cli`, …) own the IO and drive them.
+//! `docs/architecture.md` shows who may import whom; a test holds it to that.
 
+#![forbid(unsafe_code)]
+
+pub mod proto;
+pub mod types;

@@ -1,1 +1,3 @@
-fn main(){}
+//! The `ovpn-warden` binary: arguments in, exit code out.
+
+fn main() {}

@@ -1,0 +1,17 @@
+//! The management protocol of one connection: bytes to typed messages, commands to bytes.
+//!
+//! A core: it knows neither sockets nor time. Bytes are cut into lines (`framer`), a line is
+//! read by the grammar (`grammar`, nom), env lines gather in an `assembler`, multi-line replies
+//! in `reply`; `codec` glues that to tokio-util. What goes out is built in `command` from
+//! `text` types that cannot hold a second command. Facts and limits: docs/protocol.md.
+
+mod command;
+mod env;
+mod message;
+
+pub use command::{Command, ConfigLine, ConfigLineError, KillMessage, Parameter, ReplyShape};
+pub use env::Env;
+pub use message::{
+    AuthEvent, AuthKind, Message, RejectKind, Rejected, State, StateName, StatusClient,
+    StatusReport, Version,
+};

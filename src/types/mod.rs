@@ -1,0 +1,19 @@
+//! The vocabulary shared by every other module: ids, names, addresses, secrets and time.
+//!
+//! Plain values with their invariants; no IO. Nothing here imports another module of the crate.
+
+mod device;
+mod id;
+mod reason;
+mod secret;
+mod text;
+mod time;
+
+pub use device::{DeviceId, DeviceKind, MacAddr, MacError};
+pub use id::{Cid, IdError, Kid, ServerName, SessionId, Username};
+pub(crate) use reason::words;
+pub use reason::{Cause, DenyReason, ExpiryAction, ParseNameError};
+pub use secret::Password;
+pub(crate) use text::is_unsafe;
+pub use text::{Printable, truncate_on_char};
+pub use time::{Clock, Mono, Now, Timestamp, TimestampError, parse_duration};

@@ -1,0 +1,238 @@
+//! Time as values: the cores never ask a clock, they are told.
+
+use std::{
+    fmt,
+    ops::{Add, Sub},
+    str::FromStr,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
+use thiserror::Error;
+
+/// A point in UTC, to the millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+/// Why a text is not a time.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is not a time: use 2026-12-31, 2026-12-31T18:00:00Z or a duration from now as +2h")]
+pub struct TimestampError(pub String);
+
+impl Timestamp {
+    /// The last instant that both databases can hold: the end of the year 9999.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// From milliseconds since 1970-01-01T00:00:00Z.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// From whole seconds since 1970-01-01T00:00:00Z; saturates.
+    pub const fn from_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
+    pub const fn as_secs(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// Time from `earlier` to `self`; zero when `earlier` is later.
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// `self + duration`, at most [`Self::MAX`].
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis)).min(Self::MAX)
+    }
+
+    /// `self - duration`.
+    pub fn saturating_sub(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+
+    /// As a calendar time in UTC.
+    pub fn to_datetime(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::UNIX_EPOCH)
+    }
+
+    /// From a calendar time that is known to be UTC, as databases store it.
+    pub fn from_naive_utc(naive: NaiveDateTime) -> Self {
+        Self(naive.and_utc().timestamp_millis())
+    }
+
+    /// Parses an absolute time (`2026-12-31`, RFC 3339) or one relative to `now` (`+90m`).
+    ///
+    /// # Errors
+    /// [`TimestampError`] with the text, when it is neither.
+    pub fn parse(text: &str, now: Self) -> Result<Self, TimestampError> {
+        let bad = || TimestampError(text.chars().take(64).collect());
+        if let Some(rest) = text.strip_prefix('+') {
+            return Ok(now.saturating_add(parse_duration(rest).ok_or_else(bad)?));
+        }
+        if let Ok(date) = text.parse::<NaiveDate>() {
+            return Ok(Self::from_naive_utc(date.and_time(chrono::NaiveTime::MIN)));
+        }
+        let at = DateTime::parse_from_rfc3339(text).map_err(|_| bad())?;
+        Ok(Self(at.timestamp_millis()).min(Self::MAX))
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    fn from_str(s: &str) -> Result<Self, TimestampError> {
+        let at = DateTime::parse_from_rfc3339(s).map_err(|_| TimestampError(s.into()))?;
+        Ok(Self(at.timestamp_millis()))
+    }
+}
+
+/// Parses `90`, `90s`, `15m`, `8h`, `2d`, `1w` and sums of them as `1h30m`; `None` when it is none.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let mut total: u64 = 0;
+    let mut rest = text;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u64 = rest.get(..digits)?.parse().ok()?;
+        rest = &rest[digits..];
+        let unit = match rest.bytes().next() {
+            None => 1,
+            Some(b's') => 1,
+            Some(b'm') => 60,
+            Some(b'h') => 3_600,
+            Some(b'd') => 86_400,
+            Some(b'w') => 604_800,
+            Some(_) => return None,
+        };
+        rest = rest.get(1..).unwrap_or("");
+        total = total.checked_add(number.checked_mul(unit)?)?;
+    }
+    Some(Duration::from_secs(total))
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            &self
+                .to_datetime()
+                .to_rfc3339_opts(SecondsFormat::Millis, true),
+        )
+    }
+}
+
+/// A point on the monotonic clock: time since the process's clock was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Mono(pub Duration);
+
+impl Add<Duration> for Mono {
+    type Output = Self;
+
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(rhs))
+    }
+}
+
+impl Sub for Mono {
+    type Output = Duration;
+
+    fn sub(self, rhs: Self) -> Duration {
+        self.0.saturating_sub(rhs.0)
+    }
+}
+
+/// The present on both clocks. Timers run on `mono`, what is stored is `utc`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic; never steps.
+    pub mono: Mono,
+    /// Wall clock; may step.
+    pub utc: Timestamp,
+}
+
+/// The one place that reads the machine's clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// A clock whose monotonic time starts now.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "reading a clock is not a default"
+    )]
+    pub fn new() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    /// The present.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub fn now(&self) -> Now {
+        let utc = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            mono: Mono(self.start.elapsed()),
+            utc: Timestamp(i64::try_from(utc.as_millis()).unwrap_or(i64::MAX)),
+        }
+    }
+
+    /// The instant of the machine's monotonic clock that `mono` names, for arming a timer.
+    pub fn instant(&self, mono: Mono) -> Instant {
+        self.start + mono.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_and_reads_rfc_3339() {
+        let at = Timestamp::from_millis(1_795_435_003_007);
+        assert_eq!(at.to_string(), "2026-11-23T11:56:43.007Z");
+        assert_eq!(at.to_string().parse(), Ok(at));
+    }
+
+    #[test]
+    fn reads_dates_and_times_relative_to_now() {
+        let now = Timestamp::from_secs(1_000);
+        assert_eq!(
+            Timestamp::parse("1970-01-02", now),
+            Ok(Timestamp::from_secs(86_400))
+        );
+        assert_eq!(
+            Timestamp::parse("+1h30m", now),
+            Ok(Timestamp::from_secs(6_400))
+        );
+        assert!(Timestamp::parse("tomorrow", now).is_err());
+        assert!(Timestamp::parse("+", now).is_err());
+        assert_eq!(Timestamp::parse("+99999999999999999d", now).is_err(), true);
+        assert_eq!(Timestamp::parse("+999999999d", now), Ok(Timestamp::MAX));
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("90"), Some(Duration::from_secs(90)));
+        assert_eq!(parse_duration("1d2h"), Some(Duration::from_secs(93_600)));
+        for bad in ["", "h", "5x", "5 m", "-1"] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+}
