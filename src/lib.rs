@@ -7,4 +7,5 @@
 #![forbid(unsafe_code)]
 
 pub mod proto;
+pub mod store;
 pub mod types;

@@ -1,0 +1,185 @@
+//! What the database holds, and the one trait through which everything else reaches it.
+//!
+//! Records and the trait are plain; all SQL lives in `mysql/` and `sqlite/`, and both pass one
+//! contract suite. `now` is always an argument: SQL never asks the database for the time.
+
+mod error;
+mod record;
+
+use async_trait::async_trait;
+
+use crate::types::{DeviceId, ServerName, SessionId, Timestamp, Username};
+
+pub use error::StoreError;
+pub use record::{
+    Actor, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus, Facts, NewDevice,
+    NewUser, PolicyRecord, SessionCommand, SessionFilter, SessionRecord, SessionState, UserPatch,
+    UserRecord,
+};
+
+/// The state of a database's schema against what this build knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    /// Just what this build needs.
+    Current,
+    /// There is none yet: the database is empty.
+    Missing,
+    /// Older: this many migrations are to be applied.
+    Behind(usize),
+    /// Newer: made by a later version of the program, with this as its last migration.
+    Ahead(i64),
+    /// A migration failed half way, or was changed after it was applied; its number.
+    Broken(i64),
+}
+
+/// What a migration run did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// Number and name of each migration, in order.
+    pub applied: Vec<(i64, String)>,
+}
+
+/// A database of users, devices, policies and sessions.
+///
+/// Every call is one or few bounded statements and fails with a typed [`StoreError`]; a missing
+/// row is `None` or [`StoreError::NotFound`]. Changes by a person carry an [`Actor`] and are
+/// written to `admin_audit` in the same transaction.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Compares the schema with what this build knows.
+    async fn schema(&self) -> Result<Schema, StoreError>;
+
+    /// Brings the schema up to date, or with `dry_run` only says what it would do.
+    async fn migrate(&self, dry_run: bool) -> Result<Migrated, StoreError>;
+
+    /// Closes all connections; waits for those in use.
+    async fn close(&self);
+
+    /// Everything that a login decision needs, in one round trip: the user, its policy (or the
+    /// policy `default`) and the presented device if it is registered for that user.
+    /// `None`: no such user.
+    async fn facts(
+        &self,
+        user: &Username,
+        device: Option<&DeviceId>,
+    ) -> Result<Option<Facts>, StoreError>;
+
+    /// Replaces a password hash if it is still `old` (compare and swap); false when it is not.
+    async fn upgrade_hash(
+        &self,
+        user: &Username,
+        old: &str,
+        new: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Writes sessions whole, in one statement for many: a row is inserted, or replaced when
+    /// `version` is higher than the stored one. Repeating a call changes nothing.
+    async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError>;
+
+    /// Every session of a server that has not ended.
+    async fn open_sessions(&self, server: &ServerName) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// Requests by operators for sessions of these servers that no daemon has handled, oldest
+    /// first, at most 1,000.
+    async fn pending_commands(
+        &self,
+        servers: &[ServerName],
+    ) -> Result<Vec<SessionCommand>, StoreError>;
+
+    /// Marks requests as handled.
+    async fn complete_commands(&self, ids: &[CommandId], now: Timestamp) -> Result<(), StoreError>;
+
+    /// Adds a user. [`StoreError::Exists`] when there is one of that name, `NotFound` when its
+    /// policy is not there.
+    async fn add_user(&self, user: &NewUser, by: &Actor) -> Result<(), StoreError>;
+
+    /// One user.
+    async fn user(&self, name: &Username) -> Result<Option<UserRecord>, StoreError>;
+
+    /// All users by name, in pages: those after `after`, at most `limit`.
+    async fn users(
+        &self,
+        after: Option<&Username>,
+        limit: u32,
+    ) -> Result<Vec<UserRecord>, StoreError>;
+
+    /// Changes a user. [`StoreError::NotFound`] when there is none.
+    async fn patch_user(
+        &self,
+        name: &Username,
+        patch: &UserPatch,
+        by: &Actor,
+    ) -> Result<(), StoreError>;
+
+    /// Removes a user and its devices; its past sessions stay.
+    async fn remove_user(&self, name: &Username, by: &Actor) -> Result<(), StoreError>;
+
+    /// Registers a device. `NotFound` without the user, `Exists` when the user has it already.
+    async fn add_device(&self, device: &NewDevice, by: &Actor) -> Result<(), StoreError>;
+
+    /// Devices of a user, or of all users, by user and age, at most `limit`.
+    async fn devices(
+        &self,
+        user: Option<&Username>,
+        limit: u32,
+    ) -> Result<Vec<DeviceRecord>, StoreError>;
+
+    /// Approves or blocks a device.
+    async fn set_device_status(
+        &self,
+        user: &Username,
+        device: &DeviceId,
+        status: DeviceStatus,
+        by: &Actor,
+    ) -> Result<(), StoreError>;
+
+    /// Removes a device.
+    async fn remove_device(
+        &self,
+        user: &Username,
+        device: &DeviceId,
+        by: &Actor,
+    ) -> Result<(), StoreError>;
+
+    /// Adds a policy, or with `replace` changes an existing one.
+    async fn put_policy(
+        &self,
+        policy: &PolicyRecord,
+        replace: bool,
+        by: &Actor,
+    ) -> Result<(), StoreError>;
+
+    /// One policy.
+    async fn policy(&self, name: &str) -> Result<Option<PolicyRecord>, StoreError>;
+
+    /// All policies by name.
+    async fn policies(&self) -> Result<Vec<PolicyRecord>, StoreError>;
+
+    /// Removes a policy. [`StoreError::InUse`] while users have it or when it is `default`.
+    async fn remove_policy(&self, name: &str, by: &Actor) -> Result<(), StoreError>;
+
+    /// Sessions, newest first.
+    async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// One session.
+    async fn session(&self, id: SessionId) -> Result<Option<SessionRecord>, StoreError>;
+
+    /// Sessions whose id starts with this text, at most 2: for ids typed by people.
+    async fn sessions_by_prefix(&self, prefix: &str) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// Asks the daemon that holds a session to end or extend it. `NotFound` when there is none,
+    /// [`StoreError::Ended`] when it has ended.
+    async fn request(
+        &self,
+        session: SessionId,
+        action: &CommandAction,
+        by: &Actor,
+    ) -> Result<CommandId, StoreError>;
+
+    /// When a request was handled; `None` while it waits.
+    async fn command_handled(&self, id: CommandId) -> Result<Option<Timestamp>, StoreError>;
+}

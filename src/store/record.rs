@@ -1,0 +1,291 @@
+//! Rows as the rest of the program sees them.
+
+use std::net::IpAddr;
+
+use crate::types::{
+    Cause, Cid, DeviceId, DeviceKind, ExpiryAction, ServerName, SessionId, Timestamp, Username,
+    words,
+};
+
+/// Who made a change, for `admin_audit`, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// As `cli:root`; at most 128 bytes.
+    pub name: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A row of `users`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UserRecord {
+    /// Primary key.
+    pub id: i64,
+    /// Login name, compared byte by byte.
+    pub name: Username,
+    /// PHC string or another known scheme; `None`: nobody can log in with a password.
+    pub password_hash: Option<String>,
+    /// Name of the policy; `default` where the column is NULL.
+    pub policy: String,
+    /// Switched on.
+    pub enabled: bool,
+    /// First moment of validity.
+    pub valid_from: Option<Timestamp>,
+    /// Last moment of validity.
+    pub valid_until: Option<Timestamp>,
+    /// When the row was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+impl std::fmt::Debug for UserRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserRecord")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A user to add.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewUser {
+    /// Login name.
+    pub name: Username,
+    /// PHC string.
+    pub password_hash: Option<String>,
+    /// Name of an existing policy; `None`: `default`.
+    pub policy: Option<String>,
+    /// First moment of validity.
+    pub valid_from: Option<Timestamp>,
+    /// Last moment of validity.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// Changes to a user; `None` leaves a value as it is.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct UserPatch {
+    /// New hash.
+    pub password_hash: Option<String>,
+    /// New policy.
+    pub policy: Option<String>,
+    /// On or off.
+    pub enabled: Option<bool>,
+    /// New first moment; `Some(None)` removes it.
+    pub valid_from: Option<Option<Timestamp>>,
+    /// New last moment; `Some(None)` removes it.
+    pub valid_until: Option<Option<Timestamp>>,
+}
+
+/// A row of `policies`: named limits. `None` leaves the configuration's value in force.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PolicyRecord {
+    /// Its name, 1 to 64 of `[A-Za-z0-9._-]`; `default` always exists.
+    pub name: String,
+    /// Longest session in seconds; 0: none.
+    pub session_limit_s: Option<u32>,
+    /// What a client is told at the end.
+    pub expiry_action: Option<ExpiryAction>,
+    /// How devices are judged.
+    pub device_mode: Option<DeviceMode>,
+}
+
+words! {
+    /// How device identities are judged: `device_mode`.
+    DeviceMode {
+        /// Not at all.
+        Off = "off",
+        /// Judged and logged, never refused.
+        Log = "log",
+        /// The first device of a user is registered by itself.
+        Learn = "learn",
+        /// An unknown device is recorded and waits for approval.
+        Approve = "approve",
+        /// Only registered devices.
+        Enforce = "enforce",
+    }
+}
+
+words! {
+    /// Standing of a device.
+    DeviceStatus {
+        /// May connect.
+        Approved = "approved",
+        /// Waits for approval.
+        Pending = "pending",
+        /// May not connect.
+        Blocked = "blocked",
+    }
+}
+
+/// A row of `devices`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceRecord {
+    /// Its owner.
+    pub user: Username,
+    /// What kind of identity.
+    pub kind: DeviceKind,
+    /// The identity, normalised.
+    pub identifier: String,
+    /// A person's name for it.
+    pub label: Option<String>,
+    /// Its standing.
+    pub status: DeviceStatus,
+    /// When it was registered.
+    pub created_at: Timestamp,
+}
+
+/// A device to register.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDevice {
+    /// Its owner.
+    pub user: Username,
+    /// The identity.
+    pub id: DeviceId,
+    /// A person's name for it, at most 128 characters.
+    pub label: Option<String>,
+    /// Its standing.
+    pub status: DeviceStatus,
+}
+
+/// What one login decision needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The user.
+    pub user: UserRecord,
+    /// The user's policy.
+    pub policy: PolicyRecord,
+    /// The standing of the presented device, if the user has it.
+    pub device: Option<DeviceStatus>,
+}
+
+words! {
+    /// Where a session is in its life.
+    SessionState {
+        /// Approved, not yet up.
+        Pending = "pending",
+        /// Up.
+        Active = "active",
+        /// Being ended by us.
+        Closing = "closing",
+        /// Ended; nothing changes any more.
+        Closed = "closed",
+    }
+}
+
+/// A row of `sessions`, whole. Only the daemon that holds the link writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Primary key.
+    pub id: SessionId,
+    /// Grows with every change; a lower one never overwrites a higher one.
+    pub version: u32,
+    /// Where it is in its life.
+    pub state: SessionState,
+    /// The server.
+    pub server: ServerName,
+    /// When the server's run began, to the second; names the run in which `cid` counts.
+    pub run_started: Timestamp,
+    /// The client id in that run.
+    pub cid: Cid,
+    /// Who.
+    pub user: Username,
+    /// From the certificate, at most 255 bytes.
+    pub common_name: Option<String>,
+    /// The device that was accepted.
+    pub device: Option<DeviceId>,
+    /// Where the client connects from.
+    pub client_ip: Option<IpAddr>,
+    /// Its port.
+    pub client_port: Option<u16>,
+    /// Address in the tunnel, at most 45 bytes.
+    pub vpn_ip: Option<String>,
+    /// `IV_VER`, at most 64 bytes.
+    pub client_version: Option<String>,
+    /// `IV_PLAT`, at most 64 bytes.
+    pub client_platform: Option<String>,
+    /// When it was approved.
+    pub started_at: Timestamp,
+    /// When it was last seen alive (or ended).
+    pub updated_at: Timestamp,
+    /// When it has to end; `None`: no limit.
+    pub deadline: Option<Timestamp>,
+    /// What sets that end.
+    pub deadline_reason: Option<Cause>,
+    /// What the client is told then.
+    pub expiry_action: ExpiryAction,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Why it ended; while closing, why it is being ended.
+    pub cause: Option<Cause>,
+    /// Octets from the client.
+    pub bytes_received: u64,
+    /// Octets to the client.
+    pub bytes_sent: u64,
+}
+
+impl SessionRecord {
+    /// Seconds from the start to the end, or to the last sign of life.
+    pub fn duration_s(&self) -> u64 {
+        self.ended_at
+            .unwrap_or(self.updated_at)
+            .saturating_since(self.started_at)
+            .as_secs()
+    }
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionFilter {
+    /// Of this user.
+    pub user: Option<Username>,
+    /// On this server.
+    pub server: Option<ServerName>,
+    /// Of this device, normalised.
+    pub device: Option<String>,
+    /// That ended for this cause.
+    pub cause: Option<Cause>,
+    /// Started at or after.
+    pub since: Option<Timestamp>,
+    /// Started before.
+    pub until: Option<Timestamp>,
+    /// Ended ones too; otherwise only open ones.
+    pub ended: bool,
+    /// At most so many; at most 10,000.
+    pub limit: u32,
+}
+
+/// Primary key of a row of `session_commands`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub i64);
+
+/// What an operator wants of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandAction {
+    /// End it now; the text is shown to the client (at most 200 bytes).
+    Kill {
+        /// Shown to the client.
+        reason: Option<String>,
+    },
+    /// Move its deadline to this moment.
+    Extend {
+        /// The new deadline.
+        deadline: Timestamp,
+    },
+}
+
+/// A row of `session_commands`: an operator's request, handled by the daemon that holds the
+/// session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionCommand {
+    /// Primary key.
+    pub id: CommandId,
+    /// The session.
+    pub session: SessionId,
+    /// Its server.
+    pub server: ServerName,
+    /// What to do.
+    pub action: CommandAction,
+    /// Who asks.
+    pub actor: String,
+}
