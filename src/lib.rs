@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod proto;
 pub mod store;
+pub mod telemetry;
 pub mod types;

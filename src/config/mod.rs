@@ -1,0 +1,141 @@
+//! Configuration: defaults < files < environment < flags, validated once into typed sections.
+//!
+//! Sections are handed down one by one; nothing else reads the whole.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use crate::{
+    store::DeviceMode,
+    types::{ExpiryAction, Password, ServerName},
+};
+
+/// The validated whole.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[database]`.
+    pub database: Database,
+    /// `[[servers]]`, at least one for `run`; names are unique.
+    pub servers: Vec<Server>,
+    /// `[auth]`.
+    pub auth: Auth,
+    /// `[session]`.
+    pub session: Session,
+    /// `[throttle]`.
+    pub throttle: Throttle,
+    /// `[log]`.
+    pub log: Log,
+    /// `[http]`.
+    pub http: Http,
+}
+
+/// `[database]`.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// The URL, which may hold a password.
+    pub url: Password,
+    /// Largest number of connections.
+    pub max_connections: u32,
+    /// Longest wait for one answer, a connection included.
+    pub timeout: Duration,
+}
+
+/// One of `[[servers]]`.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Its name in logs, metrics and the database.
+    pub name: ServerName,
+    /// Where its management interface is.
+    pub management: Endpoint,
+    /// The management password.
+    pub password: Option<Password>,
+}
+
+/// Where a management interface is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `tcp://host:port`; host may be a name.
+    Tcp {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// `unix:///path`.
+    Unix(PathBuf),
+}
+
+/// `[auth]`.
+#[derive(Debug, Clone)]
+pub struct Auth {
+    /// Longest time from CONNECT to our answer.
+    pub timeout: Duration,
+    /// How devices are judged where the policy does not say.
+    pub device_mode: DeviceMode,
+    /// Peer-info variables that carry the device id, in order; each `IV_…` or `UV_…`.
+    pub device_sources: Vec<String>,
+    /// Threads that hash passwords; 0 in the file becomes the number of cores.
+    pub hash_workers: NonZeroUsize,
+    /// Logins that may wait for such a thread.
+    pub hash_queue: usize,
+    /// argon2id memory, KiB.
+    pub argon2_m_kib: u32,
+    /// argon2id passes.
+    pub argon2_t: u32,
+    /// argon2id lanes.
+    pub argon2_p: u32,
+    /// Whether the certificate's common name must equal the username.
+    pub match_common_name: bool,
+    /// What a temporarily denied client (2.6+) is told to wait, in seconds.
+    pub retry_backoff_s: u32,
+}
+
+/// `[session]`.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Longest session where the policy does not say; `None`: no limit.
+    pub limit: Option<Duration>,
+    /// What a client is told at the end.
+    pub expiry_action: ExpiryAction,
+    /// How often byte counts are stored.
+    pub accounting_interval: Duration,
+    /// How much later than the deadline OpenVPN itself ends the session (2.6+).
+    pub backstop: Duration,
+}
+
+/// `[throttle]`.
+#[derive(Debug, Clone)]
+pub struct Throttle {
+    /// Failures of one user from one address in the window before it has to wait; 0: no limit.
+    pub user_failures: u32,
+    /// Failures from one address in the window before it has to wait; 0: no limit.
+    pub address_failures: u32,
+    /// The window.
+    pub window: Duration,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Form of the lines.
+    pub format: LogFormat,
+    /// Least level: `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: tracing::level_filters::LevelFilter,
+}
+
+/// Form of the log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people, with colour on a terminal.
+    Pretty,
+    /// For people, short.
+    Compact,
+}
+
+/// `[http]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Where `/metrics`, `/livez` and `/readyz` are served; `None`: nowhere.
+    pub listen: Option<std::net::SocketAddr>,
+}

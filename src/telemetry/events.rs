@@ -1,0 +1,260 @@
+//! One variant per operational event. An event is plain data, so that cores can report it;
+//! `emit` writes its one log line and counts it once.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use crate::types::{Cause, Cid, DenyReason, ExpiryAction, Kid, ServerName, SessionId, Timestamp};
+
+/// Who an event is about. Text from the network is kept as it came (invalid UTF-8 replaced);
+/// the log writer escapes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientRef {
+    /// The client id.
+    pub cid: Cid,
+    /// The key id, in answers to CONNECT and REAUTH.
+    pub kid: Option<Kid>,
+    /// The username, at most 256 characters.
+    pub user: Option<Arc<str>>,
+    /// The certificate's common name, at most 256 characters.
+    pub common_name: Option<Arc<str>>,
+    /// The device id, normalised.
+    pub device: Option<Arc<str>>,
+    /// Where it connects from.
+    pub client_ip: Option<IpAddr>,
+    /// Its port.
+    pub client_port: Option<u16>,
+}
+
+/// An operational event of one server's link, or of the daemon.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// `daemon.started`.
+    DaemonStarted {
+        /// Names of the servers.
+        servers: Vec<ServerName>,
+    },
+    /// `daemon.stopping`.
+    DaemonStopping {
+        /// `SIGTERM`, `SIGINT`.
+        signal: &'static str,
+    },
+    /// `link.up`: attached and reconciled.
+    LinkUp {
+        /// Server.
+        server: ServerName,
+        /// As configured.
+        address: Arc<str>,
+        /// The server's own words.
+        openvpn_version: Arc<str>,
+    },
+    /// `link.lost`.
+    LinkLost {
+        /// Server.
+        server: ServerName,
+        /// As configured.
+        address: Arc<str>,
+        /// Until the next attempt.
+        retry_in: Duration,
+        /// What happened and what to do.
+        error: String,
+    },
+    /// `link.waiting`: the port is there but not ours yet.
+    LinkWaiting {
+        /// Server.
+        server: ServerName,
+        /// As configured.
+        address: Arc<str>,
+        /// Until the next attempt; zero while the attempt goes on.
+        retry_in: Duration,
+        /// What we wait for.
+        error: String,
+    },
+    /// `auth.allowed`.
+    AuthAllowed {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// A renegotiation.
+        reauth: bool,
+        /// From the server's request to our answer.
+        latency: Duration,
+        /// The session.
+        session_id: SessionId,
+        /// When it has to end.
+        deadline: Option<Timestamp>,
+    },
+    /// `auth.denied`.
+    AuthDenied {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// A renegotiation.
+        reauth: bool,
+        /// From the server's request to our answer.
+        latency: Duration,
+        /// The session, for a renegotiation.
+        session_id: Option<SessionId>,
+        /// Why.
+        reason: DenyReason,
+    },
+    /// `auth.error`: an internal fault, never a user's mistake.
+    AuthError {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// A renegotiation.
+        reauth: bool,
+        /// From the server's request to our answer.
+        latency: Duration,
+        /// The fault.
+        error: String,
+    },
+    /// `session.opened`.
+    SessionOpened {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// The session.
+        session_id: SessionId,
+        /// Address in the tunnel.
+        vpn_ip: Option<Arc<str>>,
+        /// When it has to end.
+        deadline: Option<Timestamp>,
+        /// What sets that.
+        deadline_reason: Option<Cause>,
+    },
+    /// `session.adopted`: found alive after a reconnect or restart.
+    SessionAdopted {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// The session.
+        session_id: SessionId,
+        /// Address in the tunnel.
+        vpn_ip: Option<Arc<str>>,
+        /// When it has to end.
+        deadline: Option<Timestamp>,
+        /// What sets that.
+        deadline_reason: Option<Cause>,
+    },
+    /// `session.extended`: its deadline was moved.
+    SessionExtended {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// The session.
+        session_id: SessionId,
+        /// The new deadline.
+        deadline: Option<Timestamp>,
+    },
+    /// `session.expired`: its deadline has come, or an operator ends it.
+    SessionExpired {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// The session.
+        session_id: SessionId,
+        /// What ended it.
+        deadline_reason: Cause,
+        /// What the client is told.
+        action: ExpiryAction,
+        /// How late after the deadline.
+        lateness: Duration,
+    },
+    /// `session.kill_sent`, and `session.kill_retried` from the second attempt on.
+    SessionKill {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// The session, if the client had one.
+        session_id: Option<SessionId>,
+        /// From 1.
+        attempt: u32,
+    },
+    /// `session.closed`.
+    SessionClosed {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// The session.
+        session_id: SessionId,
+        /// Why.
+        cause: Cause,
+        /// Seconds.
+        duration_s: u64,
+        /// Octets from the client.
+        bytes_received: u64,
+        /// Octets to the client.
+        bytes_sent: u64,
+    },
+    /// `store.down`.
+    StoreDown {
+        /// What happened.
+        error: String,
+    },
+    /// `store.up`.
+    StoreUp {
+        /// Session changes that waited.
+        pending: usize,
+    },
+    /// `store.backlog`: session changes wait for the database.
+    StoreBacklog {
+        /// How many.
+        pending: usize,
+    },
+    /// `protocol.rejected`.
+    ProtocolRejected {
+        /// Server.
+        server: ServerName,
+        /// Closed set of words.
+        kind: &'static str,
+        /// Octets from the start of the connection.
+        offset: u64,
+    },
+    /// `protocol.unexpected`: a sound message that does not fit what we know; a line for experts.
+    ProtocolUnexpected {
+        /// Server.
+        server: ServerName,
+        /// What, in words of ours.
+        what: &'static str,
+        /// The client it names.
+        cid: Option<Cid>,
+    },
+    /// `server.log`: the server said FATAL.
+    ServerFatal {
+        /// Server.
+        server: ServerName,
+        /// Its words.
+        text: Box<str>,
+    },
+    /// `server.restarted`: a new run of the server has begun; client ids count from 0 again.
+    ServerRestarted {
+        /// Server.
+        server: ServerName,
+        /// Clients that were live.
+        clients: usize,
+    },
+    /// `hold.released`.
+    HoldReleased {
+        /// Server.
+        server: ServerName,
+    },
+    /// `admin.action`.
+    AdminAction {
+        /// Who.
+        actor: String,
+        /// What.
+        action: &'static str,
+        /// On what.
+        target: String,
+    },
+}

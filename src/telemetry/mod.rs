@@ -1,0 +1,3 @@
+//! What operators see: log lines and metrics. Both come only from [`events`].
+
+pub mod events;
