@@ -6,7 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod config;
+pub mod engine;
 pub mod proto;
 pub mod store;
 pub mod telemetry;

@@ -79,8 +79,8 @@ pub enum Event {
         reauth: bool,
         /// From the server's request to our answer.
         latency: Duration,
-        /// The session.
-        session_id: SessionId,
+        /// The session; `None` for a renegotiation whose session is still being looked up.
+        session_id: Option<SessionId>,
         /// When it has to end.
         deadline: Option<Timestamp>,
     },

@@ -1,0 +1,394 @@
+//! The decision: facts in, verdict out. A core.
+//!
+//! Rules stand in one list in the order in which they are asked; the first that refuses gives
+//! the reason. What a person could learn about an account comes after the password.
+
+use std::time::Duration;
+
+use crate::{
+    store::{DeviceMode, DeviceStatus, Facts},
+    types::{Cause, DenyReason, ExpiryAction, Timestamp},
+};
+
+use super::request::{AuthRequest, Claimed, RequestKind};
+
+/// What the configuration says where a policy does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// How devices are judged.
+    pub device_mode: DeviceMode,
+    /// Longest session; `None`: no limit.
+    pub session_limit: Option<Duration>,
+    /// What a client is told at the end.
+    pub expiry_action: ExpiryAction,
+    /// Whether the common name must equal the username.
+    pub match_common_name: bool,
+}
+
+/// What is known of the password when the rules are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordCheck {
+    /// It is right.
+    Right,
+    /// It is wrong, or there is none to compare with.
+    Wrong,
+    /// It was not asked for.
+    NotNeeded,
+}
+
+/// One login as the rules see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// What the client sent.
+    pub request: &'a AuthRequest,
+    /// What the database says; `None`: no such user.
+    pub facts: Option<&'a Facts>,
+    /// The password.
+    pub password: PasswordCheck,
+    /// What the configuration says.
+    pub defaults: &'a Defaults,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// A rule: its name and its judgement, `None` for a pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// Its name, for `explain`.
+    pub name: &'static str,
+    judge: fn(&Case<'_>, &Facts) -> Option<DenyReason>,
+}
+
+/// Every rule about a user that exists, in the order in which they are asked.
+pub const RULES: &[Rule] = &[
+    Rule {
+        name: "password",
+        judge: password,
+    },
+    Rule {
+        name: "account_enabled",
+        judge: account_enabled,
+    },
+    Rule {
+        name: "account_validity",
+        judge: account_validity,
+    },
+    Rule {
+        name: "common_name",
+        judge: common_name,
+    },
+    Rule {
+        name: "device",
+        judge: device,
+    },
+];
+
+/// The terms of an allowed session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// When it has to end.
+    pub deadline: Option<Timestamp>,
+    /// What sets that: the earliest of all limits.
+    pub deadline_reason: Option<Cause>,
+    /// What the client is told then.
+    pub expiry_action: ExpiryAction,
+}
+
+/// Judges one login: its terms, or the first reason against it.
+///
+/// # Errors
+/// The reason for a denial.
+pub fn decide(case: &Case<'_>) -> Result<Terms, DenyReason> {
+    let Some(facts) = case.facts else {
+        return Err(match case.request.user {
+            Claimed::Missing => DenyReason::MissingCredentials,
+            Claimed::Valid(_) | Claimed::Invalid => DenyReason::UnknownUser,
+        });
+    };
+    match RULES.iter().find_map(|rule| (rule.judge)(case, facts)) {
+        Some(reason) => Err(reason),
+        None => Ok(terms(case, facts)),
+    }
+}
+
+fn password(case: &Case<'_>, _: &Facts) -> Option<DenyReason> {
+    (case.password == PasswordCheck::Wrong).then_some(DenyReason::BadCredentials)
+}
+
+fn account_enabled(_: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
+    (!facts.user.enabled).then_some(DenyReason::AccountDisabled)
+}
+
+fn account_validity(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
+    if facts.user.valid_from.is_some_and(|from| case.now < from) {
+        Some(DenyReason::AccountNotYetValid)
+    } else if facts
+        .user
+        .valid_until
+        .is_some_and(|until| case.now >= until)
+    {
+        Some(DenyReason::AccountExpired)
+    } else {
+        None
+    }
+}
+
+fn common_name(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
+    let matches = case.request.common_name.as_deref() == Some(facts.user.name.as_str());
+    (case.defaults.match_common_name && !matches).then_some(DenyReason::CommonNameMismatch)
+}
+
+fn device(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
+    if matches!(case.request.kind, RequestKind::Adopt { .. }) {
+        return None;
+    }
+    match facts
+        .policy
+        .device_mode
+        .unwrap_or(case.defaults.device_mode)
+    {
+        DeviceMode::Off | DeviceMode::Log => None,
+        DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => {
+            match (&case.request.device, facts.device) {
+                (Err(_), _) => Some(DenyReason::DeviceInvalid),
+                (Ok(None), _) => Some(DenyReason::DeviceMissing),
+                (Ok(Some(_)), None) => Some(DenyReason::DeviceUnknown),
+                (Ok(Some(_)), Some(DeviceStatus::Pending)) => Some(DenyReason::DevicePending),
+                (Ok(Some(_)), Some(DeviceStatus::Blocked)) => Some(DenyReason::DeviceBlocked),
+                (Ok(Some(_)), Some(DeviceStatus::Approved)) => None,
+            }
+        }
+    }
+}
+
+/// The deadline is the earliest limit, and the terms name which one.
+fn terms(case: &Case<'_>, facts: &Facts) -> Terms {
+    let start = match case.request.kind {
+        RequestKind::Connect => case.now,
+        RequestKind::Reauth { connected_since } | RequestKind::Adopt { connected_since } => {
+            connected_since
+        }
+    };
+    let limit = match facts.policy.session_limit_s {
+        Some(0) => None,
+        Some(seconds) => Some(Duration::from_secs(seconds.into())),
+        None => case.defaults.session_limit,
+    };
+    let limits = [
+        (
+            limit.map(|limit| start.saturating_add(limit)),
+            Cause::SessionLimit,
+        ),
+        (facts.user.valid_until, Cause::AccountExpiry),
+    ];
+    let earliest = limits
+        .into_iter()
+        .filter_map(|(at, cause)| Some((at?, cause)))
+        .min_by_key(|(at, _)| *at);
+    Terms {
+        deadline: earliest.map(|(at, _)| at),
+        deadline_reason: earliest.map(|(_, cause)| cause),
+        expiry_action: facts
+            .policy
+            .expiry_action
+            .unwrap_or(case.defaults.expiry_action),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        auth::device::DeviceError,
+        store::{PolicyRecord, UserRecord},
+        types::{DeviceId, Password},
+    };
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn defaults() -> Defaults {
+        Defaults {
+            device_mode: DeviceMode::Enforce,
+            session_limit: Some(Duration::from_secs(3_600)),
+            expiry_action: ExpiryAction::Halt,
+            match_common_name: false,
+        }
+    }
+
+    fn request() -> AuthRequest {
+        AuthRequest {
+            server: "udp".parse().unwrap(),
+            kind: RequestKind::Connect,
+            user: Claimed::Valid("alice".parse().unwrap()),
+            password: Some(Password::from(&b"pw"[..])),
+            common_name: Some("alice".into()),
+            device: Ok(Some(DeviceId::parse("02:1a:2b:3c:4d:5e").unwrap())),
+            client_ip: None,
+        }
+    }
+
+    fn facts() -> Facts {
+        Facts {
+            user: UserRecord {
+                id: 1,
+                name: "alice".parse().unwrap(),
+                password_hash: None,
+                policy: "default".into(),
+                enabled: true,
+                valid_from: None,
+                valid_until: None,
+                created_at: NOW,
+                updated_at: NOW,
+            },
+            policy: PolicyRecord {
+                name: "default".into(),
+                ..PolicyRecord::default()
+            },
+            device: Some(DeviceStatus::Approved),
+        }
+    }
+
+    fn judge(
+        request: &AuthRequest,
+        facts: Option<&Facts>,
+        d: &Defaults,
+    ) -> Result<Terms, DenyReason> {
+        let case = Case {
+            request,
+            facts,
+            password: PasswordCheck::Right,
+            defaults: d,
+            now: NOW,
+        };
+        decide(&case)
+    }
+
+    #[test]
+    fn a_right_user_on_a_registered_device_is_allowed_until_the_session_limit() {
+        let terms = judge(&request(), Some(&facts()), &defaults()).unwrap();
+        assert_eq!(
+            terms.deadline,
+            Some(NOW.saturating_add(Duration::from_secs(3_600)))
+        );
+        assert_eq!(terms.deadline_reason, Some(Cause::SessionLimit));
+    }
+
+    #[test]
+    fn the_earliest_limit_sets_the_deadline_and_names_itself() {
+        let mut facts = facts();
+        facts.user.valid_until = Some(NOW.saturating_add(Duration::from_secs(60)));
+        let terms = judge(&request(), Some(&facts), &defaults()).unwrap();
+        assert_eq!(terms.deadline, facts.user.valid_until);
+        assert_eq!(terms.deadline_reason, Some(Cause::AccountExpiry));
+    }
+
+    #[test]
+    fn a_policy_overrides_the_configuration_and_zero_means_no_limit() {
+        let mut facts = facts();
+        facts.policy.session_limit_s = Some(0);
+        facts.policy.expiry_action = Some(ExpiryAction::Restart);
+        let terms = judge(&request(), Some(&facts), &defaults()).unwrap();
+        assert_eq!(terms.deadline, None);
+        assert_eq!(terms.expiry_action, ExpiryAction::Restart);
+        facts.policy.session_limit_s = Some(20);
+        let terms = judge(&request(), Some(&facts), &defaults()).unwrap();
+        assert_eq!(
+            terms.deadline,
+            Some(NOW.saturating_add(Duration::from_secs(20)))
+        );
+    }
+
+    #[test]
+    fn an_adopted_client_keeps_the_start_that_openvpn_reports() {
+        let mut request = request();
+        request.kind = RequestKind::Adopt {
+            connected_since: Timestamp::from_secs(1_799_999_000),
+        };
+        request.device = Ok(None);
+        let terms = judge(&request, Some(&facts()), &defaults()).unwrap();
+        assert_eq!(terms.deadline, Some(Timestamp::from_secs(1_800_002_600)));
+    }
+
+    #[test]
+    fn every_denial_has_its_reason() {
+        type Change = fn(&mut AuthRequest, &mut Facts, &mut Defaults);
+        let table: &[(DenyReason, Change)] = &[
+            (DenyReason::AccountDisabled, |_, f, _| {
+                f.user.enabled = false
+            }),
+            (DenyReason::AccountNotYetValid, |_, f, _| {
+                f.user.valid_from = Some(Timestamp::from_millis(NOW.as_millis() + 1));
+            }),
+            (DenyReason::AccountExpired, |_, f, _| {
+                f.user.valid_until = Some(NOW)
+            }),
+            (DenyReason::CommonNameMismatch, |r, _, d| {
+                d.match_common_name = true;
+                r.common_name = Some("Alice".into());
+            }),
+            (DenyReason::CommonNameMismatch, |r, _, d| {
+                d.match_common_name = true;
+                r.common_name = None;
+            }),
+            (DenyReason::DeviceMissing, |r, _, _| r.device = Ok(None)),
+            (DenyReason::DeviceInvalid, |r, _, _| {
+                r.device = Err(some_device_error())
+            }),
+            (DenyReason::DeviceUnknown, |_, f, _| f.device = None),
+            (DenyReason::DevicePending, |_, f, _| {
+                f.device = Some(DeviceStatus::Pending)
+            }),
+            (DenyReason::DeviceBlocked, |_, f, _| {
+                f.device = Some(DeviceStatus::Blocked)
+            }),
+        ];
+        for (reason, change) in table {
+            let (mut r, mut f, mut d) = (request(), facts(), defaults());
+            change(&mut r, &mut f, &mut d);
+            assert_eq!(judge(&r, Some(&f), &d), Err(*reason));
+        }
+    }
+
+    fn some_device_error() -> DeviceError {
+        let mut env = crate::proto::Env::default();
+        env.push(b"UV_CLIENT_MAC", b"rubbish");
+        let source = "UV_CLIENT_MAC".parse().unwrap();
+        crate::auth::device::claim(&env, &[source]).unwrap_err()
+    }
+
+    #[test]
+    fn without_the_user_there_is_one_reason_and_a_wrong_password_hides_the_rest() {
+        assert_eq!(
+            judge(&request(), None, &defaults()),
+            Err(DenyReason::UnknownUser)
+        );
+        let mut nobody = request();
+        nobody.user = Claimed::Missing;
+        assert_eq!(
+            judge(&nobody, None, &defaults()),
+            Err(DenyReason::MissingCredentials)
+        );
+        let (r, mut f, d) = (request(), facts(), defaults());
+        f.user.enabled = false;
+        f.device = None;
+        let case = Case {
+            request: &r,
+            facts: Some(&f),
+            password: PasswordCheck::Wrong,
+            defaults: &d,
+            now: NOW,
+        };
+        assert_eq!(decide(&case), Err(DenyReason::BadCredentials));
+    }
+
+    #[test]
+    fn device_mode_off_and_log_let_any_device_in() {
+        for mode in [DeviceMode::Off, DeviceMode::Log] {
+            let (mut r, mut f, d) = (request(), facts(), defaults());
+            r.device = Ok(None);
+            f.device = None;
+            f.policy.device_mode = Some(mode);
+            assert!(judge(&r, Some(&f), &d).is_ok());
+        }
+    }
+}

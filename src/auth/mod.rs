@@ -1,0 +1,12 @@
+//! May this client connect, and until when.
+//!
+//! `request`, `decide`, `device`, `text` and `throttle` are cores; `password` hashes, and
+//! `service` is the shell that asks the store and the hashing threads and lets `decide` judge.
+
+pub mod decide;
+pub mod device;
+pub mod password;
+pub mod request;
+pub mod service;
+pub mod text;
+pub mod throttle;

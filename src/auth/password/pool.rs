@@ -1,0 +1,304 @@
+//! The threads that hash. As many as configured, with one bounded queue in front of them.
+//!
+//! A renegotiation of a live session goes before new logins: a late answer would evict it. Work
+//! whose asker has gone is skipped, so that a flood that timed out is not hashed for nothing.
+
+use std::{
+    collections::VecDeque,
+    num::NonZeroUsize,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use crate::types::Password;
+
+use super::{HashParams, PasswordError, Workspace, hash_with, verify};
+
+/// Which queue a job waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// A live session's renegotiation.
+    Live,
+    /// A new login.
+    Login,
+    /// A hash nobody waits for, as an upgrade.
+    Background,
+}
+
+/// Why a job was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PoolError {
+    /// The queue is full.
+    #[error("too many logins wait for a hashing thread")]
+    Overloaded,
+    /// The pool is shutting down or a thread has died.
+    #[error("no hashing thread answers")]
+    Gone,
+    /// The hash itself failed.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+}
+
+enum Work {
+    Verify(
+        Password,
+        Arc<str>,
+        oneshot::Sender<Result<bool, PasswordError>>,
+    ),
+    Hash(
+        Password,
+        HashParams,
+        oneshot::Sender<Result<String, PasswordError>>,
+    ),
+}
+
+impl Work {
+    fn is_wanted(&self) -> bool {
+        match self {
+            Self::Verify(_, _, asker) => !asker.is_closed(),
+            Self::Hash(_, _, asker) => !asker.is_closed(),
+        }
+    }
+
+    fn run(self, workspace: &mut Workspace) {
+        // The asker may have gone meanwhile: nobody to tell.
+        match self {
+            Self::Verify(password, stored, asker) => {
+                let _ = asker.send(verify(&password, &stored, workspace));
+            }
+            Self::Hash(password, params, asker) => {
+                let salt: [u8; 16] = rand::random();
+                let _ = asker.send(hash_with(&password, &params, &salt, workspace));
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Queues {
+    live: VecDeque<Work>,
+    login: VecDeque<Work>,
+    background: VecDeque<Work>,
+    closed: bool,
+}
+
+impl Queues {
+    fn of(&mut self, priority: Priority) -> &mut VecDeque<Work> {
+        match priority {
+            Priority::Live => &mut self.live,
+            Priority::Login => &mut self.login,
+            Priority::Background => &mut self.background,
+        }
+    }
+
+    fn next(&mut self) -> Option<Work> {
+        self.live
+            .pop_front()
+            .or_else(|| self.login.pop_front())
+            .or_else(|| self.background.pop_front())
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    queues: Mutex<Queues>,
+    ready: Condvar,
+}
+
+impl Shared {
+    /// A thread that panicked inside a hash leaves the queues whole: go on.
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The hashing threads. Dropping it ends them once their present hash is done.
+pub struct HashPool {
+    shared: Arc<Shared>,
+    capacity: usize,
+}
+
+impl HashPool {
+    /// Starts `workers` threads; each of the queues holds at most `capacity` jobs.
+    ///
+    /// # Errors
+    /// When the system starts no thread.
+    pub fn new(workers: NonZeroUsize, capacity: usize) -> std::io::Result<Self> {
+        let pool = Self {
+            shared: Arc::default(),
+            capacity,
+        };
+        for number in 0..workers.get() {
+            let shared = Arc::clone(&pool.shared);
+            thread::Builder::new()
+                .name(format!("hash-{number}"))
+                .spawn(move || work(&shared))?;
+        }
+        Ok(pool)
+    }
+
+    /// Compares a password with a stored hash on a hashing thread.
+    ///
+    /// # Errors
+    /// [`PoolError`]; `Overloaded` at once when the queue is full.
+    pub async fn verify(
+        &self,
+        password: Password,
+        stored: Arc<str>,
+        priority: Priority,
+    ) -> Result<bool, PoolError> {
+        let (asker, answer) = oneshot::channel();
+        self.enqueue(Work::Verify(password, stored, asker), priority)?;
+        Ok(answer.await.map_err(|_| PoolError::Gone)??)
+    }
+
+    /// Makes a new hash on a hashing thread.
+    ///
+    /// # Errors
+    /// [`PoolError`]; `Overloaded` at once when the queue is full.
+    pub async fn hash(
+        &self,
+        password: Password,
+        params: HashParams,
+        priority: Priority,
+    ) -> Result<String, PoolError> {
+        let (asker, answer) = oneshot::channel();
+        self.enqueue(Work::Hash(password, params, asker), priority)?;
+        Ok(answer.await.map_err(|_| PoolError::Gone)??)
+    }
+
+    /// Jobs that wait for a thread.
+    pub fn queued(&self) -> usize {
+        let queues = self.shared.lock();
+        queues.live.len() + queues.login.len() + queues.background.len()
+    }
+
+    fn enqueue(&self, work: Work, priority: Priority) -> Result<(), PoolError> {
+        let mut queues = self.shared.lock();
+        let queue = queues.of(priority);
+        if queue.len() >= self.capacity {
+            queue.retain(Work::is_wanted);
+            if queue.len() >= self.capacity {
+                return Err(PoolError::Overloaded);
+            }
+        }
+        queue.push_back(work);
+        drop(queues);
+        self.shared.ready.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for HashPool {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.ready.notify_all();
+    }
+}
+
+fn work(shared: &Shared) {
+    let mut workspace = Workspace::default();
+    loop {
+        let work = {
+            let mut queues = shared.lock();
+            loop {
+                if queues.closed {
+                    return;
+                }
+                match queues.next() {
+                    Some(work) => break work,
+                    None => {
+                        queues = shared
+                            .ready
+                            .wait(queues)
+                            .unwrap_or_else(PoisonError::into_inner);
+                    }
+                }
+            }
+        };
+        if work.is_wanted() {
+            work.run(&mut workspace);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHEAP: HashParams = HashParams {
+        m_kib: 8,
+        t: 1,
+        p: 1,
+    };
+
+    fn one() -> NonZeroUsize {
+        NonZeroUsize::MIN
+    }
+
+    #[tokio::test]
+    async fn hashes_and_verifies_on_its_threads() {
+        let pool = HashPool::new(one(), 4).unwrap();
+        let password = Password::from(&b"pw"[..]);
+        let stored = pool
+            .hash(password.clone(), CHEAP, Priority::Background)
+            .await
+            .unwrap();
+        assert_eq!(
+            pool.verify(password, stored.into(), Priority::Login).await,
+            Ok(true)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once_and_forgets_work_nobody_waits_for() {
+        // Without threads nothing is ever taken from the queue.
+        let pool = HashPool {
+            shared: Arc::default(),
+            capacity: 2,
+        };
+        let job = || pool.verify(Password::default(), "x".into(), Priority::Login);
+        let mut waiting = [Box::pin(job()), Box::pin(job())];
+        for job in &mut waiting {
+            assert!(futures_poll(job).await.is_none());
+        }
+        assert_eq!(job().await, Err(PoolError::Overloaded));
+        assert_eq!(pool.queued(), 2);
+        drop(waiting);
+        let mut third = Box::pin(job());
+        assert!(
+            futures_poll(&mut third).await.is_none(),
+            "there is room again"
+        );
+        assert_eq!(pool.queued(), 1);
+    }
+
+    #[tokio::test]
+    async fn renegotiations_of_live_sessions_go_first() {
+        let pool = HashPool {
+            shared: Arc::default(),
+            capacity: 2,
+        };
+        let mut login = Box::pin(pool.verify(Password::default(), "login".into(), Priority::Login));
+        let mut live = Box::pin(pool.verify(Password::default(), "live".into(), Priority::Live));
+        assert!(
+            futures_poll(&mut login).await.is_none() && futures_poll(&mut live).await.is_none()
+        );
+        let first = pool.shared.lock().next();
+        assert!(matches!(first, Some(Work::Verify(_, stored, _)) if &*stored == "live"));
+    }
+
+    /// Polls a future once; `None` while it waits.
+    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+        std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(cx) {
+                std::task::Poll::Ready(output) => Some(output),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
+    }
+}

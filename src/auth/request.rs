@@ -1,0 +1,104 @@
+//! What is asked of the decision, and what it answers.
+
+use std::{net::IpAddr, sync::Arc};
+
+use crate::types::{
+    Cause, DenyReason, DeviceId, ExpiryAction, Password, ServerName, SessionId, Timestamp, Username,
+};
+
+use super::device::DeviceError;
+
+/// What kind of answer is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestKind {
+    /// A new client: every rule.
+    Connect,
+    /// A renegotiation: every rule. Terms count from when the client connected.
+    Reauth {
+        /// When it connected.
+        connected_since: Timestamp,
+    },
+    /// A client found connected after an outage, without its password and device: the rules of
+    /// the account only.
+    Adopt {
+        /// When it connected.
+        connected_since: Timestamp,
+    },
+}
+
+/// A username as it arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed<T> {
+    /// Sound.
+    Valid(T),
+    /// Sent, but not one that can exist here.
+    Invalid,
+    /// Not sent, or empty.
+    Missing,
+}
+
+/// One client that asks to be let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthRequest {
+    /// On which server.
+    pub server: ServerName,
+    /// What for.
+    pub kind: RequestKind,
+    /// Who it says it is.
+    pub user: Claimed<Username>,
+    /// Its password; `None` when absent or empty.
+    pub password: Option<Password>,
+    /// From its certificate, verified by OpenVPN.
+    pub common_name: Option<Arc<str>>,
+    /// The device it says it is.
+    pub device: Result<Option<DeviceId>, DeviceError>,
+    /// Where it connects from.
+    pub client_ip: Option<IpAddr>,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It may connect.
+    Allow(Grant),
+    /// It may not.
+    Deny(Denial),
+}
+
+/// Terms under which a client may connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Id for a new session; a renegotiation keeps its own.
+    pub session_id: SessionId,
+    /// When the session has to end.
+    pub deadline: Option<Timestamp>,
+    /// What sets that.
+    pub deadline_reason: Option<Cause>,
+    /// What the client is told then.
+    pub expiry_action: ExpiryAction,
+}
+
+/// Why a client may not connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// The reason.
+    pub reason: DenyReason,
+    /// An internal fault behind it, for `auth.error`; never a user's mistake.
+    pub fault: Option<String>,
+}
+
+impl Denial {
+    /// A denial without an internal fault.
+    pub const fn new(reason: DenyReason) -> Self {
+        Self {
+            reason,
+            fault: None,
+        }
+    }
+}
+
+impl From<DenyReason> for Decision {
+    fn from(reason: DenyReason) -> Self {
+        Self::Deny(Denial::new(reason))
+    }
+}

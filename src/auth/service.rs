@@ -1,0 +1,210 @@
+//! The shell of a decision: throttle, facts by one query, password on a hashing thread, rules.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{
+    store::{Facts, Store, StoreError},
+    types::{Clock, DenyReason, Password, SessionId, Username},
+};
+
+use super::{
+    decide::{Case, Defaults, PasswordCheck, decide},
+    password::{
+        self, HashParams, PasswordError,
+        pool::{HashPool, PoolError, Priority},
+    },
+    request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
+    throttle::Throttle,
+};
+
+/// Answers login requests. Shared by all links.
+pub struct Authenticator {
+    store: Arc<dyn Store>,
+    pool: Arc<HashPool>,
+    throttle: Mutex<Throttle>,
+    defaults: Defaults,
+    params: HashParams,
+    /// Verified in place of an unknown user's hash, so that the answer takes as long.
+    dummy: Arc<str>,
+    clock: Clock,
+}
+
+impl Authenticator {
+    /// Makes the dummy hash; takes as long as one login.
+    ///
+    /// # Errors
+    /// [`PasswordError`] when the configured parameters are impossible.
+    pub fn new(
+        store: Arc<dyn Store>,
+        pool: Arc<HashPool>,
+        throttle: Throttle,
+        defaults: Defaults,
+        params: HashParams,
+        clock: Clock,
+    ) -> Result<Self, PasswordError> {
+        let random: [u8; 16] = rand::random();
+        let dummy = password::hash(&Password::from(&random[..]), &params)?.into();
+        Ok(Self {
+            store,
+            pool,
+            throttle: Mutex::new(throttle),
+            defaults,
+            params,
+            dummy,
+            clock,
+        })
+    }
+
+    /// Decides one login. Always answers: what goes wrong inside is a temporary denial with its
+    /// fault. The caller bounds the time by dropping the future.
+    pub async fn authenticate(&self, request: AuthRequest) -> Decision {
+        match self.judge(&request).await {
+            Ok(decision) => decision,
+            Err(Fault::Store(StoreError::Unavailable(_))) => DenyReason::BackendUnavailable.into(),
+            Err(Fault::Pool(PoolError::Overloaded)) => DenyReason::Overloaded.into(),
+            Err(fault) => Decision::Deny(Denial {
+                reason: DenyReason::BackendUnavailable,
+                fault: Some(match fault {
+                    Fault::Store(error) => error.to_string(),
+                    Fault::Pool(error) => error.to_string(),
+                }),
+            }),
+        }
+    }
+
+    async fn judge(&self, request: &AuthRequest) -> Result<Decision, Fault> {
+        let adopting = matches!(request.kind, RequestKind::Adopt { .. });
+        if request.user == Claimed::Missing || (request.password.is_none() && !adopting) {
+            return Ok(DenyReason::MissingCredentials.into());
+        }
+        let user = match &request.user {
+            Claimed::Valid(user) => Some(user),
+            Claimed::Invalid | Claimed::Missing => None,
+        };
+        if !adopting && self.is_throttled(request, user) {
+            return Ok(DenyReason::Throttled.into());
+        }
+        let device = request.device.as_ref().ok().and_then(Option::as_ref);
+        let facts = match user {
+            Some(user) => self.store.facts(user, device).await?,
+            None => None,
+        };
+        let password = match &request.password {
+            Some(password) if !adopting => self.check(request, password, facts.as_ref()).await?,
+            _ => PasswordCheck::NotNeeded,
+        };
+        let now = self.clock.now();
+        let case = Case {
+            request,
+            facts: facts.as_ref(),
+            password,
+            defaults: &self.defaults,
+            now: now.utc,
+        };
+        let verdict = decide(&case);
+        if !adopting {
+            self.remember(request, user, &verdict.err());
+        }
+        match verdict {
+            Err(reason) => Ok(reason.into()),
+            Ok(terms) => {
+                if let (Some(facts), PasswordCheck::Right) = (facts, password) {
+                    self.upgrade(request, facts);
+                }
+                Ok(Decision::Allow(Grant {
+                    session_id: SessionId::new(now.utc, rand::random()),
+                    deadline: terms.deadline,
+                    deadline_reason: terms.deadline_reason,
+                    expiry_action: terms.expiry_action,
+                }))
+            }
+        }
+    }
+
+    /// Compares the password, or a dummy where there is nothing to compare with.
+    async fn check(
+        &self,
+        request: &AuthRequest,
+        password: &Password,
+        facts: Option<&Facts>,
+    ) -> Result<PasswordCheck, Fault> {
+        let stored = facts.and_then(|facts| facts.user.password_hash.as_deref());
+        let priority = match request.kind {
+            RequestKind::Reauth { .. } => Priority::Live,
+            RequestKind::Connect | RequestKind::Adopt { .. } => Priority::Login,
+        };
+        let hash = stored.map_or_else(|| Arc::clone(&self.dummy), Arc::from);
+        let right = self.pool.verify(password.clone(), hash, priority).await?;
+        Ok(if right && stored.is_some() {
+            PasswordCheck::Right
+        } else {
+            PasswordCheck::Wrong
+        })
+    }
+
+    fn is_throttled(&self, request: &AuthRequest, user: Option<&Username>) -> bool {
+        let now = self.clock.now().mono;
+        self.throttle().is_throttled(user, request.client_ip, now)
+    }
+
+    fn remember(
+        &self,
+        request: &AuthRequest,
+        user: Option<&Username>,
+        refused: &Option<DenyReason>,
+    ) {
+        match (refused, user) {
+            (Some(DenyReason::BadCredentials | DenyReason::UnknownUser), _) => {
+                let now = self.clock.now().mono;
+                self.throttle().failed(user, request.client_ip, now);
+            }
+            (None, Some(user)) => self.throttle().succeeded(user, request.client_ip),
+            _ => {}
+        }
+    }
+
+    fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces a hash of older parameters in the background; a failure only means: next time.
+    fn upgrade(&self, request: &AuthRequest, facts: Facts) {
+        let (Some(password), Some(old)) = (&request.password, facts.user.password_hash) else {
+            return;
+        };
+        if !password::is_outdated(&old, &self.params) {
+            return;
+        }
+        let (pool, store) = (Arc::clone(&self.pool), Arc::clone(&self.store));
+        let (password, params, clock) = (password.clone(), self.params, self.clock);
+        let name = facts.user.name;
+        tokio::spawn(async move {
+            let upgraded = match pool.hash(password, params, Priority::Background).await {
+                Ok(new) => store
+                    .upgrade_hash(&name, &old, &new, clock.now().utc)
+                    .await
+                    .is_ok(),
+                Err(_) => false,
+            };
+            tracing::debug!(user = %name, upgraded, "password hash of older parameters");
+        });
+    }
+}
+
+/// What went wrong inside.
+enum Fault {
+    Store(StoreError),
+    Pool(PoolError),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<PoolError> for Fault {
+    fn from(error: PoolError) -> Self {
+        Self::Pool(error)
+    }
+}

@@ -1,0 +1,175 @@
+//! Guessing made slow: failed logins counted per user and address, and per address. A core.
+//!
+//! A user is only held back at the address where the failures came from, so that a stranger
+//! cannot lock somebody out from everywhere. Memory is bounded; the oldest counts go first.
+
+use std::{collections::HashMap, hash::Hash, net::IpAddr, time::Duration};
+
+use crate::types::{Mono, Username};
+
+/// Largest number of counters of one kind.
+const MAX_ENTRIES: usize = 65_536;
+
+/// The limits; 0 means none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Failures of one user from one address in a window.
+    pub user_failures: u32,
+    /// Failures from one address in a window.
+    pub address_failures: u32,
+    /// The window, from the first failure.
+    pub window: Duration,
+}
+
+/// Counts of failed logins.
+#[derive(Debug)]
+pub struct Throttle {
+    limits: Limits,
+    by_user: HashMap<(Username, Option<IpAddr>), Count>,
+    by_address: HashMap<IpAddr, Count>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    failures: u32,
+    since: Mono,
+}
+
+impl Throttle {
+    /// No failures yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            by_user: HashMap::new(),
+            by_address: HashMap::new(),
+        }
+    }
+
+    /// Whether this login has to wait.
+    pub fn is_throttled(&self, user: Option<&Username>, ip: Option<IpAddr>, now: Mono) -> bool {
+        let full = |count: Option<&Count>, limit: u32| {
+            limit > 0
+                && count.is_some_and(|c| c.failures >= limit && now - c.since < self.limits.window)
+        };
+        user.is_some_and(|user| {
+            full(
+                self.by_user.get(&(user.clone(), ip)),
+                self.limits.user_failures,
+            )
+        }) || ip.is_some_and(|ip| full(self.by_address.get(&ip), self.limits.address_failures))
+    }
+
+    /// Counts a failed login. Only wrong credentials count, never a fault of ours.
+    pub fn failed(&mut self, user: Option<&Username>, ip: Option<IpAddr>, now: Mono) {
+        let window = self.limits.window;
+        if let Some(user) = user {
+            count(&mut self.by_user, (user.clone(), ip), window, now);
+        }
+        if let Some(ip) = ip {
+            count(&mut self.by_address, ip, window, now);
+        }
+    }
+
+    /// Forgets the failures of a user at an address: the password was right.
+    pub fn succeeded(&mut self, user: &Username, ip: Option<IpAddr>) {
+        self.by_user.remove(&(user.clone(), ip));
+    }
+}
+
+fn count<K: Hash + Eq>(map: &mut HashMap<K, Count>, key: K, window: Duration, now: Mono) {
+    if map.len() >= MAX_ENTRIES && !map.contains_key(&key) {
+        map.retain(|_, c| now - c.since < window);
+        if map.len() >= MAX_ENTRIES {
+            // All are fresh: drop the half with the fewest failures rather than grow.
+            let mut failures: Vec<u32> = map.values().map(|c| c.failures).collect();
+            let (_, median, _) = failures.select_nth_unstable(MAX_ENTRIES / 2);
+            let median = *median;
+            map.retain(|_, c| c.failures > median);
+        }
+    }
+    let count = map.entry(key).or_insert(Count {
+        failures: 0,
+        since: now,
+    });
+    if now - count.since >= window {
+        *count = Count {
+            failures: 0,
+            since: now,
+        };
+    }
+    count.failures = count.failures.saturating_add(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        user_failures: 3,
+        address_failures: 5,
+        window: Duration::from_secs(900),
+    };
+
+    fn at(seconds: u64) -> Mono {
+        Mono(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_user_is_held_back_only_where_the_failures_came_from() {
+        let mut throttle = Throttle::new(LIMITS);
+        let alice: Username = "alice".parse().unwrap();
+        let (here, there) = (Some([192, 0, 2, 1].into()), Some([192, 0, 2, 2].into()));
+        for _ in 0..3 {
+            assert!(!throttle.is_throttled(Some(&alice), here, at(0)));
+            throttle.failed(Some(&alice), here, at(0));
+        }
+        assert!(throttle.is_throttled(Some(&alice), here, at(899)));
+        assert!(!throttle.is_throttled(Some(&alice), there, at(899)));
+        assert!(!throttle.is_throttled(Some(&alice), here, at(900)));
+    }
+
+    #[test]
+    fn an_address_is_held_back_over_all_users_and_success_forgives_the_user() {
+        let mut throttle = Throttle::new(LIMITS);
+        let here = Some([192, 0, 2, 1].into());
+        let alice: Username = "alice".parse().unwrap();
+        throttle.failed(Some(&alice), here, at(0));
+        throttle.failed(Some(&alice), here, at(0));
+        throttle.succeeded(&alice, here);
+        throttle.failed(Some(&alice), here, at(1));
+        assert!(!throttle.is_throttled(Some(&alice), here, at(1)));
+        for n in 0..2 {
+            throttle.failed(format!("user{n}").parse().ok().as_ref(), here, at(2));
+        }
+        assert!(throttle.is_throttled(Some(&"bob".parse().unwrap()), here, at(3)));
+        assert!(throttle.is_throttled(None, here, at(3)));
+    }
+
+    #[test]
+    fn zero_switches_a_limit_off() {
+        let mut throttle = Throttle::new(Limits {
+            user_failures: 0,
+            address_failures: 0,
+            ..LIMITS
+        });
+        let here = Some([192, 0, 2, 1].into());
+        for _ in 0..100 {
+            throttle.failed(None, here, at(0));
+        }
+        assert!(!throttle.is_throttled(None, here, at(0)));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_busiest_are_kept() {
+        let mut map = HashMap::new();
+        let window = Duration::from_secs(900);
+        for _ in 0..9 {
+            count(&mut map, u64::MAX, window, at(0));
+        }
+        for key in 0..2 * MAX_ENTRIES as u64 {
+            count(&mut map, key, window, at(1));
+        }
+        assert!(map.len() <= MAX_ENTRIES);
+        assert_eq!(map.get(&u64::MAX).map(|c| c.failures), Some(9));
+    }
+}

@@ -1,0 +1,273 @@
+//! The clients of one server, with one timer each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use crate::{
+    auth::request::{Decision, RequestKind},
+    proto::KillMessage,
+    store::SessionRecord,
+    telemetry::events::ClientRef,
+    types::{Cause, Cid, Kid, Mono, Now, SessionId, Timestamp},
+};
+
+/// One client instance of the server.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// Who it is, for log lines.
+    pub(super) who: ClientRef,
+    /// When we first heard of it.
+    pub(super) since: Mono,
+    /// The highest key id seen.
+    pub(super) last_kid: Option<Kid>,
+    /// From an earlier connection: may be gone or, after a restart, somebody else.
+    pub(super) is_stale: bool,
+    /// A question that waits for the decision, or for the link.
+    pub(super) pending: Option<Box<Pending>>,
+    /// Its session, once it was approved.
+    pub(super) session: Option<Box<Session>>,
+    /// It is being ended.
+    pub(super) closing: Option<Box<Closing>>,
+    /// When its timer is armed.
+    armed: Option<Mono>,
+}
+
+/// A CONNECT, REAUTH or adoption without its answer.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) serial: u64,
+    pub(super) kind: RequestKind,
+    /// The key to answer; `None` for an adoption.
+    pub(super) kid: Option<Kid>,
+    /// When it was asked.
+    pub(super) since: Mono,
+    /// When it is denied as too late, or tried again (adoption).
+    pub(super) due: Mono,
+    /// Whether the client understands `AUTH_FAILED,TEMP`.
+    pub(super) knows_temp: bool,
+    /// Address in the tunnel, of an adoption.
+    pub(super) vpn_ip: Option<String>,
+    /// `IV_VER`.
+    pub(super) client_version: Option<String>,
+    /// `IV_PLAT`.
+    pub(super) client_platform: Option<String>,
+    /// The device that the client named.
+    pub(super) device: Option<crate::types::DeviceId>,
+    /// The answer, when it came while there was no link to send it on.
+    pub(super) decision: Option<Decision>,
+}
+
+/// A session of a client.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) record: SessionRecord,
+    /// The deadline on the monotonic clock.
+    pub(super) deadline: Option<Mono>,
+    /// Byte counts have changed since they were stored.
+    pub(super) is_dirty: bool,
+}
+
+/// The end of a client, until DISCONNECT.
+#[derive(Debug)]
+pub(super) struct Closing {
+    pub(super) cause: Cause,
+    pub(super) message: KillMessage,
+    pub(super) attempts: u32,
+    pub(super) retry: Mono,
+}
+
+impl Client {
+    pub(super) fn new(who: ClientRef, now: Now) -> Self {
+        Self {
+            who,
+            since: now.mono,
+            last_kid: None,
+            is_stale: false,
+            pending: None,
+            session: None,
+            closing: None,
+            armed: None,
+        }
+    }
+
+    /// The next moment at which something is to be done for it.
+    fn due(&self) -> Option<Mono> {
+        if self.is_stale {
+            return None;
+        }
+        let pending = self
+            .pending
+            .as_ref()
+            .filter(|p| p.decision.is_none())
+            .map(|p| p.due);
+        let end = match &self.closing {
+            Some(closing) => Some(closing.retry),
+            None => self.session.as_ref().and_then(|session| session.deadline),
+        };
+        pending.into_iter().chain(end).min()
+    }
+}
+
+impl Session {
+    pub(super) fn new(record: SessionRecord, now: Now) -> Self {
+        let mut session = Self {
+            record,
+            deadline: None,
+            is_dirty: false,
+        };
+        session.arm(now);
+        session
+    }
+
+    /// Puts the stored deadline on the monotonic clock.
+    pub(super) fn arm(&mut self, now: Now) {
+        self.deadline = self
+            .record
+            .deadline
+            .map(|at| now.mono + at.saturating_since(now.utc));
+    }
+
+    /// Marks a change; `at` is when the session was last seen.
+    pub(super) fn touch(&mut self, at: Timestamp) {
+        self.record.version = self.record.version.saturating_add(1);
+        self.record.updated_at = self.record.updated_at.max(at);
+        self.is_dirty = false;
+    }
+
+    /// Counters never go back, except for a new client instance.
+    pub(super) fn count(&mut self, received: u64, sent: u64) {
+        let record = &mut self.record;
+        if received > record.bytes_received || sent > record.bytes_sent {
+            record.bytes_received = record.bytes_received.max(received);
+            record.bytes_sent = record.bytes_sent.max(sent);
+            self.is_dirty = true;
+        }
+    }
+
+    /// How late a deadline is met.
+    pub(super) fn lateness(&self, now: Now) -> Duration {
+        self.deadline.map_or(Duration::ZERO, |at| now.mono - at)
+    }
+}
+
+/// All clients of one server.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    by_cid: BTreeMap<Cid, Client>,
+    by_session: HashMap<SessionId, Cid>,
+    due: BTreeSet<(Mono, Cid)>,
+}
+
+impl Clients {
+    pub(super) fn get(&self, cid: Cid) -> Option<&Client> {
+        self.by_cid.get(&cid)
+    }
+
+    pub(super) fn get_mut(&mut self, cid: Cid) -> Option<&mut Client> {
+        self.by_cid.get_mut(&cid)
+    }
+
+    pub(super) fn insert(&mut self, cid: Cid, client: Client) {
+        self.remove(cid);
+        if let Some(session) = &client.session {
+            self.by_session.insert(session.record.id, cid);
+        }
+        self.by_cid.insert(cid, client);
+    }
+
+    pub(super) fn remove(&mut self, cid: Cid) -> Option<Client> {
+        let client = self.by_cid.remove(&cid)?;
+        if let Some(at) = client.armed {
+            self.due.remove(&(at, cid));
+        }
+        if let Some(session) = &client.session {
+            self.by_session.remove(&session.record.id);
+        }
+        Some(client)
+    }
+
+    /// Gives a client its session.
+    pub(super) fn open(&mut self, cid: Cid, session: Session) {
+        if let Some(client) = self.by_cid.get_mut(&cid) {
+            self.by_session.insert(session.record.id, cid);
+            client.session = Some(Box::new(session));
+        }
+    }
+
+    /// Takes a client's session away.
+    pub(super) fn close(&mut self, cid: Cid) -> Option<Box<Session>> {
+        let session = self.by_cid.get_mut(&cid)?.session.take()?;
+        self.by_session.remove(&session.record.id);
+        Some(session)
+    }
+
+    pub(super) fn of_session(&self, id: SessionId) -> Option<Cid> {
+        self.by_session.get(&id).copied()
+    }
+
+    pub(super) fn session_count(&self) -> usize {
+        self.by_session.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Cid, &Client)> {
+        self.by_cid.iter().map(|(cid, client)| (*cid, client))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Cid, &mut Client)> {
+        self.by_cid.iter_mut().map(|(cid, client)| (*cid, client))
+    }
+
+    /// Sets the client's timer to its next deadline.
+    pub(super) fn arm(&mut self, cid: Cid) {
+        let Some(client) = self.by_cid.get_mut(&cid) else {
+            return;
+        };
+        let due = client.due();
+        if client.armed == due {
+            return;
+        }
+        if let Some(at) = client.armed.take() {
+            self.due.remove(&(at, cid));
+        }
+        if let Some(at) = due {
+            self.due.insert((at, cid));
+            client.armed = Some(at);
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<Mono> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the client whose timer has run out longest ago.
+    pub(super) fn pop_due(&mut self, now: Mono) -> Option<Cid> {
+        let (at, cid) = *self.due.first()?;
+        if at > now {
+            return None;
+        }
+        self.due.pop_first();
+        if let Some(client) = self.by_cid.get_mut(&cid) {
+            client.armed = None;
+        }
+        Some(cid)
+    }
+
+    /// The connection is gone: nothing is sure, no timer runs.
+    pub(super) fn mark_stale(&mut self) {
+        for client in self.by_cid.values_mut() {
+            client.is_stale = true;
+            client.armed = None;
+        }
+        self.due.clear();
+    }
+
+    /// The ids of all clients that satisfy a condition.
+    pub(super) fn cids(&self, wanted: impl Fn(&Client) -> bool) -> Vec<Cid> {
+        self.iter()
+            .filter(|(_, client)| wanted(client))
+            .map(|(cid, _)| cid)
+            .collect()
+    }
+}

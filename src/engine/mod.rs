@@ -1,0 +1,323 @@
+//! All that one OpenVPN server connection has to remember. A core: it never awaits.
+//!
+//! The shell calls `handle_*(…, now)`, then drains [`Engine::poll_output`] to `None` and arms a
+//! timer for [`Engine::poll_timeout`]. One engine lives as long as its server is configured, over
+//! every reconnect. `attach` brings a connection up, `replies` pairs answers with commands,
+//! `clients` holds who is there, `login` answers CONNECT and REAUTH, `session` keeps deadlines
+//! and ends sessions, `reconcile` compares with `status 3` and the database.
+
+mod attach;
+mod clients;
+mod io;
+mod login;
+mod reconcile;
+mod replies;
+mod session;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    auth::device::DeviceSource,
+    proto::{Command, Message, StateName, StatusClient},
+    store::SessionRecord,
+    telemetry::events::Event,
+    types::{Cid, Mono, Now, Password, ServerName, Timestamp},
+};
+
+use attach::Phase;
+use clients::Clients;
+use replies::{Expect, Replies};
+use session::Departed;
+
+pub use io::{CommandOutcome, LinkFault, Output, Ticket};
+
+/// How long a reply may take before the connection is given up: OpenVPN answers within
+/// milliseconds unless it hangs.
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Silence after connecting before operators are told that another client holds the port.
+pub const GREETING_NOTICE: Duration = Duration::from_secs(3);
+/// Pause between two kills. OpenVPN removes a killed instance after 5 s, and before 2.6.11 a
+/// second kill in that time starts the 5 s anew.
+pub const KILL_RETRY: Duration = Duration::from_secs(7);
+/// A DISCONNECT this close before the end of a run belongs to it.
+pub const DEPARTURE_GRACE: Duration = Duration::from_millis(300);
+/// Deadlines are held against UTC at least this often, for clock steps and suspends.
+pub const UTC_RECHECK: Duration = Duration::from_secs(60);
+/// Pause before `status` is asked again after a list that cannot be trusted, and before an
+/// adoption that the database could not answer is tried again.
+pub const STATUS_RETRY: Duration = Duration::from_secs(5);
+/// A username longer than this is refused unseen: it would cut `status` (protocol notes, 3.4).
+pub const LONGEST_USERNAME: usize = 255;
+
+/// What an engine is told once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The server's name.
+    pub server: ServerName,
+    /// Where it is, for log lines.
+    pub address: Arc<str>,
+    /// The management password.
+    pub password: Option<Password>,
+    /// Longest time from CONNECT to our answer.
+    pub auth_timeout: Duration,
+    /// Where the device id is, in order.
+    pub device_sources: Arc<[DeviceSource]>,
+    /// How often byte counts are stored.
+    pub accounting_interval: Duration,
+    /// How much later than the deadline OpenVPN itself ends a session.
+    pub backstop: Duration,
+    /// What a temporarily denied client is told to wait, in seconds.
+    pub retry_backoff_s: u32,
+}
+
+/// State of one server's link. See the module's documentation.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    phase: Phase,
+    /// The server waits for `hold release`.
+    is_held: bool,
+    store_is_ready: bool,
+    /// From the greeting or `version`; `None` until known.
+    management_version: Option<u32>,
+    openvpn_version: Arc<str>,
+    /// When the server's present run began; names it. `None` until known.
+    run: Option<Timestamp>,
+    /// The server said that it exits.
+    is_stopping: bool,
+    replies: Replies,
+    clients: Clients,
+    /// Clients that `status` shows and we do not know; they wait for the database's rows.
+    strays: BTreeMap<Cid, StatusClient>,
+    reconciled: Reconciled,
+    /// `status` has answered with a whole list on this connection.
+    status_is_known: bool,
+    departed: VecDeque<Departed>,
+    outputs: VecDeque<Output>,
+    serial: u64,
+    timers: Timers,
+    /// `utc - mono` at the last check, in milliseconds: shows clock steps.
+    clock_offset_ms: Option<i64>,
+}
+
+/// How far the comparison after an attach has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reconciled {
+    /// `status` has not answered.
+    No,
+    /// `status` is known; the database's open sessions are asked for.
+    Loading,
+    /// Done.
+    Yes,
+}
+
+#[derive(Debug, Default)]
+struct Timers {
+    greeting: Option<Mono>,
+    accounting: Option<Mono>,
+    utc_recheck: Option<Mono>,
+    status: Option<Mono>,
+}
+
+impl Engine {
+    /// An engine without a connection.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            phase: Phase::Down,
+            is_held: false,
+            store_is_ready: false,
+            management_version: None,
+            openvpn_version: "".into(),
+            run: None,
+            is_stopping: false,
+            replies: Replies::default(),
+            clients: Clients::default(),
+            strays: BTreeMap::new(),
+            reconciled: Reconciled::No,
+            status_is_known: false,
+            departed: VecDeque::new(),
+            outputs: VecDeque::new(),
+            serial: 0,
+            timers: Timers::default(),
+            clock_offset_ms: None,
+        }
+    }
+
+    /// Something the server said.
+    pub fn handle_message(&mut self, message: Message, now: Now) {
+        match message {
+            Message::Prompt => self.on_prompt(),
+            Message::Info { management_version } => self.on_info(management_version, now),
+            Message::Hold => self.on_hold(now),
+            Message::State(state) => self.on_state(state, now),
+            Message::Fatal(text) => {
+                self.report(Event::ServerFatal {
+                    server: self.server(),
+                    text,
+                });
+            }
+            Message::Auth(event) => self.on_auth_event(*event, now),
+            Message::Established { cid, env } => self.on_established(cid, &env, now),
+            Message::Disconnect { cid, env } => self.on_disconnect(cid, &env, now),
+            Message::Address {
+                cid,
+                address,
+                primary,
+            } => self.on_address(cid, &address, primary),
+            Message::ByteCount {
+                cid,
+                bytes_received,
+                bytes_sent,
+            } => {
+                self.on_byte_count(cid, bytes_received, bytes_sent);
+            }
+            Message::Rejected(rejected) => self.on_rejected(rejected, now),
+            Message::Success(_)
+            | Message::Error(_)
+            | Message::Version(_)
+            | Message::Status(_)
+            | Message::StateHistory(_)
+            | Message::End => self.on_reply(message, now),
+            Message::Log | Message::Notify | Message::Other(_) => {}
+        }
+    }
+
+    /// The next thing for the shell to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is to be called at the latest.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        [
+            self.timers.greeting,
+            self.timers.accounting,
+            self.timers.utc_recheck,
+            self.timers.status,
+            self.replies.timeout(),
+            self.clients.next_due(),
+            self.departed.front().map(|departed| departed.due),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        if take_due(&mut self.timers.greeting, now) {
+            self.notice_silence();
+        }
+        if let Some(what) = self.replies.overdue(now.mono) {
+            self.fail(LinkFault::ReplyTimeout { command: what });
+            return;
+        }
+        self.check_clock(now);
+        while let Some(cid) = self.clients.pop_due(now.mono) {
+            self.on_client_due(cid, now);
+        }
+        while self
+            .departed
+            .front()
+            .is_some_and(|departed| departed.due <= now.mono)
+        {
+            if let Some(departed) = self.departed.pop_front() {
+                self.close_departed(departed, None);
+            }
+        }
+        if take_due(&mut self.timers.status, now) {
+            self.ask_status(now);
+        }
+        if take_due(&mut self.timers.accounting, now) {
+            self.checkpoint(now);
+        }
+    }
+
+    /// The number of sessions that are up or being ended.
+    pub fn session_count(&self) -> usize {
+        self.clients.session_count()
+    }
+
+    /// Whether the connection is up and its set-up commands are answered.
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    fn server(&self) -> ServerName {
+        self.settings.server.clone()
+    }
+
+    fn report(&mut self, event: Event) {
+        self.outputs.push_back(Output::Report(event));
+    }
+
+    fn persist(&mut self, record: &SessionRecord) {
+        self.outputs
+            .push_back(Output::Persist(Box::new(record.clone())));
+    }
+
+    fn send(&mut self, command: Command, expect: Expect, now: Now) {
+        self.replies.push(expect, now.mono);
+        self.outputs.push_back(Output::Send(command));
+    }
+
+    /// Gives the connection up; the shell connects again and everything is compared anew.
+    fn fail(&mut self, fault: LinkFault) {
+        if self.phase != Phase::Down {
+            self.phase = Phase::Down;
+            self.outputs.push_back(Output::Reconnect(fault));
+        }
+    }
+
+    fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    /// A client that has to be looked at again when its next deadline comes.
+    fn arm(&mut self, cid: Cid) {
+        self.clients.arm(cid);
+        if self.timers.utc_recheck.is_none() {
+            self.timers.utc_recheck = self.clients.next_due().map(|_| Mono::default());
+        }
+    }
+
+    /// Deadlines run on the monotonic clock; a step of UTC moves them.
+    fn check_clock(&mut self, now: Now) {
+        if !take_due(&mut self.timers.utc_recheck, now) {
+            return;
+        }
+        let offset = now.utc.as_millis() - i64::try_from(now.mono.0.as_millis()).unwrap_or(0);
+        // Slewing moves a clock by at most 30 ms a minute; more is a step.
+        if self
+            .clock_offset_ms
+            .is_some_and(|old| (offset - old).abs() > 500)
+        {
+            self.rearm_sessions(now);
+        }
+        self.clock_offset_ms = Some(offset);
+        if self.clients.session_count() > 0 {
+            self.timers.utc_recheck = Some(now.mono + UTC_RECHECK);
+        }
+    }
+}
+
+fn take_due(timer: &mut Option<Mono>, now: Now) -> bool {
+    let due = timer.is_some_and(|at| at <= now.mono);
+    if due {
+        *timer = None;
+    }
+    due
+}
+
+fn state_is_serving(name: StateName) -> bool {
+    name == StateName::Connected
+}
+
+#[cfg(test)]
+mod tests;

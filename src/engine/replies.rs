@@ -1,0 +1,92 @@
+//! Replies are not tagged but strictly in order: a queue pairs them with what was sent.
+
+use std::collections::VecDeque;
+
+use crate::types::{Cid, Kid, Mono};
+
+use super::REPLY_TIMEOUT;
+
+/// What the oldest unanswered command was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expect {
+    Version,
+    EnvFilter,
+    StateOn,
+    State,
+    /// With the moment it was asked: clients that came later are not in the list.
+    Status {
+        asked: Mono,
+    },
+    ByteCount,
+    HoldRelease,
+    Auth {
+        cid: Cid,
+        kid: Kid,
+    },
+    Deny {
+        cid: Cid,
+    },
+    Kill {
+        cid: Cid,
+    },
+}
+
+impl Expect {
+    /// The command's word, for people.
+    pub(super) const fn command(self) -> &'static str {
+        match self {
+            Self::Version => "version",
+            Self::EnvFilter => "env-filter",
+            Self::StateOn => "state on",
+            Self::State => "state",
+            Self::Status { .. } => "status 3",
+            Self::ByteCount => "bytecount",
+            Self::HoldRelease => "hold release",
+            Self::Auth { .. } => "client-auth",
+            Self::Deny { .. } => "client-deny",
+            Self::Kill { .. } => "client-kill",
+        }
+    }
+}
+
+/// Commands without their replies, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    queue: VecDeque<(Expect, Mono)>,
+    /// When the last reply came: the oldest command's time counts from there.
+    last_reply: Mono,
+}
+
+impl Replies {
+    pub(super) fn push(&mut self, expect: Expect, now: Mono) {
+        self.queue.push_back((expect, now));
+    }
+
+    pub(super) fn front(&self) -> Option<Expect> {
+        self.queue.front().map(|(expect, _)| *expect)
+    }
+
+    pub(super) fn pop(&mut self, now: Mono) -> Option<Expect> {
+        self.last_reply = now;
+        self.queue.pop_front().map(|(expect, _)| expect)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+    }
+
+    pub(super) fn contains(&self, wanted: impl Fn(Expect) -> bool) -> bool {
+        self.queue.iter().any(|(expect, _)| wanted(*expect))
+    }
+
+    pub(super) fn timeout(&self) -> Option<Mono> {
+        self.queue
+            .front()
+            .map(|(_, sent)| (*sent).max(self.last_reply) + REPLY_TIMEOUT)
+    }
+
+    pub(super) fn overdue(&self, now: Mono) -> Option<&'static str> {
+        let late = self.timeout().is_some_and(|at| at <= now);
+        self.front().filter(|_| late).map(Expect::command)
+    }
+}

@@ -1,0 +1,490 @@
+//! From ESTABLISHED to DISCONNECT: deadlines, kills, byte counts, the closed row.
+
+use crate::{
+    auth::text,
+    proto::{Command, Env, KillMessage, Parameter},
+    store::{CommandAction, SessionCommand, SessionRecord, SessionState},
+    telemetry::events::{ClientRef, Event},
+    types::{Cause, Cid, ExpiryAction, Mono, Now, SessionId, Timestamp},
+};
+
+use super::{
+    CommandOutcome, DEPARTURE_GRACE, Engine, KILL_RETRY, Output, Reconciled,
+    clients::Closing,
+    login::{cut, nobody},
+    replies::Expect,
+};
+
+/// A session whose client has left; its cause waits for the next moment, because a server that
+/// stops says DISCONNECT for each client before it says that it stops.
+#[derive(Debug)]
+pub(super) struct Departed {
+    pub(super) due: Mono,
+    who: ClientRef,
+    record: SessionRecord,
+}
+
+impl Departed {
+    pub(super) const fn session_id(&self) -> SessionId {
+        self.record.id
+    }
+}
+
+impl Engine {
+    pub(super) fn on_established(&mut self, cid: Cid, env: &Env, now: Now) {
+        let Some(client) = self.clients.get_mut(cid) else {
+            // A reconnect with a token that OpenVPN judged by itself, or a client that left
+            // before it was up: the list tells.
+            self.ask_status(now);
+            return;
+        };
+        let Some(session) = client.session.as_mut() else {
+            return;
+        };
+        if session.record.state != SessionState::Pending {
+            return;
+        }
+        session.record.state = SessionState::Active;
+        if let Some(ip) = env
+            .text(b"ifconfig_pool_remote_ip")
+            .or_else(|| env.text(b"ifconfig_pool_remote_ip6"))
+        {
+            session.record.vpn_ip.get_or_insert_with(|| cut(ip, 45));
+        }
+        session.touch(now.utc);
+        let record = session.record.clone();
+        let who = ClientRef {
+            kid: None,
+            ..client.who.clone()
+        };
+        self.persist(&record);
+        self.report(Event::SessionOpened {
+            server: self.server(),
+            client: who,
+            session_id: record.id,
+            vpn_ip: record.vpn_ip.as_deref().map(Into::into),
+            deadline: record.deadline,
+            deadline_reason: record.deadline_reason,
+        });
+    }
+
+    pub(super) fn on_address(&mut self, cid: Cid, address: &str, primary: bool) {
+        let client = self.clients.get_mut(cid).filter(|_| primary);
+        if let Some(session) = client.and_then(|client| client.session.as_mut()) {
+            session.record.vpn_ip = Some(cut(address, 45));
+            session.is_dirty = true;
+        }
+    }
+
+    pub(super) fn on_byte_count(&mut self, cid: Cid, received: u64, sent: u64) {
+        if let Some(session) = self.clients.get_mut(cid).and_then(|c| c.session.as_mut()) {
+            session.count(received, sent);
+        }
+    }
+
+    pub(super) fn on_disconnect(&mut self, cid: Cid, env: &Env, now: Now) {
+        self.strays.remove(&cid);
+        let Some(client) = self.clients.get_mut(cid) else {
+            self.report(Event::ProtocolUnexpected {
+                server: self.server(),
+                what: "a client left that was not known",
+                cid: Some(cid),
+            });
+            return;
+        };
+        if let Some(session) = client.session.as_mut() {
+            session.count(
+                env.number(b"bytes_received").unwrap_or(0),
+                env.number(b"bytes_sent").unwrap_or(0),
+            );
+        }
+        let closing = client.closing.take().map(|closing| closing.cause);
+        let cause = closing.or(self.is_stopping.then_some(Cause::ServerRestarted));
+        let Some(mut client) = self.clients.remove(cid) else {
+            return;
+        };
+        let pending = client.pending.take();
+        self.cancel(cid, pending.as_deref());
+        let Some(session) = client.session else {
+            return;
+        };
+        let mut record = session.record;
+        record.ended_at = Some(now.utc);
+        let departed = Departed {
+            due: now.mono + DEPARTURE_GRACE,
+            who: client.who,
+            record,
+        };
+        match cause {
+            Some(cause) => self.close_departed(departed, Some(cause)),
+            None => self.departed.push_back(departed),
+        }
+    }
+
+    /// Writes the last version of a session's row and its last line.
+    pub(super) fn close_departed(&mut self, departed: Departed, cause: Option<Cause>) {
+        let Departed {
+            who, mut record, ..
+        } = departed;
+        let ended_at = record
+            .ended_at
+            .unwrap_or(record.updated_at)
+            .max(record.started_at);
+        let cause = cause.unwrap_or(Cause::Unknown);
+        record.version = record.version.saturating_add(1);
+        record.state = SessionState::Closed;
+        record.ended_at = Some(ended_at);
+        record.updated_at = ended_at;
+        record.cause = Some(cause);
+        self.persist(&record);
+        self.report(Event::SessionClosed {
+            server: self.server(),
+            client: ClientRef { kid: None, ..who },
+            session_id: record.id,
+            cause,
+            duration_s: record.duration_s(),
+            bytes_received: record.bytes_received,
+            bytes_sent: record.bytes_sent,
+        });
+    }
+
+    /// The run has ended: who left just before left because of it.
+    pub(super) fn close_all_departed(&mut self, now: Now) {
+        while let Some(departed) = self.departed.pop_front() {
+            let belongs = departed.due > now.mono;
+            self.close_departed(departed, belongs.then_some(Cause::ServerRestarted));
+        }
+    }
+
+    /// Forgets a client; its session ended at its last sign of life.
+    pub(super) fn drop_client(&mut self, cid: Cid, cause: Cause, now: Now) {
+        let Some(mut client) = self.clients.remove(cid) else {
+            return;
+        };
+        let pending = client.pending.take();
+        self.cancel(cid, pending.as_deref());
+        let cause = client.closing.map_or(cause, |closing| closing.cause);
+        if let Some(session) = client.session {
+            let departed = Departed {
+                due: now.mono,
+                who: client.who,
+                record: session.record,
+            };
+            self.close_departed(departed, Some(cause));
+        }
+    }
+
+    /// Closes a session whose client stays known.
+    pub(super) fn close_session(&mut self, cid: Cid, cause: Cause, now: Now) {
+        let Some(who) = self.clients.get(cid).map(|client| client.who.clone()) else {
+            return;
+        };
+        if let Some(session) = self.clients.close(cid) {
+            let mut record = session.record;
+            record.ended_at = Some(now.utc);
+            self.close_departed(
+                Departed {
+                    due: now.mono,
+                    who,
+                    record,
+                },
+                Some(cause),
+            );
+            self.arm(cid);
+        }
+    }
+
+    /// A new run of the server: every id starts again, nothing of before is valid.
+    pub(super) fn end_run(&mut self, now: Now) {
+        self.close_all_departed(now);
+        self.strays.clear();
+        let cids = self.clients.cids(|_| true);
+        if !cids.is_empty() {
+            self.report(Event::ServerRestarted {
+                server: self.server(),
+                clients: cids.len(),
+            });
+        }
+        for cid in cids {
+            self.drop_client(cid, Cause::ServerRestarted, now);
+        }
+        self.reconciled = Reconciled::No;
+    }
+
+    /// A timer of a client has run out.
+    pub(super) fn on_client_due(&mut self, cid: Cid, now: Now) {
+        if !self.can_send() {
+            return;
+        }
+        let Some(client) = self.clients.get(cid) else {
+            return;
+        };
+        if client
+            .pending
+            .as_ref()
+            .is_some_and(|p| p.decision.is_none() && p.due <= now.mono)
+        {
+            self.on_pending_due(cid, now);
+        }
+        let Some(client) = self.clients.get(cid) else {
+            return;
+        };
+        if let Some(closing) = &client.closing {
+            if closing.retry <= now.mono {
+                self.send_kill(cid, now);
+            }
+        } else if client
+            .session
+            .as_ref()
+            .is_some_and(|session| session.deadline.is_some_and(|at| at <= now.mono))
+        {
+            self.expire(cid, now);
+        }
+        self.arm(cid);
+    }
+
+    fn expire(&mut self, cid: Cid, now: Now) {
+        let Some(client) = self.clients.get(cid) else {
+            return;
+        };
+        let Some(session) = &client.session else {
+            return;
+        };
+        let record = &session.record;
+        let cause = record.deadline_reason.unwrap_or(Cause::SessionLimit);
+        let event = Event::SessionExpired {
+            server: self.server(),
+            client: ClientRef {
+                kid: None,
+                ..client.who.clone()
+            },
+            session_id: record.id,
+            deadline_reason: cause,
+            action: record.expiry_action,
+            lateness: session.lateness(now),
+        };
+        self.report(event);
+        self.end_client(cid, cause, None, now);
+    }
+
+    /// Ends a client: kills it, again and again, until DISCONNECT.
+    pub(super) fn end_client(&mut self, cid: Cid, cause: Cause, words: Option<&str>, now: Now) {
+        let Some(client) = self.clients.get_mut(cid) else {
+            return;
+        };
+        if client.closing.is_some() {
+            return;
+        }
+        let action = client
+            .session
+            .as_ref()
+            .filter(|session| session.record.deadline_reason == Some(cause))
+            .map_or(ExpiryAction::Halt, |session| session.record.expiry_action);
+        let text = Parameter::new(words.unwrap_or_else(|| text::ending(cause)));
+        let message = match action {
+            ExpiryAction::Halt => KillMessage::Halt(text),
+            ExpiryAction::Restart => KillMessage::Restart(text),
+        };
+        let closing = Closing {
+            cause,
+            message,
+            attempts: 0,
+            retry: now.mono,
+        };
+        client.closing = Some(Box::new(closing));
+        let record = client.session.as_mut().map(|session| {
+            session.record.state = SessionState::Closing;
+            session.record.cause = Some(cause);
+            session.touch(now.utc);
+            session.record.clone()
+        });
+        if let Some(record) = record {
+            self.persist(&record);
+        }
+        self.send_kill(cid, now);
+        self.arm(cid);
+    }
+
+    /// Makes a client that nobody can answer any more connect again.
+    pub(super) fn restart_client(&mut self, cid: Cid, who: ClientRef, now: Now) {
+        let mut client = self
+            .clients
+            .remove(cid)
+            .unwrap_or_else(|| super::clients::Client::new(who, now));
+        client.closing = Some(Box::new(Closing {
+            cause: Cause::Unknown,
+            message: KillMessage::Restart(Parameter::new("Please log in again")),
+            attempts: 0,
+            retry: now.mono,
+        }));
+        self.clients.insert(cid, client);
+        self.send_kill(cid, now);
+        self.arm(cid);
+    }
+
+    fn send_kill(&mut self, cid: Cid, now: Now) {
+        if !self.can_send() {
+            return;
+        }
+        let Some(client) = self.clients.get_mut(cid) else {
+            return;
+        };
+        let Some(closing) = client.closing.as_mut() else {
+            return;
+        };
+        closing.attempts = closing.attempts.saturating_add(1);
+        closing.retry = now.mono + KILL_RETRY;
+        let attempt = closing.attempts;
+        let message = closing.message.clone();
+        let event = Event::SessionKill {
+            server: self.settings.server.clone(),
+            client: ClientRef {
+                kid: None,
+                ..client.who.clone()
+            },
+            session_id: client.session.as_ref().map(|session| session.record.id),
+            attempt,
+        };
+        self.send(
+            Command::ClientKill { cid, message },
+            Expect::Kill { cid },
+            now,
+        );
+        self.report(event);
+        if attempt > 1 {
+            // No DISCONNECT: it may never come (a client that came back with a token).
+            self.ask_status(now);
+        }
+    }
+
+    /// `client-kill` was refused: the client has gone, which the list confirms.
+    pub(super) fn on_kill_refused(&mut self, cid: Cid, now: Now) {
+        if self.clients.get(cid).is_some() {
+            self.ask_status(now);
+        }
+    }
+
+    /// Stores the byte counts that have changed.
+    pub(super) fn checkpoint(&mut self, now: Now) {
+        self.timers.accounting = Some(now.mono + self.settings.accounting_interval);
+        for (_, client) in self.clients.iter_mut() {
+            if let Some(session) = client.session.as_mut().filter(|session| session.is_dirty) {
+                session.touch(now.utc);
+                self.outputs
+                    .push_back(Output::Persist(Box::new(session.record.clone())));
+            }
+        }
+    }
+
+    /// The program stops: everything is stored, every client stays connected.
+    pub fn handle_shutdown(&mut self, now: Now) {
+        while let Some(departed) = self.departed.pop_front() {
+            self.close_departed(departed, None);
+        }
+        self.checkpoint(now);
+        self.timers.accounting = None;
+    }
+
+    /// UTC was set: deadlines, which are in UTC, move on the monotonic clock. A step back does
+    /// not lengthen a session.
+    pub(super) fn rearm_sessions(&mut self, now: Now) {
+        let cids = self.clients.cids(|client| client.session.is_some());
+        for cid in cids {
+            if let Some(session) = self.clients.get_mut(cid).and_then(|c| c.session.as_mut()) {
+                let before = session.deadline;
+                session.arm(now);
+                session.deadline = match (before, session.deadline) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                };
+            }
+            self.arm(cid);
+        }
+    }
+
+    /// An operator's request for a session of this server.
+    pub fn handle_command(&mut self, command: &SessionCommand, now: Now) -> CommandOutcome {
+        if !self.is_ready() || self.reconciled != Reconciled::Yes {
+            return CommandOutcome::Later;
+        }
+        let Some(cid) = self.clients.of_session(command.session) else {
+            return CommandOutcome::Handled;
+        };
+        match &command.action {
+            CommandAction::Kill { reason } => {
+                self.end_client(cid, Cause::Admin, reason.as_deref(), now);
+            }
+            CommandAction::Extend { deadline } => self.extend(cid, *deadline, now),
+        }
+        CommandOutcome::Handled
+    }
+
+    fn extend(&mut self, cid: Cid, deadline: Timestamp, now: Now) {
+        let Some(client) = self.clients.get_mut(cid) else {
+            return;
+        };
+        let who = client.who.clone();
+        let Some(session) = client.session.as_mut() else {
+            return;
+        };
+        if session.record.state == SessionState::Closing {
+            return;
+        }
+        session.record.deadline = Some(deadline);
+        session.record.deadline_reason.get_or_insert(Cause::Admin);
+        session.arm(now);
+        session.touch(now.utc);
+        let record = session.record.clone();
+        self.persist(&record);
+        self.report(Event::SessionExtended {
+            server: self.server(),
+            client: ClientRef { kid: None, ..who },
+            session_id: record.id,
+            deadline: record.deadline,
+        });
+        self.arm(cid);
+    }
+
+    pub(super) fn report_adopted(&mut self, cid: Cid) {
+        let Some(client) = self.clients.get(cid) else {
+            return;
+        };
+        let Some(session) = &client.session else {
+            return;
+        };
+        let record = &session.record;
+        let event = Event::SessionAdopted {
+            server: self.server(),
+            client: ClientRef {
+                kid: None,
+                ..client.who.clone()
+            },
+            session_id: record.id,
+            vpn_ip: record.vpn_ip.as_deref().map(Into::into),
+            deadline: record.deadline,
+            deadline_reason: record.deadline_reason,
+        };
+        self.report(event);
+    }
+
+    /// Closes the row of a client that left while nobody watched.
+    pub(super) fn close_row(&mut self, record: SessionRecord, cause: Cause, now: Now) {
+        let mut who = nobody(record.cid);
+        who.user = Some(record.user.as_str().into());
+        who.common_name = record.common_name.as_deref().map(Into::into);
+        who.device = record
+            .device
+            .as_ref()
+            .map(|device| device.to_string().into());
+        who.client_ip = record.client_ip;
+        who.client_port = record.client_port;
+        self.close_departed(
+            Departed {
+                due: now.mono,
+                who,
+                record,
+            },
+            Some(cause),
+        );
+    }
+}
