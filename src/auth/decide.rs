@@ -61,26 +61,11 @@ pub struct Rule {
 
 /// Every rule about a user that exists, in the order in which they are asked.
 pub const RULES: &[Rule] = &[
-    Rule {
-        name: "password",
-        judge: password,
-    },
-    Rule {
-        name: "account_enabled",
-        judge: account_enabled,
-    },
-    Rule {
-        name: "account_validity",
-        judge: account_validity,
-    },
-    Rule {
-        name: "common_name",
-        judge: common_name,
-    },
-    Rule {
-        name: "device",
-        judge: device,
-    },
+    Rule { name: "password", judge: password },
+    Rule { name: "account_enabled", judge: account_enabled },
+    Rule { name: "account_validity", judge: account_validity },
+    Rule { name: "common_name", judge: common_name },
+    Rule { name: "device", judge: device },
 ];
 
 /// The terms of an allowed session.
@@ -122,11 +107,7 @@ fn account_enabled(_: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
 fn account_validity(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
     if facts.user.valid_from.is_some_and(|from| case.now < from) {
         Some(DenyReason::AccountNotYetValid)
-    } else if facts
-        .user
-        .valid_until
-        .is_some_and(|until| case.now >= until)
-    {
+    } else if facts.user.valid_until.is_some_and(|until| case.now >= until) {
         Some(DenyReason::AccountExpired)
     } else {
         None
@@ -142,11 +123,7 @@ fn device(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
     if matches!(case.request.kind, RequestKind::Adopt { .. }) {
         return None;
     }
-    match facts
-        .policy
-        .device_mode
-        .unwrap_or(case.defaults.device_mode)
-    {
+    match facts.policy.device_mode.unwrap_or(case.defaults.device_mode) {
         DeviceMode::Off | DeviceMode::Log => None,
         DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => {
             match (&case.request.device, facts.device) {
@@ -175,23 +152,15 @@ fn terms(case: &Case<'_>, facts: &Facts) -> Terms {
         None => case.defaults.session_limit,
     };
     let limits = [
-        (
-            limit.map(|limit| start.saturating_add(limit)),
-            Cause::SessionLimit,
-        ),
+        (limit.map(|limit| start.saturating_add(limit)), Cause::SessionLimit),
         (facts.user.valid_until, Cause::AccountExpiry),
     ];
-    let earliest = limits
-        .into_iter()
-        .filter_map(|(at, cause)| Some((at?, cause)))
-        .min_by_key(|(at, _)| *at);
+    let earliest =
+        limits.into_iter().filter_map(|(at, cause)| Some((at?, cause))).min_by_key(|(at, _)| *at);
     Terms {
         deadline: earliest.map(|(at, _)| at),
         deadline_reason: earliest.map(|(_, cause)| cause),
-        expiry_action: facts
-            .policy
-            .expiry_action
-            .unwrap_or(case.defaults.expiry_action),
+        expiry_action: facts.policy.expiry_action.unwrap_or(case.defaults.expiry_action),
     }
 }
 
@@ -240,10 +209,7 @@ mod tests {
                 created_at: NOW,
                 updated_at: NOW,
             },
-            policy: PolicyRecord {
-                name: "default".into(),
-                ..PolicyRecord::default()
-            },
+            policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
             device: Some(DeviceStatus::Approved),
         }
     }
@@ -253,23 +219,14 @@ mod tests {
         facts: Option<&Facts>,
         d: &Defaults,
     ) -> Result<Terms, DenyReason> {
-        let case = Case {
-            request,
-            facts,
-            password: PasswordCheck::Right,
-            defaults: d,
-            now: NOW,
-        };
+        let case = Case { request, facts, password: PasswordCheck::Right, defaults: d, now: NOW };
         decide(&case)
     }
 
     #[test]
     fn a_right_user_on_a_registered_device_is_allowed_until_the_session_limit() {
         let terms = judge(&request(), Some(&facts()), &defaults()).unwrap();
-        assert_eq!(
-            terms.deadline,
-            Some(NOW.saturating_add(Duration::from_secs(3_600)))
-        );
+        assert_eq!(terms.deadline, Some(NOW.saturating_add(Duration::from_secs(3_600))));
         assert_eq!(terms.deadline_reason, Some(Cause::SessionLimit));
     }
 
@@ -292,18 +249,13 @@ mod tests {
         assert_eq!(terms.expiry_action, ExpiryAction::Restart);
         facts.policy.session_limit_s = Some(20);
         let terms = judge(&request(), Some(&facts), &defaults()).unwrap();
-        assert_eq!(
-            terms.deadline,
-            Some(NOW.saturating_add(Duration::from_secs(20)))
-        );
+        assert_eq!(terms.deadline, Some(NOW.saturating_add(Duration::from_secs(20))));
     }
 
     #[test]
     fn an_adopted_client_keeps_the_start_that_openvpn_reports() {
         let mut request = request();
-        request.kind = RequestKind::Adopt {
-            connected_since: Timestamp::from_secs(1_799_999_000),
-        };
+        request.kind = RequestKind::Adopt { connected_since: Timestamp::from_secs(1_799_999_000) };
         request.device = Ok(None);
         let terms = judge(&request, Some(&facts()), &defaults()).unwrap();
         assert_eq!(terms.deadline, Some(Timestamp::from_secs(1_800_002_600)));
@@ -313,15 +265,11 @@ mod tests {
     fn every_denial_has_its_reason() {
         type Change = fn(&mut AuthRequest, &mut Facts, &mut Defaults);
         let table: &[(DenyReason, Change)] = &[
-            (DenyReason::AccountDisabled, |_, f, _| {
-                f.user.enabled = false
-            }),
+            (DenyReason::AccountDisabled, |_, f, _| f.user.enabled = false),
             (DenyReason::AccountNotYetValid, |_, f, _| {
                 f.user.valid_from = Some(Timestamp::from_millis(NOW.as_millis() + 1));
             }),
-            (DenyReason::AccountExpired, |_, f, _| {
-                f.user.valid_until = Some(NOW)
-            }),
+            (DenyReason::AccountExpired, |_, f, _| f.user.valid_until = Some(NOW)),
             (DenyReason::CommonNameMismatch, |r, _, d| {
                 d.match_common_name = true;
                 r.common_name = Some("Alice".into());
@@ -331,16 +279,10 @@ mod tests {
                 r.common_name = None;
             }),
             (DenyReason::DeviceMissing, |r, _, _| r.device = Ok(None)),
-            (DenyReason::DeviceInvalid, |r, _, _| {
-                r.device = Err(some_device_error())
-            }),
+            (DenyReason::DeviceInvalid, |r, _, _| r.device = Err(some_device_error())),
             (DenyReason::DeviceUnknown, |_, f, _| f.device = None),
-            (DenyReason::DevicePending, |_, f, _| {
-                f.device = Some(DeviceStatus::Pending)
-            }),
-            (DenyReason::DeviceBlocked, |_, f, _| {
-                f.device = Some(DeviceStatus::Blocked)
-            }),
+            (DenyReason::DevicePending, |_, f, _| f.device = Some(DeviceStatus::Pending)),
+            (DenyReason::DeviceBlocked, |_, f, _| f.device = Some(DeviceStatus::Blocked)),
         ];
         for (reason, change) in table {
             let (mut r, mut f, mut d) = (request(), facts(), defaults());
@@ -358,16 +300,10 @@ mod tests {
 
     #[test]
     fn without_the_user_there_is_one_reason_and_a_wrong_password_hides_the_rest() {
-        assert_eq!(
-            judge(&request(), None, &defaults()),
-            Err(DenyReason::UnknownUser)
-        );
+        assert_eq!(judge(&request(), None, &defaults()), Err(DenyReason::UnknownUser));
         let mut nobody = request();
         nobody.user = Claimed::Missing;
-        assert_eq!(
-            judge(&nobody, None, &defaults()),
-            Err(DenyReason::MissingCredentials)
-        );
+        assert_eq!(judge(&nobody, None, &defaults()), Err(DenyReason::MissingCredentials));
         let (r, mut f, d) = (request(), facts(), defaults());
         f.user.enabled = false;
         f.device = None;

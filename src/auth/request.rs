@@ -90,10 +90,7 @@ pub struct Denial {
 impl Denial {
     /// A denial without an internal fault.
     pub const fn new(reason: DenyReason) -> Self {
-        Self {
-            reason,
-            fault: None,
-        }
+        Self { reason, fault: None }
     }
 }
 

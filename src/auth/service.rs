@@ -44,15 +44,7 @@ impl Authenticator {
     ) -> Result<Self, PasswordError> {
         let random: [u8; 16] = rand::random();
         let dummy = password::hash(&Password::from(&random[..]), &params)?.into();
-        Ok(Self {
-            store,
-            pool,
-            throttle: Mutex::new(throttle),
-            defaults,
-            params,
-            dummy,
-            clock,
-        })
+        Ok(Self { store, pool, throttle: Mutex::new(throttle), defaults, params, dummy, clock })
     }
 
     /// Decides one login. Always answers: what goes wrong inside is a temporary denial with its
@@ -135,11 +127,7 @@ impl Authenticator {
         };
         let hash = stored.map_or_else(|| Arc::clone(&self.dummy), Arc::from);
         let right = self.pool.verify(password.clone(), hash, priority).await?;
-        Ok(if right && stored.is_some() {
-            PasswordCheck::Right
-        } else {
-            PasswordCheck::Wrong
-        })
+        Ok(if right && stored.is_some() { PasswordCheck::Right } else { PasswordCheck::Wrong })
     }
 
     fn is_throttled(&self, request: &AuthRequest, user: Option<&Username>) -> bool {
@@ -180,10 +168,7 @@ impl Authenticator {
         let name = facts.user.name;
         tokio::spawn(async move {
             let upgraded = match pool.hash(password, params, Priority::Background).await {
-                Ok(new) => store
-                    .upgrade_hash(&name, &old, &new, clock.now().utc)
-                    .await
-                    .is_ok(),
+                Ok(new) => store.upgrade_hash(&name, &old, &new, clock.now().utc).await.is_ok(),
                 Err(_) => false,
             };
             tracing::debug!(user = %name, upgraded, "password hash of older parameters");

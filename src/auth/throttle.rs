@@ -38,11 +38,7 @@ struct Count {
 impl Throttle {
     /// No failures yet.
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            by_user: HashMap::new(),
-            by_address: HashMap::new(),
-        }
+        Self { limits, by_user: HashMap::new(), by_address: HashMap::new() }
     }
 
     /// Whether this login has to wait.
@@ -52,10 +48,7 @@ impl Throttle {
                 && count.is_some_and(|c| c.failures >= limit && now - c.since < self.limits.window)
         };
         user.is_some_and(|user| {
-            full(
-                self.by_user.get(&(user.clone(), ip)),
-                self.limits.user_failures,
-            )
+            full(self.by_user.get(&(user.clone(), ip)), self.limits.user_failures)
         }) || ip.is_some_and(|ip| full(self.by_address.get(&ip), self.limits.address_failures))
     }
 
@@ -87,15 +80,9 @@ fn count<K: Hash + Eq>(map: &mut HashMap<K, Count>, key: K, window: Duration, no
             map.retain(|_, c| c.failures > median);
         }
     }
-    let count = map.entry(key).or_insert(Count {
-        failures: 0,
-        since: now,
-    });
+    let count = map.entry(key).or_insert(Count { failures: 0, since: now });
     if now - count.since >= window {
-        *count = Count {
-            failures: 0,
-            since: now,
-        };
+        *count = Count { failures: 0, since: now };
     }
     count.failures = count.failures.saturating_add(1);
 }
@@ -104,11 +91,8 @@ fn count<K: Hash + Eq>(map: &mut HashMap<K, Count>, key: K, window: Duration, no
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        user_failures: 3,
-        address_failures: 5,
-        window: Duration::from_secs(900),
-    };
+    const LIMITS: Limits =
+        Limits { user_failures: 3, address_failures: 5, window: Duration::from_secs(900) };
 
     fn at(seconds: u64) -> Mono {
         Mono(Duration::from_secs(seconds))
@@ -147,11 +131,8 @@ mod tests {
 
     #[test]
     fn zero_switches_a_limit_off() {
-        let mut throttle = Throttle::new(Limits {
-            user_failures: 0,
-            address_failures: 0,
-            ..LIMITS
-        });
+        let mut throttle =
+            Throttle::new(Limits { user_failures: 0, address_failures: 0, ..LIMITS });
         let here = Some([192, 0, 2, 1].into());
         for _ in 0..100 {
             throttle.failed(None, here, at(0));

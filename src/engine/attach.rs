@@ -77,8 +77,7 @@ impl Engine {
     pub(super) fn on_prompt(&mut self) {
         match (self.phase, &self.settings.password) {
             (Phase::Greeting, Some(password)) => {
-                self.outputs
-                    .push_back(super::Output::Send(Command::Password(password.clone())));
+                self.outputs.push_back(super::Output::Send(Command::Password(password.clone())));
                 self.phase = Phase::PasswordSent;
                 self.timers.greeting = None;
             }
@@ -176,9 +175,7 @@ impl Engine {
             _ => false,
         };
         if !fits {
-            self.fail(LinkFault::UnexpectedReply {
-                command: expect.command(),
-            });
+            self.fail(LinkFault::UnexpectedReply { command: expect.command() });
             return;
         }
         self.replies.pop(now.mono);

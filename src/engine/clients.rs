@@ -97,11 +97,7 @@ impl Client {
         if self.is_stale {
             return None;
         }
-        let pending = self
-            .pending
-            .as_ref()
-            .filter(|p| p.decision.is_none())
-            .map(|p| p.due);
+        let pending = self.pending.as_ref().filter(|p| p.decision.is_none()).map(|p| p.due);
         let end = match &self.closing {
             Some(closing) => Some(closing.retry),
             None => self.session.as_ref().and_then(|session| session.deadline),
@@ -112,21 +108,14 @@ impl Client {
 
 impl Session {
     pub(super) fn new(record: SessionRecord, now: Now) -> Self {
-        let mut session = Self {
-            record,
-            deadline: None,
-            is_dirty: false,
-        };
+        let mut session = Self { record, deadline: None, is_dirty: false };
         session.arm(now);
         session
     }
 
     /// Puts the stored deadline on the monotonic clock.
     pub(super) fn arm(&mut self, now: Now) {
-        self.deadline = self
-            .record
-            .deadline
-            .map(|at| now.mono + at.saturating_since(now.utc));
+        self.deadline = self.record.deadline.map(|at| now.mono + at.saturating_since(now.utc));
     }
 
     /// Marks a change; `at` is when the session was last seen.
@@ -265,9 +254,6 @@ impl Clients {
 
     /// The ids of all clients that satisfy a condition.
     pub(super) fn cids(&self, wanted: impl Fn(&Client) -> bool) -> Vec<Cid> {
-        self.iter()
-            .filter(|(_, client)| wanted(client))
-            .map(|(cid, _)| cid)
-            .collect()
+        self.iter().filter(|(_, client)| wanted(client)).map(|(cid, _)| cid).collect()
     }
 }

@@ -27,16 +27,16 @@ const IV_PROTO_AUTH_FAIL_TEMP: u64 = 1 << 8;
 
 impl Engine {
     pub(super) fn on_auth_event(&mut self, event: AuthEvent, now: Now) {
-        let AuthEvent {
-            kind,
-            cid,
-            kid,
-            env,
-            password,
-        } = event;
+        let AuthEvent { kind, cid, kid, env, password } = event;
         let kind = match kind {
             AuthKind::Connect => RequestKind::Connect,
-            AuthKind::Reauth => RequestKind::Reauth,
+            AuthKind::Reauth => RequestKind::Reauth {
+                connected_since: env
+                    .number(b"time_unix")
+                    .and_then(|seconds| i64::try_from(seconds).ok())
+                    .map_or(now.utc, Timestamp::from_secs)
+                    .min(now.utc),
+            },
             AuthKind::CrResponse(_) => {
                 self.report(Event::ProtocolUnexpected {
                     server: self.server(),
@@ -47,14 +47,9 @@ impl Engine {
             }
         };
         let device = device::claim(&env, &self.settings.device_sources);
-        let who = client_ref(
-            cid,
-            Some(kid),
-            &env,
-            device.as_ref().ok().and_then(Option::as_ref),
-        );
-        self.strays.remove(&cid);
+        let who = client_ref(cid, Some(kid), &env, device.as_ref().ok().and_then(Option::as_ref));
         if kind == RequestKind::Connect {
+            self.strays.remove(&cid);
             self.on_connect_of_known(cid, kid, &who, now);
         }
         let mut client = match self.clients.remove(cid) {
@@ -80,11 +75,7 @@ impl Engine {
             vpn_ip: env.text(b"ifconfig_pool_remote_ip").map(|ip| cut(ip, 45)),
             client_version: env.text(b"IV_VER").map(|v| cut(v, 64)),
             client_platform: env.text(b"IV_PLAT").map(|v| cut(v, 64)),
-            device: device
-                .as_ref()
-                .ok()
-                .and_then(Option::as_ref)
-                .map(|claim| claim.id.clone()),
+            device: device.as_ref().ok().and_then(Option::as_ref).map(|claim| claim.id.clone()),
             decision: None,
         };
         client.pending = Some(Box::new(pending));
@@ -108,15 +99,9 @@ impl Engine {
             password: password.filter(|password| !password.is_empty()),
             common_name: env.text(b"common_name").map(|cn| cut(cn, 255).into()),
             device: device.map(|claim| claim.map(|claim| claim.id)),
-            client_ip: self
-                .clients
-                .get(cid)
-                .and_then(|client| client.who.client_ip),
+            client_ip: self.clients.get(cid).and_then(|client| client.who.client_ip),
         };
-        self.outputs.push_back(Output::Authenticate(
-            Ticket { cid, serial },
-            Box::new(request),
-        ));
+        self.outputs.push_back(Output::Authenticate(Ticket { cid, serial }, Box::new(request)));
     }
 
     /// A CONNECT for a client that has a session: another run of the server has begun, unless it
@@ -147,11 +132,7 @@ impl Engine {
         let Some(client) = self.clients.get_mut(ticket.cid) else {
             return;
         };
-        let Some(pending) = client
-            .pending
-            .as_mut()
-            .filter(|p| p.serial == ticket.serial)
-        else {
+        let Some(pending) = client.pending.as_mut().filter(|p| p.serial == ticket.serial) else {
             return;
         };
         if client.is_stale || !can_send {
@@ -173,33 +154,32 @@ impl Engine {
             return;
         };
         let who = client.who.clone();
-        let known = client
-            .session
-            .as_ref()
-            .map(|session| session.record.clone());
-        let (record, is_new) = match known {
-            Some(record) => (record, false),
+        let reauth = matches!(pending.kind, RequestKind::Reauth { .. });
+        let known = client.session.as_ref().map(|session| session.record.clone());
+        let new = match &known {
+            // Its session may be in the database: the comparison finds it.
+            None if reauth && self.is_stray(cid) => None,
             None => match self.new_record(cid, &who, &pending, &grant, now) {
-                Some(record) => (record, true),
+                Some(record) => Some(record),
                 None => {
                     let denial = Denial::new(DenyReason::MissingCredentials);
                     self.deny(cid, pending, &denial, now);
                     return;
                 }
             },
+            Some(_) => None,
         };
+        let record = known.as_ref().or(new.as_ref());
+        let deadline = record.and_then(|record| record.deadline);
+        let session_id = record.map(|record| record.id);
         match (pending.kind, pending.kid) {
             (RequestKind::Connect, Some(kid)) => {
-                let config = self.backstop(record.deadline, now);
+                let config = self.backstop(deadline, now);
                 let command = Command::ClientAuth { cid, kid, config };
                 self.send(command, Expect::Auth { cid, kid }, now);
             }
-            (RequestKind::Reauth, Some(kid)) => {
-                self.send(
-                    Command::ClientAuthNt { cid, kid },
-                    Expect::Auth { cid, kid },
-                    now,
-                );
+            (RequestKind::Reauth { .. }, Some(kid)) => {
+                self.send(Command::ClientAuthNt { cid, kid }, Expect::Auth { cid, kid }, now);
             }
             (RequestKind::Adopt { .. }, _) | (_, None) => {}
         }
@@ -207,13 +187,13 @@ impl Engine {
             self.report(Event::AuthAllowed {
                 server: self.server(),
                 client: who,
-                reauth: pending.kind == RequestKind::Reauth,
+                reauth,
                 latency: now.mono - pending.since,
-                session_id: record.id,
-                deadline: record.deadline,
+                session_id,
+                deadline,
             });
         }
-        if is_new {
+        if let Some(record) = new {
             self.persist(&record);
             let adopted = record.state == SessionState::Active;
             self.clients.open(cid, Session::new(record, now));
@@ -229,10 +209,7 @@ impl Engine {
         let Some(deadline) = deadline else {
             return Vec::new();
         };
-        if self
-            .management_version
-            .is_none_or(|version| version < MANAGEMENT_2_6)
-        {
+        if self.management_version.is_none_or(|version| version < MANAGEMENT_2_6) {
             return Vec::new();
         }
         let left = deadline.saturating_since(now.utc) + self.settings.backstop;
@@ -250,8 +227,9 @@ impl Engine {
     ) -> Option<SessionRecord> {
         let (state, started_at) = match pending.kind {
             RequestKind::Connect => (SessionState::Pending, now.utc),
-            RequestKind::Reauth => (SessionState::Active, now.utc),
-            RequestKind::Adopt { connected_since } => (SessionState::Active, connected_since),
+            RequestKind::Reauth { connected_since } | RequestKind::Adopt { connected_since } => {
+                (SessionState::Active, connected_since)
+            }
         };
         Some(SessionRecord {
             id: grant.session_id,
@@ -288,7 +266,7 @@ impl Engine {
         let who = client.who.clone();
         let session_id = client.session.as_ref().map(|session| session.record.id);
         let latency = now.mono - pending.since;
-        let reauth = pending.kind == RequestKind::Reauth;
+        let reauth = matches!(pending.kind, RequestKind::Reauth { .. });
         if let Some(fault) = &denial.fault {
             self.report(Event::AuthError {
                 server: self.server(),
@@ -302,16 +280,13 @@ impl Engine {
             self.deny_adoption(cid, pending, reason, now);
             return;
         };
-        if reauth && reason.is_temporary() && session_id.is_some() {
+        if reauth && reason.is_temporary() && (session_id.is_some() || self.is_stray(cid)) {
             self.tolerate(cid, kid, &pending, now);
             return;
         }
         let text = text::denial(reason);
         let client_reason = if reason.is_temporary() && pending.knows_temp {
-            Parameter::new(&format!(
-                "TEMP[backoff {}]:{text}",
-                self.settings.retry_backoff_s
-            ))
+            Parameter::new(&format!("TEMP[backoff {}]:{text}", self.settings.retry_backoff_s))
         } else {
             Parameter::new(text)
         };
@@ -336,30 +311,26 @@ impl Engine {
         }
     }
 
-    /// A renegotiation of a session that we admitted, while the database or the hashing threads
-    /// cannot answer: the session goes on under its old terms. Left unanswered, OpenVPN 2.6
-    /// would evict the client.
+    /// A renegotiation of a client that is connected, while the database or the hashing threads
+    /// cannot answer: it goes on under its old terms. Left unanswered, OpenVPN 2.6 would evict it.
     fn tolerate(&mut self, cid: Cid, kid: Kid, pending: &Pending, now: Now) {
-        let Some(client) = self.clients.get(cid) else {
-            return;
-        };
-        let Some(session) = &client.session else {
-            return;
-        };
+        let Some(client) = self.clients.get(cid) else { return };
+        let record = client.session.as_ref().map(|session| &session.record);
         let event = Event::AuthAllowed {
             server: self.server(),
             client: client.who.clone(),
             reauth: true,
             latency: now.mono - pending.since,
-            session_id: session.record.id,
-            deadline: session.record.deadline,
+            session_id: record.map(|record| record.id),
+            deadline: record.and_then(|record| record.deadline),
         };
-        self.send(
-            Command::ClientAuthNt { cid, kid },
-            Expect::Auth { cid, kid },
-            now,
-        );
+        self.send(Command::ClientAuthNt { cid, kid }, Expect::Auth { cid, kid }, now);
         self.report(event);
+    }
+
+    /// Connected as far as the server says, but its session is not found yet.
+    fn is_stray(&self, cid: Cid) -> bool {
+        !self.status_is_known || self.strays.contains_key(&cid)
     }
 
     /// An adoption that was refused ends the client; one that could not be decided comes again.
@@ -416,10 +387,7 @@ impl Engine {
             device: Ok(None),
             client_ip: who.client_ip,
         };
-        let mut client = self
-            .clients
-            .remove(cid)
-            .unwrap_or_else(|| Client::new(who, now));
+        let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, now));
         client.pending = Some(Box::new(Pending {
             serial,
             kind,
@@ -435,10 +403,7 @@ impl Engine {
         }));
         self.clients.insert(cid, client);
         self.arm(cid);
-        self.outputs.push_back(Output::Authenticate(
-            Ticket { cid, serial },
-            Box::new(request),
-        ));
+        self.outputs.push_back(Output::Authenticate(Ticket { cid, serial }, Box::new(request)));
     }
 
     /// `client-auth` was refused: the client or the key is gone.
@@ -448,10 +413,7 @@ impl Engine {
         };
         self.report(Event::AuthError {
             server: self.server(),
-            client: ClientRef {
-                kid: Some(kid),
-                ..client.who.clone()
-            },
+            client: ClientRef { kid: Some(kid), ..client.who.clone() },
             reauth: false,
             latency: std::time::Duration::ZERO,
             error: "the server refused client-auth: the client or its key is gone".into(),
@@ -489,14 +451,10 @@ impl Engine {
         }
         let reason = DenyReason::Protocol;
         let known = self.clients.get(cid);
-        let session_id = known
-            .and_then(|client| client.session.as_ref())
-            .map(|session| session.record.id);
+        let session_id =
+            known.and_then(|client| client.session.as_ref()).map(|session| session.record.id);
         let who = known.map_or_else(|| nobody(cid), |client| client.who.clone());
-        let pending = self
-            .clients
-            .get_mut(cid)
-            .and_then(|client| client.pending.take());
+        let pending = self.clients.get_mut(cid).and_then(|client| client.pending.take());
         self.cancel(cid, pending.as_deref());
         let command = Command::ClientDeny {
             cid,
@@ -507,10 +465,7 @@ impl Engine {
         self.send(command, Expect::Deny { cid }, now);
         self.report(Event::AuthDenied {
             server: self.server(),
-            client: ClientRef {
-                kid: Some(kid),
-                ..who
-            },
+            client: ClientRef { kid: Some(kid), ..who },
             reauth: session_id.is_some(),
             latency: std::time::Duration::ZERO,
             session_id,
@@ -523,10 +478,7 @@ impl Engine {
 
     pub(super) fn cancel(&mut self, cid: Cid, pending: Option<&Pending>) {
         if let Some(pending) = pending.filter(|pending| pending.decision.is_none()) {
-            self.outputs.push_back(Output::CancelAuth(Ticket {
-                cid,
-                serial: pending.serial,
-            }));
+            self.outputs.push_back(Output::CancelAuth(Ticket { cid, serial: pending.serial }));
         }
     }
 }

@@ -156,24 +156,13 @@ impl Engine {
             Message::Hold => self.on_hold(now),
             Message::State(state) => self.on_state(state, now),
             Message::Fatal(text) => {
-                self.report(Event::ServerFatal {
-                    server: self.server(),
-                    text,
-                });
+                self.report(Event::ServerFatal { server: self.server(), text });
             }
             Message::Auth(event) => self.on_auth_event(*event, now),
             Message::Established { cid, env } => self.on_established(cid, &env, now),
             Message::Disconnect { cid, env } => self.on_disconnect(cid, &env, now),
-            Message::Address {
-                cid,
-                address,
-                primary,
-            } => self.on_address(cid, &address, primary),
-            Message::ByteCount {
-                cid,
-                bytes_received,
-                bytes_sent,
-            } => {
+            Message::Address { cid, address, primary } => self.on_address(cid, &address, primary),
+            Message::ByteCount { cid, bytes_received, bytes_sent } => {
                 self.on_byte_count(cid, bytes_received, bytes_sent);
             }
             Message::Rejected(rejected) => self.on_rejected(rejected, now),
@@ -221,11 +210,7 @@ impl Engine {
         while let Some(cid) = self.clients.pop_due(now.mono) {
             self.on_client_due(cid, now);
         }
-        while self
-            .departed
-            .front()
-            .is_some_and(|departed| departed.due <= now.mono)
-        {
+        while self.departed.front().is_some_and(|departed| departed.due <= now.mono) {
             if let Some(departed) = self.departed.pop_front() {
                 self.close_departed(departed, None);
             }
@@ -257,8 +242,7 @@ impl Engine {
     }
 
     fn persist(&mut self, record: &SessionRecord) {
-        self.outputs
-            .push_back(Output::Persist(Box::new(record.clone())));
+        self.outputs.push_back(Output::Persist(Box::new(record.clone())));
     }
 
     fn send(&mut self, command: Command, expect: Expect, now: Now) {
@@ -294,10 +278,7 @@ impl Engine {
         }
         let offset = now.utc.as_millis() - i64::try_from(now.mono.0.as_millis()).unwrap_or(0);
         // Slewing moves a clock by at most 30 ms a minute; more is a step.
-        if self
-            .clock_offset_ms
-            .is_some_and(|old| (offset - old).abs() > 500)
-        {
+        if self.clock_offset_ms.is_some_and(|old| (offset - old).abs() > 500) {
             self.rearm_sessions(now);
         }
         self.clock_offset_ms = Some(offset);

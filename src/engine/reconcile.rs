@@ -3,11 +3,13 @@
 //! A complete `status 3` is the truth about who is connected; an incomplete one says nothing.
 //! Clients that we do not know wait as strays until the database's open rows tell their session.
 
+use std::collections::{BTreeSet, HashSet};
+
 use crate::{
     proto::{StatusClient, StatusReport},
     store::{SessionRecord, SessionState},
     telemetry::events::ClientRef,
-    types::{Cause, Cid, Mono, Now, truncate_on_char},
+    types::{Cause, Cid, Mono, Now, SessionId, truncate_on_char},
 };
 
 use super::{
@@ -15,32 +17,26 @@ use super::{
     clients::{Client, Session},
     login::{cut, nobody},
     replies::Expect,
+    session::Departed,
 };
 
 impl Engine {
     /// Asks for the list, unless it is asked for already.
     pub(super) fn ask_status(&mut self, now: Now) {
-        if self.can_send()
-            && !self
-                .replies
-                .contains(|e| matches!(e, Expect::Status { .. }))
-        {
+        if self.can_send() && !self.replies.contains(|e| matches!(e, Expect::Status { .. })) {
             self.timers.status = None;
-            self.send(
-                crate::proto::Command::Status,
-                Expect::Status { asked: now.mono },
-                now,
-            );
+            self.send(crate::proto::Command::Status, Expect::Status { asked: now.mono }, now);
         }
     }
 
     /// The complete list of the server's clients, asked for at `asked`.
     pub(super) fn on_status(&mut self, report: StatusReport, asked: Mono, now: Now) {
         self.status_is_known = true;
-        let mut gone = self.clients.cids(|client| client.since < asked);
+        let listed: BTreeSet<Cid> = report.clients.iter().map(|row| row.cid).collect();
+        let gone =
+            self.clients.cids(|client| client.since < asked && !listed.contains(&client.who.cid));
         for row in report.clients {
             let cid = row.cid;
-            gone.retain(|other| *other != cid);
             let Some(client) = self.clients.get_mut(cid) else {
                 self.on_stray(row);
                 continue;
@@ -54,6 +50,8 @@ impl Engine {
             if let Some(session) = client.session.as_mut() {
                 session.count(row.bytes_received, row.bytes_sent);
                 session.is_dirty = true;
+            } else if client.closing.is_none() && !row.virtual_address.is_empty() {
+                self.on_stray(row);
             }
         }
         for cid in gone {
@@ -86,8 +84,10 @@ impl Engine {
             return;
         };
         self.reconciled = Reconciled::Yes;
+        let departing: HashSet<SessionId> =
+            self.departed.iter().map(Departed::session_id).collect();
         for row in rows {
-            if self.clients.of_session(row.id).is_some() || self.is_departing(&row) {
+            if self.clients.of_session(row.id).is_some() || departing.contains(&row.id) {
                 continue;
             }
             let same_run = row.run_started == run;
@@ -111,6 +111,10 @@ impl Engine {
             self.close_row(row, cause, now);
         }
         for (cid, stray) in std::mem::take(&mut self.strays) {
+            if self.clients.get(cid).is_some_and(|client| client.pending.is_some()) {
+                // It is renegotiating: the answer to that decides.
+                continue;
+            }
             let who = stray_ref(&stray);
             if stray.virtual_address.is_empty() {
                 // It waits for an answer to a question that nobody remembers.
@@ -122,21 +126,11 @@ impl Engine {
         }
     }
 
-    /// Whether this row's client has just left and its last version is on its way.
-    fn is_departing(&self, row: &SessionRecord) -> bool {
-        self.departed
-            .iter()
-            .any(|departed| departed.session_id() == row.id)
-    }
-
     /// Takes a session over that another process, or an earlier connection, had opened.
     fn adopt(&mut self, mut record: SessionRecord, stray: &StatusClient, now: Now) {
         let cid = record.cid;
         let mut who = stray_ref(stray);
-        who.device = record
-            .device
-            .as_ref()
-            .map(|device| device.to_string().into());
+        who.device = record.device.as_ref().map(|device| device.to_string().into());
         who.client_ip = record.client_ip;
         who.client_port = record.client_port;
         if !stray.virtual_address.is_empty() {
@@ -148,7 +142,7 @@ impl Engine {
         session.count(stray.bytes_received, stray.bytes_sent);
         session.touch(now.utc);
         let record = session.record.clone();
-        let mut client = Client::new(who, now);
+        let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, now));
         client.session = Some(Box::new(session));
         self.clients.insert(cid, client);
         self.persist(&record);
@@ -173,10 +167,7 @@ impl Engine {
             };
             client.is_stale = false;
             let answer = client.pending.as_mut().and_then(|pending| {
-                let ticket = Ticket {
-                    cid,
-                    serial: pending.serial,
-                };
+                let ticket = Ticket { cid, serial: pending.serial };
                 pending.decision.take().map(|decision| (ticket, decision))
             });
             self.arm(cid);
@@ -200,39 +191,15 @@ fn stray_ref(stray: &StatusClient) -> ClientRef {
     let text = |bytes: &[u8]| truncate_on_char(&String::from_utf8_lossy(bytes), 256).into();
     let mut who = nobody(stray.cid);
     who.user = stray.username.as_deref().map(text);
-    who.common_name = Some(&*stray.common_name)
-        .filter(|cn| !cn.is_empty())
-        .map(text);
+    who.common_name = Some(&*stray.common_name).filter(|cn| !cn.is_empty()).map(text);
     // `ip:port`, or `proto:ip:port` from 2.7 on; an IPv6 address stands in brackets or bare.
     if let Some((host, port)) = stray.real_address.rsplit_once(':') {
-        let host = [
-            "udp4:",
-            "udp6:",
-            "tcp4:",
-            "tcp6:",
-            "tcp4-server:",
-            "tcp6-server:",
-        ]
-        .iter()
-        .find_map(|prefix| host.strip_prefix(prefix))
-        .unwrap_or(host);
+        let host = ["udp4:", "udp6:", "tcp4:", "tcp6:", "tcp4-server:", "tcp6-server:"]
+            .iter()
+            .find_map(|prefix| host.strip_prefix(prefix))
+            .unwrap_or(host);
         who.client_ip = host.trim_matches(['[', ']']).parse().ok();
         who.client_port = port.parse().ok();
     }
     who
-}
-
-/// A client id for tests of this module's helpers.
-#[cfg(test)]
-pub(super) fn row(cid: Cid, user: &str, address: &str) -> StatusClient {
-    StatusClient {
-        cid,
-        username: Some(user.as_bytes().into()),
-        common_name: user.as_bytes().into(),
-        real_address: "192.0.2.1:1194".into(),
-        virtual_address: address.into(),
-        bytes_received: 0,
-        bytes_sent: 0,
-        connected_since: crate::types::Timestamp::from_secs(0),
-    }
 }

@@ -80,9 +80,7 @@ impl Replies {
     }
 
     pub(super) fn timeout(&self) -> Option<Mono> {
-        self.queue
-            .front()
-            .map(|(_, sent)| (*sent).max(self.last_reply) + REPLY_TIMEOUT)
+        self.queue.front().map(|(_, sent)| (*sent).max(self.last_reply) + REPLY_TIMEOUT)
     }
 
     pub(super) fn overdue(&self, now: Mono) -> Option<&'static str> {

@@ -45,18 +45,14 @@ impl Engine {
             return;
         }
         session.record.state = SessionState::Active;
-        if let Some(ip) = env
-            .text(b"ifconfig_pool_remote_ip")
-            .or_else(|| env.text(b"ifconfig_pool_remote_ip6"))
+        if let Some(ip) =
+            env.text(b"ifconfig_pool_remote_ip").or_else(|| env.text(b"ifconfig_pool_remote_ip6"))
         {
             session.record.vpn_ip.get_or_insert_with(|| cut(ip, 45));
         }
         session.touch(now.utc);
         let record = session.record.clone();
-        let who = ClientRef {
-            kid: None,
-            ..client.who.clone()
-        };
+        let who = ClientRef { kid: None, ..client.who.clone() };
         self.persist(&record);
         self.report(Event::SessionOpened {
             server: self.server(),
@@ -110,11 +106,7 @@ impl Engine {
         };
         let mut record = session.record;
         record.ended_at = Some(now.utc);
-        let departed = Departed {
-            due: now.mono + DEPARTURE_GRACE,
-            who: client.who,
-            record,
-        };
+        let departed = Departed { due: now.mono + DEPARTURE_GRACE, who: client.who, record };
         match cause {
             Some(cause) => self.close_departed(departed, Some(cause)),
             None => self.departed.push_back(departed),
@@ -123,13 +115,8 @@ impl Engine {
 
     /// Writes the last version of a session's row and its last line.
     pub(super) fn close_departed(&mut self, departed: Departed, cause: Option<Cause>) {
-        let Departed {
-            who, mut record, ..
-        } = departed;
-        let ended_at = record
-            .ended_at
-            .unwrap_or(record.updated_at)
-            .max(record.started_at);
+        let Departed { who, mut record, .. } = departed;
+        let ended_at = record.ended_at.unwrap_or(record.updated_at).max(record.started_at);
         let cause = cause.unwrap_or(Cause::Unknown);
         record.version = record.version.saturating_add(1);
         record.state = SessionState::Closed;
@@ -165,11 +152,7 @@ impl Engine {
         self.cancel(cid, pending.as_deref());
         let cause = client.closing.map_or(cause, |closing| closing.cause);
         if let Some(session) = client.session {
-            let departed = Departed {
-                due: now.mono,
-                who: client.who,
-                record: session.record,
-            };
+            let departed = Departed { due: now.mono, who: client.who, record: session.record };
             self.close_departed(departed, Some(cause));
         }
     }
@@ -182,14 +165,7 @@ impl Engine {
         if let Some(session) = self.clients.close(cid) {
             let mut record = session.record;
             record.ended_at = Some(now.utc);
-            self.close_departed(
-                Departed {
-                    due: now.mono,
-                    who,
-                    record,
-                },
-                Some(cause),
-            );
+            self.close_departed(Departed { due: now.mono, who, record }, Some(cause));
             self.arm(cid);
         }
     }
@@ -200,10 +176,7 @@ impl Engine {
         self.strays.clear();
         let cids = self.clients.cids(|_| true);
         if !cids.is_empty() {
-            self.report(Event::ServerRestarted {
-                server: self.server(),
-                clients: cids.len(),
-            });
+            self.report(Event::ServerRestarted { server: self.server(), clients: cids.len() });
         }
         for cid in cids {
             self.drop_client(cid, Cause::ServerRestarted, now);
@@ -219,11 +192,7 @@ impl Engine {
         let Some(client) = self.clients.get(cid) else {
             return;
         };
-        if client
-            .pending
-            .as_ref()
-            .is_some_and(|p| p.decision.is_none() && p.due <= now.mono)
-        {
+        if client.pending.as_ref().is_some_and(|p| p.decision.is_none() && p.due <= now.mono) {
             self.on_pending_due(cid, now);
         }
         let Some(client) = self.clients.get(cid) else {
@@ -254,10 +223,7 @@ impl Engine {
         let cause = record.deadline_reason.unwrap_or(Cause::SessionLimit);
         let event = Event::SessionExpired {
             server: self.server(),
-            client: ClientRef {
-                kid: None,
-                ..client.who.clone()
-            },
+            client: ClientRef { kid: None, ..client.who.clone() },
             session_id: record.id,
             deadline_reason: cause,
             action: record.expiry_action,
@@ -285,12 +251,7 @@ impl Engine {
             ExpiryAction::Halt => KillMessage::Halt(text),
             ExpiryAction::Restart => KillMessage::Restart(text),
         };
-        let closing = Closing {
-            cause,
-            message,
-            attempts: 0,
-            retry: now.mono,
-        };
+        let closing = Closing { cause, message, attempts: 0, retry: now.mono };
         client.closing = Some(Box::new(closing));
         let record = client.session.as_mut().map(|session| {
             session.record.state = SessionState::Closing;
@@ -307,10 +268,8 @@ impl Engine {
 
     /// Makes a client that nobody can answer any more connect again.
     pub(super) fn restart_client(&mut self, cid: Cid, who: ClientRef, now: Now) {
-        let mut client = self
-            .clients
-            .remove(cid)
-            .unwrap_or_else(|| super::clients::Client::new(who, now));
+        let mut client =
+            self.clients.remove(cid).unwrap_or_else(|| super::clients::Client::new(who, now));
         client.closing = Some(Box::new(Closing {
             cause: Cause::Unknown,
             message: KillMessage::Restart(Parameter::new("Please log in again")),
@@ -338,18 +297,11 @@ impl Engine {
         let message = closing.message.clone();
         let event = Event::SessionKill {
             server: self.settings.server.clone(),
-            client: ClientRef {
-                kid: None,
-                ..client.who.clone()
-            },
+            client: ClientRef { kid: None, ..client.who.clone() },
             session_id: client.session.as_ref().map(|session| session.record.id),
             attempt,
         };
-        self.send(
-            Command::ClientKill { cid, message },
-            Expect::Kill { cid },
-            now,
-        );
+        self.send(Command::ClientKill { cid, message }, Expect::Kill { cid }, now);
         self.report(event);
         if attempt > 1 {
             // No DISCONNECT: it may never come (a client that came back with a token).
@@ -370,8 +322,7 @@ impl Engine {
         for (_, client) in self.clients.iter_mut() {
             if let Some(session) = client.session.as_mut().filter(|session| session.is_dirty) {
                 session.touch(now.utc);
-                self.outputs
-                    .push_back(Output::Persist(Box::new(session.record.clone())));
+                self.outputs.push_back(Output::Persist(Box::new(session.record.clone())));
             }
         }
     }
@@ -455,10 +406,7 @@ impl Engine {
         let record = &session.record;
         let event = Event::SessionAdopted {
             server: self.server(),
-            client: ClientRef {
-                kid: None,
-                ..client.who.clone()
-            },
+            client: ClientRef { kid: None, ..client.who.clone() },
             session_id: record.id,
             vpn_ip: record.vpn_ip.as_deref().map(Into::into),
             deadline: record.deadline,
@@ -472,19 +420,9 @@ impl Engine {
         let mut who = nobody(record.cid);
         who.user = Some(record.user.as_str().into());
         who.common_name = record.common_name.as_deref().map(Into::into);
-        who.device = record
-            .device
-            .as_ref()
-            .map(|device| device.to_string().into());
+        who.device = record.device.as_ref().map(|device| device.to_string().into());
         who.client_ip = record.client_ip;
         who.client_port = record.client_port;
-        self.close_departed(
-            Departed {
-                due: now.mono,
-                who,
-                record,
-            },
-            Some(cause),
-        );
+        self.close_departed(Departed { due: now.mono, who, record }, Some(cause));
     }
 }

@@ -45,11 +45,7 @@ impl Env {
 
     /// The value of the last variable of this name (OpenVPN's own rule for duplicates).
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        let entry = self
-            .entries
-            .iter()
-            .rev()
-            .find(|e| &self.bytes[e.key()] == key)?;
+        let entry = self.entries.iter().rev().find(|e| &self.bytes[e.key()] == key)?;
         Some(&self.bytes[entry.value()])
     }
 
@@ -65,9 +61,7 @@ impl Env {
 
     /// Every variable in the order it arrived.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.entries
-            .iter()
-            .map(|e| (&self.bytes[e.key()], &self.bytes[e.value()]))
+        self.entries.iter().map(|e| (&self.bytes[e.key()], &self.bytes[e.value()]))
     }
 
     /// Number of variables.
@@ -89,8 +83,6 @@ impl Env {
 /// Names only: values belong to people.
 impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.iter().map(|(k, _)| String::from_utf8_lossy(k)))
-            .finish()
+        f.debug_list().entries(self.iter().map(|(k, _)| String::from_utf8_lossy(k))).finish()
     }
 }

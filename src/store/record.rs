@@ -41,9 +41,7 @@ pub struct UserRecord {
 
 impl std::fmt::Debug for UserRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UserRecord")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("UserRecord").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -227,10 +225,7 @@ pub struct SessionRecord {
 impl SessionRecord {
     /// Seconds from the start to the end, or to the last sign of life.
     pub fn duration_s(&self) -> u64 {
-        self.ended_at
-            .unwrap_or(self.updated_at)
-            .saturating_since(self.started_at)
-            .as_secs()
+        self.ended_at.unwrap_or(self.updated_at).saturating_since(self.started_at).as_secs()
     }
 }
 

@@ -207,47 +207,20 @@ mod tests {
     #[test]
     fn addresses_of_no_device_are_refused() {
         assert_eq!("00:00:00:00:00:00".parse::<MacAddr>(), Err(MacError::Zero));
-        assert_eq!(
-            "FF-FF-FF-FF-FF-FF".parse::<MacAddr>(),
-            Err(MacError::Broadcast)
-        );
-        assert_eq!(
-            "01:00:5e:00:00:01".parse::<MacAddr>(),
-            Err(MacError::Multicast)
-        );
+        assert_eq!("FF-FF-FF-FF-FF-FF".parse::<MacAddr>(), Err(MacError::Broadcast));
+        assert_eq!("01:00:5e:00:00:01".parse::<MacAddr>(), Err(MacError::Multicast));
     }
 
     #[test]
     fn long_ids_of_mobile_clients_are_opaque_and_short_rubbish_is_not() {
         let uuid = "6B9FE2C1-7B1C-4C4B-9E0A-2F3D1C0B7A55";
-        assert_eq!(
-            DeviceId::parse(uuid).map(|d| d.to_string()),
-            Ok(uuid.into())
-        );
-        assert_eq!(
-            DeviceId::parse(&"f".repeat(64)).map(|d| d.kind()),
-            Ok(DeviceKind::Opaque)
-        );
-        assert_eq!(
-            DeviceId::parse("9774d56d682e549c").map(|d| d.kind()),
-            Ok(DeviceKind::Opaque)
-        );
-        assert_eq!(
-            DeviceId::parse("02:1a:2b:3c:4d:5e:6f"),
-            Err(MacError::Malformed)
-        );
-        assert_eq!(
-            DeviceId::parse("02:1a:2b:3c:4d:5"),
-            Err(MacError::Malformed)
-        );
-        assert_eq!(
-            DeviceId::parse("02_1a_2b_3c_4d_5e"),
-            Err(MacError::Malformed)
-        );
+        assert_eq!(DeviceId::parse(uuid).map(|d| d.to_string()), Ok(uuid.into()));
+        assert_eq!(DeviceId::parse(&"f".repeat(64)).map(|d| d.kind()), Ok(DeviceKind::Opaque));
+        assert_eq!(DeviceId::parse("9774d56d682e549c").map(|d| d.kind()), Ok(DeviceKind::Opaque));
+        assert_eq!(DeviceId::parse("02:1a:2b:3c:4d:5e:6f"), Err(MacError::Malformed));
+        assert_eq!(DeviceId::parse("02:1a:2b:3c:4d:5"), Err(MacError::Malformed));
+        assert_eq!(DeviceId::parse("02_1a_2b_3c_4d_5e"), Err(MacError::Malformed));
         assert_eq!(DeviceId::parse(&"f".repeat(256)), Err(MacError::Malformed));
-        assert_eq!(
-            DeviceId::parse("with a space in the middle"),
-            Err(MacError::Malformed)
-        );
+        assert_eq!(DeviceId::parse("with a space in the middle"), Err(MacError::Malformed));
     }
 }

@@ -75,10 +75,7 @@ impl FromStr for ServerName {
         if s.len() > Self::MAX_LEN {
             return Err(IdError::TooLong { max: Self::MAX_LEN });
         }
-        if !s
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-        {
+        if !s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
             return Err(IdError::BadCharacter);
         }
         Ok(Self(s.into()))
@@ -116,9 +113,7 @@ impl Username {
     /// # Errors
     /// [`IdError`] when it is empty, too long, not UTF-8 or holds a control character.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdError> {
-        std::str::from_utf8(bytes)
-            .map_err(|_| IdError::BadCharacter)?
-            .parse()
+        std::str::from_utf8(bytes).map_err(|_| IdError::BadCharacter)?.parse()
     }
 }
 
@@ -168,9 +163,7 @@ impl FromStr for SessionId {
     type Err = IdError;
 
     fn from_str(s: &str) -> Result<Self, IdError> {
-        Uuid::parse_str(s)
-            .map(Self)
-            .map_err(|_| IdError::NotASessionId)
+        Uuid::parse_str(s).map(Self).map_err(|_| IdError::NotASessionId)
     }
 }
 
@@ -189,27 +182,15 @@ mod tests {
         assert!("udp-1194".parse::<ServerName>().is_ok());
         assert_eq!("".parse::<ServerName>(), Err(IdError::Empty));
         assert_eq!("a b".parse::<ServerName>(), Err(IdError::BadCharacter));
-        assert_eq!(
-            "x".repeat(65).parse::<ServerName>(),
-            Err(IdError::TooLong { max: 64 })
-        );
+        assert_eq!("x".repeat(65).parse::<ServerName>(), Err(IdError::TooLong { max: 64 }));
     }
 
     #[test]
     fn usernames_are_utf8_without_control_characters() {
-        assert_eq!(
-            Username::from_bytes("zoë".as_bytes()).map(|u| u.to_string()),
-            Ok("zoë".into())
-        );
+        assert_eq!(Username::from_bytes("zoë".as_bytes()).map(|u| u.to_string()), Ok("zoë".into()));
         assert_eq!(Username::from_bytes(b"\xc3("), Err(IdError::BadCharacter));
-        assert_eq!(
-            Username::from_bytes("a\u{9b}b".as_bytes()),
-            Err(IdError::BadCharacter)
-        );
-        assert_eq!(
-            Username::from_bytes(&[b'x'; 129]),
-            Err(IdError::TooLong { max: 128 })
-        );
+        assert_eq!(Username::from_bytes("a\u{9b}b".as_bytes()), Err(IdError::BadCharacter));
+        assert_eq!(Username::from_bytes(&[b'x'; 129]), Err(IdError::TooLong { max: 128 }));
     }
 
     #[test]

@@ -100,10 +100,7 @@ words! {
 impl DenyReason {
     /// Whether trying again soon may succeed: nothing is wrong with what the client sent.
     pub const fn is_temporary(self) -> bool {
-        matches!(
-            self,
-            Self::BackendUnavailable | Self::Overloaded | Self::Timeout
-        )
+        matches!(self, Self::BackendUnavailable | Self::Overloaded | Self::Timeout)
     }
 }
 

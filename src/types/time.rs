@@ -125,11 +125,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            &self
-                .to_datetime()
-                .to_rfc3339_opts(SecondsFormat::Millis, true),
-        )
+        f.write_str(&self.to_datetime().to_rfc3339_opts(SecondsFormat::Millis, true))
     }
 }
 
@@ -171,22 +167,15 @@ pub struct Clock {
 impl Clock {
     /// A clock whose monotonic time starts now.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-    #[expect(
-        clippy::new_without_default,
-        reason = "reading a clock is not a default"
-    )]
+    #[expect(clippy::new_without_default, reason = "reading a clock is not a default")]
     pub fn new() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 
     /// The present.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn now(&self) -> Now {
-        let utc = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let utc = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
             mono: Mono(self.start.elapsed()),
             utc: Timestamp(i64::try_from(utc.as_millis()).unwrap_or(i64::MAX)),
@@ -213,14 +202,8 @@ mod tests {
     #[test]
     fn reads_dates_and_times_relative_to_now() {
         let now = Timestamp::from_secs(1_000);
-        assert_eq!(
-            Timestamp::parse("1970-01-02", now),
-            Ok(Timestamp::from_secs(86_400))
-        );
-        assert_eq!(
-            Timestamp::parse("+1h30m", now),
-            Ok(Timestamp::from_secs(6_400))
-        );
+        assert_eq!(Timestamp::parse("1970-01-02", now), Ok(Timestamp::from_secs(86_400)));
+        assert_eq!(Timestamp::parse("+1h30m", now), Ok(Timestamp::from_secs(6_400)));
         assert!(Timestamp::parse("tomorrow", now).is_err());
         assert!(Timestamp::parse("+", now).is_err());
         assert_eq!(Timestamp::parse("+99999999999999999d", now).is_err(), true);

@@ -34,11 +34,7 @@ pub struct HashParams {
 impl Default for HashParams {
     /// OWASP's recommendation for argon2id: 19 MiB, two passes, one lane.
     fn default() -> Self {
-        Self {
-            m_kib: 19_456,
-            t: 2,
-            p: 1,
-        }
+        Self { m_kib: 19_456, t: 2, p: 1 }
     }
 }
 
@@ -131,15 +127,8 @@ pub fn verify(
     let (Some(salt), Some(expected)) = (phc.salt, phc.hash) else {
         return Err(PasswordError::UnknownScheme);
     };
-    let output = derive(
-        password.expose(),
-        &salt,
-        algorithm,
-        version,
-        &params,
-        expected.len(),
-        workspace,
-    )?;
+    let output =
+        derive(password.expose(), &salt, algorithm, version, &params, expected.len(), workspace)?;
     // `Output`'s comparison is constant-time.
     Ok(output == expected)
 }
@@ -183,11 +172,7 @@ fn derive(
 mod tests {
     use super::*;
 
-    const CHEAP: HashParams = HashParams {
-        m_kib: 8,
-        t: 1,
-        p: 1,
-    };
+    const CHEAP: HashParams = HashParams { m_kib: 8, t: 1, p: 1 };
 
     fn password(text: &str) -> Password {
         Password::from(text.as_bytes())
@@ -196,38 +181,17 @@ mod tests {
     #[test]
     fn a_hash_verifies_its_own_password_and_no_other() {
         let stored = hash(&password("correct horse"), &CHEAP).unwrap();
-        assert!(
-            stored.starts_with("$argon2id$v=19$m=8,t=1,p=1$"),
-            "{stored}"
-        );
+        assert!(stored.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{stored}");
         let mut workspace = Workspace::default();
-        assert_eq!(
-            verify(&password("correct horse"), &stored, &mut workspace),
-            Ok(true)
-        );
-        assert_eq!(
-            verify(&password("correct horsf"), &stored, &mut workspace),
-            Ok(false)
-        );
-        assert_ne!(
-            stored,
-            hash(&password("correct horse"), &CHEAP).unwrap(),
-            "salts differ"
-        );
+        assert_eq!(verify(&password("correct horse"), &stored, &mut workspace), Ok(true));
+        assert_eq!(verify(&password("correct horsf"), &stored, &mut workspace), Ok(false));
+        assert_ne!(stored, hash(&password("correct horse"), &CHEAP).unwrap(), "salts differ");
     }
 
     #[test]
     fn a_workspace_that_was_used_for_a_larger_hash_gives_the_same_result() {
         let small = hash(&password("a"), &CHEAP).unwrap();
-        let large = hash(
-            &password("b"),
-            &HashParams {
-                m_kib: 64,
-                t: 2,
-                p: 1,
-            },
-        )
-        .unwrap();
+        let large = hash(&password("b"), &HashParams { m_kib: 64, t: 2, p: 1 }).unwrap();
         let mut workspace = Workspace::default();
         for _ in 0..2 {
             assert_eq!(verify(&password("b"), &large, &mut workspace), Ok(true));
@@ -239,31 +203,17 @@ mod tests {
     fn the_reference_implementations_own_hash_verifies() {
         // printf password | argon2 somesalt -id -t 2 -m 16 -p 1 (phc-winner-argon2, test.c)
         let stored = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
-        assert_eq!(
-            verify(&password("password"), stored, &mut Workspace::default()),
-            Ok(true)
-        );
+        assert_eq!(verify(&password("password"), stored, &mut Workspace::default()), Ok(true));
     }
 
     #[test]
     fn what_is_no_hash_or_asks_for_too_much_is_an_error() {
         let mut workspace = Workspace::default();
-        for bad in [
-            "",
-            "plain",
-            "$1$abc$def",
-            "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ",
-        ] {
-            assert!(
-                verify(&password("x"), bad, &mut workspace).is_err(),
-                "{bad}"
-            );
+        for bad in ["", "plain", "$1$abc$def", "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ"] {
+            assert!(verify(&password("x"), bad, &mut workspace).is_err(), "{bad}");
         }
         let greedy = "$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
-        assert_eq!(
-            verify(&password("x"), greedy, &mut workspace),
-            Err(PasswordError::Params)
-        );
+        assert_eq!(verify(&password("x"), greedy, &mut workspace), Err(PasswordError::Params));
     }
 
     #[test]

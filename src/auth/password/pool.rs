@@ -43,16 +43,8 @@ pub enum PoolError {
 }
 
 enum Work {
-    Verify(
-        Password,
-        Arc<str>,
-        oneshot::Sender<Result<bool, PasswordError>>,
-    ),
-    Hash(
-        Password,
-        HashParams,
-        oneshot::Sender<Result<String, PasswordError>>,
-    ),
+    Verify(Password, Arc<str>, oneshot::Sender<Result<bool, PasswordError>>),
+    Hash(Password, HashParams, oneshot::Sender<Result<String, PasswordError>>),
 }
 
 impl Work {
@@ -127,15 +119,10 @@ impl HashPool {
     /// # Errors
     /// When the system starts no thread.
     pub fn new(workers: NonZeroUsize, capacity: usize) -> std::io::Result<Self> {
-        let pool = Self {
-            shared: Arc::default(),
-            capacity,
-        };
+        let pool = Self { shared: Arc::default(), capacity };
         for number in 0..workers.get() {
             let shared = Arc::clone(&pool.shared);
-            thread::Builder::new()
-                .name(format!("hash-{number}"))
-                .spawn(move || work(&shared))?;
+            thread::Builder::new().name(format!("hash-{number}")).spawn(move || work(&shared))?;
         }
         Ok(pool)
     }
@@ -211,10 +198,7 @@ fn work(shared: &Shared) {
                 match queues.next() {
                     Some(work) => break work,
                     None => {
-                        queues = shared
-                            .ready
-                            .wait(queues)
-                            .unwrap_or_else(PoisonError::into_inner);
+                        queues = shared.ready.wait(queues).unwrap_or_else(PoisonError::into_inner);
                     }
                 }
             }
@@ -229,11 +213,7 @@ fn work(shared: &Shared) {
 mod tests {
     use super::*;
 
-    const CHEAP: HashParams = HashParams {
-        m_kib: 8,
-        t: 1,
-        p: 1,
-    };
+    const CHEAP: HashParams = HashParams { m_kib: 8, t: 1, p: 1 };
 
     fn one() -> NonZeroUsize {
         NonZeroUsize::MIN
@@ -243,23 +223,14 @@ mod tests {
     async fn hashes_and_verifies_on_its_threads() {
         let pool = HashPool::new(one(), 4).unwrap();
         let password = Password::from(&b"pw"[..]);
-        let stored = pool
-            .hash(password.clone(), CHEAP, Priority::Background)
-            .await
-            .unwrap();
-        assert_eq!(
-            pool.verify(password, stored.into(), Priority::Login).await,
-            Ok(true)
-        );
+        let stored = pool.hash(password.clone(), CHEAP, Priority::Background).await.unwrap();
+        assert_eq!(pool.verify(password, stored.into(), Priority::Login).await, Ok(true));
     }
 
     #[tokio::test]
     async fn a_full_queue_refuses_at_once_and_forgets_work_nobody_waits_for() {
         // Without threads nothing is ever taken from the queue.
-        let pool = HashPool {
-            shared: Arc::default(),
-            capacity: 2,
-        };
+        let pool = HashPool { shared: Arc::default(), capacity: 2 };
         let job = || pool.verify(Password::default(), "x".into(), Priority::Login);
         let mut waiting = [Box::pin(job()), Box::pin(job())];
         for job in &mut waiting {
@@ -269,19 +240,13 @@ mod tests {
         assert_eq!(pool.queued(), 2);
         drop(waiting);
         let mut third = Box::pin(job());
-        assert!(
-            futures_poll(&mut third).await.is_none(),
-            "there is room again"
-        );
+        assert!(futures_poll(&mut third).await.is_none(), "there is room again");
         assert_eq!(pool.queued(), 1);
     }
 
     #[tokio::test]
     async fn renegotiations_of_live_sessions_go_first() {
-        let pool = HashPool {
-            shared: Arc::default(),
-            capacity: 2,
-        };
+        let pool = HashPool { shared: Arc::default(), capacity: 2 };
         let mut login = Box::pin(pool.verify(Password::default(), "login".into(), Priority::Login));
         let mut live = Box::pin(pool.verify(Password::default(), "live".into(), Priority::Live));
         assert!(
