@@ -1,0 +1,369 @@
+//! The task of one server: its connection, its engine, the questions under way.
+//!
+//! It reads and writes at the same time, so that a server that does not read cannot stall it,
+//! and never waits for the database.
+
+use std::{
+    collections::HashMap,
+    future::pending,
+    io,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::{mpsc, oneshot, watch},
+    task::{AbortHandle, JoinSet},
+    time::{Instant, sleep_until},
+};
+use tokio_util::{
+    codec::{Decoder, Encoder},
+    sync::CancellationToken,
+};
+
+use crate::{
+    auth::{request::Decision, service::Authenticator},
+    config::Endpoint,
+    engine::{CommandOutcome, Engine, LinkFault, Output, Settings, Ticket},
+    proto::ManagementCodec,
+    store::{SessionCommand, SessionRecord, Store},
+    telemetry::{events::Event, http::Readiness},
+    types::Clock,
+};
+
+use super::{
+    backoff::Backoff,
+    transport::{self, ReadHalf, WriteHalf},
+    writer::Backlog,
+};
+
+/// Free space for one read, in bytes.
+const READ_CHUNK: usize = 16 << 10;
+/// Commands that wait for a server that does not read, in bytes; beyond it the link is given up.
+const MAX_UNSENT: usize = 4 << 20;
+/// Pause before the database is asked again for open sessions.
+const LOAD_RETRY: Duration = Duration::from_secs(1);
+/// After a wrong password: OpenVPN closes the port to everybody after three.
+const PASSWORD_RETRY: Duration = Duration::from_secs(30);
+
+/// An operator's request on its way to an engine, and where its outcome goes.
+pub(super) type CommandRequest = (SessionCommand, oneshot::Sender<CommandOutcome>);
+
+/// What all links share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) authenticator: Arc<Authenticator>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) backlog: Arc<Backlog>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) store_ready: watch::Receiver<bool>,
+    pub(super) clock: Clock,
+    pub(super) stop: CancellationToken,
+}
+
+/// One server's task.
+pub(super) struct Link {
+    engine: Engine,
+    endpoint: Endpoint,
+    settings: Settings,
+    shared: Shared,
+    commands: mpsc::Receiver<CommandRequest>,
+    connection: Connection,
+    backoff: Backoff,
+    questions: JoinSet<(Ticket, Decision)>,
+    handles: HashMap<Ticket, AbortHandle>,
+    load: JoinSet<Vec<SessionRecord>>,
+    /// Whether operators were told that the link is down.
+    is_down_reported: bool,
+}
+
+enum Connection {
+    /// Until the next attempt.
+    Paused(Instant),
+    /// Connecting.
+    Dialing(JoinSet<io::Result<(ReadHalf, WriteHalf)>>),
+    /// Connected.
+    Up(Box<Up>),
+}
+
+struct Up {
+    reader: ReadHalf,
+    writer: WriteHalf,
+    codec: ManagementCodec,
+    unread: BytesMut,
+    unsent: BytesMut,
+}
+
+/// What woke the task.
+enum Wake {
+    Read(io::Result<usize>),
+    Sent(io::Result<usize>),
+    Dialed(io::Result<(ReadHalf, WriteHalf)>),
+    Redial,
+    Decided(Option<(Ticket, Decision)>),
+    Loaded(Vec<SessionRecord>),
+    Command(CommandRequest),
+    StoreReady,
+    Timer,
+    Stop,
+}
+
+impl Link {
+    pub(super) fn new(
+        settings: Settings,
+        endpoint: Endpoint,
+        shared: Shared,
+        commands: mpsc::Receiver<CommandRequest>,
+    ) -> Self {
+        Self {
+            engine: Engine::new(settings.clone()),
+            endpoint,
+            settings,
+            shared,
+            commands,
+            connection: Connection::Dialing(JoinSet::new()),
+            backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
+            questions: JoinSet::new(),
+            handles: HashMap::new(),
+            load: JoinSet::new(),
+            is_down_reported: false,
+        }
+    }
+
+    /// Serves until the daemon stops. Stopping ends no client.
+    pub(super) async fn run(mut self) {
+        let ready = *self.shared.store_ready.borrow_and_update();
+        self.engine.handle_store_ready(ready, self.shared.clock.now());
+        self.dial();
+        loop {
+            self.drain();
+            let wake = self.wait().await;
+            let now = self.shared.clock.now();
+            match wake {
+                Wake::Read(Ok(0)) => {
+                    self.decode(true);
+                    self.lose("the server closed the connection".into());
+                }
+                Wake::Read(Ok(_)) => self.decode(false),
+                Wake::Read(Err(error)) => self.lose(format!("cannot read: {error}")),
+                Wake::Sent(Ok(_)) => {}
+                Wake::Sent(Err(error)) => self.lose(format!("cannot write: {error}")),
+                Wake::Dialed(Ok((reader, writer))) => {
+                    self.connection = Connection::Up(Box::new(Up {
+                        reader,
+                        writer,
+                        codec: ManagementCodec::default(),
+                        unread: BytesMut::new(),
+                        unsent: BytesMut::new(),
+                    }));
+                    self.engine.handle_connected(now);
+                }
+                Wake::Dialed(Err(error)) => self.not_connected(&error),
+                Wake::Redial => self.dial(),
+                Wake::Decided(Some((ticket, decision))) => {
+                    self.handles.remove(&ticket);
+                    self.engine.handle_decision(ticket, decision, now);
+                }
+                // Cancelled, or it panicked: the engine's own time-out answers.
+                Wake::Decided(None) => self.handles.retain(|_, handle| !handle.is_finished()),
+                Wake::Loaded(rows) => self.engine.handle_open_sessions(rows, now),
+                Wake::Command((command, outcome)) => {
+                    // The poller may have given up waiting; it asks again.
+                    let _ = outcome.send(self.engine.handle_command(&command, now));
+                }
+                Wake::StoreReady => {
+                    let ready = *self.shared.store_ready.borrow_and_update();
+                    self.engine.handle_store_ready(ready, now);
+                }
+                Wake::Timer => self.engine.handle_timeout(now),
+                Wake::Stop => break,
+            }
+        }
+        self.engine.handle_shutdown(self.shared.clock.now());
+        self.drain();
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let timer = self.engine.poll_timeout().map(|at| self.shared.clock.instant(at));
+        tokio::select! {
+            () = self.shared.stop.cancelled() => Wake::Stop,
+            wake = self.connection.wait() => wake,
+            Some(done) = self.questions.join_next(), if !self.questions.is_empty() => {
+                Wake::Decided(done.ok())
+            }
+            Some(Ok(rows)) = self.load.join_next(), if !self.load.is_empty() => Wake::Loaded(rows),
+            Some(command) = self.commands.recv() => Wake::Command(command),
+            Ok(()) = self.shared.store_ready.changed() => Wake::StoreReady,
+            () = sleep_until(timer.map_or_else(far_away, Instant::from_std)),
+                if timer.is_some() => Wake::Timer,
+        }
+    }
+
+    /// Tells the engine what has arrived. `at_end`: nothing more comes.
+    fn decode(&mut self, at_end: bool) {
+        let now = self.shared.clock.now();
+        loop {
+            // The engine may have given the connection up over the last message.
+            let Connection::Up(up) = &mut self.connection else { return };
+            let decoded = if at_end {
+                up.codec.decode_eof(&mut up.unread)
+            } else {
+                up.codec.decode(&mut up.unread)
+            };
+            match decoded {
+                Ok(Some(message)) => self.engine.handle_message(message, now),
+                Ok(None) => return,
+                Err(error) => return self.lose(format!("cannot read: {error}")),
+            }
+            self.drain();
+        }
+    }
+
+    /// Does what the engine wants done.
+    fn drain(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Send(command) => {
+                    if let Connection::Up(up) = &mut self.connection {
+                        // Encoding a command into memory cannot fail.
+                        let _ = up.codec.encode(command, &mut up.unsent);
+                        if up.unsent.len() > MAX_UNSENT {
+                            self.lose("the server does not read our commands".into());
+                        }
+                    }
+                }
+                Output::Authenticate(ticket, request) => {
+                    let authenticator = Arc::clone(&self.shared.authenticator);
+                    let handle = self
+                        .questions
+                        .spawn(async move { (ticket, authenticator.authenticate(*request).await) });
+                    self.handles.insert(ticket, handle);
+                }
+                Output::CancelAuth(ticket) => {
+                    if let Some(handle) = self.handles.remove(&ticket) {
+                        handle.abort();
+                    }
+                }
+                Output::Persist(record) => self.shared.backlog.push(*record),
+                Output::LoadOpenSessions => self.load_open_sessions(),
+                Output::Report(event) => self.report(&event),
+                Output::Reconnect(fault) => {
+                    let pause = (fault == LinkFault::WrongPassword
+                        || fault == LinkFault::PasswordNeeded)
+                        .then_some(PASSWORD_RETRY);
+                    self.lose_for(fault.to_string(), pause);
+                }
+            }
+        }
+        let server = &self.settings.server;
+        self.shared.readiness.set_sessions(server, self.engine.session_count());
+    }
+
+    fn report(&mut self, event: &Event) {
+        if matches!(event, Event::LinkUp { .. }) {
+            self.backoff.reset();
+            self.is_down_reported = false;
+            self.shared.readiness.set_link(&self.settings.server, true);
+        }
+        event.emit();
+    }
+
+    fn dial(&mut self) {
+        let endpoint = self.endpoint.clone();
+        let mut dialing = JoinSet::new();
+        dialing.spawn(async move { transport::connect(&endpoint).await });
+        self.connection = Connection::Dialing(dialing);
+    }
+
+    /// The connection is gone.
+    fn lose(&mut self, error: String) {
+        self.lose_for(error, None);
+    }
+
+    fn lose_for(&mut self, error: String, pause: Option<Duration>) {
+        let retry_in = pause.unwrap_or_else(|| self.backoff.pause());
+        self.connection = Connection::Paused(Instant::from_std(self.instant_in(retry_in)));
+        self.load.abort_all();
+        self.load = JoinSet::new();
+        self.engine.handle_lost(self.shared.clock.now());
+        self.shared.readiness.set_link(&self.settings.server, false);
+        self.is_down_reported = true;
+        Event::LinkLost {
+            server: self.settings.server.clone(),
+            address: self.settings.address.clone(),
+            retry_in,
+            error,
+        }
+        .emit();
+    }
+
+    /// An attempt failed. The first failure is told, the rest only at debug level.
+    fn not_connected(&mut self, error: &io::Error) {
+        let retry_in = self.backoff.pause();
+        self.connection = Connection::Paused(Instant::from_std(self.instant_in(retry_in)));
+        let text = transport::explain(&self.endpoint, error);
+        if self.is_down_reported {
+            tracing::debug!(server = %self.settings.server, error = text, "still no connection");
+            return;
+        }
+        self.is_down_reported = true;
+        let (server, address) = (self.settings.server.clone(), self.settings.address.clone());
+        if transport::is_busy(error) {
+            Event::LinkWaiting { server, address, retry_in, error: text }.emit();
+        } else {
+            Event::LinkLost { server, address, retry_in, error: text }.emit();
+        }
+    }
+
+    fn instant_in(&self, pause: Duration) -> std::time::Instant {
+        let clock = &self.shared.clock;
+        clock.instant(clock.now().mono + pause)
+    }
+
+    /// Reads the open sessions, as often as it takes.
+    fn load_open_sessions(&mut self) {
+        let (store, server) = (Arc::clone(&self.shared.store), self.settings.server.clone());
+        self.load.spawn(async move {
+            loop {
+                match store.open_sessions(&server).await {
+                    Ok(rows) => return rows,
+                    Err(error) => {
+                        tracing::debug!(%server, %error, "open sessions are not known yet");
+                        tokio::time::sleep(LOAD_RETRY).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl Connection {
+    async fn wait(&mut self) -> Wake {
+        match self {
+            Self::Paused(until) => {
+                sleep_until(*until).await;
+                Wake::Redial
+            }
+            Self::Dialing(dialing) => match dialing.join_next().await {
+                Some(Ok(result)) => Wake::Dialed(result),
+                Some(Err(error)) => Wake::Dialed(Err(io::Error::other(error))),
+                None => pending().await,
+            },
+            Self::Up(up) => {
+                let Up { reader, writer, unread, unsent, .. } = &mut **up;
+                unread.reserve(READ_CHUNK);
+                tokio::select! {
+                    read = reader.read_buf(unread) => Wake::Read(read),
+                    sent = writer.write_buf(unsent), if !unsent.is_empty() => Wake::Sent(sent),
+                }
+            }
+        }
+    }
+}
+
+/// A moment that no timer reaches; the branch that names it is switched off.
+fn far_away() -> Instant {
+    Instant::from_std(Clock::new().instant(crate::types::Mono(Duration::from_secs(86_400))))
+}

@@ -1,0 +1,166 @@
+//! Session changes on their way to the database.
+//!
+//! A change is the whole row, so that only the newest of each session has to be kept: what waits
+//! is bounded by the number of sessions, however long the database is away. Writing a row twice
+//! changes nothing. New sessions need the database to be admitted, so an outage adds none.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    store::{SessionRecord, Store, StoreError},
+    telemetry::events::Event,
+    types::SessionId,
+};
+
+use super::backoff::Backoff;
+
+/// Rows in one statement.
+const BATCH: usize = 500;
+/// Rows that wait before operators are told.
+const NOTICE: usize = 1_000;
+/// How long the last rows may take when the daemon stops.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
+/// Where links put their changes. Never blocks.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    rows: Mutex<HashMap<SessionId, SessionRecord>>,
+    ready: Notify,
+}
+
+impl Backlog {
+    /// Keeps the newer version of a row.
+    pub(super) fn push(&self, record: SessionRecord) {
+        put(&mut self.rows(), record);
+        self.ready.notify_one();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows().len()
+    }
+
+    fn take(&self) -> Vec<SessionRecord> {
+        let mut rows = self.rows();
+        let ids: Vec<SessionId> = rows.keys().take(BATCH).copied().collect();
+        ids.iter().filter_map(|id| rows.remove(id)).collect()
+    }
+
+    fn put_back(&self, batch: Vec<SessionRecord>) {
+        let mut rows = self.rows();
+        for record in batch {
+            put(&mut rows, record);
+        }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, HashMap<SessionId, SessionRecord>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn put(rows: &mut HashMap<SessionId, SessionRecord>, record: SessionRecord) {
+    match rows.entry(record.id) {
+        Entry::Vacant(entry) => {
+            entry.insert(record);
+        }
+        Entry::Occupied(mut entry) if entry.get().version < record.version => {
+            entry.insert(record);
+        }
+        Entry::Occupied(_) => {}
+    }
+}
+
+/// Writes the backlog until `stop`, then once more.
+pub(super) async fn run(backlog: Arc<Backlog>, store: Arc<dyn Store>, stop: CancellationToken) {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    let mut noticed = false;
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = backlog.ready.notified() => {}
+            () = stop.cancelled() => break,
+        }
+        loop {
+            let batch = backlog.take();
+            if batch.is_empty() {
+                break;
+            }
+            if write(&backlog, &*store, batch).await {
+                backoff.reset();
+                noticed = false;
+                continue;
+            }
+            let pending = backlog.len();
+            if pending >= NOTICE && !noticed {
+                noticed = true;
+                Event::StoreBacklog { pending }.emit();
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.pause()) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+    }
+    let last = async {
+        loop {
+            let batch = backlog.take();
+            if batch.is_empty() || !write(&backlog, &*store, batch).await {
+                break;
+            }
+        }
+    };
+    let in_time = tokio::time::timeout(LAST_WRITE, last).await.is_ok();
+    let pending = backlog.len();
+    if !in_time || pending > 0 {
+        // The rows stay open in the database; the next start compares and closes them.
+        Event::StoreBacklog { pending }.emit();
+    }
+}
+
+/// Writes one batch; false when the database is away and the batch waits again.
+async fn write(backlog: &Backlog, store: &dyn Store, batch: Vec<SessionRecord>) -> bool {
+    match store.persist(&batch).await {
+        Ok(()) => true,
+        Err(error) if error.is_transient() => {
+            tracing::debug!(%error, rows = batch.len(), "session rows wait for the database");
+            backlog.put_back(batch);
+            false
+        }
+        Err(_) => {
+            // One bad row must not hold the others up.
+            for record in batch {
+                write_one(backlog, store, record).await;
+            }
+            true
+        }
+    }
+}
+
+async fn write_one(backlog: &Backlog, store: &dyn Store, record: SessionRecord) {
+    match store.persist(std::slice::from_ref(&record)).await {
+        Ok(()) => {}
+        Err(error) if error.is_transient() => backlog.put_back(vec![record]),
+        Err(error) => log_lost(&record, &error),
+    }
+}
+
+/// A row that the database will never take is at least in the log.
+fn log_lost(record: &SessionRecord, error: &StoreError) {
+    tracing::error!(
+        event = "store.refused",
+        session_id = %record.id,
+        server = %record.server,
+        user = %record.user,
+        state = record.state.as_str(),
+        started_at = %record.started_at,
+        bytes_received = record.bytes_received,
+        bytes_sent = record.bytes_sent,
+        error = %error,
+        "the database refuses a session row"
+    );
+}
