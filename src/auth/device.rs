@@ -1,23 +1,180 @@
-//! stand-in
-use crate::{proto::Env, types::DeviceId};
-/// x
+//! Which device a client says it is. A core.
+//!
+//! Everything in the peer info is text that the client chose: a hint or a tripwire, and worth
+//! as much as the certificate or password beside it (docs/security.md).
+
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
+
+use crate::{
+    proto::Env,
+    types::{DeviceId, MacError},
+};
+
+/// The name of a peer-info variable that may carry a device id: `IV_…` or `UV_…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeviceSource(pub Box<str>);
-/// x
+pub struct DeviceSource(Box<str>);
+
+/// A text that names no peer-info variable.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is no peer-info variable: use IV_HWADDR or a name that begins with UV_")]
+pub struct DeviceSourceError(String);
+
+impl DeviceSource {
+    /// The variable's name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for DeviceSource {
+    type Err = DeviceSourceError;
+
+    fn from_str(s: &str) -> Result<Self, DeviceSourceError> {
+        let is_peer_info = s.starts_with("IV_") || s.starts_with("UV_");
+        let is_name = (4..=64).contains(&s.len())
+            && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if is_peer_info && is_name {
+            Ok(Self(s.into()))
+        } else {
+            Err(DeviceSourceError(s.chars().take(64).collect()))
+        }
+    }
+}
+
+impl fmt::Display for DeviceSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A device id and where it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceClaim {
-    /// x
+    /// The variable.
     pub source: DeviceSource,
-    /// x
+    /// The id, normalised.
     pub id: DeviceId,
 }
-/// x
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("bad")]
-pub struct DeviceError;
-/// x
+
+/// Why what a client sent is no device id.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DeviceError {
+    /// The variable stands several times with different values.
+    #[error("{0} was sent several times with different values")]
+    Conflicting(DeviceSource),
+    /// The value can be no device's id.
+    #[error("{source_name}: {error}")]
+    Unusable {
+        /// The variable.
+        source_name: DeviceSource,
+        /// What is wrong with it.
+        error: MacError,
+    },
+}
+
+/// The device id in a client's peer info: of the first source that was sent with a value.
+/// `None`: none was sent.
+///
 /// # Errors
-/// x
-pub fn claim(_env: &Env, _sources: &[DeviceSource]) -> Result<Option<DeviceClaim>, DeviceError> {
-    Ok(None)
+/// [`DeviceError`] when that value is unusable, or any source was sent with several values.
+pub fn claim(env: &Env, sources: &[DeviceSource]) -> Result<Option<DeviceClaim>, DeviceError> {
+    let mut first = None;
+    for source in sources {
+        if let Some(found) = read(env, source)? {
+            first.get_or_insert((source, found));
+        }
+    }
+    match first {
+        None => Ok(None),
+        Some((source, Ok(id))) => Ok(Some(DeviceClaim { source: source.clone(), id })),
+        Some((source, Err(error))) => {
+            Err(DeviceError::Unusable { source_name: source.clone(), error })
+        }
+    }
+}
+
+/// The value of one variable; the same value twice is one value.
+fn read(
+    env: &Env,
+    source: &DeviceSource,
+) -> Result<Option<Result<DeviceId, MacError>>, DeviceError> {
+    let mut found: Option<Result<DeviceId, MacError>> = None;
+    let values = env
+        .iter()
+        .filter(|(key, value)| *key == source.0.as_bytes() && !value.is_empty())
+        .map(|(_, value)| value);
+    for value in values {
+        let id =
+            std::str::from_utf8(value).map_err(|_| MacError::Malformed).and_then(DeviceId::parse);
+        match &found {
+            None => found = Some(id),
+            Some(before) if *before == id && id.is_ok() => {}
+            Some(_) => return Err(DeviceError::Conflicting(source.clone())),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources() -> [DeviceSource; 2] {
+        ["UV_CLIENT_MAC".parse().unwrap(), "IV_HWADDR".parse().unwrap()]
+    }
+
+    fn claimed(variables: &[(&str, &str)]) -> Result<Option<String>, DeviceError> {
+        let mut env = Env::default();
+        for (key, value) in variables {
+            env.push(key.as_bytes(), value.as_bytes());
+        }
+        Ok(claim(&env, &sources())?.map(|claim| format!("{} {}", claim.source, claim.id)))
+    }
+
+    #[test]
+    fn the_first_source_that_was_sent_counts() {
+        let (uv, iv) = (("UV_CLIENT_MAC", "02-1A-2B-3C-4D-5E"), ("IV_HWADDR", "06:00:00:00:00:01"));
+        assert_eq!(claimed(&[iv, uv]), Ok(Some("UV_CLIENT_MAC 02:1a:2b:3c:4d:5e".into())));
+        assert_eq!(claimed(&[iv]), Ok(Some("IV_HWADDR 06:00:00:00:00:01".into())));
+        assert_eq!(
+            claimed(&[("UV_CLIENT_MAC", ""), iv]),
+            Ok(Some("IV_HWADDR 06:00:00:00:00:01".into()))
+        );
+        assert_eq!(claimed(&[("UV_OTHER", "06:00:00:00:00:01")]), Ok(None));
+    }
+
+    #[test]
+    fn an_unusable_value_is_an_error_and_does_not_fall_through_to_the_next_source() {
+        let iv = ("IV_HWADDR", "06:00:00:00:00:01");
+        for bad in
+            ["00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "02_1a_2b_3c_4d_5e"]
+        {
+            let error = claimed(&[("UV_CLIENT_MAC", bad), iv]).unwrap_err();
+            assert!(matches!(error, DeviceError::Unusable { .. }), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_variable_with_two_values_is_an_error_and_twice_the_same_is_not() {
+        let (a, b) = ("06:00:00:00:00:01", "06:00:00:00:00:02");
+        assert_eq!(
+            claimed(&[("IV_HWADDR", a), ("IV_HWADDR", "06-00-00-00-00-01")]),
+            Ok(Some("IV_HWADDR 06:00:00:00:00:01".into()))
+        );
+        for conflict in [
+            &[("IV_HWADDR", a), ("IV_HWADDR", b)][..],
+            &[("UV_CLIENT_MAC", a), ("IV_HWADDR", a), ("IV_HWADDR", b)],
+        ] {
+            assert!(matches!(claimed(conflict), Err(DeviceError::Conflicting(_))));
+        }
+    }
+
+    #[test]
+    fn a_source_is_a_peer_info_variable() {
+        assert!("username".parse::<DeviceSource>().is_err());
+        assert!("IV_".parse::<DeviceSource>().is_err());
+        assert!("UV_A B".parse::<DeviceSource>().is_err());
+    }
 }

@@ -30,6 +30,7 @@ impl Engine {
     pub fn handle_connected(&mut self, now: Now) {
         self.phase = Phase::Greeting;
         self.is_held = false;
+        self.was_held = false;
         self.is_stopping = false;
         self.replies.clear();
         self.reconciled = Reconciled::No;
@@ -108,6 +109,7 @@ impl Engine {
 
     pub(super) fn on_hold(&mut self, now: Now) {
         self.is_held = true;
+        self.was_held = true;
         self.release_hold(now);
     }
 
@@ -211,7 +213,9 @@ impl Engine {
                 });
             }
             // Refused while the server is held: there are no clients then.
-            (Expect::Status { .. }, _) if !succeeded && self.is_held => self.status_is_known = true,
+            (Expect::Status { .. }, _) if !succeeded && self.was_held => {
+                self.status_is_known = true
+            }
             (Expect::Status { .. }, _) if !succeeded => {
                 self.timers.status = Some(now.mono + super::STATUS_RETRY);
             }

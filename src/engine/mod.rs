@@ -81,6 +81,8 @@ pub struct Engine {
     phase: Phase,
     /// The server waits for `hold release`.
     is_held: bool,
+    /// It has waited for that on this connection.
+    was_held: bool,
     store_is_ready: bool,
     /// From the greeting or `version`; `None` until known.
     management_version: Option<u32>,
@@ -130,6 +132,7 @@ impl Engine {
             settings,
             phase: Phase::Down,
             is_held: false,
+            was_held: false,
             store_is_ready: false,
             management_version: None,
             openvpn_version: "".into(),
@@ -254,6 +257,7 @@ impl Engine {
     fn fail(&mut self, fault: LinkFault) {
         if self.phase != Phase::Down {
             self.phase = Phase::Down;
+            self.replies.clear();
             self.outputs.push_back(Output::Reconnect(fault));
         }
     }

@@ -2,14 +2,21 @@
 //!
 //! A core: it knows neither sockets nor time. Bytes are cut into lines (`framer`), a line is
 //! read by the grammar (`grammar`, nom), env lines gather in an `assembler`, multi-line replies
-//! in `reply`; `codec` glues that to tokio-util. What goes out is built in `command` from
-//! `text` types that cannot hold a second command. Facts and limits: docs/protocol.md.
+//! in `reply`; `codec` glues that to tokio-util. What goes out is built in `command` types that
+//! cannot hold a second command. Every bound stands in `limits`. Facts and limits: docs/protocol.md.
 
+mod assembler;
+mod codec;
 mod command;
 mod env;
+mod framer;
+mod grammar;
+pub mod limits;
 mod message;
+mod reply;
 
-pub use command::{Command, ConfigLine, ConfigLineError, KillMessage, Parameter, ReplyShape};
+pub use codec::ManagementCodec;
+pub use command::{Command, ConfigLine, KillMessage, Parameter};
 pub use env::Env;
 pub use message::{
     AuthEvent, AuthKind, Message, RejectKind, Rejected, State, StateName, StatusClient,

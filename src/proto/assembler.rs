@@ -1,0 +1,177 @@
+//! `>CLIENT:` blocks: a head, its variables, END.
+//!
+//! A block that cannot be trusted is refused once and skipped to its end. What is not part of a
+//! block never ends it: OpenVPN writes other notifications in between.
+
+use crate::types::{Cid, Kid, Password};
+
+use super::{
+    Env,
+    grammar::Head,
+    limits::{MAX_BLOCK_BYTES, MAX_VARIABLES},
+    message::{AuthEvent, AuthKind, Message, RejectKind, Rejected},
+};
+
+/// Variables that say who a client is. OpenVPN writes each once; a second one can only be
+/// forged (protocol notes, 2.5). Certificate fields (`tls_…`, `X509_0_CN`) are guarded too.
+const IDENTITY: [&[u8]; 14] = [
+    b"username",
+    b"password",
+    b"common_name",
+    b"session_id",
+    b"session_state",
+    b"untrusted_ip",
+    b"untrusted_ip6",
+    b"untrusted_port",
+    b"trusted_ip",
+    b"trusted_ip6",
+    b"trusted_port",
+    b"ifconfig_pool_remote_ip",
+    b"time_unix",
+    b"X509_0_CN",
+];
+
+/// Gathers the lines of one block at a time.
+#[derive(Debug, Default)]
+pub(super) struct Assembler {
+    state: State,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// Outside of a block.
+    #[default]
+    Idle,
+    /// Variables without a head came: said once.
+    Orphans,
+    /// Inside a block that was refused.
+    Skipping,
+    /// Inside a block.
+    Open(Box<Block>),
+}
+
+#[derive(Debug)]
+struct Block {
+    head: OwnedHead,
+    env: Env,
+    password: Option<Password>,
+    /// Bit N: `IDENTITY[N]` has come.
+    seen: u16,
+}
+
+#[derive(Debug)]
+enum OwnedHead {
+    Auth(AuthKind, Cid, Kid),
+    Established(Cid),
+    Disconnect(Cid),
+}
+
+impl Block {
+    /// The ids that a denial needs.
+    fn client(&self) -> Option<(Cid, Kid)> {
+        match &self.head {
+            OwnedHead::Auth(AuthKind::Connect | AuthKind::Reauth, cid, kid) => Some((*cid, *kid)),
+            OwnedHead::Auth(AuthKind::CrResponse(_), ..)
+            | OwnedHead::Established(_)
+            | OwnedHead::Disconnect(_) => None,
+        }
+    }
+
+    /// Whether this variable may not come, because it has come already.
+    fn is_forged(&mut self, key: &[u8]) -> bool {
+        if !matches!(self.head, OwnedHead::Auth(..)) {
+            return false;
+        }
+        if let Some(index) = IDENTITY.iter().position(|name| *name == key) {
+            let bit = 1 << index;
+            let seen = self.seen & bit != 0;
+            self.seen |= bit;
+            return seen;
+        }
+        key.starts_with(b"tls_") && self.env.get(key).is_some()
+    }
+
+    fn finish(self) -> Message {
+        match self.head {
+            OwnedHead::Auth(kind, cid, kid) => Message::Auth(Box::new(AuthEvent {
+                kind,
+                cid,
+                kid,
+                env: self.env,
+                password: self.password,
+            })),
+            OwnedHead::Established(cid) => Message::Established { cid, env: self.env },
+            OwnedHead::Disconnect(cid) => Message::Disconnect { cid, env: self.env },
+        }
+    }
+}
+
+impl Assembler {
+    /// A new head. An open block that it cuts off is refused.
+    pub(super) fn head(&mut self, head: Head<'_>, offset: u64) -> Option<Message> {
+        let interrupted = self.reject(RejectKind::InterruptedBlock, offset);
+        let head = match head {
+            Head::Connect(cid, kid) => OwnedHead::Auth(AuthKind::Connect, cid, kid),
+            Head::Reauth(cid, kid) => OwnedHead::Auth(AuthKind::Reauth, cid, kid),
+            Head::CrResponse(cid, kid, response) => {
+                OwnedHead::Auth(AuthKind::CrResponse(response.into()), cid, kid)
+            }
+            Head::Established(cid) => OwnedHead::Established(cid),
+            Head::Disconnect(cid) => OwnedHead::Disconnect(cid),
+        };
+        let block = Block { head, env: Env::default(), password: None, seen: 0 };
+        self.state = State::Open(Box::new(block));
+        interrupted
+    }
+
+    /// A head that is refused; its variables are skipped. Returns the refusal of a block that it
+    /// cuts off.
+    pub(super) fn bad_head(&mut self, offset: u64) -> Option<Message> {
+        let interrupted = self.reject(RejectKind::InterruptedBlock, offset);
+        self.state = State::Skipping;
+        interrupted
+    }
+
+    /// A variable.
+    pub(super) fn variable(&mut self, key: &[u8], value: &[u8], offset: u64) -> Option<Message> {
+        let block = match &mut self.state {
+            State::Open(block) => block,
+            State::Orphans | State::Skipping => return None,
+            State::Idle => {
+                self.state = State::Orphans;
+                let kind = RejectKind::Malformed;
+                return Some(Message::Rejected(Rejected { kind, client: None, offset }));
+            }
+        };
+        if block.is_forged(key) {
+            return self.reject(RejectKind::DuplicateKey, offset);
+        }
+        if key == b"password" {
+            block.password = Some(value.into());
+            return None;
+        }
+        let is_full = block.env.len() >= MAX_VARIABLES
+            || block.env.byte_len() + key.len() + value.len() > MAX_BLOCK_BYTES;
+        if is_full {
+            return self.reject(RejectKind::BlockTooLarge, offset);
+        }
+        block.env.push(key, value);
+        None
+    }
+
+    /// `ENV,END`.
+    pub(super) fn end(&mut self) -> Option<Message> {
+        match std::mem::take(&mut self.state) {
+            State::Open(block) => Some(block.finish()),
+            State::Idle | State::Orphans | State::Skipping => None,
+        }
+    }
+
+    /// Refuses the open block, if there is one, and skips the rest of it.
+    pub(super) fn reject(&mut self, kind: RejectKind, offset: u64) -> Option<Message> {
+        let State::Open(block) = &self.state else { return None };
+        let client = block.client();
+        self.state = State::Skipping;
+        Some(Message::Rejected(Rejected { kind, client, offset }))
+    }
+}

@@ -1,0 +1,166 @@
+//! The protocol as a tokio-util codec. Content never makes it fail; memory is bounded.
+
+use std::{collections::VecDeque, io};
+
+use bytes::{Buf, BytesMut};
+use tokio_util::codec::{Decoder, Encoder};
+use zeroize::Zeroize;
+
+use crate::types::truncate_on_char;
+
+use super::{
+    assembler::Assembler,
+    command::Command,
+    framer::{Cut, Framer},
+    grammar::{self, Line},
+    message::{Message, RejectKind, Rejected},
+    reply::Replies,
+};
+
+/// Longest free text that is kept of a line, in bytes.
+const MAX_TEXT: usize = 1_024;
+/// How a line begins that holds a password.
+const PASSWORD_LINE: &[u8] = b">CLIENT:ENV,password=";
+
+/// Reads what a server says and writes what we say.
+#[derive(Debug, Default)]
+pub struct ManagementCodec {
+    framer: Framer,
+    assembler: Assembler,
+    replies: Replies,
+    /// Octets consumed since the connection began.
+    offset: u64,
+    /// What one line gave beside its first message: at most two.
+    more: VecDeque<Message>,
+}
+
+impl ManagementCodec {
+    fn on_line(&mut self, line: &[u8], offset: u64) -> Option<Message> {
+        match grammar::line(line) {
+            Line::Empty => None,
+            Line::Env(key, value) => self.assembler.variable(key, value, offset),
+            Line::EnvEnd => self.assembler.end(),
+            Line::Head(head) => self.assembler.head(head, offset),
+            Line::BadId => self.bad_head(RejectKind::BadId, offset),
+            Line::UnknownEvent => self.bad_head(RejectKind::UnknownEvent, offset),
+            Line::Address(cid, address, primary) => {
+                Some(Message::Address { cid, address: text(address), primary })
+            }
+            Line::ByteCount(cid, bytes_received, bytes_sent) => {
+                Some(Message::ByteCount { cid, bytes_received, bytes_sent })
+            }
+            Line::State(state) => Some(Message::State(state)),
+            Line::Notification(source, rest) => Some(match source {
+                b"INFO" => Message::Info { management_version: grammar::greeting_version(rest) },
+                b"HOLD" => Message::Hold,
+                b"FATAL" => Message::Fatal(text(rest)),
+                b"LOG" => Message::Log,
+                b"NOTIFY" => Message::Notify,
+                other => Message::Other(truncate_on_char(&text(other), 32).into()),
+            }),
+            Line::Success(rest) => self.reply(Message::Success(text(rest)), offset),
+            Line::Error(rest) => self.reply(Message::Error(text(rest)), offset),
+            Line::End => Some(self.replies.end(offset)),
+            Line::Text(line) if self.replies.text(line) => None,
+            Line::Text(_) | Line::Malformed => Some(rejected(RejectKind::Malformed, offset)),
+        }
+    }
+
+    /// A one-line reply; a list without an end before it is refused first.
+    fn reply(&mut self, message: Message, offset: u64) -> Option<Message> {
+        match self.replies.interrupt(offset) {
+            Some(refusal) => {
+                self.more.push_back(message);
+                Some(refusal)
+            }
+            None => Some(message),
+        }
+    }
+
+    fn bad_head(&mut self, kind: RejectKind, offset: u64) -> Option<Message> {
+        match self.assembler.bad_head(offset) {
+            Some(interrupted) => {
+                self.more.push_back(rejected(kind, offset));
+                Some(interrupted)
+            }
+            None => Some(rejected(kind, offset)),
+        }
+    }
+
+    /// A line over the bound: the block around it cannot be trusted.
+    fn too_long(&mut self, offset: u64) -> Message {
+        let kind = RejectKind::LineTooLong;
+        self.assembler.reject(kind, offset).unwrap_or_else(|| rejected(kind, offset))
+    }
+}
+
+fn rejected(kind: RejectKind, offset: u64) -> Message {
+    Message::Rejected(Rejected { kind, client: None, offset })
+}
+
+fn text(bytes: &[u8]) -> Box<str> {
+    truncate_on_char(&String::from_utf8_lossy(bytes), MAX_TEXT).into()
+}
+
+impl Decoder for ManagementCodec {
+    type Item = Message;
+    type Error = io::Error;
+
+    fn decode(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Message>> {
+        if let Some(message) = self.more.pop_front() {
+            return Ok(Some(message));
+        }
+        // The framer borrows the buffer, the other parts of `self` are free meanwhile.
+        loop {
+            let mut framer = std::mem::take(&mut self.framer);
+            let cut = framer.cut(buffer);
+            let (message, consumed, secret) = match cut {
+                None => {
+                    self.framer = framer;
+                    return Ok(None);
+                }
+                Some((Cut::Line(line), consumed)) => {
+                    let secret = line.starts_with(PASSWORD_LINE);
+                    (self.on_line(line, self.offset), consumed, secret)
+                }
+                Some((Cut::Prompt, consumed)) => (Some(Message::Prompt), consumed, false),
+                Some((Cut::TooLong, consumed)) => {
+                    (Some(self.too_long(self.offset)), consumed, true)
+                }
+                Some((Cut::Skipped, consumed)) => (None, consumed, true),
+            };
+            self.framer = framer;
+            if secret {
+                buffer[..consumed].zeroize();
+            }
+            buffer.advance(consumed);
+            self.offset += consumed as u64;
+            if message.is_some() {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// At the end of the connection: what is unfinished is refused.
+    fn decode_eof(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Message>> {
+        if let Some(message) = self.decode(buffer)? {
+            return Ok(Some(message));
+        }
+        let partial = !buffer.is_empty() && !self.framer.is_discarding();
+        buffer.zeroize();
+        buffer.clear();
+        let kind = RejectKind::Truncated;
+        let block = self.assembler.reject(kind, self.offset);
+        let list = self.replies.interrupt(self.offset);
+        Ok(block.or(list).or_else(|| partial.then(|| rejected(kind, self.offset))))
+    }
+}
+
+impl Encoder<Command> for ManagementCodec {
+    type Error = io::Error;
+
+    fn encode(&mut self, command: Command, out: &mut BytesMut) -> io::Result<()> {
+        command.encode(out);
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! Bodies of replies, recognised by the shape of their lines, up to END.
+//!
+//! A `status` list is delivered whole or not at all: one that lacks its header, a column, a
+//! number or its END is refused, because a missing client must never be taken for a departed one.
+
+use std::collections::HashSet;
+
+use crate::types::{Cid, Timestamp};
+
+use super::{
+    grammar,
+    limits::{MAX_STATES, MAX_STATUS_CLIENTS},
+    message::{Message, RejectKind, Rejected, State, StatusClient, StatusReport, Version},
+};
+
+/// Gathers the body of one reply at a time.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    body: Option<Body>,
+}
+
+#[derive(Debug)]
+enum Body {
+    Status(Box<Status>),
+    Version(Version),
+    States(Vec<State>),
+}
+
+impl Replies {
+    /// A line that is neither notification, SUCCESS, ERROR nor END. False: it fits no body.
+    pub(super) fn text(&mut self, line: &[u8]) -> bool {
+        let is_status = is_status_line(line);
+        match &mut self.body {
+            Some(Body::Status(status)) => {
+                status.line(line, is_status);
+                true
+            }
+            Some(Body::Version(version)) => read_version(version, line),
+            Some(Body::States(states)) => match grammar::state(line) {
+                Some(state) if states.len() < MAX_STATES => {
+                    states.push(state);
+                    true
+                }
+                Some(_) => true,
+                None => false,
+            },
+            None => self.open(line, is_status),
+        }
+    }
+
+    fn open(&mut self, line: &[u8], is_status: bool) -> bool {
+        let mut version = Version::default();
+        if is_status {
+            let mut status = Box::<Status>::default();
+            status.line(line, true);
+            self.body = Some(Body::Status(status));
+        } else if read_version(&mut version, line) {
+            self.body = Some(Body::Version(version));
+        } else if let Some(state) = grammar::state(line) {
+            self.body = Some(Body::States(vec![state]));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// `END`.
+    pub(super) fn end(&mut self, offset: u64) -> Message {
+        match self.body.take() {
+            None => Message::End,
+            Some(Body::Version(version)) => Message::Version(version),
+            Some(Body::States(states)) => Message::StateHistory(states),
+            Some(Body::Status(status)) => match status.finish() {
+                Some(report) => Message::Status(report),
+                None => refused(offset),
+            },
+        }
+    }
+
+    /// Another reply has begun, or the connection ended: an open list has no end.
+    pub(super) fn interrupt(&mut self, offset: u64) -> Option<Message> {
+        match self.body.take() {
+            Some(Body::Status(_)) => Some(refused(offset)),
+            Some(Body::Version(_) | Body::States(_)) | None => None,
+        }
+    }
+}
+
+fn refused(offset: u64) -> Message {
+    Message::Rejected(Rejected { kind: RejectKind::Status, client: None, offset })
+}
+
+fn is_status_line(line: &[u8]) -> bool {
+    let word = line.split(|b| *b == b'\t').next().unwrap_or_default();
+    word.len() < line.len()
+        && matches!(
+            word,
+            b"TITLE" | b"TIME" | b"HEADER" | b"CLIENT_LIST" | b"ROUTING_TABLE" | b"GLOBAL_STATS"
+        )
+}
+
+fn read_version(version: &mut Version, line: &[u8]) -> bool {
+    if let Some(text) = line.strip_prefix(b"OpenVPN Version:") {
+        let text = String::from_utf8_lossy(text.trim_ascii());
+        version.openvpn = crate::types::truncate_on_char(&text, 256).into();
+        return true;
+    }
+    let number = line
+        .strip_prefix(b"Management Version:")
+        .or_else(|| line.strip_prefix(b"Management Interface Version:"));
+    if let Some(number) = number {
+        version.management =
+            std::str::from_utf8(number.trim_ascii()).ok().and_then(|text| text.parse().ok());
+        return true;
+    }
+    false
+}
+
+/// A `status 3` body as it comes.
+#[derive(Debug, Default)]
+struct Status {
+    columns: Option<Columns>,
+    clients: Vec<StatusClient>,
+    cids: HashSet<Cid>,
+    is_broken: bool,
+}
+
+/// Where the columns of CLIENT_LIST are, by the names in its HEADER line.
+#[derive(Debug)]
+struct Columns {
+    count: usize,
+    common_name: usize,
+    real_address: usize,
+    virtual_address: usize,
+    bytes_received: usize,
+    bytes_sent: usize,
+    connected_since: usize,
+    username: usize,
+    cid: usize,
+}
+
+impl Columns {
+    fn read(names: &[&[u8]]) -> Option<Self> {
+        let find = |name: &[u8]| names.iter().position(|column| *column == name);
+        Some(Self {
+            count: names.len(),
+            common_name: find(b"Common Name")?,
+            real_address: find(b"Real Address")?,
+            virtual_address: find(b"Virtual Address")?,
+            bytes_received: find(b"Bytes Received")?,
+            bytes_sent: find(b"Bytes Sent")?,
+            connected_since: find(b"Connected Since (time_t)")?,
+            username: find(b"Username")?,
+            cid: find(b"Client ID")?,
+        })
+    }
+
+    fn row(&self, fields: &[&[u8]]) -> Option<StatusClient> {
+        if fields.len() != self.count {
+            return None;
+        }
+        let text = |index: usize| Some(std::str::from_utf8(fields[index]).ok()?.into());
+        Some(StatusClient {
+            cid: Cid(number(fields[self.cid])?),
+            username: known(fields[self.username]).map(Into::into),
+            common_name: known(fields[self.common_name]).unwrap_or_default().into(),
+            real_address: text(self.real_address)?,
+            virtual_address: text(self.virtual_address)?,
+            bytes_received: number(fields[self.bytes_received])?,
+            bytes_sent: number(fields[self.bytes_sent])?,
+            connected_since: Timestamp::from_secs(number(fields[self.connected_since])?),
+        })
+    }
+}
+
+/// OpenVPN prints `UNDEF` for a name that it does not have.
+fn known(name: &[u8]) -> Option<&[u8]> {
+    (!name.is_empty() && name != b"UNDEF").then_some(name)
+}
+
+/// Digits only.
+fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
+    let digits = std::str::from_utf8(field).ok()?;
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+impl Status {
+    fn line(&mut self, line: &[u8], is_known: bool) {
+        if !is_known {
+            self.is_broken = true;
+            return;
+        }
+        if !line.starts_with(b"CLIENT_LIST\t") && !line.starts_with(b"HEADER\tCLIENT_LIST\t") {
+            return;
+        }
+        let fields: Vec<&[u8]> = line.split(|b| *b == b'\t').collect();
+        match (fields.as_slice(), &self.columns) {
+            ([b"HEADER", _, names @ ..], _) => {
+                self.columns = Columns::read(names);
+                self.is_broken |= self.columns.is_none();
+            }
+            ([_, values @ ..], Some(columns)) => match columns.row(values) {
+                Some(client) if self.clients.len() < MAX_STATUS_CLIENTS => {
+                    if self.cids.insert(client.cid) {
+                        self.clients.push(client);
+                    }
+                }
+                Some(_) | None => self.is_broken = true,
+            },
+            ([..], _) => self.is_broken = true,
+        }
+    }
+
+    fn finish(self) -> Option<StatusReport> {
+        (!self.is_broken && self.columns.is_some())
+            .then_some(StatusReport { clients: self.clients })
+    }
+}
