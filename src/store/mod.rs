@@ -6,6 +6,7 @@
 mod error;
 mod mysql;
 mod open;
+mod plan;
 mod record;
 mod sql;
 mod sqlite;
@@ -17,6 +18,8 @@ use crate::types::{DeviceId, ServerName, SessionId, Timestamp, Username};
 
 pub use error::StoreError;
 pub use open::{Options, open};
+#[doc(hidden)]
+pub use plan::hot_queries;
 pub use record::{
     Actor, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus, Facts, NewDevice,
     NewUser, PolicyRecord, SessionCommand, SessionFilter, SessionRecord, SessionState, UserPatch,

@@ -16,7 +16,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/mysql");
 
 const TABLE: &str = "_sqlx_migrations";
 
-const LOCK: &str = "SELECT GET_LOCK(CONCAT('ovpn-warden ', MD5(DATABASE())), 30) AS taken";
+const LOCK: &str = "SELECT GET_LOCK(CONCAT('warden ', SHA2(DATABASE(), 224)), 30) AS taken";
 
 pub fn known() -> Vec<Known> {
     MIGRATIONS

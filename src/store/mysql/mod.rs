@@ -9,6 +9,8 @@ mod error;
 mod migrate;
 mod statements;
 
+pub use statements::STATEMENTS;
+
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::Duration,
@@ -95,6 +97,7 @@ impl MySql {
                 | SqlError::Conflict(_)
                 | SqlError::ReadOnly(_)
                 | SqlError::Schema(_)
+                | SqlError::Collation(_)
                 | SqlError::Corrupt(_)) => super::StoreError::from(error).to_string(),
             })),
             Err(_) => Err(failed(format!(
@@ -116,7 +119,7 @@ impl Connector for MySql {
     type Connection = MySqlConnection;
 
     fn statements(&self) -> &'static Statements {
-        &statements::STATEMENTS
+        &STATEMENTS
     }
 
     async fn connect(&self) -> Result<MySqlConnection, SqlError> {

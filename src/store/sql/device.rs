@@ -1,7 +1,8 @@
 //! Devices, as operators change them.
 
 use super::{
-    Attempt, Connector, SqlError, SqlStore, Value, audit_row, record, transaction, user::MOST,
+    Attempt, Connector, SqlError, SqlStore, Value, audit_row, none_of_that_name, record,
+    transaction, user::MOST,
 };
 use crate::{
     store::{Actor, DeviceRecord, DeviceStatus, NewDevice, StoreError},
@@ -58,7 +59,7 @@ impl<C: Connector> SqlStore<C> {
         let rows = match user {
             Some(user) => {
                 let args = vec![user.as_str().into(), limit];
-                self.read(self.sql.devices_of, args).await?
+                none_of_that_name(self.read(self.sql.devices_of, args).await, user)?
             }
             None => self.read(self.sql.devices, vec![limit]).await?,
         };

@@ -23,6 +23,8 @@ pub enum SqlError {
     Schema(String),
     /// What is stored cannot be read at all.
     Corrupt(String),
+    /// A bound text has no equal in the character set of a column.
+    Collation(String),
     /// Refused for good.
     Refused(String),
 }
@@ -39,7 +41,7 @@ impl From<SqlError> for StoreError {
             | SqlError::Unavailable(text) => Self::Unavailable(text),
             SqlError::Schema(text) => Self::Schema(text),
             SqlError::Corrupt(text) => Self::Corrupt(text),
-            SqlError::Refused(text) => Self::Refused(text),
+            SqlError::Collation(text) | SqlError::Refused(text) => Self::Refused(text),
         }
     }
 }

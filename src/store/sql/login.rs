@@ -1,7 +1,7 @@
 //! What the login path reads and writes.
 
 use super::{
-    Attempt, Cells, Connector, Row, SqlStore, Value,
+    Attempt, Cells, Connector, Row, SqlError, SqlStore, Value, none_of_that_name,
     record::{self, DEFAULT_POLICY},
     transaction,
 };
@@ -18,7 +18,7 @@ impl<C: Connector> SqlStore<C> {
     ) -> Result<Option<Facts>, StoreError> {
         let device = device.map(DeviceId::to_string);
         let args = vec![device.clone().into(), user.as_str().into()];
-        let rows = self.read(self.sql.facts, args).await?;
+        let rows = none_of_that_name(self.read(self.sql.facts, args).await, user)?;
         judge(&rows, user, device.as_deref())
     }
 
@@ -37,10 +37,14 @@ impl<C: Connector> SqlStore<C> {
             old.into(),
         ];
         // Not idempotent: a second run would say that somebody else was faster.
-        let done = transaction!(self, Attempt::new(false, true), |tx| {
-            Ok(tx.execute(self.sql.upgrade_hash, &args).await?)
-        })?;
-        Ok(done.affected > 0)
+        transaction!(self, Attempt::new(false, true), |tx| {
+            match tx.execute(self.sql.upgrade_hash, &args).await {
+                Ok(done) => Ok(done.affected > 0),
+                Err(SqlError::Collation(_)) if !user.as_str().is_ascii() => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .map_err(StoreError::from)
     }
 }
 

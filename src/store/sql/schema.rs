@@ -56,12 +56,12 @@ fn compare(rows: &[Row], known: &[Known]) -> Result<Schema, StoreError> {
         .map(|known| (known.version, known.checksum.as_slice()))
         .collect();
     let last_known = known.last_key_value().map_or(0, |(version, _)| *version);
-    let mut last = 0;
+    let mut applied = Vec::with_capacity(rows.len());
     let mut broken = None;
     for row in rows {
         let cells = Cells::new(row, "_sqlx_migrations", "version");
         let version = cells.some_number::<i64>("version")?;
-        last = last.max(version);
+        applied.push(version);
         let sound = cells.flag("success")?
             && (version > last_known
                 || known.get(&version).copied() == Some(cells.bytes("checksum")?));
@@ -72,14 +72,17 @@ fn compare(rows: &[Row], known: &[Known]) -> Result<Schema, StoreError> {
     if let Some(version) = broken {
         return Ok(Schema::Broken(version));
     }
-    if last > last_known {
-        return Ok(Schema::Ahead(last));
+    if let Some(version) = applied.last().filter(|last| **last > last_known) {
+        return Ok(Schema::Ahead(*version));
     }
     // A gap: something was taken out of the table.
-    if let Some((version, _)) = known.iter().nth(rows.len())
-        && *version <= last
+    if let Some(version) = known
+        .keys()
+        .zip(&applied)
+        .find(|(k, a)| k != a)
+        .map(|(k, _)| *k)
     {
-        return Ok(Schema::Broken(*version));
+        return Ok(Schema::Broken(version));
     }
     Ok(
         match (rows.len(), known.len() - rows.len().min(known.len())) {

@@ -67,7 +67,7 @@ macro_rules! session_columns {
          bytes_received, bytes_sent"
     };
 }
-pub(crate) use {session_columns, user_columns};
+pub(crate) use user_columns;
 
 /// The start of an insert of sessions; `duration_s` is worked out by the program, so that a
 /// person can read it.

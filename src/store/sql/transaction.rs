@@ -128,6 +128,7 @@ impl<C: Connector> SqlStore<C> {
             | SqlError::Unavailable(_)
             | SqlError::Schema(_)
             | SqlError::Corrupt(_)
+            | SqlError::Collation(_)
             | SqlError::Refused(_) => false,
         }
     }

@@ -1,7 +1,8 @@
 //! Users, as operators change them.
 
 use super::{
-    Attempt, Connector, Failure, SqlError, SqlStore, Value, audit_row, record, transaction,
+    Attempt, Connector, Failure, SqlError, SqlStore, Value, audit_row, none_of_that_name, record,
+    transaction,
 };
 use crate::{
     store::{Actor, NewUser, StoreError, UserPatch, UserRecord, sql::transaction::Tx},
@@ -53,7 +54,8 @@ impl<C: Connector> SqlStore<C> {
     }
 
     pub async fn user(&self, name: &Username) -> Result<Option<UserRecord>, StoreError> {
-        let rows = self.read(self.sql.user, vec![name.as_str().into()]).await?;
+        let rows = self.read(self.sql.user, vec![name.as_str().into()]).await;
+        let rows = none_of_that_name(rows, name)?;
         for row in &rows {
             let user = record::user(row)?;
             if user.name == *name {
@@ -120,9 +122,8 @@ impl<C: Connector> SqlStore<C> {
 
     /// Finds a user byte for byte and keeps others from changing it until the end.
     pub async fn lock_user(&self, tx: &mut Tx<C>, name: &Username) -> Result<i64, Failure> {
-        let rows = tx
-            .fetch(self.sql.lock_user, &[name.as_str().into()])
-            .await?;
+        let rows = tx.fetch(self.sql.lock_user, &[name.as_str().into()]).await;
+        let rows = none_of_that_name(rows, name)?;
         for row in &rows {
             let cells = super::Cells::new(row, "users", "name");
             if cells.some_text("name")? == name.as_str() {

@@ -7,6 +7,8 @@ mod connection;
 mod error;
 mod statements;
 
+pub use statements::STATEMENTS;
+
 use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -96,7 +98,7 @@ impl Connector for Sqlite {
     type Connection = SqliteConnection;
 
     fn statements(&self) -> &'static Statements {
-        &statements::STATEMENTS
+        &STATEMENTS
     }
 
     async fn connect(&self) -> Result<SqliteConnection, SqlError> {

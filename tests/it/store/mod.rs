@@ -1,0 +1,18 @@
+//! The store on SQLite, MariaDB and MySQL: one contract, and what only servers can show.
+
+mod bed;
+mod commands;
+mod contract;
+mod devices;
+mod login;
+mod outage;
+mod plans;
+mod policies;
+mod proxy;
+mod schema;
+mod servers;
+mod sessions;
+mod sqlite;
+mod tls;
+mod users;
+mod views;
