@@ -107,10 +107,12 @@ impl MySql {
         }
     }
 
-    /// Connections to another host than this are of the past.
-    fn settle(&self, index: usize) {
-        if self.current.swap(index, Ordering::AcqRel) != index {
-            self.generation.fetch_add(1, Ordering::AcqRel);
+    /// Connections to another host than this are of the past; returns the new generation.
+    fn settle(&self, index: usize) -> u64 {
+        if self.current.swap(index, Ordering::AcqRel) == index {
+            self.generation()
+        } else {
+            self.generation.fetch_add(1, Ordering::AcqRel) + 1
         }
     }
 }
@@ -122,7 +124,7 @@ impl Connector for MySql {
         &STATEMENTS
     }
 
-    async fn connect(&self) -> Result<MySqlConnection, SqlError> {
+    async fn connect(&self) -> Result<(MySqlConnection, u64), SqlError> {
         let current = self.current.load(Ordering::Acquire);
         // The one in use first: a lost connection does not mean a lost server.
         let others = (0..self.hosts.len()).filter(|index| *index != current);
@@ -134,8 +136,7 @@ impl Connector for MySql {
             };
             match self.open(host).await {
                 Ok((connection, true)) => {
-                    self.settle(index);
-                    return Ok(connection);
+                    return Ok((connection, self.settle(index)));
                 }
                 Ok((connection, false)) => {
                     reader.get_or_insert((index, connection));
@@ -145,10 +146,7 @@ impl Connector for MySql {
             }
         }
         match reader {
-            Some((index, connection)) => {
-                self.settle(index);
-                Ok(connection)
-            }
+            Some((index, connection)) => Ok((connection, self.settle(index))),
             None => Err(SqlError::Unavailable(errors.join("; "))),
         }
     }
@@ -177,7 +175,7 @@ impl Connector for MySql {
     }
 
     async fn migrate(&self) -> Result<(), SqlError> {
-        migrate::run(self.connect().await?).await
+        migrate::run(self.connect().await?.0).await
     }
 }
 

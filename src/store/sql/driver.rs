@@ -50,10 +50,10 @@ pub trait Connector: Send + Sync + 'static {
 
     fn statements(&self) -> &'static Statements;
 
-    /// Opens a connection, within this connector's own time limits.
-    fn connect(&self) -> impl Future<Output = Result<Self::Connection, SqlError>> + Send;
+    /// Opens a connection, within this connector's own time limits; with its generation.
+    fn connect(&self) -> impl Future<Output = Result<(Self::Connection, u64), SqlError>> + Send;
 
-    /// Grows whenever connections made before are to be used no longer.
+    /// The present generation: connections of an earlier one are to be used no longer.
     fn generation(&self) -> u64;
 
     /// Told that the server of a connection takes no writes; whether there may be another.

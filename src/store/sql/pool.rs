@@ -96,10 +96,7 @@ impl<C: Connector> Pool<C> {
         let idle = if fresh { None } else { self.take_idle() };
         let (connection, generation) = match idle {
             Some(idle) => (idle.connection, idle.generation),
-            None => {
-                let connection = self.connector.connect().await?;
-                (connection, self.connector.generation())
-            }
+            None => self.connector.connect().await?,
         };
         Ok(Lease {
             pool: Arc::clone(self),

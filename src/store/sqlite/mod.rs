@@ -101,11 +101,11 @@ impl Connector for Sqlite {
         &STATEMENTS
     }
 
-    async fn connect(&self) -> Result<SqliteConnection, SqlError> {
+    async fn connect(&self) -> Result<(SqliteConnection, u64), SqlError> {
         if let Some(path) = &self.path {
             prepare(path)?;
         }
-        self.options.connect().await.map_err(|error| {
+        let connection = self.options.connect().await.map_err(|error| {
             let error = classify(error);
             match (error, &self.path) {
                 (SqlError::Unavailable(text), Some(path)) => {
@@ -116,7 +116,8 @@ impl Connector for Sqlite {
                 }
                 (error, _) => error,
             }
-        })
+        })?;
+        Ok((connection, 0))
     }
 
     fn generation(&self) -> u64 {
@@ -144,7 +145,7 @@ impl Connector for Sqlite {
 
     /// All in one transaction, which also keeps a second process waiting.
     async fn migrate(&self) -> Result<(), SqlError> {
-        let mut connection = self.connect().await?;
+        let (mut connection, _) = self.connect().await?;
         let mut transaction = connection
             .begin_with("BEGIN IMMEDIATE")
             .await
