@@ -5,6 +5,9 @@ use thiserror::Error;
 /// Failure of a [`super::Store`] call. Texts never hold a password or a whole URL.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StoreError {
+    /// `database.url` is not one we can use.
+    #[error("database.url: {0}")]
+    Url(String),
     /// It does not answer, refuses us, or is full or read-only: try again later.
     #[error("database unavailable: {0}")]
     Unavailable(String),

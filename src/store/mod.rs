@@ -4,13 +4,22 @@
 //! contract suite. `now` is always an argument: SQL never asks the database for the time.
 
 mod error;
+mod mysql;
+mod open;
+mod plan;
 mod record;
+mod sql;
+mod sqlite;
+mod url;
 
 use async_trait::async_trait;
 
 use crate::types::{DeviceId, ServerName, SessionId, Timestamp, Username};
 
 pub use error::StoreError;
+pub use open::{Options, open};
+#[doc(hidden)]
+pub use plan::hot_queries;
 pub use record::{
     Actor, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus, Facts, NewDevice,
     NewUser, PolicyRecord, SessionCommand, SessionFilter, SessionRecord, SessionState, UserPatch,

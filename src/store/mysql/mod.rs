@@ -1,0 +1,222 @@
+//! MySQL and MariaDB: connecting, fail-over between hosts, migrations.
+//!
+//! Several hosts are tried in their order; the first that answers and takes writes is used until
+//! it is lost or turns read-only, and then the search starts over. When all that answer are
+//! read-only (a fail-over is under way), the first of them serves reads.
+
+mod connection;
+mod error;
+mod migrate;
+mod statements;
+
+pub use statements::STATEMENTS;
+
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions, MySqlConnection,
+    mysql::{MySqlConnectOptions, MySqlSslMode},
+};
+use tokio::time::timeout;
+
+use super::{
+    sql::{Connection, Connector, Known, SqlError, Statements, Value},
+    url::{MySqlUrl, SslMode},
+};
+
+/// Sent on every new connection. A lock is waited for shorter than a statement may take, and
+/// row locks shorter than locks on whole tables.
+const SESSION: [&str; 2] = [
+    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,\
+     ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
+     innodb_lock_wait_timeout = 3, lock_wait_timeout = 10",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+];
+
+const WRITABLE: &str =
+    "SELECT @@global.read_only AS read_only, @@global.innodb_read_only AS innodb_read_only";
+
+struct Host {
+    name: String,
+    options: MySqlConnectOptions,
+}
+
+/// Connects to the first usable of some hosts.
+pub struct MySql {
+    hosts: Vec<Host>,
+    /// Where the last connection was made.
+    current: AtomicUsize,
+    generation: AtomicU64,
+    timeout: Duration,
+}
+
+impl MySql {
+    pub fn new(url: &MySqlUrl, timeout: Duration) -> Self {
+        let hosts = url
+            .hosts
+            .iter()
+            .map(|(host, port)| Host {
+                name: url
+                    .socket
+                    .clone()
+                    .unwrap_or_else(|| format!("{host}:{port}")),
+                options: options(url, host, *port),
+            })
+            .collect();
+        Self {
+            hosts,
+            current: AtomicUsize::new(0),
+            generation: AtomicU64::new(0),
+            timeout,
+        }
+    }
+
+    /// Connects to one host; also says whether it takes writes, where that makes a difference.
+    async fn open(&self, host: &Host) -> Result<(MySqlConnection, bool), SqlError> {
+        let open = async {
+            let mut connection = host.options.connect().await.map_err(error::classify)?;
+            for statement in SESSION {
+                connection.command(statement).await?;
+            }
+            let writable = self.hosts.len() == 1 || is_writable(&mut connection).await?;
+            Ok((connection, writable))
+        };
+        let failed = |text: String| SqlError::Unavailable(format!("{}: {text}", host.name));
+        match timeout(self.timeout, open).await {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(error)) => Err(failed(match error {
+                SqlError::Lost(text) | SqlError::Unavailable(text) | SqlError::Refused(text) => {
+                    text
+                }
+                error @ (SqlError::Unique
+                | SqlError::ForeignKey
+                | SqlError::Null
+                | SqlError::Conflict(_)
+                | SqlError::ReadOnly(_)
+                | SqlError::Schema(_)
+                | SqlError::Collation(_)
+                | SqlError::Corrupt(_)) => super::StoreError::from(error).to_string(),
+            })),
+            Err(_) => Err(failed(format!(
+                "no answer within {} ms",
+                self.timeout.as_millis()
+            ))),
+        }
+    }
+
+    /// Connections to another host than this are of the past; returns the new generation.
+    fn settle(&self, index: usize) -> u64 {
+        if self.current.swap(index, Ordering::AcqRel) == index {
+            self.generation()
+        } else {
+            self.generation.fetch_add(1, Ordering::AcqRel) + 1
+        }
+    }
+}
+
+impl Connector for MySql {
+    type Connection = MySqlConnection;
+
+    fn statements(&self) -> &'static Statements {
+        &STATEMENTS
+    }
+
+    async fn connect(&self) -> Result<(MySqlConnection, u64), SqlError> {
+        let current = self.current.load(Ordering::Acquire);
+        // The one in use first: a lost connection does not mean a lost server.
+        let others = (0..self.hosts.len()).filter(|index| *index != current);
+        let mut reader = None;
+        let mut errors = Vec::new();
+        for index in std::iter::once(current).chain(others) {
+            let Some(host) = self.hosts.get(index) else {
+                continue;
+            };
+            match self.open(host).await {
+                Ok((connection, true)) => {
+                    return Ok((connection, self.settle(index)));
+                }
+                Ok((connection, false)) => {
+                    reader.get_or_insert((index, connection));
+                }
+                Err(SqlError::Unavailable(text)) => errors.push(text),
+                Err(error) => return Err(error),
+            }
+        }
+        match reader {
+            Some((index, connection)) => Ok((connection, self.settle(index))),
+            None => Err(SqlError::Unavailable(errors.join("; "))),
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn abandon(&self, generation: u64) -> bool {
+        // Only the first to notice counts.
+        let _ = self.generation.compare_exchange(
+            generation,
+            generation + 1,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        self.hosts.len() > 1
+    }
+
+    fn has_single_writer(&self) -> bool {
+        false
+    }
+
+    fn migrations(&self) -> Vec<Known> {
+        migrate::known()
+    }
+
+    async fn migrate(&self) -> Result<(), SqlError> {
+        migrate::run(self.connect().await?.0).await
+    }
+}
+
+async fn is_writable(connection: &mut MySqlConnection) -> Result<bool, SqlError> {
+    let rows = connection.fetch(WRITABLE, &[]).await?;
+    let off =
+        |value: &Value| [Value::Int(0), Value::Uint(0), "OFF".into(), "0".into()].contains(value);
+    Ok(rows.iter().all(|row| row.values.iter().all(off)))
+}
+
+fn options(url: &MySqlUrl, host: &str, port: u16) -> MySqlConnectOptions {
+    let mut options = MySqlConnectOptions::new()
+        .host(host)
+        .port(port)
+        .username(&url.user)
+        .database(&url.database)
+        // `sql_mode` is set as a whole.
+        .pipes_as_concat(false)
+        .no_engine_substitution(false)
+        .ssl_mode(match url.ssl_mode_for(host) {
+            SslMode::Disabled => MySqlSslMode::Disabled,
+            SslMode::Preferred => MySqlSslMode::Preferred,
+            SslMode::Required => MySqlSslMode::Required,
+            SslMode::VerifyCa => MySqlSslMode::VerifyCa,
+            SslMode::VerifyIdentity => MySqlSslMode::VerifyIdentity,
+        })
+        .disable_statement_logging();
+    if let Some(password) = &url.password {
+        options = options.password(password);
+    }
+    if let Some(file) = &url.ssl_ca {
+        options = options.ssl_ca(file);
+    }
+    if let Some(file) = &url.ssl_cert {
+        options = options.ssl_client_cert(file);
+    }
+    if let Some(file) = &url.ssl_key {
+        options = options.ssl_client_key(file);
+    }
+    if let Some(path) = &url.socket {
+        options = options.socket(path);
+    }
+    options
+}

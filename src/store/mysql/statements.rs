@@ -1,0 +1,60 @@
+//! Statements in MySQL's own dialect; MariaDB 10.5 and later take them too.
+
+use std::sync::LazyLock;
+
+use crate::store::sql::{Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, user_columns};
+
+/// A row is replaced when the new version is higher and it has not ended. Assignments run from
+/// left to right and see what was assigned before, so the two columns of the condition come last.
+/// Another row's unique key must not be taken for this id: NULL makes the statement fail.
+macro_rules! upsert {
+    ($($column:literal)+) => {
+        concat!(
+            " ON DUPLICATE KEY UPDATE server = IF(id <> VALUES(id), NULL, \
+             IF(VALUES(version) > version AND state <> 'closed', VALUES(server), server))",
+            $(", ", $column, " = IF(VALUES(version) > version AND state <> 'closed', VALUES(",
+              $column, "), ", $column, ")",)+
+            ", state = IF(VALUES(version) > version AND state <> 'closed', VALUES(state), state)",
+            // By now `state` may have been closed by this very statement.
+            ", version = IF(VALUES(version) > version AND state = VALUES(state) \
+             AND ended_at <=> VALUES(ended_at), VALUES(version), version)",
+        )
+    };
+}
+
+static PERSIST: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(
+        PERSIST_HEAD,
+        PERSIST_ROW,
+        upsert!(
+            "run_started" "cid" "user_name" "common_name" "device" "device_kind" "client_ip"
+            "client_port" "vpn_ip" "client_version" "client_platform" "started_at" "updated_at"
+            "deadline" "deadline_reason" "expiry_action" "ended_at" "cause" "bytes_received"
+            "bytes_sent" "duration_s"
+        ),
+    )
+});
+
+/// Operators may put views of their own tables in place of `users` and `devices`: whatever the
+/// collation there, the policy is looked up by bytes, and a hash is replaced by bytes.
+pub const STATEMENTS: Statements = Statements {
+    begin: "START TRANSACTION",
+    facts: concat!(
+        "SELECT ",
+        user_columns!(),
+        ", p.name AS policy_name, p.session_limit_s AS policy_session_limit_s, \
+         p.expiry_action AS policy_expiry_action, p.device_mode AS policy_device_mode, \
+         d.identifier AS device_identifier, d.status AS device_status \
+         FROM users u \
+         LEFT JOIN policies p ON p.name = \
+         CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
+         LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = ? \
+         WHERE u.name = ?"
+    ),
+    upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
+                   AND CAST(CONVERT(name USING utf8mb4) AS BINARY) = CAST(? AS BINARY) \
+                   AND CAST(CONVERT(password_hash USING utf8mb4) AS BINARY) = CAST(? AS BINARY)",
+    lock_user: "SELECT id, name FROM users WHERE name = ? FOR UPDATE",
+    persist: &PERSIST,
+    ..COMMON
+};

@@ -1,0 +1,75 @@
+//! From `[database]` to a store. Nothing is connected here: a daemon starts without its database.
+
+use std::{sync::Arc, time::Duration};
+
+use zeroize::Zeroizing;
+
+use super::{
+    Store, StoreError,
+    mysql::MySql,
+    sql::{Limits, SqlStore},
+    sqlite::Sqlite,
+    url::DatabaseUrl,
+};
+use crate::types::Password;
+
+/// How to reach a database.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `sqlite:///path` or `mysql://user:password@host[:port],…/database?parameters`;
+    /// `docs/schema.md` has the parameters. Secret, because it may hold a password.
+    pub url: Password,
+    /// The most connections at a time, at least 1; SQLite uses at most 4.
+    pub max_connections: u32,
+    /// How long connecting to one host may take, and how long a call waits for one of the
+    /// connections to become free.
+    pub connect_timeout: Duration,
+    /// How long one statement may take.
+    pub statement_timeout: Duration,
+}
+
+impl Options {
+    /// The defaults for a URL: 10 connections, 3 s to connect, 5 s for a statement.
+    pub fn new(url: Password) -> Self {
+        Self {
+            url,
+            max_connections: 10,
+            connect_timeout: Duration::from_secs(3),
+            statement_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// SQLite has one writer; more readers than this do not make it faster.
+const SQLITE_CONNECTIONS: usize = 4;
+
+/// A store that connects when it is first used, again and again.
+///
+/// # Errors
+/// [`StoreError::Url`] when the URL is not one.
+pub fn open(options: &Options) -> Result<Arc<dyn Store>, StoreError> {
+    let bad = |text: &str| StoreError::Url(text.to_owned());
+    let url = std::str::from_utf8(options.url.expose()).map_err(|_| bad("it is not UTF-8"))?;
+    let url = Zeroizing::new(url.trim().to_owned());
+    let connections = usize::try_from(options.max_connections)
+        .unwrap_or(usize::MAX)
+        .max(1);
+    let limits = |connections: usize| Limits {
+        connections: connections.min(1_000),
+        acquire: options.connect_timeout,
+        statement: options.statement_timeout,
+    };
+    match DatabaseUrl::parse(&url).map_err(StoreError::Url)? {
+        DatabaseUrl::Sqlite(url) => {
+            let connections = connections.min(SQLITE_CONNECTIONS);
+            Ok(Arc::new(SqlStore::new(
+                Sqlite::new(&url)?,
+                limits(connections),
+            )))
+        }
+        DatabaseUrl::MySql(url) => Ok(Arc::new(SqlStore::new(
+            MySql::new(&url, options.connect_timeout),
+            limits(connections),
+        ))),
+    }
+}

@@ -1,0 +1,61 @@
+//! The queries that have to stay fast on ten million sessions, for the test that asks each
+//! database how it would run them.
+
+use super::{
+    SessionFilter, mysql,
+    sql::{Statements, Value},
+    sqlite,
+};
+use crate::types::Timestamp;
+
+/// Name, text and number of parameters of each query.
+#[doc(hidden)]
+pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> {
+    let sql: &'static Statements = if is_sqlite {
+        &sqlite::STATEMENTS
+    } else {
+        &mysql::STATEMENTS
+    };
+    let count = |text: &'static str| text.matches('?').count();
+    let mut queries: Vec<_> = [
+        ("facts", sql.facts),
+        ("user", sql.user),
+        ("open_sessions", sql.open_sessions),
+        ("session", sql.session),
+        ("sessions_by_prefix", sql.sessions_by_prefix),
+    ]
+    .into_iter()
+    .map(|(name, text)| (name, text, count(text)))
+    .collect();
+    for (text, servers) in sql.pending_commands.split(&[(); 4]) {
+        queries.push(("pending_commands", text, servers.len()));
+    }
+    let name = |name: &str| name.parse().ok();
+    let open = SessionFilter::default();
+    let of_user = SessionFilter {
+        user: name("alice"),
+        ended: true,
+        ..SessionFilter::default()
+    };
+    let of_device = SessionFilter {
+        device: Some(String::new()),
+        ended: true,
+        ..SessionFilter::default()
+    };
+    let of_a_day = SessionFilter {
+        since: Some(Timestamp::MAX),
+        until: Some(Timestamp::MAX),
+        ended: true,
+        ..SessionFilter::default()
+    };
+    for (name, filter) in [
+        ("sessions, open", open),
+        ("sessions of a user", of_user),
+        ("sessions of a device", of_device),
+        ("sessions of a day", of_a_day),
+    ] {
+        let (text, args): (_, Vec<Value>) = sql.sessions.find(&filter);
+        queries.push((name, text, args.len()));
+    }
+    queries
+}

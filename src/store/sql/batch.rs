@@ -1,0 +1,59 @@
+//! Statements with a repeated part, made once for each power of two.
+//!
+//! Every size would be a statement of its own in the prepared-statement caches of the server
+//! and of each connection; six sizes serve any number of rows.
+
+/// The largest number of repetitions in one statement.
+const LARGEST: usize = 1 << (SIZES - 1);
+/// 1 to 32. A statement of 32 sessions fits one TLS record and so one write; the driver leaves
+/// Nagle's algorithm on, and with two writes every statement would wait 40 ms for an ACK.
+const SIZES: usize = 6;
+
+/// `head part,part,… tail` for 1, 2, 4, … 32 parts.
+pub struct Batch([String; SIZES]);
+
+impl Batch {
+    /// From static text only: what is bound never becomes part of it.
+    pub fn new(head: &'static str, part: &'static str, tail: &'static str) -> Self {
+        Self(std::array::from_fn(|power| {
+            let parts = vec![part; 1 << power].join(",");
+            format!("{head}{parts}{tail}")
+        }))
+    }
+
+    /// Cuts `items` into runs that each have a statement, longest first.
+    pub fn split<'a, T>(&'static self, items: &'a [T]) -> Vec<(&'static str, &'a [T])> {
+        let mut runs = Vec::new();
+        let mut rest = items;
+        while !rest.is_empty() {
+            let power = rest.len().min(LARGEST).ilog2() as usize;
+            let (run, after) = rest.split_at(1 << power);
+            runs.push((self.0[power].as_str(), run));
+            rest = after;
+        }
+        runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+
+    static BATCH: LazyLock<Batch> = LazyLock::new(|| Batch::new("in (", "?", ")"));
+
+    #[test]
+    fn every_item_is_in_one_run_and_each_run_has_its_placeholders() {
+        for count in [0usize, 1, 2, 3, 31, 32, 33, 1_000] {
+            let items: Vec<usize> = (0..count).collect();
+            let mut seen = Vec::new();
+            for (sql, run) in BATCH.split(&items) {
+                assert_eq!(sql.matches('?').count(), run.len());
+                seen.extend_from_slice(run);
+            }
+            assert_eq!(seen, items);
+        }
+        assert_eq!(BATCH.split(&[0; 61]).len(), 5);
+    }
+}

@@ -1,0 +1,86 @@
+//! The store on an SQL database, written once for all of them.
+//!
+//! A backend is a [`Connector`] (connections, errors, migrations) and its [`Statements`]; rules,
+//! transactions, retries, auditing and the reading of rows are here. Nothing here names sqlx.
+
+mod batch;
+mod command;
+mod device;
+mod driver;
+mod error;
+mod login;
+mod policy;
+mod pool;
+mod record;
+mod schema;
+mod session;
+mod session_query;
+mod statements;
+mod store;
+mod transaction;
+mod user;
+mod value;
+
+use std::sync::Arc;
+
+pub use batch::Batch;
+pub use driver::{Connection, Connector, Done, Known};
+pub use error::{Failure, SqlError};
+pub use pool::{Lease, Limits, Pool};
+pub use session_query::SessionQueries;
+pub(super) use statements::user_columns;
+pub use statements::{COMMON, PERSIST_HEAD, PERSIST_ROW, Statements};
+pub use transaction::Attempt;
+use transaction::transaction;
+pub use value::{Cells, Row, Value};
+
+use super::Actor;
+use crate::types::Username;
+
+/// A store on one database.
+pub struct SqlStore<C: Connector> {
+    pool: Arc<Pool<C>>,
+    sql: &'static Statements,
+}
+
+impl<C: Connector> SqlStore<C> {
+    /// A store that connects when it is first used.
+    pub fn new(connector: C, limits: Limits) -> Self {
+        Self {
+            sql: connector.statements(),
+            pool: Arc::new(Pool::new(connector, limits)),
+        }
+    }
+
+    /// Runs a query to its end even when the caller goes away: a login that is cancelled must
+    /// not cost the connection it was using.
+    async fn read(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, SqlError> {
+        let pool = Arc::clone(&self.pool);
+        tokio::spawn(async move { pool.read(sql, &args).await })
+            .await
+            .unwrap_or_else(|_| Err(SqlError::Unavailable("the query was cancelled".into())))
+    }
+}
+
+/// No rows instead of the error for a name that cannot occur in an operator's own table, because
+/// its character set lacks a letter. ASCII can occur everywhere: there the error means a fault.
+fn none_of_that_name(
+    result: Result<Vec<Row>, SqlError>,
+    name: &Username,
+) -> Result<Vec<Row>, SqlError> {
+    match result {
+        Err(SqlError::Collation(_)) if !name.as_str().is_ascii() => Ok(Vec::new()),
+        result => result,
+    }
+}
+
+/// A row for `admin_audit`.
+fn audit_row(by: &Actor, action: &'static str, target: &str, detail: Option<&str>) -> Vec<Value> {
+    vec![
+        by.at.into(),
+        Value::cut(&by.name, 128),
+        action.into(),
+        Value::cut(target, 400),
+        Value::cut_opt(detail, 1_000),
+    ]
+}

@@ -1,0 +1,126 @@
+//! Policies, as operators change them.
+
+use super::{
+    Attempt, Cells, Connector, SqlError, SqlStore, audit_row,
+    record::{self, DEFAULT_POLICY},
+    transaction,
+    user::no_policy,
+};
+use crate::{
+    store::{Actor, PolicyRecord, StoreError},
+    types::Printable,
+};
+
+/// The bound on a policy's name, in bytes.
+const MAX_NAME: usize = 64;
+
+impl<C: Connector> SqlStore<C> {
+    pub async fn put_policy(
+        &self,
+        policy: &PolicyRecord,
+        replace: bool,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        check_name(&policy.name)?;
+        let mut args = vec![
+            policy.session_limit_s.into(),
+            policy.expiry_action.map(|action| action.as_str()).into(),
+            policy.device_mode.map(|mode| mode.as_str()).into(),
+            by.at.into(),
+            policy.name.as_str().into(),
+        ];
+        let action = if replace { "policy.set" } else { "policy.add" };
+        let audit = audit_row(by, action, &policy.name, Some(&describe(policy)));
+        if !replace {
+            args.push(by.at.into());
+        }
+        transaction!(self, Attempt::new(replace, false), |tx| {
+            if replace {
+                if tx.execute(self.sql.replace_policy, &args).await?.affected == 0 {
+                    return Err(no_policy(&policy.name).into());
+                }
+            } else {
+                match tx.execute(self.sql.add_policy, &args).await {
+                    Ok(_) => {}
+                    Err(SqlError::Unique) => {
+                        return Err(StoreError::Exists(format!("policy `{}`", policy.name)).into());
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            tx.execute(self.sql.audit, &audit).await?;
+            Ok(())
+        })
+        .map_err(StoreError::from)
+    }
+
+    pub async fn policy(&self, name: &str) -> Result<Option<PolicyRecord>, StoreError> {
+        let rows = self.read(self.sql.policy, vec![name.into()]).await?;
+        for row in &rows {
+            let policy = record::policy(Cells::new(row, "policies", "name"))?;
+            if policy.name == name {
+                return Ok(Some(policy));
+            }
+        }
+        Ok(None)
+    }
+
+    pub async fn policies(&self) -> Result<Vec<PolicyRecord>, StoreError> {
+        let rows = self.read(self.sql.policies, Vec::new()).await?;
+        rows.iter()
+            .map(|row| record::policy(Cells::new(row, "policies", "name")))
+            .collect()
+    }
+
+    pub async fn remove_policy(&self, name: &str, by: &Actor) -> Result<(), StoreError> {
+        let in_use = || StoreError::InUse(format!("policy `{}`", Printable(name.as_bytes())));
+        if name == DEFAULT_POLICY {
+            return Err(in_use());
+        }
+        // Also keeps `name ` from meaning `name`.
+        check_name(name).map_err(|_| no_policy(name))?;
+        let audit = audit_row(by, "policy.remove", name, None);
+        transaction!(self, Attempt::new(false, false), |tx| {
+            if !tx
+                .fetch(self.sql.policy_in_use, &[name.into()])
+                .await?
+                .is_empty()
+            {
+                return Err(in_use().into());
+            }
+            match tx.execute(self.sql.remove_policy, &[name.into()]).await {
+                Ok(done) if done.affected == 0 => return Err(no_policy(name).into()),
+                Ok(_) => {}
+                Err(SqlError::ForeignKey) => return Err(in_use().into()),
+                Err(error) => return Err(error.into()),
+            }
+            tx.execute(self.sql.audit, &audit).await?;
+            Ok(())
+        })
+        .map_err(StoreError::from)
+    }
+}
+
+fn check_name(name: &str) -> Result<(), StoreError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(StoreError::Refused(
+        "a policy's name is 1 to 64 of letters, digits, `.`, `_` and `-`".into(),
+    ))
+}
+
+fn describe(policy: &PolicyRecord) -> String {
+    [
+        policy
+            .session_limit_s
+            .map(|s| format!("session_limit_s={s}")),
+        policy.expiry_action.map(|a| format!("expiry_action={a}")),
+        policy.device_mode.map(|m| format!("device_mode={m}")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join(" ")
+}

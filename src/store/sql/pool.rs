@@ -1,0 +1,234 @@
+//! A small connection pool: shell.
+//!
+//! It differs from sqlx's own in what the login path and fail-over need: nothing is sent before
+//! a statement to find out whether the connection lives, a connection whose statement timed out
+//! or was dropped half way is closed and never waited for, connecting fails at once with the
+//! server's own words, and connections to a server that was left behind are not used again.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::{Connection, Connector, Done, Row, SqlError, Value};
+use crate::types::{Clock, Mono};
+
+/// Connections unused for so long are closed rather than tried: firewalls and `wait_timeout`
+/// will have cut them.
+const IDLE_LIMIT: Duration = Duration::from_secs(300);
+
+/// Bounds of a pool.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub connections: usize,
+    /// How long a caller waits for one of them to become free.
+    pub acquire: Duration,
+    /// How long one statement may take.
+    pub statement: Duration,
+}
+
+struct Idle<C> {
+    connection: C,
+    generation: u64,
+    since: Mono,
+}
+
+/// Connections of one database.
+pub struct Pool<C: Connector> {
+    pub connector: C,
+    pub limits: Limits,
+    clock: Clock,
+    permits: Arc<Semaphore>,
+    writer: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle<C::Connection>>>,
+}
+
+impl<C: Connector> Pool<C> {
+    pub fn new(connector: C, limits: Limits) -> Self {
+        Self {
+            writer: Arc::new(Semaphore::new(if connector.has_single_writer() {
+                1
+            } else {
+                limits.connections
+            })),
+            permits: Arc::new(Semaphore::new(limits.connections)),
+            connector,
+            limits,
+            clock: Clock::new(),
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    async fn permit(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, SqlError> {
+        match timeout(self.limits.acquire, Arc::clone(of).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) => Err(SqlError::Unavailable("closed".into())),
+            Err(_) => Err(SqlError::Unavailable(format!(
+                "all {} connections were busy for {} ms",
+                self.limits.connections,
+                self.limits.acquire.as_millis()
+            ))),
+        }
+    }
+
+    /// A connection to use; a new one with `fresh`.
+    pub async fn lease(self: &Arc<Self>, fresh: bool) -> Result<Lease<C>, SqlError> {
+        self.lease_with(fresh, None).await
+    }
+
+    /// A connection to write with: waits for the one writer where there can be only one.
+    pub async fn writer(self: &Arc<Self>, fresh: bool) -> Result<Lease<C>, SqlError> {
+        let writer = self.permit(&self.writer).await?;
+        self.lease_with(fresh, Some(writer)).await
+    }
+
+    async fn lease_with(
+        self: &Arc<Self>,
+        fresh: bool,
+        writer: Option<OwnedSemaphorePermit>,
+    ) -> Result<Lease<C>, SqlError> {
+        let permit = self.permit(&self.permits).await?;
+        let idle = if fresh { None } else { self.take_idle() };
+        let (connection, generation) = match idle {
+            Some(idle) => (idle.connection, idle.generation),
+            None => self.connector.connect().await?,
+        };
+        Ok(Lease {
+            pool: Arc::clone(self),
+            connection: Some(connection),
+            generation,
+            _permit: permit,
+            _writer: writer,
+        })
+    }
+
+    fn take_idle(&self) -> Option<Idle<C::Connection>> {
+        let now = self.clock.now().mono;
+        let generation = self.connector.generation();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|idle| idle.generation == generation && now - idle.since < IDLE_LIMIT);
+        idle.pop()
+    }
+
+    fn put_idle(&self, connection: C::Connection, generation: u64) {
+        let since = self.clock.now().mono;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.permits.is_closed() && idle.len() < self.limits.connections {
+            idle.push(Idle {
+                connection,
+                generation,
+                since,
+            });
+        }
+    }
+
+    /// Closes idle connections, waits for those in use, and gives out no more.
+    pub async fn close(&self) {
+        let all = u32::try_from(self.limits.connections).unwrap_or(u32::MAX);
+        // A statement has its own time limit, so this ends.
+        let permits = self.permits.acquire_many(all).await;
+        self.permits.close();
+        drop(permits);
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        for idle in idle {
+            let _ = timeout(self.limits.acquire, idle.connection.close()).await;
+        }
+    }
+
+    /// Runs a query; once more on a new connection when the first one turns out to be dead.
+    pub async fn read(
+        self: &Arc<Self>,
+        sql: &'static str,
+        args: &[Value],
+    ) -> Result<Vec<Row>, SqlError> {
+        let mut lease = self.lease(false).await?;
+        match lease.fetch(sql, args).await {
+            Err(SqlError::Lost(_)) => {}
+            result => {
+                lease.give_back();
+                return result;
+            }
+        }
+        drop(lease);
+        let mut lease = self.lease(true).await?;
+        let result = lease.fetch(sql, args).await;
+        lease.give_back();
+        result
+    }
+}
+
+/// A connection in use. Dropping it closes the connection: what was under way on it is unknown.
+pub struct Lease<C: Connector> {
+    pool: Arc<Pool<C>>,
+    connection: Option<C::Connection>,
+    generation: u64,
+    _permit: OwnedSemaphorePermit,
+    _writer: Option<OwnedSemaphorePermit>,
+}
+
+impl<C: Connector> Lease<C> {
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Returns the connection to the pool unless a statement spoilt it.
+    pub fn give_back(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.put_idle(connection, self.generation);
+        }
+    }
+
+    pub async fn execute(&mut self, sql: &'static str, args: &[Value]) -> Result<Done, SqlError> {
+        let limit = self.pool.limits.statement;
+        let connection = self.connection.as_mut().ok_or_else(spoilt)?;
+        let result = within(limit, connection.execute(sql, args)).await;
+        self.judge(result)
+    }
+
+    pub async fn fetch(&mut self, sql: &'static str, args: &[Value]) -> Result<Vec<Row>, SqlError> {
+        let limit = self.pool.limits.statement;
+        let connection = self.connection.as_mut().ok_or_else(spoilt)?;
+        let result = within(limit, connection.fetch(sql, args)).await;
+        self.judge(result)
+    }
+
+    pub async fn command(&mut self, sql: &'static str) -> Result<(), SqlError> {
+        let limit = self.pool.limits.statement;
+        let connection = self.connection.as_mut().ok_or_else(spoilt)?;
+        let result = within(limit, connection.command(sql)).await;
+        self.judge(result)
+    }
+
+    /// Closes the connection after a timeout or when the server is done with it.
+    fn judge<T>(&mut self, result: Result<Result<T, SqlError>, Elapsed>) -> Result<T, SqlError> {
+        match result {
+            Ok(Err(SqlError::Lost(text))) => {
+                self.connection = None;
+                Err(SqlError::Lost(text))
+            }
+            Ok(result) => result,
+            Err(Elapsed(limit)) => {
+                self.connection = None;
+                Err(SqlError::Unavailable(format!(
+                    "no answer within {} ms",
+                    limit.as_millis()
+                )))
+            }
+        }
+    }
+}
+
+struct Elapsed(Duration);
+
+async fn within<T>(limit: Duration, call: impl Future<Output = T>) -> Result<T, Elapsed> {
+    timeout(limit, call).await.map_err(|_| Elapsed(limit))
+}
+
+fn spoilt() -> SqlError {
+    SqlError::Lost("the connection was lost".into())
+}

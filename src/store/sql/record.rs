@@ -1,0 +1,145 @@
+//! Rows to records, and session records to rows.
+
+use super::{Cells, Row, Value};
+use crate::{
+    store::{
+        CommandAction, CommandId, DeviceRecord, PolicyRecord, SessionCommand, SessionRecord,
+        StoreError, UserRecord,
+    },
+    types::{Cid, DeviceId, DeviceKind},
+};
+
+/// The policy of users that name none.
+pub const DEFAULT_POLICY: &str = "default";
+
+pub fn user(row: &Row) -> Result<UserRecord, StoreError> {
+    let cells = Cells::new(row, "users", "name");
+    Ok(UserRecord {
+        id: cells.some_number("id")?,
+        name: cells.some_parsed("name")?,
+        password_hash: cells.owned("password_hash")?,
+        policy: cells.text("policy")?.unwrap_or(DEFAULT_POLICY).to_owned(),
+        enabled: cells.flag("enabled")?,
+        valid_from: cells.time("valid_from")?,
+        valid_until: cells.time("valid_until")?,
+        created_at: cells.some_time("created_at")?,
+        updated_at: cells.some_time("updated_at")?,
+    })
+}
+
+pub fn policy(cells: Cells<'_>) -> Result<PolicyRecord, StoreError> {
+    Ok(PolicyRecord {
+        name: cells.some_text("name")?.to_owned(),
+        session_limit_s: cells.number("session_limit_s")?,
+        expiry_action: cells.parsed("expiry_action")?,
+        device_mode: cells.parsed("device_mode")?,
+    })
+}
+
+fn device_kind(cells: Cells<'_>, column: &'static str) -> Result<DeviceKind, StoreError> {
+    match cells.some_text(column)? {
+        "mac" => Ok(DeviceKind::Mac),
+        "opaque" => Ok(DeviceKind::Opaque),
+        _ => Err(cells.corrupt(column, "is not a known value")),
+    }
+}
+
+pub fn device(row: &Row) -> Result<DeviceRecord, StoreError> {
+    let cells = Cells::new(row, "devices", "identifier");
+    Ok(DeviceRecord {
+        user: cells.some_parsed("user_name")?,
+        kind: device_kind(cells, "kind")?,
+        identifier: cells.some_text("identifier")?.to_owned(),
+        label: cells.owned("label")?,
+        status: cells.some_parsed("status")?,
+        created_at: cells.some_time("created_at")?,
+    })
+}
+
+pub fn command(row: &Row) -> Result<SessionCommand, StoreError> {
+    let cells = Cells::new(row, "session_commands", "id");
+    let action = match cells.some_text("action")? {
+        "kill" => CommandAction::Kill {
+            reason: cells.owned("reason")?,
+        },
+        "extend" => CommandAction::Extend {
+            deadline: cells.some_time("deadline")?,
+        },
+        _ => return Err(cells.corrupt("action", "is not a known value")),
+    };
+    Ok(SessionCommand {
+        id: CommandId(cells.some_number("id")?),
+        session: cells.some_parsed("session_id")?,
+        server: cells.some_parsed("server")?,
+        action,
+        actor: cells.some_text("actor")?.to_owned(),
+    })
+}
+
+pub fn session(row: &Row) -> Result<SessionRecord, StoreError> {
+    let cells = Cells::new(row, "sessions", "id");
+    let device = match cells.text("device")? {
+        None => None,
+        Some(text) => {
+            let kind = device_kind(cells, "device_kind")?;
+            let device = DeviceId::parse(text).ok().filter(|d| d.kind() == kind);
+            Some(device.ok_or_else(|| cells.corrupt("device", "is not of its kind"))?)
+        }
+    };
+    Ok(SessionRecord {
+        id: cells.some_parsed("id")?,
+        version: cells.some_number("version")?,
+        state: cells.some_parsed("state")?,
+        server: cells.some_parsed("server")?,
+        run_started: cells.some_time("run_started")?,
+        cid: Cid(cells.some_number("cid")?),
+        user: cells.some_parsed("user_name")?,
+        common_name: cells.owned("common_name")?,
+        device,
+        client_ip: cells.parsed("client_ip")?,
+        client_port: cells.number("client_port")?,
+        vpn_ip: cells.owned("vpn_ip")?,
+        client_version: cells.owned("client_version")?,
+        client_platform: cells.owned("client_platform")?,
+        started_at: cells.some_time("started_at")?,
+        updated_at: cells.some_time("updated_at")?,
+        deadline: cells.time("deadline")?,
+        deadline_reason: cells.parsed("deadline_reason")?,
+        expiry_action: cells.some_parsed("expiry_action")?,
+        ended_at: cells.time("ended_at")?,
+        cause: cells.parsed("cause")?,
+        bytes_received: cells.some_number("bytes_received")?,
+        bytes_sent: cells.some_number("bytes_sent")?,
+    })
+}
+
+/// Appends a session in the order of the columns of `persist`.
+pub fn push_session(args: &mut Vec<Value>, session: &SessionRecord) {
+    args.extend([
+        Value::Text(session.id.to_string()),
+        session.version.into(),
+        session.state.as_str().into(),
+        session.server.as_str().into(),
+        session.run_started.into(),
+        session.cid.0.into(),
+        session.user.as_str().into(),
+        Value::cut_opt(session.common_name.as_deref(), 255),
+        session.device.as_ref().map(DeviceId::to_string).into(),
+        session.device.as_ref().map(|d| d.kind().as_str()).into(),
+        session.client_ip.map(|ip| ip.to_string()).into(),
+        session.client_port.map(u32::from).into(),
+        Value::cut_opt(session.vpn_ip.as_deref(), 45),
+        Value::cut_opt(session.client_version.as_deref(), 64),
+        Value::cut_opt(session.client_platform.as_deref(), 64),
+        session.started_at.into(),
+        session.updated_at.into(),
+        session.deadline.into(),
+        session.deadline_reason.map(|cause| cause.as_str()).into(),
+        session.expiry_action.as_str().into(),
+        session.ended_at.into(),
+        session.cause.map(|cause| cause.as_str()).into(),
+        session.bytes_received.into(),
+        session.bytes_sent.into(),
+        session.duration_s().into(),
+    ]);
+}

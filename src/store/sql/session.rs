@@ -1,0 +1,96 @@
+//! Sessions: written in batches by the daemon that holds them, read by everyone.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Attempt, Connector, Failure, SqlError, SqlStore,
+    record::{self, push_session},
+    transaction,
+};
+use crate::{
+    store::{SessionFilter, SessionRecord, StoreError},
+    types::{ServerName, SessionId},
+};
+
+impl<C: Connector> SqlStore<C> {
+    pub async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
+        // One row per id, its newest; in the order of ids, so that two writers lock in one order.
+        let mut newest: BTreeMap<SessionId, &SessionRecord> = BTreeMap::new();
+        for session in sessions {
+            let slot = newest.entry(session.id).or_insert(session);
+            if session.version > slot.version {
+                *slot = session;
+            }
+        }
+        let newest: Vec<&SessionRecord> = newest.into_values().collect();
+        match self.write_sessions(&newest).await {
+            Err(Failure::Sql(SqlError::Unique | SqlError::Null)) => {}
+            Err(failure) => return Err(failure.into()),
+            Ok(()) => return Ok(()),
+        }
+        // One of them is there under another id. It must not keep the others from being written.
+        let mut refused = None;
+        for session in &newest {
+            match self.write_sessions(std::slice::from_ref(session)).await {
+                Ok(()) => {}
+                Err(Failure::Sql(SqlError::Unique | SqlError::Null)) => {
+                    refused.get_or_insert(*session);
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        refused.map_or(Ok(()), |session| {
+            Err(StoreError::Exists(format!(
+                "a session of server `{}` with client id {} that started at {} (not {})",
+                session.server, session.cid, session.started_at, session.id
+            )))
+        })
+    }
+
+    async fn write_sessions(&self, sessions: &[&SessionRecord]) -> Result<(), Failure> {
+        let runs = self.sql.persist.split(sessions);
+        transaction!(self, Attempt::new(true, runs.len() <= 1), |tx| {
+            for (sql, run) in &runs {
+                let mut args = Vec::with_capacity(run.len() * 25);
+                for session in *run {
+                    push_session(&mut args, session);
+                }
+                tx.execute(sql, &args).await?;
+            }
+            Ok(())
+        })
+    }
+
+    pub async fn open_sessions(
+        &self,
+        server: &ServerName,
+    ) -> Result<Vec<SessionRecord>, StoreError> {
+        let args = vec![server.as_str().into()];
+        let rows = self.read(self.sql.open_sessions, args).await?;
+        rows.iter().map(record::session).collect()
+    }
+
+    pub async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRecord>, StoreError> {
+        let (sql, args) = self.sql.sessions.find(filter);
+        let rows = self.read(sql, args).await?;
+        rows.iter().map(record::session).collect()
+    }
+
+    pub async fn session(&self, id: SessionId) -> Result<Option<SessionRecord>, StoreError> {
+        let rows = self
+            .read(self.sql.session, vec![id.to_string().into()])
+            .await?;
+        rows.first().map(record::session).transpose()
+    }
+
+    pub async fn sessions_by_prefix(&self, prefix: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        let prefix = prefix.to_ascii_lowercase();
+        if !prefix.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+            return Ok(Vec::new());
+        }
+        // `g` comes after every character of an id.
+        let args = vec![prefix.as_str().into(), format!("{prefix}g").into()];
+        let rows = self.read(self.sql.sessions_by_prefix, args).await?;
+        rows.iter().map(record::session).collect()
+    }
+}

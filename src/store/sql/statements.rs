@@ -1,0 +1,175 @@
+//! The statements of a backend, and those whose text is the same for all of them.
+//!
+//! Static text with bound parameters only, `now` among them. Comparison is by bytes: MySQL's
+//! `=` ignores trailing spaces, so names are compared again where it matters.
+
+use std::sync::LazyLock;
+
+use super::{Batch, SessionQueries};
+
+/// Every statement by what it does. Parameters are in the order of the text.
+pub struct Statements {
+    pub begin: &'static str,
+    pub applied: &'static str,
+    pub facts: &'static str,
+    pub upgrade_hash: &'static str,
+    pub user: &'static str,
+    pub lock_user: &'static str,
+    pub users: &'static str,
+    pub add_user: &'static str,
+    pub patch_user: &'static str,
+    pub remove_devices: &'static str,
+    pub remove_user: &'static str,
+    pub add_device: &'static str,
+    pub devices: &'static str,
+    pub devices_of: &'static str,
+    pub set_device_status: &'static str,
+    pub remove_device: &'static str,
+    pub policy: &'static str,
+    pub policies: &'static str,
+    pub add_policy: &'static str,
+    pub replace_policy: &'static str,
+    pub policy_in_use: &'static str,
+    pub remove_policy: &'static str,
+    pub persist: &'static LazyLock<Batch>,
+    pub open_sessions: &'static str,
+    pub session: &'static str,
+    pub sessions_by_prefix: &'static str,
+    pub sessions: &'static LazyLock<SessionQueries>,
+    pub add_command: &'static str,
+    pub command_handled: &'static str,
+    pub pending_commands: &'static LazyLock<Batch>,
+    pub complete_commands: &'static LazyLock<Batch>,
+    pub audit: &'static str,
+}
+
+macro_rules! user_columns {
+    () => {
+        "u.id, u.name, u.password_hash, u.policy, u.enabled, u.valid_from, u.valid_until, \
+         u.created_at, u.updated_at"
+    };
+}
+macro_rules! device_columns {
+    () => {
+        "u.name AS user_name, d.kind, d.identifier, d.label, d.status, d.created_at"
+    };
+}
+macro_rules! policy_columns {
+    () => {
+        "name, session_limit_s, expiry_action, device_mode"
+    };
+}
+macro_rules! session_columns {
+    () => {
+        "id, version, state, server, run_started, cid, user_name, common_name, device, \
+         device_kind, client_ip, client_port, vpn_ip, client_version, client_platform, \
+         started_at, updated_at, deadline, deadline_reason, expiry_action, ended_at, cause, \
+         bytes_received, bytes_sent"
+    };
+}
+pub(crate) use user_columns;
+
+/// The start of an insert of sessions; `duration_s` is worked out by the program, so that a
+/// person can read it.
+pub const PERSIST_HEAD: &str = concat!(
+    "INSERT INTO sessions (",
+    session_columns!(),
+    ", duration_s) VALUES "
+);
+/// One row of it.
+pub const PERSIST_ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+
+static SESSIONS: LazyLock<SessionQueries> =
+    LazyLock::new(|| SessionQueries::new(concat!("SELECT ", session_columns!(), " FROM sessions")));
+
+static PENDING: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(
+        "SELECT id, session_id, server, action, reason, deadline, actor FROM session_commands \
+         WHERE handled_at IS NULL AND server IN (",
+        "?",
+        ") ORDER BY id LIMIT 1000",
+    )
+});
+
+static COMPLETE: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(
+        "UPDATE session_commands SET handled_at = ? WHERE handled_at IS NULL AND id IN (",
+        "?",
+        ")",
+    )
+});
+
+static NO_BATCH: LazyLock<Batch> = LazyLock::new(|| Batch::new("", "", ""));
+
+/// What the backends share; each replaces the empty ones and what it says otherwise.
+pub const COMMON: Statements = Statements {
+    begin: "",
+    applied: "SELECT version, success, checksum FROM _sqlx_migrations ORDER BY version",
+    facts: "",
+    upgrade_hash: "",
+    user: concat!("SELECT ", user_columns!(), " FROM users u WHERE u.name = ?"),
+    lock_user: "",
+    users: concat!(
+        "SELECT ",
+        user_columns!(),
+        " FROM users u WHERE u.name > ? ORDER BY u.name LIMIT ?"
+    ),
+    add_user: "INSERT INTO users (name, password_hash, policy, enabled, valid_from, valid_until, \
+               created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    patch_user: "UPDATE users SET password_hash = COALESCE(?, password_hash), \
+                 policy = COALESCE(?, policy), enabled = COALESCE(?, enabled), \
+                 valid_from = CASE WHEN ? THEN ? ELSE valid_from END, \
+                 valid_until = CASE WHEN ? THEN ? ELSE valid_until END, \
+                 updated_at = ? WHERE id = ?",
+    remove_devices: "DELETE FROM devices WHERE user_id = ?",
+    remove_user: "DELETE FROM users WHERE id = ?",
+    add_device: "INSERT INTO devices (user_id, kind, identifier, label, status, created_at, \
+                 updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    devices: concat!(
+        "SELECT ",
+        device_columns!(),
+        " FROM users u JOIN devices d ON d.user_id = u.id \
+         ORDER BY u.name, d.created_at, d.identifier LIMIT ?"
+    ),
+    devices_of: concat!(
+        "SELECT ",
+        device_columns!(),
+        " FROM users u JOIN devices d ON d.user_id = u.id WHERE u.name = ? \
+         ORDER BY u.name, d.created_at, d.identifier LIMIT ?"
+    ),
+    set_device_status: "UPDATE devices SET status = ?, updated_at = ? \
+                        WHERE user_id = ? AND identifier = ?",
+    remove_device: "DELETE FROM devices WHERE user_id = ? AND identifier = ?",
+    policy: concat!(
+        "SELECT ",
+        policy_columns!(),
+        " FROM policies WHERE name = ?"
+    ),
+    policies: concat!("SELECT ", policy_columns!(), " FROM policies ORDER BY name"),
+    add_policy: "INSERT INTO policies (session_limit_s, expiry_action, device_mode, updated_at, \
+                 name, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+    replace_policy: "UPDATE policies SET session_limit_s = ?, expiry_action = ?, \
+                     device_mode = ?, updated_at = ? WHERE name = ?",
+    policy_in_use: "SELECT id FROM users WHERE policy = ? LIMIT 1",
+    remove_policy: "DELETE FROM policies WHERE name = ?",
+    persist: &NO_BATCH,
+    open_sessions: concat!(
+        "SELECT ",
+        session_columns!(),
+        " FROM sessions WHERE ended_at IS NULL AND server = ? ORDER BY started_at, id"
+    ),
+    session: concat!("SELECT ", session_columns!(), " FROM sessions WHERE id = ?"),
+    sessions_by_prefix: concat!(
+        "SELECT ",
+        session_columns!(),
+        " FROM sessions WHERE id >= ? AND id < ? ORDER BY id LIMIT 2"
+    ),
+    sessions: &SESSIONS,
+    add_command: "INSERT INTO session_commands (session_id, server, action, reason, deadline, \
+                  actor, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    command_handled: "SELECT id, handled_at FROM session_commands WHERE id = ?",
+    pending_commands: &PENDING,
+    complete_commands: &COMPLETE,
+    audit: "INSERT INTO admin_audit (created_at, actor, action, target, detail) \
+            VALUES (?, ?, ?, ?, ?)",
+};

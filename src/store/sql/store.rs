@@ -1,0 +1,175 @@
+//! The trait, by the inherent functions of the other modules.
+
+use async_trait::async_trait;
+
+use super::{Connector, SqlStore};
+use crate::{
+    store::{
+        Actor, CommandAction, CommandId, DeviceRecord, DeviceStatus, Facts, Migrated, NewDevice,
+        NewUser, PolicyRecord, Schema, SessionCommand, SessionFilter, SessionRecord, Store,
+        StoreError, UserPatch, UserRecord,
+    },
+    types::{DeviceId, ServerName, SessionId, Timestamp, Username},
+};
+
+#[async_trait]
+impl<C: Connector> Store for SqlStore<C> {
+    async fn ping(&self) -> Result<(), StoreError> {
+        Self::ping(self).await
+    }
+
+    async fn schema(&self) -> Result<Schema, StoreError> {
+        Self::schema(self).await
+    }
+
+    async fn migrate(&self, dry_run: bool) -> Result<Migrated, StoreError> {
+        Self::migrate(self, dry_run).await
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn facts(
+        &self,
+        user: &Username,
+        device: Option<&DeviceId>,
+    ) -> Result<Option<Facts>, StoreError> {
+        Self::facts(self, user, device).await
+    }
+
+    async fn upgrade_hash(
+        &self,
+        user: &Username,
+        old: &str,
+        new: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Self::upgrade_hash(self, user, old, new, now).await
+    }
+
+    async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
+        Self::persist(self, sessions).await
+    }
+
+    async fn open_sessions(&self, server: &ServerName) -> Result<Vec<SessionRecord>, StoreError> {
+        Self::open_sessions(self, server).await
+    }
+
+    async fn pending_commands(
+        &self,
+        servers: &[ServerName],
+    ) -> Result<Vec<SessionCommand>, StoreError> {
+        Self::pending_commands(self, servers).await
+    }
+
+    async fn complete_commands(&self, ids: &[CommandId], now: Timestamp) -> Result<(), StoreError> {
+        Self::complete_commands(self, ids, now).await
+    }
+
+    async fn add_user(&self, user: &NewUser, by: &Actor) -> Result<(), StoreError> {
+        Self::add_user(self, user, by).await
+    }
+
+    async fn user(&self, name: &Username) -> Result<Option<UserRecord>, StoreError> {
+        Self::user(self, name).await
+    }
+
+    async fn users(
+        &self,
+        after: Option<&Username>,
+        limit: u32,
+    ) -> Result<Vec<UserRecord>, StoreError> {
+        Self::users(self, after, limit).await
+    }
+
+    async fn patch_user(
+        &self,
+        name: &Username,
+        patch: &UserPatch,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        Self::patch_user(self, name, patch, by).await
+    }
+
+    async fn remove_user(&self, name: &Username, by: &Actor) -> Result<(), StoreError> {
+        Self::remove_user(self, name, by).await
+    }
+
+    async fn add_device(&self, device: &NewDevice, by: &Actor) -> Result<(), StoreError> {
+        Self::add_device(self, device, by).await
+    }
+
+    async fn devices(
+        &self,
+        user: Option<&Username>,
+        limit: u32,
+    ) -> Result<Vec<DeviceRecord>, StoreError> {
+        Self::devices(self, user, limit).await
+    }
+
+    async fn set_device_status(
+        &self,
+        user: &Username,
+        device: &DeviceId,
+        status: DeviceStatus,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        Self::set_device_status(self, user, device, status, by).await
+    }
+
+    async fn remove_device(
+        &self,
+        user: &Username,
+        device: &DeviceId,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        Self::remove_device(self, user, device, by).await
+    }
+
+    async fn put_policy(
+        &self,
+        policy: &PolicyRecord,
+        replace: bool,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        Self::put_policy(self, policy, replace, by).await
+    }
+
+    async fn policy(&self, name: &str) -> Result<Option<PolicyRecord>, StoreError> {
+        Self::policy(self, name).await
+    }
+
+    async fn policies(&self) -> Result<Vec<PolicyRecord>, StoreError> {
+        Self::policies(self).await
+    }
+
+    async fn remove_policy(&self, name: &str, by: &Actor) -> Result<(), StoreError> {
+        Self::remove_policy(self, name, by).await
+    }
+
+    async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRecord>, StoreError> {
+        Self::sessions(self, filter).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<SessionRecord>, StoreError> {
+        Self::session(self, id).await
+    }
+
+    async fn sessions_by_prefix(&self, prefix: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        Self::sessions_by_prefix(self, prefix).await
+    }
+
+    async fn request(
+        &self,
+        session: SessionId,
+        action: &CommandAction,
+        by: &Actor,
+    ) -> Result<CommandId, StoreError> {
+        Self::request(self, session, action, by).await
+    }
+
+    async fn command_handled(&self, id: CommandId) -> Result<Option<Timestamp>, StoreError> {
+        Self::command_handled(self, id).await
+    }
+}

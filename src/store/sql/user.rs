@@ -1,0 +1,171 @@
+//! Users, as operators change them.
+
+use super::{
+    Attempt, Connector, Failure, SqlError, SqlStore, Value, audit_row, none_of_that_name, record,
+    transaction,
+};
+use crate::{
+    store::{Actor, NewUser, StoreError, UserPatch, UserRecord, sql::transaction::Tx},
+    types::Username,
+};
+
+/// The most users or devices one call returns.
+pub const MOST: u32 = 10_000;
+
+pub fn no_user(name: &Username) -> StoreError {
+    StoreError::NotFound(format!("user `{name}`"))
+}
+
+pub fn no_policy(name: &str) -> StoreError {
+    let name = crate::types::Printable(name.as_bytes());
+    StoreError::NotFound(format!("policy `{name}`"))
+}
+
+impl<C: Connector> SqlStore<C> {
+    pub async fn add_user(&self, user: &NewUser, by: &Actor) -> Result<(), StoreError> {
+        let args = [
+            user.name.as_str().into(),
+            user.password_hash.as_deref().into(),
+            user.policy.as_deref().into(),
+            true.into(),
+            user.valid_from.into(),
+            user.valid_until.into(),
+            by.at.into(),
+            by.at.into(),
+        ];
+        let detail = user
+            .policy
+            .as_ref()
+            .map(|policy| format!("policy={policy}"));
+        let audit = audit_row(by, "user.add", user.name.as_str(), detail.as_deref());
+        transaction!(self, Attempt::new(false, false), |tx| {
+            self.need_policy(tx, user.policy.as_deref()).await?;
+            match tx.execute(self.sql.add_user, &args).await {
+                Ok(_) => {}
+                Err(SqlError::Unique) => {
+                    return Err(StoreError::Exists(format!("user `{}`", user.name)).into());
+                }
+                Err(error) => return Err(error.into()),
+            }
+            tx.execute(self.sql.audit, &audit).await?;
+            Ok(())
+        })
+        .map_err(StoreError::from)
+    }
+
+    pub async fn user(&self, name: &Username) -> Result<Option<UserRecord>, StoreError> {
+        let rows = self.read(self.sql.user, vec![name.as_str().into()]).await;
+        let rows = none_of_that_name(rows, name)?;
+        for row in &rows {
+            let user = record::user(row)?;
+            if user.name == *name {
+                return Ok(Some(user));
+            }
+        }
+        Ok(None)
+    }
+
+    pub async fn users(
+        &self,
+        after: Option<&Username>,
+        limit: u32,
+    ) -> Result<Vec<UserRecord>, StoreError> {
+        let after = after.map_or("", Username::as_str);
+        let args = vec![after.into(), limit.min(MOST).into()];
+        let rows = self.read(self.sql.users, args).await?;
+        rows.iter().map(record::user).collect()
+    }
+
+    pub async fn patch_user(
+        &self,
+        name: &Username,
+        patch: &UserPatch,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        let audit = audit_row(by, "user.set", name.as_str(), Some(&describe(patch)));
+        transaction!(self, Attempt::new(true, false), |tx| {
+            let id = self.lock_user(tx, name).await?;
+            self.need_policy(tx, patch.policy.as_deref()).await?;
+            let args = [
+                patch.password_hash.as_deref().into(),
+                patch.policy.as_deref().into(),
+                patch.enabled.into(),
+                patch.valid_from.is_some().into(),
+                patch.valid_from.flatten().into(),
+                patch.valid_until.is_some().into(),
+                patch.valid_until.flatten().into(),
+                by.at.into(),
+                id.into(),
+            ];
+            tx.execute(self.sql.patch_user, &args).await?;
+            tx.execute(self.sql.audit, &audit).await?;
+            Ok(())
+        })
+        .map_err(StoreError::from)
+    }
+
+    pub async fn remove_user(&self, name: &Username, by: &Actor) -> Result<(), StoreError> {
+        let audit = audit_row(by, "user.remove", name.as_str(), None);
+        transaction!(self, Attempt::new(false, false), |tx| {
+            let id = Value::from(self.lock_user(tx, name).await?);
+            // The foreign key would do it, but an operator's own tables may have none.
+            tx.execute(self.sql.remove_devices, std::slice::from_ref(&id))
+                .await?;
+            if tx.execute(self.sql.remove_user, &[id]).await?.affected == 0 {
+                return Err(no_user(name).into());
+            }
+            tx.execute(self.sql.audit, &audit).await?;
+            Ok(())
+        })
+        .map_err(StoreError::from)
+    }
+
+    /// Finds a user byte for byte and keeps others from changing it until the end.
+    pub async fn lock_user(&self, tx: &mut Tx<C>, name: &Username) -> Result<i64, Failure> {
+        let rows = tx.fetch(self.sql.lock_user, &[name.as_str().into()]).await;
+        let rows = none_of_that_name(rows, name)?;
+        for row in &rows {
+            let cells = super::Cells::new(row, "users", "name");
+            if cells.some_text("name")? == name.as_str() {
+                return Ok(cells.some_number("id")?);
+            }
+        }
+        Err(no_user(name).into())
+    }
+
+    async fn need_policy(&self, tx: &mut Tx<C>, name: Option<&str>) -> Result<(), Failure> {
+        let Some(name) = name else { return Ok(()) };
+        let rows = tx.fetch(self.sql.policy, &[name.into()]).await?;
+        for row in &rows {
+            if super::Cells::new(row, "policies", "name").some_text("name")? == name {
+                return Ok(());
+            }
+        }
+        Err(no_policy(name).into())
+    }
+}
+
+/// What changed, for the audit; of a password only that it did.
+fn describe(patch: &UserPatch) -> String {
+    let time = |at: Option<crate::types::Timestamp>| {
+        at.map_or_else(|| "none".to_owned(), |at| at.to_string())
+    };
+    [
+        patch.password_hash.as_ref().map(|_| "password".to_owned()),
+        patch
+            .policy
+            .as_ref()
+            .map(|policy| format!("policy={policy}")),
+        patch.enabled.map(|enabled| format!("enabled={enabled}")),
+        patch
+            .valid_from
+            .map(|at| format!("valid_from={}", time(at))),
+        patch
+            .valid_until
+            .map(|at| format!("valid_until={}", time(at))),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join(" ")
+}

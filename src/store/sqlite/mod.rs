@@ -1,0 +1,178 @@
+//! SQLite, the embedded default: opening the file and migrating it.
+//!
+//! WAL, so that readers and the writer do not wait for each other; `synchronous = FULL`, because
+//! a committed session or deadline has to survive a power cut and there are few commits.
+
+mod connection;
+mod error;
+mod statements;
+
+pub use statements::STATEMENTS;
+
+use std::{
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions, Connection as _, SqliteConnection,
+    migrate::{Migrate, MigrateError, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+
+use super::{
+    sql::{Connection, Connector, Known, SqlError, Statements},
+    url::SqliteUrl,
+};
+use error::classify;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
+
+const TABLE: &str = "_sqlx_migrations";
+
+/// How long SQLite itself waits for another process's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An SQLite file, or memory.
+pub struct Sqlite {
+    path: Option<PathBuf>,
+    options: SqliteConnectOptions,
+}
+
+impl Sqlite {
+    pub fn new(url: &SqliteUrl) -> Result<Self, SqlError> {
+        let (path, options) = match url {
+            // With a name that is shared by the connections of this store only.
+            SqliteUrl::Memory => (
+                None,
+                "sqlite::memory:"
+                    .parse::<SqliteConnectOptions>()
+                    .map_err(classify)?,
+            ),
+            SqliteUrl::File(path) => (
+                Some(path.clone()),
+                SqliteConnectOptions::new()
+                    .filename(path)
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal),
+            ),
+        };
+        let options = options
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true)
+            .synchronous(SqliteSynchronous::Full)
+            .disable_statement_logging();
+        Ok(Self { path, options })
+    }
+}
+
+/// Makes the file for its owner only: it holds password hashes. SQLite's companion files take
+/// over its mode.
+fn prepare(path: &Path) -> Result<(), SqlError> {
+    let failed =
+        |error: std::io::Error| SqlError::Unavailable(format!("{}: {error}", path.display()));
+    let parent = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        Some(_) | None => Path::new("."),
+    };
+    if !parent.is_dir() {
+        return Err(SqlError::Unavailable(format!(
+            "the directory {} does not exist",
+            parent.display()
+        )));
+    }
+    match std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+impl Connector for Sqlite {
+    type Connection = SqliteConnection;
+
+    fn statements(&self) -> &'static Statements {
+        &STATEMENTS
+    }
+
+    async fn connect(&self) -> Result<(SqliteConnection, u64), SqlError> {
+        if let Some(path) = &self.path {
+            prepare(path)?;
+        }
+        let connection = self.options.connect().await.map_err(|error| {
+            let error = classify(error);
+            match (error, &self.path) {
+                (SqlError::Unavailable(text), Some(path)) => {
+                    SqlError::Unavailable(format!("{}: {text}", path.display()))
+                }
+                (SqlError::Corrupt(text), Some(path)) => {
+                    SqlError::Corrupt(format!("{}: {text}", path.display()))
+                }
+                (error, _) => error,
+            }
+        })?;
+        Ok((connection, 0))
+    }
+
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    fn abandon(&self, _generation: u64) -> bool {
+        false
+    }
+
+    fn has_single_writer(&self) -> bool {
+        true
+    }
+
+    fn migrations(&self) -> Vec<Known> {
+        MIGRATIONS
+            .iter()
+            .map(|migration| Known {
+                version: migration.version,
+                name: migration.description.to_string(),
+                checksum: migration.checksum.to_vec(),
+            })
+            .collect()
+    }
+
+    /// All in one transaction, which also keeps a second process waiting.
+    async fn migrate(&self) -> Result<(), SqlError> {
+        let (mut connection, _) = self.connect().await?;
+        let mut transaction = connection
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(classify)?;
+        apply_missing(&mut transaction).await.map_err(|error| {
+            if let MigrateError::Execute(error) = error {
+                classify(error)
+            } else {
+                SqlError::Schema(error.to_string())
+            }
+        })?;
+        transaction.commit().await.map_err(classify)?;
+        Connection::close(connection).await;
+        Ok(())
+    }
+}
+
+async fn apply_missing(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
+    connection.ensure_migrations_table(TABLE).await?;
+    let applied = connection.list_applied_migrations(TABLE).await?;
+    for migration in MIGRATIONS.iter() {
+        if applied
+            .iter()
+            .all(|applied| applied.version != migration.version)
+        {
+            connection.apply(TABLE, migration).await?;
+        }
+    }
+    Ok(())
+}

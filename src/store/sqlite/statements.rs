@@ -1,0 +1,49 @@
+//! Statements in SQLite's own dialect.
+
+use std::sync::LazyLock;
+
+use crate::store::sql::{Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, user_columns};
+
+macro_rules! upsert {
+    ($first:literal $($column:literal)+) => {
+        concat!(
+            " ON CONFLICT (id) DO UPDATE SET ", $first, " = excluded.", $first,
+            $(", ", $column, " = excluded.", $column,)+
+            " WHERE excluded.version > sessions.version AND sessions.state <> 'closed'",
+        )
+    };
+}
+
+static PERSIST: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(
+        PERSIST_HEAD,
+        PERSIST_ROW,
+        upsert!(
+            "version" "state" "server" "run_started" "cid" "user_name" "common_name" "device"
+            "device_kind" "client_ip" "client_port" "vpn_ip" "client_version" "client_platform"
+            "started_at" "updated_at" "deadline" "deadline_reason" "expiry_action" "ended_at"
+            "cause" "bytes_received" "bytes_sent" "duration_s"
+        ),
+    )
+});
+
+pub const STATEMENTS: Statements = Statements {
+    // A transaction that starts as a reader cannot wait its turn to write.
+    begin: "BEGIN IMMEDIATE",
+    facts: concat!(
+        "SELECT ",
+        user_columns!(),
+        ", p.name AS policy_name, p.session_limit_s AS policy_session_limit_s, \
+         p.expiry_action AS policy_expiry_action, p.device_mode AS policy_device_mode, \
+         d.identifier AS device_identifier, d.status AS device_status \
+         FROM users u \
+         LEFT JOIN policies p ON p.name = COALESCE(u.policy, 'default') \
+         LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = ? \
+         WHERE u.name = ?"
+    ),
+    upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
+                   AND CAST(name AS BLOB) = CAST(? AS BLOB) AND password_hash = ?",
+    lock_user: "SELECT id, name FROM users WHERE name = ?",
+    persist: &PERSIST,
+    ..COMMON
+};

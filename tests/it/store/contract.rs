@@ -1,0 +1,98 @@
+//! Every test of the contract on every backend.
+
+/// One test function for each case and backend.
+macro_rules! contract {
+    ($start:ident: $($module:ident { $($case:ident)+ })+) => {
+        contract!(@ $start sqlite Sqlite $($module { $($case)+ })+);
+        contract!(@ $start mariadb MariaDb $($module { $($case)+ })+);
+        contract!(@ $start mysql MySql $($module { $($case)+ })+);
+    };
+    (@ $start:ident $backend:ident $variant:ident $($module:ident { $($case:ident)+ })+) => {
+        mod $backend {
+            $($(
+                #[tokio::test]
+                async fn $case() {
+                    let backend = crate::store::bed::Backend::$variant;
+                    crate::store::bed::$start(backend, crate::store::$module::$case).await;
+                }
+            )+)+
+        }
+    };
+}
+
+contract! { with:
+    users {
+        a_user_is_added_read_changed_and_removed
+        names_are_compared_byte_by_byte
+        names_of_128_bytes_and_all_of_unicode_are_kept
+        a_second_user_of_a_name_is_refused
+        a_user_needs_a_policy_that_is_there
+        users_come_in_pages_by_name
+        a_hash_is_replaced_only_if_it_is_the_known_one
+        removing_a_user_removes_its_devices_and_keeps_its_sessions
+        changes_are_audited_without_secrets
+    }
+    devices {
+        a_device_is_registered_judged_and_removed
+        a_device_belongs_to_its_user_only
+        devices_are_listed_by_user_and_age
+    }
+    policies {
+        the_default_policy_is_there_from_the_start
+        a_policy_is_added_replaced_and_removed
+        a_policy_in_use_is_kept
+        a_bad_name_of_a_policy_is_refused
+    }
+    login {
+        an_unknown_user_has_no_facts
+        facts_are_the_user_its_policy_and_the_presented_device
+        a_disabled_user_has_facts
+        a_policy_that_is_gone_is_bad_data_and_not_the_default
+        bad_data_is_named_by_place
+    }
+    sessions {
+        a_session_comes_back_as_it_was
+        extremes_are_kept
+        texts_too_long_are_cut_on_a_character
+        a_lower_or_equal_version_changes_nothing
+        a_closed_session_stays_as_it_is
+        a_thousand_sessions_are_written_in_one_call
+        of_one_session_twice_in_a_call_the_newer_counts
+        another_id_for_a_known_instance_is_refused_and_the_rest_is_written
+        two_daemons_write_at_once_and_the_highest_versions_stay
+        open_sessions_are_those_of_the_server_that_have_not_ended
+        sessions_are_filtered_newest_first
+        sessions_are_found_by_the_start_of_their_id
+        bad_session_rows_are_named
+    }
+    commands {
+        a_request_waits_until_it_is_handled
+        requests_come_oldest_first_and_only_for_the_servers_asked
+        a_request_needs_an_open_session
+        handling_a_request_twice_keeps_the_first_time
+    }
+    schema {
+        a_current_schema_stays_as_it_is
+        a_newer_schema_is_refused
+        a_broken_migration_is_named
+        a_migration_that_is_missing_is_applied
+    }
+    plans {
+        hot_queries_use_indexes
+    }
+    outage {
+        a_lock_that_is_held_too_long_makes_a_write_unavailable
+        a_closed_store_says_so
+    }
+}
+
+mod empty {
+    contract! { unmigrated:
+        schema {
+            an_empty_database_is_missing_its_schema
+            a_dry_run_lists_and_changes_nothing
+            two_daemons_migrate_at_once
+            a_refused_migration_can_be_run_again
+        }
+    }
+}

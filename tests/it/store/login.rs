@@ -1,0 +1,127 @@
+//! The facts of a login, on every backend.
+
+use std::sync::Arc;
+
+use ovpn_warden::store::{DeviceStatus, PolicyRecord, StoreError, UserPatch};
+
+use super::bed::{Backend, Bed, MAC, UUID, by, id, name};
+
+pub async fn an_unknown_user_has_no_facts(bed: Arc<Bed>) {
+    assert_eq!(
+        bed.store.facts(&name("nobody"), Some(&id(MAC))).await,
+        Ok(None)
+    );
+}
+
+pub async fn facts_are_the_user_its_policy_and_the_presented_device(bed: Arc<Bed>) {
+    bed.add_user("alice").await;
+    bed.add_device("alice", MAC).await;
+    bed.add_device("alice", UUID).await;
+    let facts = async |device| {
+        bed.store
+            .facts(&name("alice"), device)
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    let (mac, other) = (id(MAC), id("02:1a:2b:3c:4d:5f"));
+    let known = facts(Some(&mac)).await;
+    assert_eq!(
+        known.user,
+        bed.store.user(&name("alice")).await.unwrap().unwrap()
+    );
+    assert_eq!(known.policy.name, "default");
+    assert_eq!(known.device, Some(DeviceStatus::Approved));
+    assert_eq!(facts(None).await.device, None);
+    assert_eq!(facts(Some(&other)).await.device, None);
+}
+
+pub async fn a_disabled_user_has_facts(bed: Arc<Bed>) {
+    bed.add_user("alice").await;
+    let off = UserPatch {
+        enabled: Some(false),
+        ..UserPatch::default()
+    };
+    bed.store
+        .patch_user(&name("alice"), &off, &by())
+        .await
+        .unwrap();
+    let facts = bed
+        .store
+        .facts(&name("alice"), None)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(!facts.user.enabled);
+}
+
+/// Runs a statement that the foreign keys would refuse.
+async fn force(bed: &Bed, statement: &str) {
+    let off = if bed.backend == Backend::Sqlite {
+        "PRAGMA foreign_keys = OFF"
+    } else {
+        "SET FOREIGN_KEY_CHECKS = 0"
+    };
+    bed.sql(&format!("{off}; {statement}")).await;
+}
+
+pub async fn a_policy_that_is_gone_is_bad_data_and_not_the_default(bed: Arc<Bed>) {
+    bed.add_user("alice").await;
+    force(&bed, "UPDATE users SET policy = 'gone'").await;
+    let facts = async || bed.store.facts(&name("alice"), None).await;
+    let at = "users.policy where name is `alice`: ";
+    let named = StoreError::Corrupt(format!("{at}names no policy"));
+    assert_eq!(facts().await, Err(named));
+    force(&bed, "UPDATE users SET policy = NULL; DELETE FROM policies").await;
+    let default = StoreError::Corrupt(format!("{at}means the policy `default`, which is gone"));
+    assert_eq!(facts().await, Err(default));
+}
+
+pub async fn bad_data_is_named_by_place(bed: Arc<Bed>) {
+    bed.add_user("alice").await;
+    bed.add_device("alice", MAC).await;
+    let device = id(MAC);
+    for (spoil, mend, place) in [
+        (
+            "UPDATE users SET enabled = 7",
+            "UPDATE users SET enabled = 1",
+            "users.enabled where name is `alice`: is neither 0 nor 1".to_owned(),
+        ),
+        (
+            "UPDATE policies SET device_mode = 'canary'",
+            "UPDATE policies SET device_mode = NULL",
+            "policies.device_mode where name is `default`: is not a known value".to_owned(),
+        ),
+        (
+            "UPDATE devices SET status = ''",
+            "UPDATE devices SET status = 'approved'",
+            format!("devices.status where identifier is `{MAC}`: is not a known value"),
+        ),
+    ] {
+        bed.sql(spoil).await;
+        let facts = bed.store.facts(&name("alice"), Some(&device)).await;
+        assert_eq!(facts, Err(StoreError::Corrupt(place)));
+        bed.sql(mend).await;
+    }
+    if bed.backend == Backend::Sqlite {
+        bed.sql("UPDATE users SET valid_until = 'next week'").await;
+        let facts = bed.store.facts(&name("alice"), None).await;
+        assert!(matches!(facts, Err(StoreError::Corrupt(text)) if text.contains("valid_until")));
+        bed.sql("UPDATE users SET valid_until = NULL; UPDATE policies SET session_limit_s = -1")
+            .await;
+        let facts = bed.store.facts(&name("alice"), None).await;
+        assert!(matches!(facts, Err(StoreError::Corrupt(text)) if text.contains("out of range")));
+        bed.sql("UPDATE policies SET session_limit_s = NULL").await;
+    }
+    let facts = bed
+        .store
+        .facts(&name("alice"), Some(&device))
+        .await
+        .unwrap()
+        .unwrap();
+    let default = PolicyRecord {
+        name: "default".into(),
+        ..PolicyRecord::default()
+    };
+    assert_eq!(facts.policy, default);
+}

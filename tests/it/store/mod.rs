@@ -1,0 +1,20 @@
+//! The store on SQLite, MariaDB and MySQL: one contract, and what only servers can show.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bed;
+mod commands;
+mod contract;
+mod devices;
+mod login;
+mod outage;
+mod plans;
+mod policies;
+mod proxy;
+mod schema;
+mod servers;
+mod sessions;
+mod sqlite;
+mod tls;
+mod users;
+mod views;

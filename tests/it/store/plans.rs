@@ -1,0 +1,110 @@
+//! How each database would run the queries that have to stay fast.
+
+use std::sync::Arc;
+
+use ovpn_warden::store::{PolicyRecord, SessionRecord, SessionState, hot_queries};
+use sqlx::{AssertSqlSafe, Row};
+
+use super::bed::{Backend, Bed, Raw, at, by, name, new_user, session};
+
+/// Enough rows that reading all of them is not the best plan.
+async fn fill(bed: &Bed) {
+    for number in 0..40 {
+        bed.store
+            .add_user(&new_user(&format!("user{number}")), &by())
+            .await
+            .unwrap();
+    }
+    for number in 0..40 {
+        let policy = PolicyRecord {
+            name: format!("policy{number}"),
+            ..PolicyRecord::default()
+        };
+        bed.store.put_policy(&policy, false, &by()).await.unwrap();
+    }
+    let sessions: Vec<_> = (0..4_000u32)
+        .map(|number| SessionRecord {
+            user: name(&format!("user{}", number % 40)),
+            server: format!("server{}", number % 4).parse().unwrap(),
+            state: SessionState::Closed,
+            ended_at: (number % 100 != 0).then(|| at(i64::from(number) + 10)),
+            device: format!("02:00:00:00:00:{:02x}", number % 200)
+                .parse()
+                .ok()
+                .map(ovpn_warden::types::DeviceId::Mac),
+            ..session(number)
+        })
+        .collect();
+    bed.store.persist(&sessions).await.unwrap();
+    bed.sql(
+        "INSERT INTO session_commands (session_id, server, action, actor, created_at, handled_at) \
+         SELECT id, server, 'kill', 'cli:test', started_at, started_at FROM sessions",
+    )
+    .await;
+    if bed.backend == Backend::Sqlite {
+        bed.sql("ANALYZE").await;
+    } else {
+        bed.sql("ANALYZE TABLE users, policies, devices, sessions, session_commands")
+            .await;
+    }
+}
+
+/// What fits the columns of each query.
+fn sample(query: &str, position: usize) -> String {
+    match query {
+        "facts" if position == 0 => "02:1a:2b:3c:4d:5e".into(),
+        "open_sessions" | "pending_commands" => "server1".into(),
+        "session" | "sessions_by_prefix" => session(7).id.to_string(),
+        "sessions of a day" if position == 0 => "2026-11-23 11:56:40.000".into(),
+        "sessions of a day" if position == 1 => "2026-11-23 11:56:40.100".into(),
+        "sessions of a device" if position == 0 => "02:00:00:00:00:07".into(),
+        _ => "user7".into(),
+    }
+}
+
+pub async fn hot_queries_use_indexes(bed: Arc<Bed>) {
+    fill(&bed).await;
+    let mut raw = bed.raw().await;
+    for (query, sql, parameters) in hot_queries(bed.backend == Backend::Sqlite) {
+        let limited = sql.ends_with("LIMIT ?");
+        let mut plan = Vec::new();
+        match &mut raw {
+            Raw::Sqlite(connection) => {
+                let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+                let mut explain = sqlx::query(explain);
+                for position in 0..parameters {
+                    explain = explain.bind(sample(query, position));
+                }
+                for row in explain.fetch_all(connection).await.unwrap() {
+                    let step: String = row.get("detail");
+                    let whole = step.starts_with("SCAN") && !step.contains("INDEX");
+                    plan.push((step, whole));
+                }
+            }
+            Raw::MySql(connection) => {
+                let explain = AssertSqlSafe(format!("EXPLAIN FORMAT=TRADITIONAL {sql}"));
+                let mut explain = sqlx::query(explain);
+                for position in 0..parameters - usize::from(limited) {
+                    explain = explain.bind(sample(query, position));
+                }
+                if limited {
+                    explain = explain.bind(50);
+                }
+                for row in explain.fetch_all(connection).await.unwrap() {
+                    let text = |column: &str| {
+                        let bytes: Option<Vec<u8>> = row.get_unchecked(column);
+                        bytes.map(|bytes| String::from_utf8(bytes).unwrap())
+                    };
+                    let key = text("key");
+                    let access = text("type").unwrap_or_default();
+                    let whole = matches!(access.as_str(), "ALL" | "index");
+                    plan.push((format!("{:?} {access} {key:?}", text("table")), whole));
+                }
+            }
+        }
+        assert!(!plan.is_empty());
+        for (step, whole) in &plan {
+            assert!(!whole, "{query} reads a whole table: {step} in {plan:#?}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! What only a database server can show: round trips, lost connections, fail-over.
+
+use std::{sync::Arc, time::Duration};
+
+use ovpn_warden::store::{Options, Store, StoreError, open};
+
+use super::{
+    bed::{Backend, Bed, MAC, by, id, name, new_user, options, session, store},
+    proxy::{Mode, Proxy},
+};
+
+macro_rules! on_servers {
+    ($($case:ident)+) => {
+        mod mariadb { $(#[tokio::test]
+            async fn $case() { super::super::bed::with(super::Backend::MariaDb, super::$case).await; }
+        )+ }
+        mod mysql { $(#[tokio::test]
+            async fn $case() { super::super::bed::with(super::Backend::MySql, super::$case).await; }
+        )+ }
+    };
+}
+pub(super) use on_servers;
+
+on_servers! {
+    facts_take_one_round_trip
+    a_killed_connection_is_replaced_unnoticed
+    a_server_that_is_gone_is_unavailable_and_comes_back
+    a_server_that_hangs_holds_nobody_up_and_comes_back
+    a_login_that_is_given_up_keeps_its_connection
+    a_wrong_password_is_told_without_the_password
+    a_database_that_is_not_there_is_named
+    the_next_host_takes_over
+    a_table_that_is_missing_is_named
+}
+
+/// Everything of a URL but its hosts.
+pub fn with_hosts(url: &str, hosts: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let (user, rest) = rest.split_once('@').unwrap();
+    let (_, database) = rest.split_once('/').unwrap();
+    format!("{scheme}://{user}@{hosts}/{database}")
+}
+
+pub fn port(url: &str) -> u16 {
+    let rest = url.rsplit_once('@').unwrap().1;
+    rest.split_once('/')
+        .unwrap()
+        .0
+        .rsplit_once(':')
+        .unwrap()
+        .1
+        .parse()
+        .unwrap()
+}
+
+async fn proxied(bed: &Bed) -> (Proxy, String) {
+    let proxy = Proxy::start(port(&bed.url)).await;
+    let url = with_hosts(&bed.url, &format!("127.0.0.1:{}", proxy.port));
+    (proxy, url)
+}
+
+async fn facts_take_one_round_trip(bed: Arc<Bed>) {
+    let (proxy, url) = proxied(&bed).await;
+    let store = store(&format!("{url}?ssl-mode=DISABLED"));
+    bed.add_user("alice").await;
+    let ask = async || {
+        store
+            .facts(&name("alice"), Some(&id(MAC)))
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    ask().await;
+    let before = proxy.requests();
+    for _ in 0..10 {
+        ask().await;
+    }
+    assert_eq!(proxy.requests() - before, 10);
+    assert_eq!(proxy.connections(), 1);
+}
+
+async fn a_killed_connection_is_replaced_unnoticed(bed: Arc<Bed>) {
+    bed.add_user("alice").await;
+    let kill = async || {
+        let mut raw = bed.raw().await;
+        let list = format!(
+            "SELECT id FROM information_schema.processlist \
+             WHERE db = '{}' AND id <> CONNECTION_ID()",
+            bed.database
+        );
+        let ids = raw.texts(&list).await;
+        assert!(!ids.is_empty());
+        for id in ids {
+            raw.run(&format!("KILL {id}")).await;
+        }
+        // A killed connection is gone a moment later.
+        while !raw.texts(&list).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    kill().await;
+    assert!(
+        bed.store
+            .facts(&name("alice"), None)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    kill().await;
+    assert_eq!(bed.store.persist(&[session(1)]).await, Ok(()));
+    kill().await;
+    let many: Vec<_> = (2..300).map(session).collect();
+    assert_eq!(bed.store.persist(&many).await, Ok(()));
+    kill().await;
+    assert_eq!(bed.store.add_user(&new_user("bob"), &by()).await, Ok(()));
+}
+
+/// Short limits, for what is meant to fail.
+fn impatient(url: &str) -> Arc<dyn Store> {
+    open(&Options {
+        connect_timeout: Duration::from_millis(1_500),
+        statement_timeout: Duration::from_millis(500),
+        ..options(url)
+    })
+    .unwrap()
+}
+
+async fn a_server_that_is_gone_is_unavailable_and_comes_back(bed: Arc<Bed>) {
+    let (proxy, url) = proxied(&bed).await;
+    let store = impatient(&url);
+    bed.add_user("alice").await;
+    let facts = async || store.facts(&name("alice"), None).await;
+    assert!(facts().await.unwrap().is_some());
+    proxy.set(Mode::Cut);
+    for _ in 0..2 {
+        let failed = facts().await;
+        assert!(
+            matches!(failed, Err(StoreError::Unavailable(_))),
+            "{failed:?}"
+        );
+        let failed = store.persist(&[session(1)]).await;
+        assert!(
+            matches!(failed, Err(StoreError::Unavailable(_))),
+            "{failed:?}"
+        );
+    }
+    proxy.set(Mode::Open);
+    assert!(facts().await.unwrap().is_some());
+    store.persist(&[session(1)]).await.unwrap();
+
+    let nobody = with_hosts(&bed.url, "127.0.0.1:1");
+    let Err(StoreError::Unavailable(text)) = impatient(&nobody).ping().await else {
+        panic!("nobody listens there")
+    };
+    assert!(
+        text.starts_with("127.0.0.1:1: ") && text.contains("refused"),
+        "{text}"
+    );
+}
+
+async fn a_server_that_hangs_holds_nobody_up_and_comes_back(bed: Arc<Bed>) {
+    let (proxy, url) = proxied(&bed).await;
+    let store = impatient(&url);
+    bed.add_user("alice").await;
+    assert!(store.facts(&name("alice"), None).await.unwrap().is_some());
+    proxy.set(Mode::Stalled);
+    let begun = tokio::time::timeout(Duration::from_secs(8), async {
+        let logins: Vec<_> = (0..25)
+            .map(|_| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move { store.facts(&name("alice"), None).await })
+            })
+            .collect();
+        for login in logins {
+            let failed = login.await.unwrap();
+            assert!(
+                matches!(failed, Err(StoreError::Unavailable(_))),
+                "{failed:?}"
+            );
+        }
+    })
+    .await;
+    assert!(begun.is_ok(), "somebody waits for ever");
+    proxy.set(Mode::Open);
+    assert!(store.facts(&name("alice"), None).await.unwrap().is_some());
+}
+
+async fn a_login_that_is_given_up_keeps_its_connection(bed: Arc<Bed>) {
+    let (proxy, url) = proxied(&bed).await;
+    let store = store(&url);
+    store.ping().await.unwrap();
+    proxy.set(Mode::Stalled);
+    let alice = name("alice");
+    let given_up = store.facts(&alice, None);
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), given_up)
+            .await
+            .is_err()
+    );
+    proxy.set(Mode::Open);
+    for _ in 0..5 {
+        assert_eq!(store.facts(&name("alice"), None).await, Ok(None));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(proxy.connections() <= 2, "{}", proxy.connections());
+    let before = proxy.connections();
+    store.ping().await.unwrap();
+    assert_eq!(proxy.connections(), before);
+}
+
+async fn a_wrong_password_is_told_without_the_password(bed: Arc<Bed>) {
+    let url = bed.url.replacen(":warden@", ":can%61ry-password@", 1);
+    assert_ne!(url, bed.url);
+    let refused = store(&url).ping().await;
+    let Err(StoreError::Unavailable(text)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(text.contains("Access denied for user 'warden'"), "{text}");
+    assert!(
+        !text.contains("canary") && !text.contains("password@"),
+        "{text}"
+    );
+}
+
+async fn a_database_that_is_not_there_is_named(bed: Arc<Bed>) {
+    let url = bed.url.replace(&bed.database, "warden_nowhere");
+    let refused = store(&url).schema().await;
+    let Err(StoreError::Unavailable(text)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(text.contains("warden_nowhere"), "{text}");
+}
+
+async fn the_next_host_takes_over(bed: Arc<Bed>) {
+    let (one, two) = (
+        Proxy::start(port(&bed.url)).await,
+        Proxy::start(port(&bed.url)).await,
+    );
+    let hosts = format!("127.0.0.1:1,127.0.0.1:{},127.0.0.1:{}", one.port, two.port);
+    let store = impatient(&with_hosts(&bed.url, &hosts));
+    bed.add_user("alice").await;
+    let facts = async || store.facts(&name("alice"), None).await.unwrap().is_some();
+    assert!(facts().await);
+    assert_eq!(
+        (one.connections(), two.connections()),
+        (1, 0),
+        "in their order"
+    );
+    one.set(Mode::Cut);
+    assert!(facts().await, "not even one login notices");
+    store.persist(&[session(1)]).await.unwrap();
+    assert!(two.connections() > 0);
+    one.set(Mode::Open);
+    let before = one.connections();
+    assert!(facts().await);
+    assert_eq!(one.connections(), before, "it stays where it works");
+    two.set(Mode::Cut);
+    assert!(facts().await);
+    assert!(one.connections() > before);
+    one.set(Mode::Cut);
+    let Err(StoreError::Unavailable(text)) = store.ping().await else {
+        panic!("all are gone")
+    };
+    for port in [1, one.port, two.port] {
+        assert!(text.contains(&format!("127.0.0.1:{port}: ")), "{text}");
+    }
+}
+
+async fn a_table_that_is_missing_is_named(bed: Arc<Bed>) {
+    bed.sql("DROP TABLE devices").await;
+    let refused = bed.store.devices(None, 1).await;
+    let Err(StoreError::Schema(text)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(text.contains("devices"), "{text}");
+}

@@ -1,0 +1,374 @@
+//! Sessions, on every backend.
+
+use std::sync::Arc;
+
+use ovpn_warden::{
+    store::{SessionFilter, SessionRecord, SessionState, StoreError},
+    types::{Cause, Cid, ExpiryAction, SessionId, Timestamp},
+};
+
+use super::bed::{Backend, Bed, UUID, at, id, name, session};
+
+async fn read(bed: &Bed, number: u32) -> SessionRecord {
+    bed.store
+        .session(session(number).id)
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+fn closed(number: u32, version: u32) -> SessionRecord {
+    SessionRecord {
+        version,
+        state: SessionState::Closed,
+        updated_at: at(5_000),
+        ended_at: Some(at(5_000)),
+        cause: Some(Cause::UserRequest),
+        bytes_received: 17,
+        ..session(number)
+    }
+}
+
+pub async fn a_session_comes_back_as_it_was(bed: Arc<Bed>) {
+    let sparse = SessionRecord {
+        state: SessionState::Pending,
+        device: None,
+        client_ip: None,
+        client_port: None,
+        vpn_ip: None,
+        client_version: None,
+        client_platform: None,
+        deadline: None,
+        deadline_reason: None,
+        expiry_action: ExpiryAction::Restart,
+        ..session(2)
+    };
+    let sessions = [session(1), sparse, closed(3, 9)];
+    bed.store.persist(&sessions).await.unwrap();
+    bed.store.persist(&[]).await.unwrap();
+    for known in &sessions {
+        assert_eq!(bed.store.session(known.id).await, Ok(Some(known.clone())));
+    }
+    assert_eq!(bed.store.session(session(4).id).await, Ok(None));
+    let seconds = bed
+        .texts("SELECT CAST(duration_s AS CHAR(20)) FROM sessions ORDER BY id")
+        .await;
+    assert_eq!(
+        seconds,
+        ["0", "0", "4"],
+        "a person can read how long a session was"
+    );
+}
+
+pub async fn extremes_are_kept(bed: Arc<Bed>) {
+    let most = if bed.backend == Backend::Sqlite {
+        i64::MAX as u64
+    } else {
+        u64::MAX
+    };
+    let known = SessionRecord {
+        version: u32::MAX,
+        cid: Cid(u32::MAX),
+        server: "x".repeat(64).parse().unwrap(),
+        user: name(&"\u{1f9d1}".repeat(32)),
+        common_name: Some("CN with 'quotes' \\ and \u{0} and \u{202e}".into()),
+        device: Some(id(UUID)),
+        client_ip: Some("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()),
+        client_port: Some(u16::MAX),
+        deadline: Some(Timestamp::MAX),
+        run_started: Timestamp::from_millis(0),
+        started_at: Timestamp::from_millis(1),
+        bytes_received: u64::MAX,
+        bytes_sent: u64::MAX,
+        ..session(1)
+    };
+    bed.store
+        .persist(std::slice::from_ref(&known))
+        .await
+        .unwrap();
+    let expected = SessionRecord {
+        bytes_received: most,
+        bytes_sent: most,
+        ..known
+    };
+    assert_eq!(read(&bed, 1).await, expected);
+    let past = SessionRecord {
+        deadline: Some(Timestamp::from_millis(i64::MIN)),
+        ..session(2)
+    };
+    bed.store.persist(&[past]).await.unwrap();
+    let deadline = read(&bed, 2).await.deadline.map(|at| at.to_string());
+    assert_eq!(deadline.as_deref(), Some("1000-01-01T00:00:00.000Z"));
+}
+
+pub async fn texts_too_long_are_cut_on_a_character(bed: Arc<Bed>) {
+    let long = SessionRecord {
+        common_name: Some("\u{1f9d1}".repeat(100)),
+        client_version: Some("v".repeat(1_000)),
+        client_platform: Some(format!("{}\u{e4}", "p".repeat(63))),
+        vpn_ip: Some("1".repeat(46)),
+        ..session(1)
+    };
+    bed.store.persist(&[long]).await.unwrap();
+    let read = read(&bed, 1).await;
+    assert_eq!(read.common_name, Some("\u{1f9d1}".repeat(63)));
+    assert_eq!(read.client_version, Some("v".repeat(64)));
+    assert_eq!(read.client_platform, Some("p".repeat(63)));
+    assert_eq!(read.vpn_ip, Some("1".repeat(45)));
+}
+
+pub async fn a_lower_or_equal_version_changes_nothing(bed: Arc<Bed>) {
+    let version = |version, bytes_sent| SessionRecord {
+        version,
+        bytes_sent,
+        deadline: Some(at(i64::from(version))),
+        ..session(1)
+    };
+    for (written, kept) in [
+        ((5, 50), 50),
+        ((4, 99), 50),
+        ((5, 99), 50),
+        ((6, 60), 60),
+        ((6, 60), 60),
+    ] {
+        bed.store
+            .persist(&[version(written.0, written.1)])
+            .await
+            .unwrap();
+        let read = read(&bed, 1).await;
+        assert_eq!(read, version(read.version, kept));
+    }
+    // An equal version of another hand does not close it either.
+    bed.store.persist(&[closed(1, 6)]).await.unwrap();
+    assert_eq!(read(&bed, 1).await, version(6, 60));
+}
+
+pub async fn a_closed_session_stays_as_it_is(bed: Arc<Bed>) {
+    bed.store.persist(&[session(1)]).await.unwrap();
+    bed.store.persist(&[closed(1, 2)]).await.unwrap();
+    for later in [
+        SessionRecord {
+            version: 3,
+            ..session(1)
+        },
+        SessionRecord {
+            ended_at: Some(at(9_000)),
+            cause: Some(Cause::Unknown),
+            ..closed(1, 4)
+        },
+        SessionRecord {
+            version: 1,
+            ..closed(1, 1)
+        },
+    ] {
+        bed.store.persist(&[later]).await.unwrap();
+        assert_eq!(read(&bed, 1).await, closed(1, 2));
+    }
+}
+
+pub async fn a_thousand_sessions_are_written_in_one_call(bed: Arc<Bed>) {
+    let sessions: Vec<_> = (0..1_000).map(session).collect();
+    bed.store.persist(&sessions).await.unwrap();
+    bed.store.persist(&sessions).await.unwrap();
+    let open = bed.store.open_sessions(&session(0).server).await.unwrap();
+    assert_eq!(open, sessions);
+}
+
+pub async fn of_one_session_twice_in_a_call_the_newer_counts(bed: Arc<Bed>) {
+    let version = |version| SessionRecord {
+        version,
+        ..session(1)
+    };
+    bed.store
+        .persist(&[version(1), version(3), version(2)])
+        .await
+        .unwrap();
+    assert_eq!(read(&bed, 1).await, version(3));
+}
+
+pub async fn another_id_for_a_known_instance_is_refused_and_the_rest_is_written(bed: Arc<Bed>) {
+    bed.store.persist(&[session(1)]).await.unwrap();
+    let twin = SessionRecord {
+        id: SessionId::new(at(1), [255; 10]),
+        version: 9,
+        bytes_sent: 9,
+        ..session(1)
+    };
+    let changed = SessionRecord {
+        version: 2,
+        ..session(1)
+    };
+    let batch = [twin.clone(), session(2), session(3), changed.clone()];
+    let written = bed.store.persist(&batch).await;
+    let text = format!(
+        "a session of server `udp-1194` with client id 1 that started at {} (not {})",
+        twin.started_at, twin.id
+    );
+    assert_eq!(written, Err(StoreError::Exists(text)));
+    assert_eq!(bed.store.session(twin.id).await, Ok(None));
+    assert_eq!(read(&bed, 1).await, changed, "history is not overwritten");
+    for number in [2, 3] {
+        assert_eq!(read(&bed, number).await, session(number));
+    }
+}
+
+pub async fn two_daemons_write_at_once_and_the_highest_versions_stay(bed: Arc<Bed>) {
+    let sessions = |version: u32| -> Vec<SessionRecord> {
+        let record = |number| SessionRecord {
+            version,
+            bytes_sent: version.into(),
+            ..session(number)
+        };
+        // Each version in another order.
+        let mut records: Vec<_> = (0..60).map(record).collect();
+        records.rotate_left(version as usize * 7 % 60);
+        records
+    };
+    let write = |store: Arc<dyn ovpn_warden::store::Store>, versions: Vec<u32>| async move {
+        for version in versions {
+            store.persist(&sessions(version)).await.unwrap();
+        }
+    };
+    tokio::join!(
+        write(bed.second(), (1..=20).collect()),
+        write(bed.second(), (1..=20).rev().collect()),
+        write(bed.second(), vec![21, 3, 17, 2]),
+        write(Arc::clone(&bed.store), (5..=15).collect()),
+    );
+    let open = bed.store.open_sessions(&session(0).server).await.unwrap();
+    let mut expected = sessions(21);
+    expected.sort_by_key(|session| session.id);
+    assert_eq!(open, expected);
+}
+
+pub async fn open_sessions_are_those_of_the_server_that_have_not_ended(bed: Arc<Bed>) {
+    let elsewhere = SessionRecord {
+        server: "tcp-443".parse().unwrap(),
+        ..session(3)
+    };
+    let closing = SessionRecord {
+        state: SessionState::Closing,
+        cause: Some(Cause::SessionLimit),
+        ..session(4)
+    };
+    let all = [session(1), closed(2, 1), elsewhere, closing.clone()];
+    bed.store.persist(&all).await.unwrap();
+    let open = bed.store.open_sessions(&session(1).server).await.unwrap();
+    assert_eq!(open, [session(1), closing]);
+}
+
+pub async fn sessions_are_filtered_newest_first(bed: Arc<Bed>) {
+    let bob = SessionRecord {
+        user: name("bob"),
+        server: "tcp-443".parse().unwrap(),
+        device: Some(id(UUID)),
+        ..session(3)
+    };
+    let all = [session(1), closed(2, 1), bob, session(4)];
+    bed.store.persist(&all).await.unwrap();
+    let list = async |filter: SessionFilter| {
+        let sessions = bed.store.sessions(&filter).await.unwrap();
+        sessions
+            .iter()
+            .map(|session| session.cid.0)
+            .collect::<Vec<_>>()
+    };
+    let all = || SessionFilter {
+        ended: true,
+        limit: 100,
+        ..SessionFilter::default()
+    };
+    assert_eq!(list(all()).await, [4, 3, 2, 1]);
+    assert_eq!(list(SessionFilter { limit: 2, ..all() }).await, [4, 3]);
+    assert_eq!(list(SessionFilter { limit: 0, ..all() }).await, []);
+    assert_eq!(
+        list(SessionFilter {
+            ended: false,
+            ..all()
+        })
+        .await,
+        [4, 3, 1]
+    );
+    let of = |text: &str| SessionFilter {
+        user: Some(name(text)),
+        ..all()
+    };
+    assert_eq!(list(of("bob")).await, [3]);
+    assert_eq!(list(of("Bob")).await, []);
+    assert_eq!(list(of("bob ")).await, []);
+    let server = "tcp-443".parse().ok();
+    assert_eq!(list(SessionFilter { server, ..all() }).await, [3]);
+    let device = Some(UUID.to_owned());
+    assert_eq!(list(SessionFilter { device, ..all() }).await, [3]);
+    let cause = Some(Cause::UserRequest);
+    assert_eq!(list(SessionFilter { cause, ..all() }).await, [2]);
+    let (since, until) = (Some(at(2)), Some(at(4)));
+    assert_eq!(
+        list(SessionFilter {
+            since,
+            until,
+            ..all()
+        })
+        .await,
+        [3, 2]
+    );
+    assert_eq!(
+        list(SessionFilter {
+            since,
+            until,
+            ended: false,
+            ..of("alice")
+        })
+        .await,
+        []
+    );
+}
+
+pub async fn sessions_are_found_by_the_start_of_their_id(bed: Arc<Bed>) {
+    bed.store
+        .persist(&[session(1), session(2), session(3)])
+        .await
+        .unwrap();
+    let find = async |prefix: &str| {
+        let sessions = bed.store.sessions_by_prefix(prefix).await.unwrap();
+        sessions
+            .iter()
+            .map(|session| session.cid.0)
+            .collect::<Vec<_>>()
+    };
+    let id = session(2).id.to_string();
+    assert_eq!(find(&id).await, [2]);
+    assert_eq!(find(&id.to_uppercase()).await, [2]);
+    assert_eq!(
+        find(&id[..6]).await,
+        [1, 2],
+        "more than one is all one needs to know"
+    );
+    for none in ["ffff", "%", "_", "g", "01' OR 1=1"] {
+        assert_eq!(find(none).await, []);
+    }
+}
+
+pub async fn bad_session_rows_are_named(bed: Arc<Bed>) {
+    bed.store.persist(&[session(1)]).await.unwrap();
+    let id = session(1).id;
+    for (spoil, mend, column) in [
+        ("state = 'canary'", "state = 'active'", "state"),
+        ("client_ip = '1.2.3'", "client_ip = NULL", "client_ip"),
+        ("device_kind = 'opaque'", "device_kind = 'mac'", "device"),
+        ("device = 'ff:ff'", "device = NULL", "device"),
+    ] {
+        bed.sql(&format!("UPDATE sessions SET {spoil}")).await;
+        let read = bed.store.open_sessions(&session(1).server).await;
+        let Err(StoreError::Corrupt(text)) = read else {
+            panic!("{spoil}: {read:?}")
+        };
+        let place = format!("sessions.{column} where id is `{id}`");
+        assert!(
+            text.starts_with(&place) && !text.contains("canary"),
+            "{text}"
+        );
+        bed.sql(&format!("UPDATE sessions SET {mend}")).await;
+    }
+    assert!(bed.store.session(id).await.unwrap().is_some());
+}

@@ -1,0 +1,57 @@
+//! What only an SQLite file can show.
+
+use std::os::unix::fs::PermissionsExt;
+
+use ovpn_warden::store::{Schema, StoreError};
+
+use super::bed::{by, name, new_user, store};
+
+#[tokio::test]
+async fn a_new_file_is_for_its_owner_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("warden.db");
+    let store = store(&format!("sqlite://{}", file.display()));
+    store.migrate(false).await.unwrap();
+    store.add_user(&new_user("alice"), &by()).await.unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.file_name());
+    }
+}
+
+#[tokio::test]
+async fn a_missing_folder_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("no/warden.db");
+    let store = store(&format!("sqlite://{}", file.display()));
+    let parent = file.parent().unwrap().display().to_string();
+    let text = format!("the directory {parent} does not exist");
+    assert_eq!(store.ping().await, Err(StoreError::Unavailable(text)));
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    assert_eq!(store.ping().await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_file_of_another_kind_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notes.txt");
+    let notes = "not a database\n".repeat(100);
+    std::fs::write(&file, &notes).unwrap();
+    let store = store(&format!("sqlite://{}", file.display()));
+    let schema = store.schema().await;
+    assert!(matches!(schema, Err(StoreError::Corrupt(_))), "{schema:?}");
+    assert!(store.migrate(false).await.is_err());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), notes);
+}
+
+#[tokio::test]
+async fn a_database_in_memory_lives_as_long_as_its_store() {
+    let store = store("sqlite::memory:");
+    assert_eq!(store.schema().await, Ok(Schema::Missing));
+    store.migrate(false).await.unwrap();
+    store.add_user(&new_user("alice"), &by()).await.unwrap();
+    assert!(store.user(&name("alice")).await.unwrap().is_some());
+    let other = super::bed::store("sqlite::memory:");
+    assert_eq!(other.schema().await, Ok(Schema::Missing));
+}
