@@ -20,12 +20,14 @@ unset WARDEN_RIG_CONTAINED
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/warden-test.XXXXXX")
 tests=
+# shellcheck disable=SC2317  # called by the trap
 cleanup() {
   trap '' INT TERM HUP # the clean-up itself is not to be interrupted
   if [[ -n "$tests" ]] && kill -0 "$tests" 2>/dev/null; then
     kill -TERM "$tests" 2>/dev/null || true
     wait "$tests" 2>/dev/null || true
   fi
+  wait || true # a server that is just starting has no process id to stop yet
   for kind in mariadb mysql; do # a folder goes only when its server is gone
     [[ ! -d "$dir/$kind" ]] || "$here/db.sh" stop "$dir/$kind" || true
   done
