@@ -6,7 +6,7 @@
 #   openvpn   OpenVPN and the tools around it
 #   lab       what the Rust tests need beside OpenVPN
 #   mariadb   the MariaDB server and client programs
-#   mysql     what tests/rig/mysql.sh needs to fetch a MySQL server
+#   suite     what suite.sh needs to unpack programs of another Debian suite
 set -euo pipefail
 
 declare -A groups=(
@@ -15,7 +15,7 @@ declare -A groups=(
   [lab]="socat"
   # The -core packages hold the programs without the system service, its user and its /var/lib.
   [mariadb]="mariadb-server-core mariadb-client-core openssl"
-  [mysql]="debian-archive-keyring ca-certificates tar xz-utils zstd"
+  [suite]="debian-archive-keyring ca-certificates tar xz-utils zstd"
 )
 
 fail() { echo "install.sh: $*" >&2; exit 1; }
