@@ -6,6 +6,7 @@
 #   openvpn   OpenVPN and the tools around it
 #   lab       what the Rust tests need beside OpenVPN
 #   mariadb   the MariaDB server and client programs
+#   systemd   systemd-analyze, to check the unit
 #   suite     what suite.sh needs to unpack programs of another Debian suite
 set -euo pipefail
 
@@ -15,6 +16,7 @@ declare -A groups=(
   [lab]="socat"
   # The -core packages hold the programs without the system service, its user and its /var/lib.
   [mariadb]="mariadb-server-core mariadb-client-core openssl"
+  [systemd]="systemd"
   [suite]="debian-archive-keyring ca-certificates tar xz-utils zstd"
 )
 
