@@ -18,7 +18,14 @@ if [[ -z "${WARDEN_RIG_CONTAINED:-}" ]]; then
 fi
 unset WARDEN_RIG_CONTAINED
 
-dir=$(mktemp -d "${TMPDIR:-/tmp}/warden-test.XXXXXX")
+# A run that was killed with SIGKILL leaves its folder, but no process that holds the folder's lock.
+tmp=${TMPDIR:-/tmp}
+for old in "$tmp"/warden-test.*/; do
+  [[ ! -e "$old/lock" ]] || ! flock --nonblock "$old/lock" true || rm -rf "$old"
+done
+dir=$(mktemp -d "$tmp/warden-test.XXXXXX")
+exec 8>"$dir/lock"
+flock 8
 tests=
 # shellcheck disable=SC2317  # called by the trap
 cleanup() {
