@@ -1,0 +1,41 @@
+# The one entry point. `make` alone lists what there is.
+# Needs a Rust toolchain and, for demo and test, root on Debian 12 or later with /dev/net/tun.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+RIG := tests/rig
+
+.PHONY: help build demo test check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
+
+build: ## the release binary
+	@$(RIG)/install.sh build
+	cargo build --release --locked
+
+demo: build ## the whole job on a real OpenVPN, with a verdict per line
+	@demo/demo.sh "$${CARGO_TARGET_DIR:-target}/release/ovpn-warden"
+
+# ARGS go to cargo test: make test ARGS='--test it store'
+test: ## every test, against a private MySQL and MariaDB and a real OpenVPN
+	@$(RIG)/run.sh $(ARGS)
+
+check: check-fmt check-clippy check-doc check-deny check-advisories ## format, lints, documentation, dependencies
+
+check-fmt:
+	cargo fmt --check
+check-clippy:
+	@$(RIG)/install.sh build
+	cargo clippy --all-targets --locked -- -D warnings
+check-doc:
+	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --locked
+check-deny: ## bans, licences and sources of the dependencies
+	@$(RIG)/deny.sh bans licenses sources
+check-advisories: ## known vulnerabilities, where the database can be reached
+	@$(RIG)/deny.sh advisories
+check-compose: ## docker-compose.yml, as far as that goes without an engine
+	@$(RIG)/compose-check.sh
+check-unit: ## the systemd unit, and how exposed systemd thinks it is
+	@$(RIG)/unit-check.sh

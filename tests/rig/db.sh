@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# db.sh : private database servers for tests. The machine's own servers are never touched.
+#
+#   db.sh start mysql|mariadb DIR   starts one in DIR (made if absent; only there are its files)
+#                                   and prints lines for eval: URL= PID= SOCKET= CA=
+#   db.sh sql DIR [DATABASE]        runs the SQL on stdin as the server's root
+#   db.sh stop DIR                  stops it, and returns only when the process is gone
+#
+# User `warden`, password `warden`, may do anything in databases named warden_*, creating them included.
+# Both servers speak TLS: MySQL with the certificates it makes itself (no host name in them, so a
+# client can verify the CA only), MariaDB with one for localhost and 127.0.0.1.
+set -euo pipefail
+
+fail() { echo "db.sh: $*" >&2; exit 1; }
+usage() { fail "usage: db.sh start mysql|mariadb DIR | db.sh sql DIR [DATABASE] | db.sh stop DIR"; }
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+# Running, and neither a zombie (nobody may reap it in a container) nor a stranger with a recycled pid.
+alive() { # PID DIR
+  [[ -r "/proc/$1/stat" ]] && [[ "$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null)" != Z* ]] &&
+    tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -qF -- "$2/"
+}
+
+programs() { # KIND -> server and client, as arrays
+  case "$1" in
+    mysql)
+      local root
+      root=$("$here/mysql.sh" fetch)
+      server=("$root/mysqld" --no-defaults --basedir="$root/usr" --lc-messages-dir="$root/usr/share/mysql"
+        --character-sets-dir="$root/usr/share/mysql/charsets" --plugin-dir="$root/usr/lib/mysql/plugin"
+        --secure-file-priv=NULL --mysqlx=OFF --performance-schema=OFF --innodb-redo-log-capacity=16M)
+      client=("$root/mysql" --no-defaults --character-sets-dir="$root/usr/share/mysql/charsets")
+      ;;
+    mariadb)
+      "$here/install.sh" mariadb >&2
+      server=(/usr/sbin/mariadbd --no-defaults --innodb-log-file-size=16M)
+      client=(mariadb --no-defaults)
+      ;;
+    *) usage ;;
+  esac
+}
+
+sql() { "${client[@]}" --socket="$dir/sock" --user=root --batch --skip-column-names "$@"; }
+
+start() {
+  local kind=$1 account port pid
+  mkdir -p "$2"
+  dir=$(cd "$2" && pwd)
+  [[ ! -e "$dir/data" ]] || fail "$dir/data exists already: give an empty folder"
+  ((${#dir} < 95)) || fail "$dir is too long a path for a unix socket"
+  account=$(id -un)
+  programs "$kind"
+  server+=(--user="$account" --datadir="$dir/data" --socket="$dir/sock" --pid-file="$dir/server.pid"
+    --bind-address=127.0.0.1 --skip-name-resolve --skip-log-bin --innodb-buffer-pool-size=32M
+    --innodb-flush-log-at-trx-commit=2) # survives a killed server, not a power cut: enough here
+
+  # A server that lost its folder can write gigabytes of log in minutes: no file may pass 1 GB.
+  ulimit -f 1048576
+  if [[ "$kind" == mysql ]]; then
+    "${server[@]}" --initialize-insecure >"$dir/log" 2>&1 </dev/null || { tail -n 20 "$dir/log" >&2; fail "mysqld --initialize failed"; }
+    ca=$dir/data/ca.pem
+  else
+    "$here/pki.sh" "$dir/pki"
+    server+=(--ssl-ca="$dir/pki/ca.crt" --ssl-cert="$dir/pki/server.crt" --ssl-key="$dir/pki/server.key")
+    mariadb-install-db --no-defaults --user="$account" --datadir="$dir/data" --innodb-log-file-size=16M \
+      --auth-root-authentication-method=normal --skip-test-db >"$dir/log" 2>&1 </dev/null ||
+      { tail -n 20 "$dir/log" >&2; fail "mariadb-install-db failed"; }
+    ca=$dir/pki/ca.crt
+  fi
+
+  for attempt in 1 2 3; do # someone may take the free port first
+    port=$("$here/free-port.sh")
+    # A session of its own: Ctrl-C in the terminal must reach the script that stops it, not the server.
+    setsid "${server[@]}" --port="$port" >>"$dir/log" 2>&1 </dev/null 9>&- &
+    pid=$!
+    echo "$pid" >"$dir/pid"
+    for _ in {1..600}; do
+      sql -e 'SELECT 1' >/dev/null 2>&1 && break 2
+      kill -0 "$pid" 2>/dev/null || break
+      sleep 0.1
+    done
+    ! kill -0 "$pid" 2>/dev/null || { stop "$dir"; break; }
+    ((attempt < 3)) || break
+  done
+  kill -0 "$pid" 2>/dev/null || { tail -n 30 "$dir/log" >&2; fail "$kind did not start"; }
+  disown "$pid"
+
+  # MariaDB's anonymous users would catch every local login before `warden`@`%`.
+  [[ "$kind" == mysql ]] || sql -e "DELETE FROM mysql.global_priv WHERE User = ''; FLUSH PRIVILEGES"
+  sql <<'SQL'
+CREATE USER 'warden'@'%' IDENTIFIED BY 'warden';
+GRANT ALL ON `warden\_%`.* TO 'warden'@'%';
+FLUSH PRIVILEGES;
+SQL
+  echo "$kind" >"$dir/kind"
+  printf 'URL=%q\nPID=%q\nSOCKET=%q\nCA=%q\n' "mysql://warden:warden@127.0.0.1:$port/" "$pid" "$dir/sock" "$ca"
+}
+
+stop() {
+  local pid
+  dir=$(cd "$1" && pwd) || fail "no folder $1"
+  [[ -s "$dir/pid" ]] || return 0
+  pid=$(<"$dir/pid")
+  if alive "$pid" "$dir"; then
+    kill -TERM "$pid" 2>/dev/null || true
+    for i in {1..400}; do
+      alive "$pid" "$dir" || break
+      ((i != 300)) || kill -KILL "$pid" 2>/dev/null || true # 30 s are enough for a test server
+      sleep 0.1
+    done
+    ! alive "$pid" "$dir" || fail "process $pid does not end"
+  fi
+  rm -f "$dir/pid"
+}
+
+case "${1:-}" in
+  start) [[ $# == 3 ]] || usage; start "$2" "$3" ;;
+  stop) [[ $# == 2 ]] || usage; stop "$2" ;;
+  sql)
+    [[ $# == 2 || $# == 3 ]] || usage
+    dir=$(cd "$2" && pwd)
+    programs "$(<"$dir/kind")"
+    sql "${@:3}"
+    ;;
+  *) usage ;;
+esac
