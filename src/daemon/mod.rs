@@ -3,10 +3,11 @@
 mod backoff;
 mod link;
 mod poller;
+mod probe;
 mod transport;
 mod writer;
 
-use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -18,12 +19,14 @@ use crate::{
         service::Authenticator,
         throttle::{Limits, Throttle},
     },
-    config::{Config, Endpoint, Server},
+    config::{Config, Server},
     engine::Settings,
     store::Store,
     telemetry::http::Readiness,
     types::Clock,
 };
+
+pub use probe::{Visit, VisitError, address, visit};
 
 use link::{Link, Shared};
 use poller::Poller;
@@ -128,17 +131,4 @@ fn settings(config: &Config, server: &Server) -> Settings {
         backstop: config.session.backstop,
         retry_backoff_s: config.auth.retry_backoff_s,
     }
-}
-
-/// The address as the configuration writes it.
-fn address(endpoint: &Endpoint) -> String {
-    match endpoint {
-        Endpoint::Tcp { host, port } => format!("tcp://{host}:{port}"),
-        Endpoint::Unix(path) => format!("unix://{}", path.display()),
-    }
-}
-
-/// As many hashing threads as the machine has cores.
-pub fn cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }

@@ -51,9 +51,7 @@ pub fn open(options: &Options) -> Result<Arc<dyn Store>, StoreError> {
     let bad = |text: &str| StoreError::Url(text.to_owned());
     let url = std::str::from_utf8(options.url.expose()).map_err(|_| bad("it is not UTF-8"))?;
     let url = Zeroizing::new(url.trim().to_owned());
-    let connections = usize::try_from(options.max_connections)
-        .unwrap_or(usize::MAX)
-        .max(1);
+    let connections = usize::try_from(options.max_connections).unwrap_or(usize::MAX).max(1);
     let limits = |connections: usize| Limits {
         connections: connections.min(1_000),
         acquire: options.connect_timeout,
@@ -62,10 +60,7 @@ pub fn open(options: &Options) -> Result<Arc<dyn Store>, StoreError> {
     match DatabaseUrl::parse(&url).map_err(StoreError::Url)? {
         DatabaseUrl::Sqlite(url) => {
             let connections = connections.min(SQLITE_CONNECTIONS);
-            Ok(Arc::new(SqlStore::new(
-                Sqlite::new(&url)?,
-                limits(connections),
-            )))
+            Ok(Arc::new(SqlStore::new(Sqlite::new(&url)?, limits(connections))))
         }
         DatabaseUrl::MySql(url) => Ok(Arc::new(SqlStore::new(
             MySql::new(&url, options.connect_timeout),

@@ -11,11 +11,7 @@ use crate::types::Timestamp;
 /// Name, text and number of parameters of each query.
 #[doc(hidden)]
 pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> {
-    let sql: &'static Statements = if is_sqlite {
-        &sqlite::STATEMENTS
-    } else {
-        &mysql::STATEMENTS
-    };
+    let sql: &'static Statements = if is_sqlite { &sqlite::STATEMENTS } else { &mysql::STATEMENTS };
     let count = |text: &'static str| text.matches('?').count();
     let mut queries: Vec<_> = [
         ("facts", sql.facts),
@@ -32,16 +28,9 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
     }
     let name = |name: &str| name.parse().ok();
     let open = SessionFilter::default();
-    let of_user = SessionFilter {
-        user: name("alice"),
-        ended: true,
-        ..SessionFilter::default()
-    };
-    let of_device = SessionFilter {
-        device: Some(String::new()),
-        ended: true,
-        ..SessionFilter::default()
-    };
+    let of_user = SessionFilter { user: name("alice"), ended: true, ..SessionFilter::default() };
+    let of_device =
+        SessionFilter { device: Some(String::new()), ended: true, ..SessionFilter::default() };
     let of_a_day = SessionFilter {
         since: Some(Timestamp::MAX),
         until: Some(Timestamp::MAX),

@@ -46,9 +46,7 @@ impl MySqlUrl {
     pub fn ssl_mode_for(&self, host: &str) -> SslMode {
         let local = self.socket.is_some()
             || host == "localhost"
-            || host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|ip| ip.is_loopback());
+            || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         match (self.ssl_mode, local) {
             (Some(mode), _) => mode,
             (None, false) => SslMode::VerifyIdentity,
@@ -95,9 +93,8 @@ fn mysql(rest: &str) -> Result<MySqlUrl, String> {
         .split_once('/')
         .filter(|(_, database)| !database.is_empty() && !database.contains('/'))
         .ok_or("it has to end with the name of one database: mysql://user@host/name")?;
-    let (user, hosts) = authority
-        .rsplit_once('@')
-        .ok_or("it names no user: mysql://user@host/name")?;
+    let (user, hosts) =
+        authority.rsplit_once('@').ok_or("it names no user: mysql://user@host/name")?;
     let (user, password) = match user.split_once(':') {
         Some((user, password)) => (user, Some(Zeroizing::new(decode(password)?))),
         None => (user, None),
@@ -123,11 +120,9 @@ fn mysql(rest: &str) -> Result<MySqlUrl, String> {
             "ssl-key" => url.ssl_key = Some(value),
             "ssl-mode" => url.ssl_mode = Some(ssl_mode(&value)?),
             _ => {
-                return Err(
-                    "it has an unknown parameter: there are socket, ssl-mode, ssl-ca, \
+                return Err("it has an unknown parameter: there are socket, ssl-mode, ssl-ca, \
                             ssl-cert and ssl-key"
-                        .into(),
-                );
+                    .into());
             }
         }
     }
@@ -138,11 +133,9 @@ fn mysql(rest: &str) -> Result<MySqlUrl, String> {
         return Err("a socket is on one host only".into());
     }
     if url.ssl_mode == Some(SslMode::VerifyCa) && url.ssl_ca.is_none() {
-        return Err(
-            "ssl-mode=VERIFY_CA needs ssl-ca: without it, any certificate \
+        return Err("ssl-mode=VERIFY_CA needs ssl-ca: without it, any certificate \
                     of any public authority would do"
-                .into(),
-        );
+            .into());
     }
     if url.ssl_cert.is_some() != url.ssl_key.is_some() {
         return Err("ssl-cert and ssl-key belong together".into());
@@ -158,11 +151,9 @@ fn ssl_mode(text: &str) -> Result<SslMode, String> {
         "VERIFY_CA" => SslMode::VerifyCa,
         "VERIFY_IDENTITY" => SslMode::VerifyIdentity,
         _ => {
-            return Err(
-                "ssl-mode is one of DISABLED, PREFERRED, REQUIRED, VERIFY_CA \
+            return Err("ssl-mode is one of DISABLED, PREFERRED, REQUIRED, VERIFY_CA \
                         and VERIFY_IDENTITY"
-                    .into(),
-            );
+                .into());
         }
     })
 }
@@ -220,10 +211,7 @@ mod tests {
         let hosts: Vec<_> = url.hosts.iter().map(|(h, p)| (h.as_str(), *p)).collect();
         assert_eq!(hosts, [("db1", 3306), ("db2", 3307), ("::1", 3308)]);
         assert_eq!(url.password.as_ref().map(|p| p.as_str()), Some("p@s:s"));
-        assert_eq!(
-            (url.user.as_str(), url.database.as_str()),
-            ("vpn", "warden")
-        );
+        assert_eq!((url.user.as_str(), url.database.as_str()), ("vpn", "warden"));
     }
 
     #[test]
@@ -234,22 +222,10 @@ mod tests {
         assert_eq!(mode(plain, "10.0.0.1"), Ok(SslMode::VerifyIdentity));
         assert_eq!(mode(plain, "127.8.0.1"), Ok(SslMode::Preferred));
         assert_eq!(mode(plain, "::1"), Ok(SslMode::Preferred));
-        assert_eq!(
-            mode("mysql://u@db/w?ssl-ca=/ca", "db"),
-            Ok(SslMode::VerifyIdentity)
-        );
-        assert_eq!(
-            mode("mysql://u@db/w?ssl-ca=/ca", "localhost"),
-            Ok(SslMode::VerifyCa)
-        );
-        assert_eq!(
-            mode("mysql://u@db/w?ssl-mode=required", "db"),
-            Ok(SslMode::Required)
-        );
-        assert_eq!(
-            mode("mysql://u@db/w?socket=/run/s", "db"),
-            Ok(SslMode::Preferred)
-        );
+        assert_eq!(mode("mysql://u@db/w?ssl-ca=/ca", "db"), Ok(SslMode::VerifyIdentity));
+        assert_eq!(mode("mysql://u@db/w?ssl-ca=/ca", "localhost"), Ok(SslMode::VerifyCa));
+        assert_eq!(mode("mysql://u@db/w?ssl-mode=required", "db"), Ok(SslMode::Required));
+        assert_eq!(mode("mysql://u@db/w?socket=/run/s", "db"), Ok(SslMode::Preferred));
     }
 
     #[test]

@@ -16,10 +16,7 @@ use crate::{
 
 impl Connection for MySqlConnection {
     async fn execute(&mut self, sql: &'static str, args: &[Value]) -> Result<Done, SqlError> {
-        let done = sqlx::query_with(sql, arguments(args)?)
-            .execute(self)
-            .await
-            .map_err(classify)?;
+        let done = sqlx::query_with(sql, arguments(args)?).execute(self).await.map_err(classify)?;
         Ok(Done {
             affected: done.rows_affected(),
             last_id: i64::try_from(done.last_insert_id()).unwrap_or(i64::MAX),
@@ -27,10 +24,8 @@ impl Connection for MySqlConnection {
     }
 
     async fn fetch(&mut self, sql: &'static str, args: &[Value]) -> Result<Vec<Row>, SqlError> {
-        let rows = sqlx::query_with(sql, arguments(args)?)
-            .fetch_all(self)
-            .await
-            .map_err(classify)?;
+        let rows =
+            sqlx::query_with(sql, arguments(args)?).fetch_all(self).await.map_err(classify)?;
         let names: Arc<[Box<str>]> = rows.first().map_or_else(
             || Arc::from([]),
             |row| row.columns().iter().map(|c| Box::from(c.name())).collect(),
@@ -41,10 +36,7 @@ impl Connection for MySqlConnection {
                     .map(|index| cell(row, index))
                     .collect::<Result<_, _>>()
                     .map_err(classify)?;
-                Ok(Row {
-                    names: Arc::clone(&names),
-                    values,
-                })
+                Ok(Row { names: Arc::clone(&names), values })
             })
             .collect()
     }

@@ -5,10 +5,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use crate::store::sql::SqlError;
 
 /// Sorts an error of a statement.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the driver's errors may grow"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the driver's errors may grow")]
 pub fn classify(error: sqlx::Error) -> SqlError {
     match error {
         sqlx::Error::Database(error) => error

@@ -67,10 +67,7 @@ async fn apply_missing(connection: &mut MySqlConnection) -> Result<(), MigrateEr
     }
     let applied = connection.list_applied_migrations(TABLE).await?;
     for migration in MIGRATIONS.iter() {
-        if applied
-            .iter()
-            .all(|applied| applied.version != migration.version)
-        {
+        if applied.iter().all(|applied| applied.version != migration.version) {
             connection.apply(TABLE, migration).await?;
         }
     }

@@ -59,19 +59,11 @@ impl MySql {
             .hosts
             .iter()
             .map(|(host, port)| Host {
-                name: url
-                    .socket
-                    .clone()
-                    .unwrap_or_else(|| format!("{host}:{port}")),
+                name: url.socket.clone().unwrap_or_else(|| format!("{host}:{port}")),
                 options: options(url, host, *port),
             })
             .collect();
-        Self {
-            hosts,
-            current: AtomicUsize::new(0),
-            generation: AtomicU64::new(0),
-            timeout,
-        }
+        Self { hosts, current: AtomicUsize::new(0), generation: AtomicU64::new(0), timeout }
     }
 
     /// Connects to one host; also says whether it takes writes, where that makes a difference.
@@ -100,10 +92,7 @@ impl MySql {
                 | SqlError::Collation(_)
                 | SqlError::Corrupt(_)) => super::StoreError::from(error).to_string(),
             })),
-            Err(_) => Err(failed(format!(
-                "no answer within {} ms",
-                self.timeout.as_millis()
-            ))),
+            Err(_) => Err(failed(format!("no answer within {} ms", self.timeout.as_millis()))),
         }
     }
 

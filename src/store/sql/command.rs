@@ -54,9 +54,7 @@ impl<C: Connector> SqlStore<C> {
     }
 
     pub async fn command_handled(&self, id: CommandId) -> Result<Option<Timestamp>, StoreError> {
-        let rows = self
-            .read(self.sql.command_handled, vec![id.0.into()])
-            .await?;
+        let rows = self.read(self.sql.command_handled, vec![id.0.into()]).await?;
         match rows.first() {
             Some(row) => Cells::new(row, "session_commands", "id").time("handled_at"),
             None => Err(StoreError::NotFound(format!("request {}", id.0))),

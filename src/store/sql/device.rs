@@ -19,10 +19,7 @@ fn target(user: &Username, device: &DeviceId) -> String {
 
 impl<C: Connector> SqlStore<C> {
     pub async fn add_device(&self, device: &NewDevice, by: &Actor) -> Result<(), StoreError> {
-        let label: Option<String> = device
-            .label
-            .as_deref()
-            .map(|l| l.chars().take(128).collect());
+        let label: Option<String> = device.label.as_deref().map(|l| l.chars().take(128).collect());
         let target = target(&device.user, &device.id);
         let detail = format!("status={}", device.status);
         let audit = audit_row(by, "device.add", &target, Some(&detail));
@@ -63,10 +60,7 @@ impl<C: Connector> SqlStore<C> {
             }
             None => self.read(self.sql.devices, vec![limit]).await?,
         };
-        let mut devices = rows
-            .iter()
-            .map(record::device)
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut devices = rows.iter().map(record::device).collect::<Result<Vec<_>, _>>()?;
         devices.retain(|device| user.is_none_or(|user| device.user == *user));
         Ok(devices)
     }
@@ -87,12 +81,7 @@ impl<C: Connector> SqlStore<C> {
                 self.lock_user(tx, user).await?.into(),
                 device.to_string().into(),
             ];
-            if tx
-                .execute(self.sql.set_device_status, &args)
-                .await?
-                .affected
-                == 0
-            {
+            if tx.execute(self.sql.set_device_status, &args).await?.affected == 0 {
                 return Err(no_device(user, device).into());
             }
             tx.execute(self.sql.audit, &audit).await?;
@@ -109,10 +98,7 @@ impl<C: Connector> SqlStore<C> {
     ) -> Result<(), StoreError> {
         let audit = audit_row(by, "device.remove", &target(user, device), None);
         transaction!(self, Attempt::new(false, false), |tx| {
-            let args = [
-                self.lock_user(tx, user).await?.into(),
-                device.to_string().into(),
-            ];
+            let args = [self.lock_user(tx, user).await?.into(), device.to_string().into()];
             if tx.execute(self.sql.remove_device, &args).await?.affected == 0 {
                 return Err(no_device(user, device).into());
             }

@@ -29,13 +29,7 @@ impl<C: Connector> SqlStore<C> {
         new: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let args = [
-            new.into(),
-            now.into(),
-            user.as_str().into(),
-            user.as_str().into(),
-            old.into(),
-        ];
+        let args = [new.into(), now.into(), user.as_str().into(), user.as_str().into(), old.into()];
         // Not idempotent: a second run would say that somebody else was faster.
         transaction!(self, Attempt::new(false, true), |tx| {
             match tx.execute(self.sql.upgrade_hash, &args).await {
@@ -93,11 +87,7 @@ fn facts(row: &Row, device: Option<&str>) -> Result<Facts, StoreError> {
         stored @ Some(_) if stored == device => Some(cells.some_parsed::<DeviceStatus>("status")?),
         Some(_) | None => None,
     };
-    Ok(Facts {
-        policy: record::policy(policy)?,
-        user,
-        device: status,
-    })
+    Ok(Facts { policy: record::policy(policy)?, user, device: status })
 }
 
 impl<C: Connector> SqlStore<C> {

@@ -46,10 +46,7 @@ pub struct SqlStore<C: Connector> {
 impl<C: Connector> SqlStore<C> {
     /// A store that connects when it is first used.
     pub fn new(connector: C, limits: Limits) -> Self {
-        Self {
-            sql: connector.statements(),
-            pool: Arc::new(Pool::new(connector, limits)),
-        }
+        Self { sql: connector.statements(), pool: Arc::new(Pool::new(connector, limits)) }
     }
 
     /// Runs a query to its end even when the caller goes away: a login that is cancelled must

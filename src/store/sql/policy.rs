@@ -67,9 +67,7 @@ impl<C: Connector> SqlStore<C> {
 
     pub async fn policies(&self) -> Result<Vec<PolicyRecord>, StoreError> {
         let rows = self.read(self.sql.policies, Vec::new()).await?;
-        rows.iter()
-            .map(|row| record::policy(Cells::new(row, "policies", "name")))
-            .collect()
+        rows.iter().map(|row| record::policy(Cells::new(row, "policies", "name"))).collect()
     }
 
     pub async fn remove_policy(&self, name: &str, by: &Actor) -> Result<(), StoreError> {
@@ -81,11 +79,7 @@ impl<C: Connector> SqlStore<C> {
         check_name(name).map_err(|_| no_policy(name))?;
         let audit = audit_row(by, "policy.remove", name, None);
         transaction!(self, Attempt::new(false, false), |tx| {
-            if !tx
-                .fetch(self.sql.policy_in_use, &[name.into()])
-                .await?
-                .is_empty()
-            {
+            if !tx.fetch(self.sql.policy_in_use, &[name.into()]).await?.is_empty() {
                 return Err(in_use().into());
             }
             match tx.execute(self.sql.remove_policy, &[name.into()]).await {
@@ -113,9 +107,7 @@ fn check_name(name: &str) -> Result<(), StoreError> {
 
 fn describe(policy: &PolicyRecord) -> String {
     [
-        policy
-            .session_limit_s
-            .map(|s| format!("session_limit_s={s}")),
+        policy.session_limit_s.map(|s| format!("session_limit_s={s}")),
         policy.expiry_action.map(|a| format!("expiry_action={a}")),
         policy.device_mode.map(|m| format!("device_mode={m}")),
     ]

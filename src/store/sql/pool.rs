@@ -119,11 +119,7 @@ impl<C: Connector> Pool<C> {
         let since = self.clock.now().mono;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.permits.is_closed() && idle.len() < self.limits.connections {
-            idle.push(Idle {
-                connection,
-                generation,
-                since,
-            });
+            idle.push(Idle { connection, generation, since });
         }
     }
 
@@ -214,10 +210,7 @@ impl<C: Connector> Lease<C> {
             Ok(result) => result,
             Err(Elapsed(limit)) => {
                 self.connection = None;
-                Err(SqlError::Unavailable(format!(
-                    "no answer within {} ms",
-                    limit.as_millis()
-                )))
+                Err(SqlError::Unavailable(format!("no answer within {} ms", limit.as_millis())))
             }
         }
     }

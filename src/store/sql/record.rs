@@ -59,12 +59,8 @@ pub fn device(row: &Row) -> Result<DeviceRecord, StoreError> {
 pub fn command(row: &Row) -> Result<SessionCommand, StoreError> {
     let cells = Cells::new(row, "session_commands", "id");
     let action = match cells.some_text("action")? {
-        "kill" => CommandAction::Kill {
-            reason: cells.owned("reason")?,
-        },
-        "extend" => CommandAction::Extend {
-            deadline: cells.some_time("deadline")?,
-        },
+        "kill" => CommandAction::Kill { reason: cells.owned("reason")? },
+        "extend" => CommandAction::Extend { deadline: cells.some_time("deadline")? },
         _ => return Err(cells.corrupt("action", "is not a known value")),
     };
     Ok(SessionCommand {

@@ -51,10 +51,8 @@ impl<C: Connector> SqlStore<C> {
 
 /// Applied migrations have to be the first ones of the known, unchanged.
 fn compare(rows: &[Row], known: &[Known]) -> Result<Schema, StoreError> {
-    let known: BTreeMap<i64, &[u8]> = known
-        .iter()
-        .map(|known| (known.version, known.checksum.as_slice()))
-        .collect();
+    let known: BTreeMap<i64, &[u8]> =
+        known.iter().map(|known| (known.version, known.checksum.as_slice())).collect();
     let last_known = known.last_key_value().map_or(0, |(version, _)| *version);
     let mut applied = Vec::with_capacity(rows.len());
     let mut broken = None;
@@ -76,21 +74,14 @@ fn compare(rows: &[Row], known: &[Known]) -> Result<Schema, StoreError> {
         return Ok(Schema::Ahead(*version));
     }
     // A gap: something was taken out of the table.
-    if let Some(version) = known
-        .keys()
-        .zip(&applied)
-        .find(|(k, a)| k != a)
-        .map(|(k, _)| *k)
-    {
+    if let Some(version) = known.keys().zip(&applied).find(|(k, a)| k != a).map(|(k, _)| *k) {
         return Ok(Schema::Broken(version));
     }
-    Ok(
-        match (rows.len(), known.len() - rows.len().min(known.len())) {
-            (0, _) => Schema::Missing,
-            (_, 0) => Schema::Current,
-            (_, missing) => Schema::Behind(missing),
-        },
-    )
+    Ok(match (rows.len(), known.len() - rows.len().min(known.len())) {
+        (0, _) => Schema::Missing,
+        (_, 0) => Schema::Current,
+        (_, missing) => Schema::Behind(missing),
+    })
 }
 
 #[cfg(test)]
@@ -101,22 +92,14 @@ mod tests {
     fn known(versions: &[i64]) -> Vec<Known> {
         versions
             .iter()
-            .map(|&version| Known {
-                version,
-                name: String::new(),
-                checksum: vec![version as u8],
-            })
+            .map(|&version| Known { version, name: String::new(), checksum: vec![version as u8] })
             .collect()
     }
 
     fn row(version: i64, success: bool, checksum: u8) -> Row {
         Row {
             names: ["version", "success", "checksum"].map(Box::from).into(),
-            values: vec![
-                version.into(),
-                success.into(),
-                Value::from_bytes(vec![checksum]),
-            ],
+            values: vec![version.into(), success.into(), Value::from_bytes(vec![checksum])],
         }
     }
 
@@ -128,18 +111,10 @@ mod tests {
         assert_eq!(state(&[row(1, true, 1)]), Ok(Schema::Behind(2)));
         let all = [row(1, true, 1), row(2, true, 2), row(3, true, 3)];
         assert_eq!(state(&all), Ok(Schema::Current));
-        let newer = [
-            row(1, true, 1),
-            row(2, true, 2),
-            row(3, true, 3),
-            row(9, true, 0),
-        ];
+        let newer = [row(1, true, 1), row(2, true, 2), row(3, true, 3), row(9, true, 0)];
         assert_eq!(state(&newer), Ok(Schema::Ahead(9)));
         assert_eq!(state(&[row(1, false, 1)]), Ok(Schema::Broken(1)));
         assert_eq!(state(&[row(1, true, 7)]), Ok(Schema::Broken(1)));
-        assert_eq!(
-            state(&[row(1, true, 1), row(3, true, 3)]),
-            Ok(Schema::Broken(2))
-        );
+        assert_eq!(state(&[row(1, true, 1), row(3, true, 3)]), Ok(Schema::Broken(2)));
     }
 }

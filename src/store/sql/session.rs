@@ -77,9 +77,7 @@ impl<C: Connector> SqlStore<C> {
     }
 
     pub async fn session(&self, id: SessionId) -> Result<Option<SessionRecord>, StoreError> {
-        let rows = self
-            .read(self.sql.session, vec![id.to_string().into()])
-            .await?;
+        let rows = self.read(self.sql.session, vec![id.to_string().into()]).await?;
         rows.first().map(record::session).transpose()
     }
 

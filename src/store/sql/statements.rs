@@ -71,11 +71,8 @@ pub(crate) use user_columns;
 
 /// The start of an insert of sessions; `duration_s` is worked out by the program, so that a
 /// person can read it.
-pub const PERSIST_HEAD: &str = concat!(
-    "INSERT INTO sessions (",
-    session_columns!(),
-    ", duration_s) VALUES "
-);
+pub const PERSIST_HEAD: &str =
+    concat!("INSERT INTO sessions (", session_columns!(), ", duration_s) VALUES ");
 /// One row of it.
 pub const PERSIST_ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
@@ -140,11 +137,7 @@ pub const COMMON: Statements = Statements {
     set_device_status: "UPDATE devices SET status = ?, updated_at = ? \
                         WHERE user_id = ? AND identifier = ?",
     remove_device: "DELETE FROM devices WHERE user_id = ? AND identifier = ?",
-    policy: concat!(
-        "SELECT ",
-        policy_columns!(),
-        " FROM policies WHERE name = ?"
-    ),
+    policy: concat!("SELECT ", policy_columns!(), " FROM policies WHERE name = ?"),
     policies: concat!("SELECT ", policy_columns!(), " FROM policies ORDER BY name"),
     add_policy: "INSERT INTO policies (session_limit_s, expiry_action, device_mode, updated_at, \
                  name, created_at) VALUES (?, ?, ?, ?, ?, ?)",

@@ -39,12 +39,7 @@ pub struct Attempt {
 
 impl Attempt {
     pub const fn new(idempotent: bool, autocommit: bool) -> Self {
-        Self {
-            idempotent,
-            autocommit,
-            runs: 0,
-            fresh: false,
-        }
+        Self { idempotent, autocommit, runs: 0, fresh: false }
     }
 }
 
@@ -57,10 +52,7 @@ impl<C: Connector> SqlStore<C> {
             lease.give_back();
             return Err(error.into());
         }
-        Ok(Tx {
-            lease,
-            autocommit: attempt.autocommit,
-        })
+        Ok(Tx { lease, autocommit: attempt.autocommit })
     }
 
     /// Commits what went well, rolls back what did not.
@@ -87,10 +79,10 @@ impl<C: Connector> SqlStore<C> {
                     Ok(value)
                 }
                 Err(error @ SqlError::Lost(_)) if attempt.idempotent => Err(error.into()),
-                Err(SqlError::Lost(text) | SqlError::Unavailable(text)) => Err(
-                    StoreError::Unavailable(format!("{text}; the change may have been made"))
-                        .into(),
-                ),
+                Err(SqlError::Lost(text) | SqlError::Unavailable(text)) => {
+                    Err(StoreError::Unavailable(format!("{text}; the change may have been made"))
+                        .into())
+                }
                 Err(error) => Err(error.into()),
             },
             Err(failure) => {

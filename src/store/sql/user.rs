@@ -33,10 +33,7 @@ impl<C: Connector> SqlStore<C> {
             by.at.into(),
             by.at.into(),
         ];
-        let detail = user
-            .policy
-            .as_ref()
-            .map(|policy| format!("policy={policy}"));
+        let detail = user.policy.as_ref().map(|policy| format!("policy={policy}"));
         let audit = audit_row(by, "user.add", user.name.as_str(), detail.as_deref());
         transaction!(self, Attempt::new(false, false), |tx| {
             self.need_policy(tx, user.policy.as_deref()).await?;
@@ -109,8 +106,7 @@ impl<C: Connector> SqlStore<C> {
         transaction!(self, Attempt::new(false, false), |tx| {
             let id = Value::from(self.lock_user(tx, name).await?);
             // The foreign key would do it, but an operator's own tables may have none.
-            tx.execute(self.sql.remove_devices, std::slice::from_ref(&id))
-                .await?;
+            tx.execute(self.sql.remove_devices, std::slice::from_ref(&id)).await?;
             if tx.execute(self.sql.remove_user, &[id]).await?.affected == 0 {
                 return Err(no_user(name).into());
             }
@@ -152,17 +148,10 @@ fn describe(patch: &UserPatch) -> String {
     };
     [
         patch.password_hash.as_ref().map(|_| "password".to_owned()),
-        patch
-            .policy
-            .as_ref()
-            .map(|policy| format!("policy={policy}")),
+        patch.policy.as_ref().map(|policy| format!("policy={policy}")),
         patch.enabled.map(|enabled| format!("enabled={enabled}")),
-        patch
-            .valid_from
-            .map(|at| format!("valid_from={}", time(at))),
-        patch
-            .valid_until
-            .map(|at| format!("valid_until={}", time(at))),
+        patch.valid_from.map(|at| format!("valid_from={}", time(at))),
+        patch.valid_until.map(|at| format!("valid_until={}", time(at))),
     ]
     .into_iter()
     .flatten()

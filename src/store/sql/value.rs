@@ -114,12 +114,7 @@ pub struct Cells<'a> {
 impl<'a> Cells<'a> {
     /// `table` and the column `key` name the row in errors.
     pub const fn new(row: &'a Row, table: &'static str, key: &'static str) -> Self {
-        Self {
-            row,
-            table,
-            prefix: "",
-            key,
-        }
+        Self { row, table, prefix: "", key }
     }
 
     /// The same for columns that are named `prefix` + their name in this result.
@@ -129,12 +124,7 @@ impl<'a> Cells<'a> {
         prefix: &'static str,
         key: &'static str,
     ) -> Self {
-        Self {
-            row,
-            table,
-            prefix,
-            key,
-        }
+        Self { row, table, prefix, key }
     }
 
     fn find(&self, column: &str) -> Option<&'a Value> {
@@ -195,10 +185,7 @@ impl<'a> Cells<'a> {
     /// Text that has to be one of a set, or follow a syntax.
     pub fn parsed<T: FromStr>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
         self.text(column)?
-            .map(|text| {
-                text.parse()
-                    .map_err(|_| self.corrupt(column, "is not a known value"))
-            })
+            .map(|text| text.parse().map_err(|_| self.corrupt(column, "is not a known value")))
             .transpose()
     }
 
@@ -219,9 +206,7 @@ impl<'a> Cells<'a> {
                 return Err(self.corrupt(column, "is not a whole number"));
             }
         };
-        number
-            .map(Some)
-            .ok_or_else(|| self.corrupt(column, "is out of range"))
+        number.map(Some).ok_or_else(|| self.corrupt(column, "is out of range"))
     }
 
     pub fn some_number<T>(&self, column: &'static str) -> Result<T, StoreError>
@@ -289,24 +274,14 @@ mod tests {
         ]);
         let cells = Cells::new(&row, "users", "name");
         let at = |column: &str, rule: &str| {
-            StoreError::Corrupt(format!(
-                "users.{column} where name is `al\\u{{202e}}ice`: {rule}"
-            ))
+            StoreError::Corrupt(format!("users.{column} where name is `al\\u{{202e}}ice`: {rule}"))
         };
-        assert_eq!(
-            cells.flag("enabled"),
-            Err(at("enabled", "is neither 0 nor 1"))
-        );
-        assert_eq!(
-            cells.number::<u32>("limit"),
-            Err(at("limit", "is out of range"))
-        );
+        assert_eq!(cells.flag("enabled"), Err(at("enabled", "is neither 0 nor 1")));
+        assert_eq!(cells.number::<u32>("limit"), Err(at("limit", "is out of range")));
         assert!(cells.time("at").is_err());
         assert_eq!(
             cells.text("nothing"),
-            Err(StoreError::Schema(
-                "table users has no column nothing".into()
-            ))
+            Err(StoreError::Schema("table users has no column nothing".into()))
         );
     }
 

@@ -12,21 +12,13 @@ use crate::store::sql::{Connection, Done, Row, SqlError, Value};
 
 impl Connection for SqliteConnection {
     async fn execute(&mut self, sql: &'static str, args: &[Value]) -> Result<Done, SqlError> {
-        let done = sqlx::query_with(sql, arguments(args)?)
-            .execute(self)
-            .await
-            .map_err(classify)?;
-        Ok(Done {
-            affected: done.rows_affected(),
-            last_id: done.last_insert_rowid(),
-        })
+        let done = sqlx::query_with(sql, arguments(args)?).execute(self).await.map_err(classify)?;
+        Ok(Done { affected: done.rows_affected(), last_id: done.last_insert_rowid() })
     }
 
     async fn fetch(&mut self, sql: &'static str, args: &[Value]) -> Result<Vec<Row>, SqlError> {
-        let rows = sqlx::query_with(sql, arguments(args)?)
-            .fetch_all(self)
-            .await
-            .map_err(classify)?;
+        let rows =
+            sqlx::query_with(sql, arguments(args)?).fetch_all(self).await.map_err(classify)?;
         let names: Arc<[Box<str>]> = rows.first().map_or_else(
             || Arc::from([]),
             |row| row.columns().iter().map(|c| Box::from(c.name())).collect(),
@@ -37,10 +29,7 @@ impl Connection for SqliteConnection {
                     .map(|index| cell(row, index))
                     .collect::<Result<_, _>>()
                     .map_err(classify)?;
-                Ok(Row {
-                    names: Arc::clone(&names),
-                    values,
-                })
+                Ok(Row { names: Arc::clone(&names), values })
             })
             .collect()
     }

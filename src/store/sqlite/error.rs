@@ -3,16 +3,12 @@
 use crate::store::sql::SqlError;
 
 /// Sorts an error of a statement or of opening the file.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the driver's errors may grow"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the driver's errors may grow")]
 pub fn classify(error: sqlx::Error) -> SqlError {
     match error {
-        sqlx::Error::Database(error) => by_code(
-            error.code().and_then(|code| code.parse().ok()).unwrap_or(0),
-            error.message(),
-        ),
+        sqlx::Error::Database(error) => {
+            by_code(error.code().and_then(|code| code.parse().ok()).unwrap_or(0), error.message())
+        }
         sqlx::Error::Io(error) => SqlError::Unavailable(error.to_string()),
         sqlx::Error::WorkerCrashed => SqlError::Lost("the database's thread ended".into()),
         error @ (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {

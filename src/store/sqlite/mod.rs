@@ -44,12 +44,9 @@ impl Sqlite {
     pub fn new(url: &SqliteUrl) -> Result<Self, SqlError> {
         let (path, options) = match url {
             // With a name that is shared by the connections of this store only.
-            SqliteUrl::Memory => (
-                None,
-                "sqlite::memory:"
-                    .parse::<SqliteConnectOptions>()
-                    .map_err(classify)?,
-            ),
+            SqliteUrl::Memory => {
+                (None, "sqlite::memory:".parse::<SqliteConnectOptions>().map_err(classify)?)
+            }
             SqliteUrl::File(path) => (
                 Some(path.clone()),
                 SqliteConnectOptions::new()
@@ -82,12 +79,7 @@ fn prepare(path: &Path) -> Result<(), SqlError> {
             parent.display()
         )));
     }
-    match std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(failed(error)),
@@ -146,10 +138,7 @@ impl Connector for Sqlite {
     /// All in one transaction, which also keeps a second process waiting.
     async fn migrate(&self) -> Result<(), SqlError> {
         let (mut connection, _) = self.connect().await?;
-        let mut transaction = connection
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(classify)?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(classify)?;
         apply_missing(&mut transaction).await.map_err(|error| {
             if let MigrateError::Execute(error) = error {
                 classify(error)
@@ -167,10 +156,7 @@ async fn apply_missing(connection: &mut SqliteConnection) -> Result<(), MigrateE
     connection.ensure_migrations_table(TABLE).await?;
     let applied = connection.list_applied_migrations(TABLE).await?;
     for migration in MIGRATIONS.iter() {
-        if applied
-            .iter()
-            .all(|applied| applied.version != migration.version)
-        {
+        if applied.iter().all(|applied| applied.version != migration.version) {
             connection.apply(TABLE, migration).await?;
         }
     }

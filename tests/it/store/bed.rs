@@ -54,13 +54,7 @@ impl Bed {
                 format!("{}{database}", backend.server())
             }
         };
-        Self {
-            backend,
-            store: store(&url),
-            url,
-            database,
-            _folder: folder,
-        }
+        Self { backend, store: store(&url), url, database, _folder: folder }
     }
 
     async fn remove(&self) {
@@ -219,10 +213,7 @@ pub fn at(millis: i64) -> Timestamp {
 }
 
 pub fn by() -> Actor {
-    Actor {
-        name: "cli:test".into(),
-        at: at(0),
-    }
+    Actor { name: "cli:test".into(), at: at(0) }
 }
 
 pub fn name(text: &str) -> Username {

@@ -23,42 +23,20 @@ pub async fn a_device_is_registered_judged_and_removed(bed: Arc<Bed>) {
         let exists = StoreError::Exists(format!("device `{text}` of user `alice`"));
         assert_eq!(store.add_device(&device, &by()).await, Err(exists));
         let listed = store.devices(Some(&name("alice")), 10).await.unwrap();
-        let [listed] = listed.as_slice() else {
-            panic!("{listed:?}")
-        };
+        let [listed] = listed.as_slice() else { panic!("{listed:?}") };
         assert_eq!(listed.identifier, text);
         assert_eq!(listed.kind == DeviceKind::Mac, text == MAC);
         assert_eq!(listed.label, device.label);
-        assert_eq!(
-            (listed.status, listed.created_at),
-            (DeviceStatus::Pending, at(0))
-        );
+        assert_eq!((listed.status, listed.created_at), (DeviceStatus::Pending, at(0)));
 
-        for status in [
-            DeviceStatus::Blocked,
-            DeviceStatus::Blocked,
-            DeviceStatus::Approved,
-        ] {
-            let set = store
-                .set_device_status(&name("alice"), &id(text), status, &by())
-                .await;
+        for status in [DeviceStatus::Blocked, DeviceStatus::Blocked, DeviceStatus::Approved] {
+            let set = store.set_device_status(&name("alice"), &id(text), status, &by()).await;
             assert_eq!(set, Ok(()));
-            let facts = store
-                .facts(&name("alice"), Some(&id(text)))
-                .await
-                .unwrap()
-                .unwrap();
+            let facts = store.facts(&name("alice"), Some(&id(text))).await.unwrap().unwrap();
             assert_eq!(facts.device, Some(status));
         }
-        store
-            .remove_device(&name("alice"), &id(text), &by())
-            .await
-            .unwrap();
-        let facts = store
-            .facts(&name("alice"), Some(&id(text)))
-            .await
-            .unwrap()
-            .unwrap();
+        store.remove_device(&name("alice"), &id(text), &by()).await.unwrap();
+        let facts = store.facts(&name("alice"), Some(&id(text))).await.unwrap().unwrap();
         assert_eq!(facts.device, None);
     }
 }
@@ -69,43 +47,22 @@ pub async fn a_device_belongs_to_its_user_only(bed: Arc<Bed>) {
     bed.add_user("bob").await;
     bed.add_device("alice", MAC).await;
     bed.add_device("alice", UUID).await;
-    let facts = store
-        .facts(&name("bob"), Some(&id(MAC)))
-        .await
-        .unwrap()
-        .unwrap();
+    let facts = store.facts(&name("bob"), Some(&id(MAC))).await.unwrap().unwrap();
     assert_eq!(facts.device, None);
     // Ids are compared by bytes, too.
     let lower = id(&UUID.to_ascii_lowercase());
-    let facts = store
-        .facts(&name("alice"), Some(&lower))
-        .await
-        .unwrap()
-        .unwrap();
+    let facts = store.facts(&name("alice"), Some(&lower)).await.unwrap().unwrap();
     assert_eq!(facts.device, None);
 
     let missing = StoreError::NotFound(format!("device `{MAC}` of user `bob`"));
     let blocked = DeviceStatus::Blocked;
     let (bob, carol) = (name("bob"), name("carol"));
-    let set = store
-        .set_device_status(&bob, &id(MAC), blocked, &by())
-        .await;
+    let set = store.set_device_status(&bob, &id(MAC), blocked, &by()).await;
     assert_eq!(set, Err(missing.clone()));
-    assert_eq!(
-        store.remove_device(&bob, &id(MAC), &by()).await,
-        Err(missing)
-    );
+    assert_eq!(store.remove_device(&bob, &id(MAC), &by()).await, Err(missing));
     let nobody = StoreError::NotFound("user `carol`".into());
-    assert_eq!(
-        store.remove_device(&carol, &id(MAC), &by()).await,
-        Err(nobody.clone())
-    );
-    let device = NewDevice {
-        user: carol,
-        id: id(MAC),
-        label: None,
-        status: blocked,
-    };
+    assert_eq!(store.remove_device(&carol, &id(MAC), &by()).await, Err(nobody.clone()));
+    let device = NewDevice { user: carol, id: id(MAC), label: None, status: blocked };
     assert_eq!(store.add_device(&device, &by()).await, Err(nobody));
     assert_eq!(store.devices(None, 10).await.unwrap().len(), 2);
 }
@@ -128,18 +85,12 @@ pub async fn devices_are_listed_by_user_and_age(bed: Arc<Bed>) {
             label: None,
             status: DeviceStatus::Approved,
         };
-        let by = Actor {
-            at: at(order as i64),
-            ..by()
-        };
+        let by = Actor { at: at(order as i64), ..by() };
         bed.store.add_device(&device, &by).await.unwrap();
     }
     let list = async |limit| {
         let devices = bed.store.devices(None, limit).await.unwrap();
-        devices
-            .into_iter()
-            .map(|d| d.identifier[15..].to_owned())
-            .collect::<Vec<_>>()
+        devices.into_iter().map(|d| d.identifier[15..].to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(list(10).await, ["03", "02", "01"]);
     assert_eq!(list(1).await, ["03"]);

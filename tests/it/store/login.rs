@@ -7,29 +7,17 @@ use ovpn_warden::store::{DeviceStatus, PolicyRecord, StoreError, UserPatch};
 use super::bed::{Backend, Bed, MAC, UUID, by, id, name};
 
 pub async fn an_unknown_user_has_no_facts(bed: Arc<Bed>) {
-    assert_eq!(
-        bed.store.facts(&name("nobody"), Some(&id(MAC))).await,
-        Ok(None)
-    );
+    assert_eq!(bed.store.facts(&name("nobody"), Some(&id(MAC))).await, Ok(None));
 }
 
 pub async fn facts_are_the_user_its_policy_and_the_presented_device(bed: Arc<Bed>) {
     bed.add_user("alice").await;
     bed.add_device("alice", MAC).await;
     bed.add_device("alice", UUID).await;
-    let facts = async |device| {
-        bed.store
-            .facts(&name("alice"), device)
-            .await
-            .unwrap()
-            .unwrap()
-    };
+    let facts = async |device| bed.store.facts(&name("alice"), device).await.unwrap().unwrap();
     let (mac, other) = (id(MAC), id("02:1a:2b:3c:4d:5f"));
     let known = facts(Some(&mac)).await;
-    assert_eq!(
-        known.user,
-        bed.store.user(&name("alice")).await.unwrap().unwrap()
-    );
+    assert_eq!(known.user, bed.store.user(&name("alice")).await.unwrap().unwrap());
     assert_eq!(known.policy.name, "default");
     assert_eq!(known.device, Some(DeviceStatus::Approved));
     assert_eq!(facts(None).await.device, None);
@@ -38,20 +26,9 @@ pub async fn facts_are_the_user_its_policy_and_the_presented_device(bed: Arc<Bed
 
 pub async fn a_disabled_user_has_facts(bed: Arc<Bed>) {
     bed.add_user("alice").await;
-    let off = UserPatch {
-        enabled: Some(false),
-        ..UserPatch::default()
-    };
-    bed.store
-        .patch_user(&name("alice"), &off, &by())
-        .await
-        .unwrap();
-    let facts = bed
-        .store
-        .facts(&name("alice"), None)
-        .await
-        .unwrap()
-        .unwrap();
+    let off = UserPatch { enabled: Some(false), ..UserPatch::default() };
+    bed.store.patch_user(&name("alice"), &off, &by()).await.unwrap();
+    let facts = bed.store.facts(&name("alice"), None).await.unwrap().unwrap();
     assert!(!facts.user.enabled);
 }
 
@@ -113,15 +90,7 @@ pub async fn bad_data_is_named_by_place(bed: Arc<Bed>) {
         assert!(matches!(facts, Err(StoreError::Corrupt(text)) if text.contains("out of range")));
         bed.sql("UPDATE policies SET session_limit_s = NULL").await;
     }
-    let facts = bed
-        .store
-        .facts(&name("alice"), Some(&device))
-        .await
-        .unwrap()
-        .unwrap();
-    let default = PolicyRecord {
-        name: "default".into(),
-        ..PolicyRecord::default()
-    };
+    let facts = bed.store.facts(&name("alice"), Some(&device)).await.unwrap().unwrap();
+    let default = PolicyRecord { name: "default".into(), ..PolicyRecord::default() };
     assert_eq!(facts.policy, default);
 }

@@ -25,18 +25,11 @@ pub async fn a_lock_that_is_held_too_long_makes_a_write_unavailable(bed: Arc<Bed
         impatient.add_user(&new_user("alice"), &by()).await,
         impatient.persist(&[session(1)]).await,
     ] {
-        assert_eq!(
-            written,
-            Err(StoreError::Unavailable("no answer within 400 ms".into()))
-        );
+        assert_eq!(written, Err(StoreError::Unavailable("no answer within 400 ms".into())));
     }
     holder.run(unlock).await;
     let patient = bed.second();
-    assert_eq!(
-        patient.user(&name("alice")).await,
-        Ok(None),
-        "nothing was half-written"
-    );
+    assert_eq!(patient.user(&name("alice")).await, Ok(None), "nothing was half-written");
     impatient.add_user(&new_user("alice"), &by()).await.unwrap();
     impatient.persist(&[session(1)]).await.unwrap();
 }
@@ -46,8 +39,5 @@ pub async fn a_closed_store_says_so(bed: Arc<Bed>) {
     store.ping().await.unwrap();
     store.close().await;
     store.close().await;
-    assert_eq!(
-        store.ping().await,
-        Err(StoreError::Unavailable("closed".into()))
-    );
+    assert_eq!(store.ping().await, Err(StoreError::Unavailable("closed".into())));
 }

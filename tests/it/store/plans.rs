@@ -10,16 +10,10 @@ use super::bed::{Backend, Bed, Raw, at, by, name, new_user, session};
 /// Enough rows that reading all of them is not the best plan.
 async fn fill(bed: &Bed) {
     for number in 0..40 {
-        bed.store
-            .add_user(&new_user(&format!("user{number}")), &by())
-            .await
-            .unwrap();
+        bed.store.add_user(&new_user(&format!("user{number}")), &by()).await.unwrap();
     }
     for number in 0..40 {
-        let policy = PolicyRecord {
-            name: format!("policy{number}"),
-            ..PolicyRecord::default()
-        };
+        let policy = PolicyRecord { name: format!("policy{number}"), ..PolicyRecord::default() };
         bed.store.put_policy(&policy, false, &by()).await.unwrap();
     }
     let sessions: Vec<_> = (0..4_000u32)
@@ -44,8 +38,7 @@ async fn fill(bed: &Bed) {
     if bed.backend == Backend::Sqlite {
         bed.sql("ANALYZE").await;
     } else {
-        bed.sql("ANALYZE TABLE users, policies, devices, sessions, session_commands")
-            .await;
+        bed.sql("ANALYZE TABLE users, policies, devices, sessions, session_commands").await;
     }
 }
 

@@ -19,20 +19,11 @@ fn staff() -> PolicyRecord {
 }
 
 pub async fn the_default_policy_is_there_from_the_start(bed: Arc<Bed>) {
-    let default = PolicyRecord {
-        name: "default".into(),
-        ..PolicyRecord::default()
-    };
-    assert_eq!(
-        bed.store.policies().await.unwrap(),
-        std::slice::from_ref(&default)
-    );
+    let default = PolicyRecord { name: "default".into(), ..PolicyRecord::default() };
+    assert_eq!(bed.store.policies().await.unwrap(), std::slice::from_ref(&default));
     let in_use = StoreError::InUse("policy `default`".into());
     assert_eq!(bed.store.remove_policy("default", &by()).await, Err(in_use));
-    let tighter = PolicyRecord {
-        session_limit_s: Some(0),
-        ..default
-    };
+    let tighter = PolicyRecord { session_limit_s: Some(0), ..default };
     bed.store.put_policy(&tighter, true, &by()).await.unwrap();
     assert_eq!(bed.store.policy("default").await.unwrap(), Some(tighter));
 }
@@ -40,18 +31,12 @@ pub async fn the_default_policy_is_there_from_the_start(bed: Arc<Bed>) {
 pub async fn a_policy_is_added_replaced_and_removed(bed: Arc<Bed>) {
     let store = &bed.store;
     let missing = StoreError::NotFound("policy `staff`".into());
-    assert_eq!(
-        store.put_policy(&staff(), true, &by()).await,
-        Err(missing.clone())
-    );
+    assert_eq!(store.put_policy(&staff(), true, &by()).await, Err(missing.clone()));
     store.put_policy(&staff(), false, &by()).await.unwrap();
     let exists = StoreError::Exists("policy `staff`".into());
     assert_eq!(store.put_policy(&staff(), false, &by()).await, Err(exists));
     assert_eq!(store.policy("staff").await.unwrap(), Some(staff()));
-    let bare = PolicyRecord {
-        name: "staff".into(),
-        ..PolicyRecord::default()
-    };
+    let bare = PolicyRecord { name: "staff".into(), ..PolicyRecord::default() };
     // The second time nothing changes, which is no reason to say that it is not there.
     for _ in 0..2 {
         store.put_policy(&bare, true, &by()).await.unwrap();
@@ -68,19 +53,11 @@ pub async fn a_policy_is_added_replaced_and_removed(bed: Arc<Bed>) {
 
 pub async fn a_policy_in_use_is_kept(bed: Arc<Bed>) {
     bed.store.put_policy(&staff(), false, &by()).await.unwrap();
-    let user = NewUser {
-        policy: Some("staff".into()),
-        ..new_user("alice")
-    };
+    let user = NewUser { policy: Some("staff".into()), ..new_user("alice") };
     bed.store.add_user(&user, &by()).await.unwrap();
     let in_use = StoreError::InUse("policy `staff`".into());
     assert_eq!(bed.store.remove_policy("staff", &by()).await, Err(in_use));
-    let facts = bed
-        .store
-        .facts(&name("alice"), None)
-        .await
-        .unwrap()
-        .unwrap();
+    let facts = bed.store.facts(&name("alice"), None).await.unwrap().unwrap();
     assert_eq!(facts.policy, staff());
     bed.store.remove_user(&name("alice"), &by()).await.unwrap();
     bed.store.remove_policy("staff", &by()).await.unwrap();
@@ -88,14 +65,8 @@ pub async fn a_policy_in_use_is_kept(bed: Arc<Bed>) {
 
 pub async fn a_bad_name_of_a_policy_is_refused(bed: Arc<Bed>) {
     for name in ["", "a b", "zo\u{eb}", &"x".repeat(65)] {
-        let policy = PolicyRecord {
-            name: name.into(),
-            ..PolicyRecord::default()
-        };
+        let policy = PolicyRecord { name: name.into(), ..PolicyRecord::default() };
         let put = bed.store.put_policy(&policy, false, &by()).await;
-        assert!(
-            matches!(put, Err(StoreError::Refused(_))),
-            "{name}: {put:?}"
-        );
+        assert!(matches!(put, Err(StoreError::Refused(_))), "{name}: {put:?}");
     }
 }

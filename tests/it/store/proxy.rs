@@ -95,17 +95,9 @@ async fn pass(
         let Ok(length @ 1..) = read else { return };
         if let Some(counts) = &counts {
             counts.requests.fetch_add(1, Ordering::SeqCst);
-            counts
-                .sent
-                .lock()
-                .unwrap()
-                .extend_from_slice(&buffer[..length]);
+            counts.sent.lock().unwrap().extend_from_slice(&buffer[..length]);
         }
-        match mode
-            .wait_for(|mode| *mode != Mode::Stalled)
-            .await
-            .as_deref()
-        {
+        match mode.wait_for(|mode| *mode != Mode::Stalled).await.as_deref() {
             Ok(Mode::Open) => {}
             Ok(Mode::Stalled | Mode::Cut) | Err(_) => return,
         }

@@ -8,11 +8,7 @@ use super::bed::{Backend, Bed, name};
 
 /// Version and name of each file in `migrations/`.
 fn files(backend: Backend) -> Vec<(i64, String)> {
-    let folder = if backend == Backend::Sqlite {
-        "migrations/sqlite"
-    } else {
-        "migrations/mysql"
-    };
+    let folder = if backend == Backend::Sqlite { "migrations/sqlite" } else { "migrations/mysql" };
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
@@ -55,18 +51,10 @@ pub async fn two_daemons_migrate_at_once(bed: Arc<Bed>) {
 pub async fn a_refused_migration_can_be_run_again(bed: Arc<Bed>) {
     bed.sql("CREATE TABLE sessions (mine INTEGER)").await;
     let refused = bed.store.migrate(false).await;
-    let Err(StoreError::Schema(text)) = refused else {
-        panic!("{refused:?}")
-    };
-    assert!(
-        text.contains("20261123090400") && text.contains("exists"),
-        "{text}"
-    );
+    let Err(StoreError::Schema(text)) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("20261123090400") && text.contains("exists"), "{text}");
     let left = bed.store.schema().await;
-    assert!(
-        matches!(left, Ok(Schema::Missing | Schema::Behind(_))),
-        "{left:?}"
-    );
+    assert!(matches!(left, Ok(Schema::Missing | Schema::Behind(_))), "{left:?}");
     bed.sql("DROP TABLE sessions").await;
     bed.store.migrate(false).await.unwrap();
     assert_eq!(bed.store.schema().await, Ok(Schema::Current));
@@ -85,15 +73,10 @@ pub async fn a_newer_schema_is_refused(bed: Arc<Bed>) {
          VALUES (20991231000000, 'from the future', TRUE, 'x', 0)",
     )
     .await;
-    assert_eq!(
-        bed.store.schema().await,
-        Ok(Schema::Ahead(20_991_231_000_000))
-    );
+    assert_eq!(bed.store.schema().await, Ok(Schema::Ahead(20_991_231_000_000)));
     for dry_run in [true, false] {
         let refused = bed.store.migrate(dry_run).await;
-        let Err(StoreError::Schema(text)) = refused else {
-            panic!("{refused:?}")
-        };
+        let Err(StoreError::Schema(text)) = refused else { panic!("{refused:?}") };
         assert!(text.contains("later version"), "{text}");
     }
 }
@@ -105,16 +88,13 @@ pub async fn a_broken_migration_is_named(bed: Arc<Bed>) {
         ("success = FALSE", "success = TRUE"),
         ("description = 'x', checksum = 'x'", "description = 'x'"),
     ] {
-        bed.sql(&format!("UPDATE _sqlx_migrations SET {spoil} {row}"))
-            .await;
+        bed.sql(&format!("UPDATE _sqlx_migrations SET {spoil} {row}")).await;
         assert_eq!(bed.store.schema().await, Ok(Schema::Broken(version)));
         let refused = bed.store.migrate(false).await;
         assert!(matches!(refused, Err(StoreError::Schema(_))), "{refused:?}");
-        bed.sql(&format!("UPDATE _sqlx_migrations SET {mend} {row}"))
-            .await;
+        bed.sql(&format!("UPDATE _sqlx_migrations SET {mend} {row}")).await;
     }
-    bed.sql(&format!("DELETE FROM _sqlx_migrations {row}"))
-        .await;
+    bed.sql(&format!("DELETE FROM _sqlx_migrations {row}")).await;
     assert_eq!(bed.store.schema().await, Ok(Schema::Broken(version)));
 }
 

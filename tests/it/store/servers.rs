@@ -43,14 +43,7 @@ pub fn with_hosts(url: &str, hosts: &str) -> String {
 
 pub fn port(url: &str) -> u16 {
     let rest = url.rsplit_once('@').unwrap().1;
-    rest.split_once('/')
-        .unwrap()
-        .0
-        .rsplit_once(':')
-        .unwrap()
-        .1
-        .parse()
-        .unwrap()
+    rest.split_once('/').unwrap().0.rsplit_once(':').unwrap().1.parse().unwrap()
 }
 
 async fn proxied(bed: &Bed) -> (Proxy, String) {
@@ -63,13 +56,7 @@ async fn facts_take_one_round_trip(bed: Arc<Bed>) {
     let (proxy, url) = proxied(&bed).await;
     let store = store(&format!("{url}?ssl-mode=DISABLED"));
     bed.add_user("alice").await;
-    let ask = async || {
-        store
-            .facts(&name("alice"), Some(&id(MAC)))
-            .await
-            .unwrap()
-            .unwrap()
-    };
+    let ask = async || store.facts(&name("alice"), Some(&id(MAC))).await.unwrap().unwrap();
     ask().await;
     let before = proxy.requests();
     for _ in 0..10 {
@@ -99,13 +86,7 @@ async fn a_killed_connection_is_replaced_unnoticed(bed: Arc<Bed>) {
         }
     };
     kill().await;
-    assert!(
-        bed.store
-            .facts(&name("alice"), None)
-            .await
-            .unwrap()
-            .is_some()
-    );
+    assert!(bed.store.facts(&name("alice"), None).await.unwrap().is_some());
     kill().await;
     assert_eq!(bed.store.persist(&[session(1)]).await, Ok(()));
     kill().await;
@@ -134,15 +115,9 @@ async fn a_server_that_is_gone_is_unavailable_and_comes_back(bed: Arc<Bed>) {
     proxy.set(Mode::Cut);
     for _ in 0..2 {
         let failed = facts().await;
-        assert!(
-            matches!(failed, Err(StoreError::Unavailable(_))),
-            "{failed:?}"
-        );
+        assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
         let failed = store.persist(&[session(1)]).await;
-        assert!(
-            matches!(failed, Err(StoreError::Unavailable(_))),
-            "{failed:?}"
-        );
+        assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
     }
     proxy.set(Mode::Open);
     assert!(facts().await.unwrap().is_some());
@@ -152,10 +127,7 @@ async fn a_server_that_is_gone_is_unavailable_and_comes_back(bed: Arc<Bed>) {
     let Err(StoreError::Unavailable(text)) = impatient(&nobody).ping().await else {
         panic!("nobody listens there")
     };
-    assert!(
-        text.starts_with("127.0.0.1:1: ") && text.contains("refused"),
-        "{text}"
-    );
+    assert!(text.starts_with("127.0.0.1:1: ") && text.contains("refused"), "{text}");
 }
 
 async fn a_server_that_hangs_holds_nobody_up_and_comes_back(bed: Arc<Bed>) {
@@ -173,10 +145,7 @@ async fn a_server_that_hangs_holds_nobody_up_and_comes_back(bed: Arc<Bed>) {
             .collect();
         for login in logins {
             let failed = login.await.unwrap();
-            assert!(
-                matches!(failed, Err(StoreError::Unavailable(_))),
-                "{failed:?}"
-            );
+            assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
         }
     })
     .await;
@@ -192,11 +161,7 @@ async fn a_login_that_is_given_up_keeps_its_connection(bed: Arc<Bed>) {
     proxy.set(Mode::Stalled);
     let alice = name("alice");
     let given_up = store.facts(&alice, None);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(50), given_up)
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::from_millis(50), given_up).await.is_err());
     proxy.set(Mode::Open);
     for _ in 0..5 {
         assert_eq!(store.facts(&name("alice"), None).await, Ok(None));
@@ -212,40 +177,26 @@ async fn a_wrong_password_is_told_without_the_password(bed: Arc<Bed>) {
     let url = bed.url.replacen(":warden@", ":can%61ry-password@", 1);
     assert_ne!(url, bed.url);
     let refused = store(&url).ping().await;
-    let Err(StoreError::Unavailable(text)) = refused else {
-        panic!("{refused:?}")
-    };
+    let Err(StoreError::Unavailable(text)) = refused else { panic!("{refused:?}") };
     assert!(text.contains("Access denied for user 'warden'"), "{text}");
-    assert!(
-        !text.contains("canary") && !text.contains("password@"),
-        "{text}"
-    );
+    assert!(!text.contains("canary") && !text.contains("password@"), "{text}");
 }
 
 async fn a_database_that_is_not_there_is_named(bed: Arc<Bed>) {
     let url = bed.url.replace(&bed.database, "warden_nowhere");
     let refused = store(&url).schema().await;
-    let Err(StoreError::Unavailable(text)) = refused else {
-        panic!("{refused:?}")
-    };
+    let Err(StoreError::Unavailable(text)) = refused else { panic!("{refused:?}") };
     assert!(text.contains("warden_nowhere"), "{text}");
 }
 
 async fn the_next_host_takes_over(bed: Arc<Bed>) {
-    let (one, two) = (
-        Proxy::start(port(&bed.url)).await,
-        Proxy::start(port(&bed.url)).await,
-    );
+    let (one, two) = (Proxy::start(port(&bed.url)).await, Proxy::start(port(&bed.url)).await);
     let hosts = format!("127.0.0.1:1,127.0.0.1:{},127.0.0.1:{}", one.port, two.port);
     let store = impatient(&with_hosts(&bed.url, &hosts));
     bed.add_user("alice").await;
     let facts = async || store.facts(&name("alice"), None).await.unwrap().is_some();
     assert!(facts().await);
-    assert_eq!(
-        (one.connections(), two.connections()),
-        (1, 0),
-        "in their order"
-    );
+    assert_eq!((one.connections(), two.connections()), (1, 0), "in their order");
     one.set(Mode::Cut);
     assert!(facts().await, "not even one login notices");
     store.persist(&[session(1)]).await.unwrap();
@@ -258,9 +209,7 @@ async fn the_next_host_takes_over(bed: Arc<Bed>) {
     assert!(facts().await);
     assert!(one.connections() > before);
     one.set(Mode::Cut);
-    let Err(StoreError::Unavailable(text)) = store.ping().await else {
-        panic!("all are gone")
-    };
+    let Err(StoreError::Unavailable(text)) = store.ping().await else { panic!("all are gone") };
     for port in [1, one.port, two.port] {
         assert!(text.contains(&format!("127.0.0.1:{port}: ")), "{text}");
     }
@@ -269,8 +218,6 @@ async fn the_next_host_takes_over(bed: Arc<Bed>) {
 async fn a_table_that_is_missing_is_named(bed: Arc<Bed>) {
     bed.sql("DROP TABLE devices").await;
     let refused = bed.store.devices(None, 1).await;
-    let Err(StoreError::Schema(text)) = refused else {
-        panic!("{refused:?}")
-    };
+    let Err(StoreError::Schema(text)) = refused else { panic!("{refused:?}") };
     assert!(text.contains("devices"), "{text}");
 }

@@ -10,11 +10,7 @@ use ovpn_warden::{
 use super::bed::{Backend, Bed, UUID, at, id, name, session};
 
 async fn read(bed: &Bed, number: u32) -> SessionRecord {
-    bed.store
-        .session(session(number).id)
-        .await
-        .unwrap()
-        .unwrap()
+    bed.store.session(session(number).id).await.unwrap().unwrap()
 }
 
 fn closed(number: u32, version: u32) -> SessionRecord {
@@ -50,22 +46,12 @@ pub async fn a_session_comes_back_as_it_was(bed: Arc<Bed>) {
         assert_eq!(bed.store.session(known.id).await, Ok(Some(known.clone())));
     }
     assert_eq!(bed.store.session(session(4).id).await, Ok(None));
-    let seconds = bed
-        .texts("SELECT CAST(duration_s AS CHAR(20)) FROM sessions ORDER BY id")
-        .await;
-    assert_eq!(
-        seconds,
-        ["0", "0", "4"],
-        "a person can read how long a session was"
-    );
+    let seconds = bed.texts("SELECT CAST(duration_s AS CHAR(20)) FROM sessions ORDER BY id").await;
+    assert_eq!(seconds, ["0", "0", "4"], "a person can read how long a session was");
 }
 
 pub async fn extremes_are_kept(bed: Arc<Bed>) {
-    let most = if bed.backend == Backend::Sqlite {
-        i64::MAX as u64
-    } else {
-        u64::MAX
-    };
+    let most = if bed.backend == Backend::Sqlite { i64::MAX as u64 } else { u64::MAX };
     let known = SessionRecord {
         version: u32::MAX,
         cid: Cid(u32::MAX),
@@ -82,20 +68,10 @@ pub async fn extremes_are_kept(bed: Arc<Bed>) {
         bytes_sent: u64::MAX,
         ..session(1)
     };
-    bed.store
-        .persist(std::slice::from_ref(&known))
-        .await
-        .unwrap();
-    let expected = SessionRecord {
-        bytes_received: most,
-        bytes_sent: most,
-        ..known
-    };
+    bed.store.persist(std::slice::from_ref(&known)).await.unwrap();
+    let expected = SessionRecord { bytes_received: most, bytes_sent: most, ..known };
     assert_eq!(read(&bed, 1).await, expected);
-    let past = SessionRecord {
-        deadline: Some(Timestamp::from_millis(i64::MIN)),
-        ..session(2)
-    };
+    let past = SessionRecord { deadline: Some(Timestamp::from_millis(i64::MIN)), ..session(2) };
     bed.store.persist(&[past]).await.unwrap();
     let deadline = read(&bed, 2).await.deadline.map(|at| at.to_string());
     assert_eq!(deadline.as_deref(), Some("1000-01-01T00:00:00.000Z"));
@@ -124,17 +100,10 @@ pub async fn a_lower_or_equal_version_changes_nothing(bed: Arc<Bed>) {
         deadline: Some(at(i64::from(version))),
         ..session(1)
     };
-    for (written, kept) in [
-        ((5, 50), 50),
-        ((4, 99), 50),
-        ((5, 99), 50),
-        ((6, 60), 60),
-        ((6, 60), 60),
-    ] {
-        bed.store
-            .persist(&[version(written.0, written.1)])
-            .await
-            .unwrap();
+    for (written, kept) in
+        [((5, 50), 50), ((4, 99), 50), ((5, 99), 50), ((6, 60), 60), ((6, 60), 60)]
+    {
+        bed.store.persist(&[version(written.0, written.1)]).await.unwrap();
         let read = read(&bed, 1).await;
         assert_eq!(read, version(read.version, kept));
     }
@@ -147,19 +116,9 @@ pub async fn a_closed_session_stays_as_it_is(bed: Arc<Bed>) {
     bed.store.persist(&[session(1)]).await.unwrap();
     bed.store.persist(&[closed(1, 2)]).await.unwrap();
     for later in [
-        SessionRecord {
-            version: 3,
-            ..session(1)
-        },
-        SessionRecord {
-            ended_at: Some(at(9_000)),
-            cause: Some(Cause::Unknown),
-            ..closed(1, 4)
-        },
-        SessionRecord {
-            version: 1,
-            ..closed(1, 1)
-        },
+        SessionRecord { version: 3, ..session(1) },
+        SessionRecord { ended_at: Some(at(9_000)), cause: Some(Cause::Unknown), ..closed(1, 4) },
+        SessionRecord { version: 1, ..closed(1, 1) },
     ] {
         bed.store.persist(&[later]).await.unwrap();
         assert_eq!(read(&bed, 1).await, closed(1, 2));
@@ -175,14 +134,8 @@ pub async fn a_thousand_sessions_are_written_in_one_call(bed: Arc<Bed>) {
 }
 
 pub async fn of_one_session_twice_in_a_call_the_newer_counts(bed: Arc<Bed>) {
-    let version = |version| SessionRecord {
-        version,
-        ..session(1)
-    };
-    bed.store
-        .persist(&[version(1), version(3), version(2)])
-        .await
-        .unwrap();
+    let version = |version| SessionRecord { version, ..session(1) };
+    bed.store.persist(&[version(1), version(3), version(2)]).await.unwrap();
     assert_eq!(read(&bed, 1).await, version(3));
 }
 
@@ -194,10 +147,7 @@ pub async fn another_id_for_a_known_instance_is_refused_and_the_rest_is_written(
         bytes_sent: 9,
         ..session(1)
     };
-    let changed = SessionRecord {
-        version: 2,
-        ..session(1)
-    };
+    let changed = SessionRecord { version: 2, ..session(1) };
     let batch = [twin.clone(), session(2), session(3), changed.clone()];
     let written = bed.store.persist(&batch).await;
     let text = format!(
@@ -214,11 +164,8 @@ pub async fn another_id_for_a_known_instance_is_refused_and_the_rest_is_written(
 
 pub async fn two_daemons_write_at_once_and_the_highest_versions_stay(bed: Arc<Bed>) {
     let sessions = |version: u32| -> Vec<SessionRecord> {
-        let record = |number| SessionRecord {
-            version,
-            bytes_sent: version.into(),
-            ..session(number)
-        };
+        let record =
+            |number| SessionRecord { version, bytes_sent: version.into(), ..session(number) };
         // Each version in another order.
         let mut records: Vec<_> = (0..60).map(record).collect();
         records.rotate_left(version as usize * 7 % 60);
@@ -242,10 +189,7 @@ pub async fn two_daemons_write_at_once_and_the_highest_versions_stay(bed: Arc<Be
 }
 
 pub async fn open_sessions_are_those_of_the_server_that_have_not_ended(bed: Arc<Bed>) {
-    let elsewhere = SessionRecord {
-        server: "tcp-443".parse().unwrap(),
-        ..session(3)
-    };
+    let elsewhere = SessionRecord { server: "tcp-443".parse().unwrap(), ..session(3) };
     let closing = SessionRecord {
         state: SessionState::Closing,
         cause: Some(Cause::SessionLimit),
@@ -268,31 +212,14 @@ pub async fn sessions_are_filtered_newest_first(bed: Arc<Bed>) {
     bed.store.persist(&all).await.unwrap();
     let list = async |filter: SessionFilter| {
         let sessions = bed.store.sessions(&filter).await.unwrap();
-        sessions
-            .iter()
-            .map(|session| session.cid.0)
-            .collect::<Vec<_>>()
+        sessions.iter().map(|session| session.cid.0).collect::<Vec<_>>()
     };
-    let all = || SessionFilter {
-        ended: true,
-        limit: 100,
-        ..SessionFilter::default()
-    };
+    let all = || SessionFilter { ended: true, limit: 100, ..SessionFilter::default() };
     assert_eq!(list(all()).await, [4, 3, 2, 1]);
     assert_eq!(list(SessionFilter { limit: 2, ..all() }).await, [4, 3]);
     assert_eq!(list(SessionFilter { limit: 0, ..all() }).await, []);
-    assert_eq!(
-        list(SessionFilter {
-            ended: false,
-            ..all()
-        })
-        .await,
-        [4, 3, 1]
-    );
-    let of = |text: &str| SessionFilter {
-        user: Some(name(text)),
-        ..all()
-    };
+    assert_eq!(list(SessionFilter { ended: false, ..all() }).await, [4, 3, 1]);
+    let of = |text: &str| SessionFilter { user: Some(name(text)), ..all() };
     assert_eq!(list(of("bob")).await, [3]);
     assert_eq!(list(of("Bob")).await, []);
     assert_eq!(list(of("bob ")).await, []);
@@ -303,47 +230,20 @@ pub async fn sessions_are_filtered_newest_first(bed: Arc<Bed>) {
     let cause = Some(Cause::UserRequest);
     assert_eq!(list(SessionFilter { cause, ..all() }).await, [2]);
     let (since, until) = (Some(at(2)), Some(at(4)));
-    assert_eq!(
-        list(SessionFilter {
-            since,
-            until,
-            ..all()
-        })
-        .await,
-        [3, 2]
-    );
-    assert_eq!(
-        list(SessionFilter {
-            since,
-            until,
-            ended: false,
-            ..of("alice")
-        })
-        .await,
-        []
-    );
+    assert_eq!(list(SessionFilter { since, until, ..all() }).await, [3, 2]);
+    assert_eq!(list(SessionFilter { since, until, ended: false, ..of("alice") }).await, []);
 }
 
 pub async fn sessions_are_found_by_the_start_of_their_id(bed: Arc<Bed>) {
-    bed.store
-        .persist(&[session(1), session(2), session(3)])
-        .await
-        .unwrap();
+    bed.store.persist(&[session(1), session(2), session(3)]).await.unwrap();
     let find = async |prefix: &str| {
         let sessions = bed.store.sessions_by_prefix(prefix).await.unwrap();
-        sessions
-            .iter()
-            .map(|session| session.cid.0)
-            .collect::<Vec<_>>()
+        sessions.iter().map(|session| session.cid.0).collect::<Vec<_>>()
     };
     let id = session(2).id.to_string();
     assert_eq!(find(&id).await, [2]);
     assert_eq!(find(&id.to_uppercase()).await, [2]);
-    assert_eq!(
-        find(&id[..6]).await,
-        [1, 2],
-        "more than one is all one needs to know"
-    );
+    assert_eq!(find(&id[..6]).await, [1, 2], "more than one is all one needs to know");
     for none in ["ffff", "%", "_", "g", "01' OR 1=1"] {
         assert_eq!(find(none).await, []);
     }
@@ -360,14 +260,9 @@ pub async fn bad_session_rows_are_named(bed: Arc<Bed>) {
     ] {
         bed.sql(&format!("UPDATE sessions SET {spoil}")).await;
         let read = bed.store.open_sessions(&session(1).server).await;
-        let Err(StoreError::Corrupt(text)) = read else {
-            panic!("{spoil}: {read:?}")
-        };
+        let Err(StoreError::Corrupt(text)) = read else { panic!("{spoil}: {read:?}") };
         let place = format!("sessions.{column} where id is `{id}`");
-        assert!(
-            text.starts_with(&place) && !text.contains("canary"),
-            "{text}"
-        );
+        assert!(text.starts_with(&place) && !text.contains("canary"), "{text}");
         bed.sql(&format!("UPDATE sessions SET {mend}")).await;
     }
     assert!(bed.store.session(id).await.unwrap().is_some());

@@ -97,10 +97,7 @@ async fn a_server_without_tls_is_refused_where_tls_is_required() {
         let (required, sent) = connect(&bed, "?ssl-mode=REQUIRED").await;
         // Newer ones make themselves a certificate.
         if !is_encrypted(&sent) {
-            assert!(
-                matches!(required, Err(StoreError::Unavailable(_))),
-                "{required:?}"
-            );
+            assert!(matches!(required, Err(StoreError::Unavailable(_))), "{required:?}");
             assert!(sent.is_empty());
         }
     })

@@ -11,11 +11,8 @@ use super::bed::{Backend, Bed, MAC, at, by, id, name, new_user, session};
 
 pub async fn a_user_is_added_read_changed_and_removed(bed: Arc<Bed>) {
     let store = &bed.store;
-    let user = NewUser {
-        valid_from: Some(at(1)),
-        valid_until: Some(Timestamp::MAX),
-        ..new_user("alice")
-    };
+    let user =
+        NewUser { valid_from: Some(at(1)), valid_until: Some(Timestamp::MAX), ..new_user("alice") };
     store.add_user(&user, &by()).await.unwrap();
     let read = store.user(&name("alice")).await.unwrap().unwrap();
     assert_eq!(read.name, name("alice"));
@@ -26,23 +23,13 @@ pub async fn a_user_is_added_read_changed_and_removed(bed: Arc<Bed>) {
     assert_eq!(read.valid_until, Some(Timestamp::MAX));
     assert_eq!((read.created_at, read.updated_at), (at(0), at(0)));
 
-    let patch = UserPatch {
-        enabled: Some(false),
-        valid_until: Some(None),
-        ..UserPatch::default()
-    };
+    let patch = UserPatch { enabled: Some(false), valid_until: Some(None), ..UserPatch::default() };
     let mut later = by();
     later.at = at(7);
-    store
-        .patch_user(&name("alice"), &patch, &later)
-        .await
-        .unwrap();
+    store.patch_user(&name("alice"), &patch, &later).await.unwrap();
     let changed = store.user(&name("alice")).await.unwrap().unwrap();
     assert!(!changed.enabled);
-    assert_eq!(
-        (changed.valid_from, changed.valid_until),
-        (Some(at(1)), None)
-    );
+    assert_eq!((changed.valid_from, changed.valid_until), (Some(at(1)), None));
     assert_eq!(changed.password_hash, read.password_hash);
     assert_eq!((changed.created_at, changed.updated_at), (at(0), at(7)));
 
@@ -66,33 +53,14 @@ pub async fn names_are_compared_byte_by_byte(bed: Arc<Bed>) {
         let facts = store.facts(&name(text), None).await.unwrap().unwrap();
         assert_eq!(facts.user, read);
     }
-    for text in [
-        "alice ",
-        " alice",
-        "ALICE",
-        "zoe",
-        "alice\u{200b}",
-        "%",
-        "alic_",
-    ] {
-        assert!(
-            store.facts(&name(text), None).await.unwrap().is_none(),
-            "{text}"
-        );
+    for text in ["alice ", " alice", "ALICE", "zoe", "alice\u{200b}", "%", "alic_"] {
+        assert!(store.facts(&name(text), None).await.unwrap().is_none(), "{text}");
         assert!(store.user(&name(text)).await.unwrap().is_none(), "{text}");
         let missing = Err(StoreError::NotFound(format!("user `{text}`")));
         let nothing = UserPatch::default();
-        assert_eq!(
-            store.patch_user(&name(text), &nothing, &by()).await,
-            missing
-        );
+        assert_eq!(store.patch_user(&name(text), &nothing, &by()).await, missing);
         assert_eq!(store.remove_user(&name(text), &by()).await, missing);
-        assert!(
-            !store
-                .upgrade_hash(&name(text), "$argon2id$canary", "x", at(0))
-                .await
-                .unwrap()
-        );
+        assert!(!store.upgrade_hash(&name(text), "$argon2id$canary", "x", at(0)).await.unwrap());
     }
     // In MySQL's unique index trailing spaces do not count: two such names cannot be told apart
     // by every tool, so the second one is refused.
@@ -105,19 +73,10 @@ pub async fn names_are_compared_byte_by_byte(bed: Arc<Bed>) {
 }
 
 pub async fn names_of_128_bytes_and_all_of_unicode_are_kept(bed: Arc<Bed>) {
-    for text in [
-        "\u{1f9d1}".repeat(32),
-        "x".repeat(128),
-        "\u{5d0}\u{202e}'\"\\;--".into(),
-    ] {
+    for text in ["\u{1f9d1}".repeat(32), "x".repeat(128), "\u{5d0}\u{202e}'\"\\;--".into()] {
         bed.add_user(&text).await;
         bed.add_device(&text, MAC).await;
-        let facts = bed
-            .store
-            .facts(&name(&text), Some(&id(MAC)))
-            .await
-            .unwrap()
-            .unwrap();
+        let facts = bed.store.facts(&name(&text), Some(&id(MAC))).await.unwrap().unwrap();
         assert_eq!(facts.user.name.as_str(), text);
         assert!(facts.device.is_some());
         bed.store.remove_user(&name(&text), &by()).await.unwrap();
@@ -133,21 +92,15 @@ pub async fn a_second_user_of_a_name_is_refused(bed: Arc<Bed>) {
 }
 
 pub async fn a_user_needs_a_policy_that_is_there(bed: Arc<Bed>) {
-    let user = |policy: &str| NewUser {
-        policy: Some(policy.into()),
-        ..new_user("alice")
-    };
+    let user = |policy: &str| NewUser { policy: Some(policy.into()), ..new_user("alice") };
     let missing = |policy: &str| Err(StoreError::NotFound(format!("policy `{policy}`")));
     for policy in ["staff", "Default", "default "] {
         let added = bed.store.add_user(&user(policy), &by()).await;
         assert_eq!(added, missing(policy));
     }
     bed.store.add_user(&user("default"), &by()).await.unwrap();
-    let patch = UserPatch {
-        policy: Some("staff".into()),
-        enabled: Some(false),
-        ..UserPatch::default()
-    };
+    let patch =
+        UserPatch { policy: Some("staff".into()), enabled: Some(false), ..UserPatch::default() };
     let patched = bed.store.patch_user(&name("alice"), &patch, &by()).await;
     assert_eq!(patched, missing("staff"));
     let user = bed.store.user(&name("alice")).await.unwrap().unwrap();
@@ -175,27 +128,12 @@ pub async fn a_hash_is_replaced_only_if_it_is_the_known_one(bed: Arc<Bed>) {
     let (store, alice) = (&bed.store, name("alice"));
     let hash = async || store.user(&alice).await.unwrap().unwrap().password_hash;
     for other in ["$argon2id$Canary", "$argon2id$canary ", ""] {
-        assert!(
-            !store
-                .upgrade_hash(&alice, other, "new", at(5))
-                .await
-                .unwrap()
-        );
+        assert!(!store.upgrade_hash(&alice, other, "new", at(5)).await.unwrap());
     }
     assert_eq!(hash().await.as_deref(), Some("$argon2id$canary"));
-    assert!(
-        store
-            .upgrade_hash(&alice, "$argon2id$canary", "new", at(5))
-            .await
-            .unwrap()
-    );
+    assert!(store.upgrade_hash(&alice, "$argon2id$canary", "new", at(5)).await.unwrap());
     assert_eq!(hash().await.as_deref(), Some("new"));
-    assert!(
-        !store
-            .upgrade_hash(&alice, "$argon2id$canary", "newer", at(6))
-            .await
-            .unwrap()
-    );
+    assert!(!store.upgrade_hash(&alice, "$argon2id$canary", "newer", at(6)).await.unwrap());
     let user = store.user(&alice).await.unwrap().unwrap();
     assert_eq!(user.updated_at, at(5));
 }
@@ -212,16 +150,8 @@ pub async fn removing_a_user_removes_its_devices_and_keeps_its_sessions(bed: Arc
     assert_eq!(owners, ["bob"]);
     assert!(bed.store.session(session(1).id).await.unwrap().is_some());
     bed.add_user("alice").await;
-    let facts = bed
-        .store
-        .facts(&name("alice"), Some(&id(MAC)))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        facts.device, None,
-        "a new user of the name does not inherit them"
-    );
+    let facts = bed.store.facts(&name("alice"), Some(&id(MAC))).await.unwrap().unwrap();
+    assert_eq!(facts.device, None, "a new user of the name does not inherit them");
 }
 
 pub async fn changes_are_audited_without_secrets(bed: Arc<Bed>) {
@@ -231,10 +161,7 @@ pub async fn changes_are_audited_without_secrets(bed: Arc<Bed>) {
         enabled: Some(false),
         ..UserPatch::default()
     };
-    bed.store
-        .patch_user(&name("alice"), &patch, &by())
-        .await
-        .unwrap();
+    bed.store.patch_user(&name("alice"), &patch, &by()).await.unwrap();
     // What is refused changes nothing, and is no change to be audited.
     let _ = bed.store.add_user(&new_user("alice"), &by()).await;
     bed.store.remove_user(&name("alice"), &by()).await.unwrap();

@@ -59,10 +59,7 @@ async fn an_operators_own_tables_serve_by_views(bed: Arc<Bed>) {
     assert_eq!(store.schema().await, Ok(Schema::Current));
     let facts = store.facts(&zoe, Some(&id(MAC))).await.unwrap().unwrap();
     assert_eq!((facts.user.id, facts.user.enabled), (7, true));
-    assert_eq!(
-        facts.user.password_hash.as_deref(),
-        Some("$argon2id$canary")
-    );
+    assert_eq!(facts.user.password_hash.as_deref(), Some("$argon2id$canary"));
     assert_eq!(facts.policy.session_limit_s, Some(60));
     assert_eq!(facts.device, Some(DeviceStatus::Approved));
     let last_day = Timestamp::parse("2027-12-31", at(0)).unwrap();
@@ -70,52 +67,24 @@ async fn an_operators_own_tables_serve_by_views(bed: Arc<Bed>) {
     let blocked = id("02:1a:2b:3c:4d:5f");
     let facts = store.facts(&zoe, Some(&blocked)).await.unwrap().unwrap();
     assert_eq!(facts.device, Some(DeviceStatus::Blocked));
-    let facts = store
-        .facts(&name("bob"), Some(&id(MAC)))
-        .await
-        .unwrap()
-        .unwrap();
+    let facts = store.facts(&name("bob"), Some(&id(MAC))).await.unwrap().unwrap();
     assert_eq!((facts.user.enabled, facts.device), (false, None));
     assert_eq!(facts.policy.name, "default");
-    for other in [
-        "ZO\u{cb}",
-        "zoe",
-        "zo\u{eb} ",
-        "Bob",
-        "bob ",
-        "b\u{14d}b",
-        "\u{1f9d1}",
-    ] {
+    for other in ["ZO\u{cb}", "zoe", "zo\u{eb} ", "Bob", "bob ", "b\u{14d}b", "\u{1f9d1}"] {
         assert_eq!(store.facts(&name(other), None).await, Ok(None), "{other}");
         assert_eq!(store.user(&name(other)).await, Ok(None), "{other}");
-        let upgraded = store
-            .upgrade_hash(&name(other), "$argon2id$canary", "x", at(0))
-            .await;
+        let upgraded = store.upgrade_hash(&name(other), "$argon2id$canary", "x", at(0)).await;
         assert_eq!(upgraded, Ok(false), "{other}");
     }
     assert_eq!(store.users(None, 10).await.unwrap().len(), 2);
     assert_eq!(store.devices(Some(&zoe), 10).await.unwrap().len(), 2);
 
     // A view of one table can be written to: hashes are upgraded, accounts switched off.
-    assert!(
-        store
-            .upgrade_hash(&zoe, "$argon2id$canary", "$argon2id$new", at(0))
-            .await
-            .unwrap()
-    );
-    assert_eq!(
-        bed.texts("SELECT pw FROM staff WHERE nr = 7").await,
-        ["$argon2id$new"]
-    );
-    let off = UserPatch {
-        enabled: Some(false),
-        ..UserPatch::default()
-    };
+    assert!(store.upgrade_hash(&zoe, "$argon2id$canary", "$argon2id$new", at(0)).await.unwrap());
+    assert_eq!(bed.texts("SELECT pw FROM staff WHERE nr = 7").await, ["$argon2id$new"]);
+    let off = UserPatch { enabled: Some(false), ..UserPatch::default() };
     let refused = store.patch_user(&zoe, &off, &by()).await;
-    assert!(
-        matches!(refused, Err(StoreError::Refused(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
     // What cannot be written says so and leaves nothing behind.
     let device = NewDevice {
         user: zoe,
@@ -123,26 +92,15 @@ async fn an_operators_own_tables_serve_by_views(bed: Arc<Bed>) {
         label: None,
         status: DeviceStatus::Approved,
     };
-    let refused = [
-        store.add_user(&new_user("carol"), &by()).await,
-        store.add_device(&device, &by()).await,
-    ];
+    let refused =
+        [store.add_user(&new_user("carol"), &by()).await, store.add_device(&device, &by()).await];
     for refused in refused {
-        assert!(
-            matches!(refused, Err(StoreError::Refused(_))),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
     }
-    assert_eq!(
-        bed.texts("SELECT action FROM admin_audit").await,
-        Vec::<String>::new()
-    );
+    assert_eq!(bed.texts("SELECT action FROM admin_audit").await, Vec::<String>::new());
     store.persist(&[session(1)]).await.unwrap();
     assert_eq!(
-        store
-            .remove_policy("staff", &by())
-            .await
-            .map_err(|e| e.to_string()),
+        store.remove_policy("staff", &by()).await.map_err(|e| e.to_string()),
         Err("policy `staff` is in use".into())
     );
 }
