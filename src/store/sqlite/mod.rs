@@ -34,6 +34,9 @@ const TABLE: &str = "_sqlx_migrations";
 /// How long SQLite itself waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often it is asked again where SQLite does not wait.
+const BUSY_TRIES: u32 = 100;
+
 /// An SQLite file, or memory.
 pub struct Sqlite {
     path: Option<PathBuf>,
@@ -97,19 +100,27 @@ impl Connector for Sqlite {
         if let Some(path) = &self.path {
             prepare(path)?;
         }
-        let connection = self.options.connect().await.map_err(|error| {
-            let error = classify(error);
-            match (error, &self.path) {
-                (SqlError::Unavailable(text), Some(path)) => {
-                    SqlError::Unavailable(format!("{}: {text}", path.display()))
+        // Turning a new file to WAL does not wait for a process that does the same.
+        let mut tries = 0;
+        let error = loop {
+            match self.options.connect().await.map_err(classify) {
+                Ok(connection) => return Ok((connection, 0)),
+                Err(SqlError::Conflict(_)) if tries < BUSY_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(BUSY_TIMEOUT / BUSY_TRIES).await;
                 }
-                (SqlError::Corrupt(text), Some(path)) => {
-                    SqlError::Corrupt(format!("{}: {text}", path.display()))
-                }
-                (error, _) => error,
+                Err(error) => break error,
             }
-        })?;
-        Ok((connection, 0))
+        };
+        Err(match (error, &self.path) {
+            (SqlError::Unavailable(text), Some(path)) => {
+                SqlError::Unavailable(format!("{}: {text}", path.display()))
+            }
+            (SqlError::Corrupt(text), Some(path)) => {
+                SqlError::Corrupt(format!("{}: {text}", path.display()))
+            }
+            (error, _) => error,
+        })
     }
 
     fn generation(&self) -> u64 {

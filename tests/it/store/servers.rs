@@ -31,6 +31,7 @@ on_servers! {
     a_database_that_is_not_there_is_named
     the_next_host_takes_over
     a_table_that_is_missing_is_named
+    a_row_lock_that_outlasts_the_servers_patience_is_waited_for_again
 }
 
 /// Everything of a URL but its hosts.
@@ -220,4 +221,24 @@ async fn a_table_that_is_missing_is_named(bed: Arc<Bed>) {
     let refused = bed.store.devices(None, 1).await;
     let Err(StoreError::Schema(text)) = refused else { panic!("{refused:?}") };
     assert!(text.contains("devices"), "{text}");
+}
+
+async fn a_row_lock_that_outlasts_the_servers_patience_is_waited_for_again(bed: Arc<Bed>) {
+    bed.store.persist(&[session(1)]).await.unwrap();
+    let mut holder = bed.raw().await;
+    holder
+        .run("BEGIN; SELECT id FROM sessions FOR UPDATE")
+        .await;
+    let mut newer = session(1);
+    newer.version = 2;
+    let batch = [newer.clone()];
+    let write = bed.store.persist(&batch);
+    // The server gives up after 3 s, which on its own would be an error.
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(3_700)).await;
+        holder.run("COMMIT").await;
+    };
+    let (written, ()) = tokio::join!(write, release);
+    assert_eq!(written, Ok(()));
+    assert_eq!(bed.store.session(newer.id).await, Ok(Some(newer)));
 }
