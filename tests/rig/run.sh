@@ -24,6 +24,7 @@ for old in "$tmp"/warden-test.*/; do
   [[ ! -e "$old/lock" ]] || ! flock --nonblock "$old/lock" true || rm -rf "$old"
 done
 dir=$(mktemp -d "$tmp/warden-test.XXXXXX")
+mkdir "$dir/tmp"
 exec 8>"$dir/lock"
 flock 8
 tests=
@@ -56,6 +57,7 @@ for kind in mysql mariadb; do
   export "WARDEN_TEST_${kind^^}_URL=${URL:?}" "WARDEN_TEST_${kind^^}_CA=${CA:?}" "WARDEN_TEST_${kind^^}_DIR=$dir/$kind"
 done
 export WARDEN_TEST_SKIPPED=$dir/skipped
+export TMPDIR=$dir/tmp # what the tests leave goes with the rest
 : >"$WARDEN_TEST_SKIPPED"
 [[ -c /dev/net/tun ]] || export WARDEN_TEST_NO_TUN=1
 
