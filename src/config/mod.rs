@@ -2,12 +2,21 @@
 //!
 //! Sections are handed down one by one; nothing else reads the whole.
 
+mod error;
+mod load;
+mod raw;
+mod validate;
+
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use crate::{
+    auth::device::DeviceSource,
     store::DeviceMode,
     types::{ExpiryAction, Password, ServerName},
 };
+
+pub use error::{ConfigError, ConfigErrors};
+pub use load::{Loaded, load};
 
 /// The validated whole.
 #[derive(Debug, Clone)]
@@ -72,7 +81,7 @@ pub struct Auth {
     /// How devices are judged where the policy does not say.
     pub device_mode: DeviceMode,
     /// Peer-info variables that carry the device id, in order; each `IV_…` or `UV_…`.
-    pub device_sources: Vec<String>,
+    pub device_sources: Vec<DeviceSource>,
     /// Threads that hash passwords; 0 in the file becomes the number of cores.
     pub hash_workers: NonZeroUsize,
     /// Logins that may wait for such a thread.

@@ -3,13 +3,7 @@
 //! It reads and writes at the same time, so that a server that does not read cannot stall it,
 //! and never waits for the database.
 
-use std::{
-    collections::HashMap,
-    future::pending,
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, future::pending, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{

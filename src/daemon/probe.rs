@@ -36,7 +36,9 @@ pub enum VisitError {
     #[error("{0}")]
     Connect(String),
     /// Wrong password.
-    #[error("the management password is wrong; compare password_file with the file that OpenVPN's `management` line names")]
+    #[error(
+        "the management password is wrong; compare password_file with the file that OpenVPN's `management` line names"
+    )]
     WrongPassword,
     /// No password.
     #[error("the server asks for a management password; set password_file for it")]

@@ -5,6 +5,36 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::types::{Cause, Cid, DenyReason, ExpiryAction, Kid, ServerName, SessionId, Timestamp};
 
+/// The names of all events, as log lines carry them.
+pub const NAMES: &[&str] = &[
+    "daemon.started",
+    "daemon.stopping",
+    "link.up",
+    "link.lost",
+    "link.waiting",
+    "auth.allowed",
+    "auth.denied",
+    "auth.error",
+    "session.opened",
+    "session.adopted",
+    "session.extended",
+    "session.expired",
+    "session.kill_sent",
+    "session.kill_retried",
+    "session.closed",
+    "store.down",
+    "store.up",
+    "store.backlog",
+    "store.refused",
+    "protocol.rejected",
+    "protocol.unexpected",
+    "server.fatal",
+    "server.restarted",
+    "hold.released",
+    "admin.action",
+    "log.dropped",
+];
+
 /// Who an event is about. Text from the network is kept as it came (invalid UTF-8 replaced);
 /// the log writer escapes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

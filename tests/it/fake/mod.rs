@@ -47,8 +47,7 @@ impl Daemon {
 
 impl Bed {
     async fn new(listener: &Listener) -> Self {
-        let endpoint =
-            Endpoint::Tcp { host: "127.0.0.1".into(), port: listener.address().port() };
+        let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port: listener.address().port() };
         Self::at(endpoint, None).await
     }
 
@@ -272,7 +271,10 @@ async fn stopping_kills_nobody_and_the_next_daemon_adopts_them() {
     let mut controller = listener.accept().await;
     controller.attach(RUN, &[client_row(7, "alice", "10.8.0.6")]).await;
     let after = bed.session(|s| s.version > before.version).await;
-    assert_eq!((after.id, after.deadline, after.state), (before.id, before.deadline, SessionState::Active));
+    assert_eq!(
+        (after.id, after.deadline, after.state),
+        (before.id, before.deadline, SessionState::Active)
+    );
     assert_eq!(controller.line_within(Duration::from_millis(300)).await, None);
     daemon.stop().await;
 }

@@ -101,7 +101,8 @@ impl Controller {
 
     /// Greets and answers the set-up commands; `clients` are rows of `status 3`.
     pub async fn attach(&mut self, run: i64, clients: &[String]) {
-        self.say(">INFO:OpenVPN Management Interface Version 5 -- type 'help' for more info\n").await;
+        self.say(">INFO:OpenVPN Management Interface Version 5 -- type 'help' for more info\n")
+            .await;
         self.set_up(run, clients).await;
     }
 

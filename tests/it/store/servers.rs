@@ -226,9 +226,7 @@ async fn a_table_that_is_missing_is_named(bed: Arc<Bed>) {
 async fn a_row_lock_that_outlasts_the_servers_patience_is_waited_for_again(bed: Arc<Bed>) {
     bed.store.persist(&[session(1)]).await.unwrap();
     let mut holder = bed.raw().await;
-    holder
-        .run("BEGIN; SELECT id FROM sessions FOR UPDATE")
-        .await;
+    holder.run("BEGIN; SELECT id FROM sessions FOR UPDATE").await;
     let mut newer = session(1);
     newer.version = 2;
     let batch = [newer.clone()];

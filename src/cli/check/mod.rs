@@ -1,0 +1,187 @@
+//! `check`: is everything as this daemon needs it. Exit code 3 when a fault was found.
+
+mod lint;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::{
+    config::Config,
+    daemon::{self, Visit},
+    store::{Schema, StoreError},
+};
+
+use super::{
+    context::{self, Globals},
+    exit::{CliError, Outcome},
+    output::Output,
+};
+
+use lint::Severity;
+
+/// Largest OpenVPN configuration that is read, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Visit the database and the management ports too.
+    #[arg(long)]
+    connect: bool,
+    /// An OpenVPN server configuration to look at; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    openvpn_conf: Vec<PathBuf>,
+}
+
+/// One line of the report.
+#[derive(Debug, Serialize)]
+struct Line {
+    severity: &'static str,
+    /// What was looked at: a file, the database, a server.
+    subject: String,
+    line: Option<usize>,
+    directive: Option<&'static str>,
+    text: String,
+    mend: Option<String>,
+}
+
+impl Line {
+    fn good(subject: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new("ok", subject, text, None)
+    }
+
+    fn fault(subject: impl Into<String>, text: impl Into<String>, mend: Option<String>) -> Self {
+        Self::new(Severity::Fault.as_str(), subject, text, mend)
+    }
+
+    fn new(
+        severity: &'static str,
+        subject: impl Into<String>,
+        text: impl Into<String>,
+        mend: Option<String>,
+    ) -> Self {
+        Self {
+            severity,
+            subject: subject.into(),
+            line: None,
+            directive: None,
+            text: text.into(),
+            mend,
+        }
+    }
+
+    /// `fault  server.conf:12  management-signal: why  -> mend`
+    fn to_text(&self) -> String {
+        let mut text = format!("{:<8} {}", self.severity, self.subject);
+        if let Some(line) = self.line {
+            text += &format!(":{line}");
+        }
+        text += "  ";
+        if let Some(directive) = self.directive {
+            text += &format!("{directive}: ");
+        }
+        text += &self.text;
+        if let Some(mend) = &self.mend {
+            text += &format!("\n         -> {mend}");
+        }
+        text
+    }
+}
+
+pub(super) fn execute(globals: &Globals, args: &Args, output: &mut Output) -> Result<Outcome, CliError> {
+    let config = context::config(globals)?;
+    let mut lines = vec![Line::good("configuration", "valid")];
+    if config.servers.is_empty() {
+        lines.push(Line::fault(
+            "configuration",
+            "no server is configured",
+            Some("add a [[servers]] section with name and management".into()),
+        ));
+    }
+    for path in &args.openvpn_conf {
+        lines.extend(look_at(path, &config)?);
+    }
+    let unreachable = if args.connect {
+        context::block_on(visit(&config, &mut lines))??
+    } else {
+        false
+    };
+    let found_fault = lines.iter().any(|line| line.severity == Severity::Fault.as_str());
+    output.lines(&lines, Line::to_text)?;
+    Ok(match (unreachable, found_fault) {
+        (true, _) => Outcome::Unreachable,
+        (false, true) => Outcome::No,
+        (false, false) => Outcome::Done,
+    })
+}
+
+fn look_at(path: &Path, config: &Config) -> Result<Vec<Line>, CliError> {
+    let subject = path.display().to_string();
+    let fail = |error: &dyn std::fmt::Display| {
+        CliError::usage(format!("cannot read {}: {error}", path.display()))
+    };
+    let size = std::fs::metadata(path).map_err(|error| fail(&error))?.len();
+    if size > MAX_FILE {
+        return Err(fail(&"it is larger than 1 MiB"));
+    }
+    let bytes = std::fs::read(path).map_err(|error| fail(&error))?;
+    let findings = lint::lint(&String::from_utf8_lossy(&bytes), config.auth.timeout.as_secs());
+    if findings.is_empty() {
+        return Ok(vec![Line::good(subject, "has what is needed")]);
+    }
+    Ok(findings
+        .into_iter()
+        .map(|finding| Line {
+            severity: finding.severity.as_str(),
+            subject: subject.clone(),
+            line: finding.line,
+            directive: Some(finding.directive),
+            text: finding.why.into(),
+            mend: Some(finding.mend),
+        })
+        .collect())
+}
+
+/// Visits the database and every management port; true when the database does not answer.
+async fn visit(config: &Config, lines: &mut Vec<Line>) -> Result<bool, CliError> {
+    let store = context::open(config)?;
+    let migrate = || Some("run `ovpn-warden migrate`".to_owned());
+    let mut unreachable = false;
+    lines.push(match store.schema().await {
+        Ok(Schema::Current) => Line::good("database", "answers, and its schema is current"),
+        Ok(Schema::Missing) => Line::fault("database", "has no tables yet", migrate()),
+        Ok(Schema::Behind(count)) => {
+            Line::fault("database", format!("{count} migrations are missing"), migrate())
+        }
+        Ok(Schema::Ahead(_)) => Line::fault(
+            "database",
+            "its schema is newer than this program",
+            Some("install the newer version".into()),
+        ),
+        Ok(Schema::Broken(number)) => Line::fault(
+            "database",
+            format!("migration {number} is damaged"),
+            Some("see docs/operations.md".into()),
+        ),
+        Err(error) => {
+            unreachable = matches!(error, StoreError::Unavailable(_));
+            Line::fault("database", error.to_string(), Some("see [database] url".into()))
+        }
+    });
+    store.close().await;
+    for server in &config.servers {
+        let subject = format!("{} ({})", server.name, daemon::address(&server.management));
+        lines.push(match daemon::visit(server).await {
+            Ok(Visit::Free(version)) => Line::good(subject, format!("answers: {}", version.openvpn)),
+            Ok(Visit::Held) => Line::new(
+                Severity::Note.as_str(),
+                subject,
+                "is held by another management client: ovpn-warden itself, if it runs",
+                None,
+            ),
+            Err(error) => Line::fault(subject, error.to_string(), None),
+        });
+    }
+    Ok(unreachable)
+}

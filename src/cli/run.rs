@@ -1,0 +1,118 @@
+//! `run`: the daemon in the foreground, as systemd starts it.
+
+use std::{sync::Arc, time::Duration};
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    daemon,
+    store::{Schema, Store},
+    telemetry::{self, events::Event, http::Readiness},
+    types::Clock,
+};
+
+use super::{
+    context::{self, Globals},
+    exit::CliError,
+};
+
+/// Serves until SIGTERM or SIGINT.
+pub(super) fn execute(globals: &Globals) -> Result<(), CliError> {
+    let config = context::config(globals)?;
+    if config.servers.is_empty() {
+        return Err(CliError::usage(
+            "no server is configured: add a [[servers]] section with name and management",
+        ));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed(format!("cannot start: {error}")))?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), CliError> {
+    let logging = telemetry::init(&config.log)
+        .map_err(|error| CliError::failed(format!("cannot log: {error}")))?;
+    let store = context::open(&config)?;
+    check_schema(&store).await?;
+    let readiness = Arc::new(Readiness::default());
+    let stop = CancellationToken::new();
+    let mut terminate = handler(SignalKind::terminate())?;
+    let mut interrupt = handler(SignalKind::interrupt())?;
+    let http = match config.http.listen {
+        Some(listen) => Some(
+            telemetry::http::serve(listen, logging.metrics.clone(), Arc::clone(&readiness), stop.clone())
+                .await
+                .map_err(|error| {
+                    CliError::failed(format!(
+                        "cannot listen on {listen}: {error}; change [http] listen, or set it to \"\""
+                    ))
+                })?,
+        ),
+        None => None,
+    };
+    let servers = config.servers.iter().map(|server| server.name.clone()).collect();
+    Event::DaemonStarted { servers }.emit();
+    notify(&[NotifyState::Ready]);
+    let watchdog = tokio::spawn(watchdog(stop.clone()));
+    let clock = Clock::new();
+    let daemon = daemon::run(&config, store, readiness, clock, stop.clone());
+    tokio::pin!(daemon);
+    let signal = tokio::select! {
+        result = &mut daemon => {
+            return result.map_err(|error| CliError::failed(error.to_string()));
+        }
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    notify(&[NotifyState::Stopping]);
+    Event::DaemonStopping { signal }.emit();
+    stop.cancel();
+    let result = daemon.await;
+    // A task that was cancelled or panicked has nothing left to do.
+    let _ = watchdog.await;
+    if let Some(http) = http {
+        let _ = http.await;
+    }
+    drop(logging);
+    result.map_err(|error| CliError::failed(error.to_string()))
+}
+
+/// A schema that this build does not know stops the start. A database that does not answer does
+/// not: the daemon then denies logins for a while and leaves running clients alone.
+async fn check_schema(store: &Arc<dyn Store>) -> Result<(), CliError> {
+    match store.schema().await {
+        Ok(Schema::Current) | Err(_) => Ok(()),
+        Ok(schema) => context::make_ready(store, schema).await,
+    }
+}
+
+fn handler(kind: SignalKind) -> Result<Signal, CliError> {
+    signal(kind).map_err(|error| CliError::failed(format!("cannot handle signals: {error}")))
+}
+
+/// Tells systemd, if it asked to be told.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(false, states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+/// Tells systemd that the runtime turns, as often as it wants to hear it.
+async fn watchdog(stop: CancellationToken) {
+    let mut micros = 0;
+    if !sd_notify::watchdog_enabled(false, &mut micros) {
+        return;
+    }
+    let mut ticks = tokio::time::interval(Duration::from_micros(micros / 2));
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => notify(&[NotifyState::Watchdog]),
+            () = stop.cancelled() => return,
+        }
+    }
+}

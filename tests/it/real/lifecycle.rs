@@ -1,0 +1,115 @@
+//! Deadlines, restarts of either side, and what is left in the database.
+
+use std::time::Duration;
+
+use super::{SOON, Site, on_each_backend};
+use crate::lab::{Backend, ClientOptions, ServerOptions};
+
+on_each_backend! {
+    the_limit_ends_a_session_and_the_client_stays_out => limit;
+    stopping_and_starting_the_daemon_disturbs_nobody => restart;
+}
+
+fn limit(test: &str, backend: Backend) {
+    let more = "[session]\nlimit_s = 5\n";
+    let Some(site) = Site::new(test, backend, ServerOptions::default(), more) else { return };
+    let mut alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
+    assert_eq!(alice.ping(2), 2);
+    let expired = site.warden.wait_event("session.expired", |_| true, SOON);
+    assert_eq!((&expired["deadline_reason"], &expired["action"]), (&"session_limit".into(), &"halt".into()));
+    assert!(alice.wait_exit(SOON).is_some(), "{}", alice.log());
+    assert!(alice.log().contains("Your session time is over"), "{}", alice.log());
+    assert_eq!(alice.ping(1), 0);
+    let closed = site.warden.wait_event("session.closed", |_| true, SOON);
+    assert_eq!(closed["cause"], "session_limit");
+    let row = site.session(|row| row["state"] == "closed");
+    assert_eq!(row["cause"], "session_limit");
+    let duration = row["duration_s"].as_u64().unwrap();
+    assert!((5..=11).contains(&duration), "{duration}");
+    assert!(row["bytes_received"].as_u64().unwrap() > 200 && row["bytes_sent"].as_u64().unwrap() > 200);
+}
+
+fn restart(test: &str, backend: Backend) {
+    let more = "[session]\nlimit_s = 12\n";
+    let Some(mut site) = Site::new(test, backend, ServerOptions::default(), more) else { return };
+    let alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
+    let opened = site.warden.wait_event("session.opened", |_| true, SOON);
+    assert!(site.warden.stop().success());
+    assert_eq!(alice.ping(2), 2, "nobody is disconnected");
+    let mark = site.warden.mark();
+    site.warden.start();
+    let adopted = site.warden.wait_event_since(mark, "session.adopted", |_| true, SOON);
+    assert_eq!(adopted["session_id"], opened["session_id"]);
+    assert_eq!(adopted["deadline"], opened["deadline"]);
+    assert_eq!(alice.ping(1), 1);
+    site.warden.wait_event_since(mark, "session.expired", |_| true, Duration::from_secs(15));
+    let row = site.session(|row| row["state"] == "closed");
+    assert_eq!((&row["id"], &row["cause"]), (&opened["session_id"], &"session_limit".into()));
+}
+
+#[test]
+fn openvpn_ends_the_session_itself_when_the_daemon_is_dead() {
+    let more = "[session]\nlimit_s = 3\nbackstop_s = 5\n";
+    let Some(mut site) = Site::new("backstop", Backend::Sqlite, ServerOptions::default(), more) else {
+        return;
+    };
+    let mut alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
+    site.warden.kill();
+    assert_eq!(alice.ping(1), 1);
+    let gone = crate::lab::wait_until(Duration::from_secs(20), || (alice.ping(1) == 0).then_some(()));
+    assert!(gone.is_some(), "{}\n{}", alice.log(), site.server.log());
+    assert!(site.server.log().contains("ession timeout"), "{}", site.server.log());
+    alice.kill();
+    site.warden.start();
+    let row = site.session(|row| row["state"] == "closed");
+    assert_eq!(row["cause"], "session_limit");
+}
+
+#[test]
+fn a_restart_of_openvpn_by_each_signal_closes_sessions_and_lets_clients_come_back() {
+    let test = "SIGHUP and SIGUSR1";
+    let Some(mut site) = Site::new(test, Backend::Sqlite, ServerOptions::default(), "") else { return };
+    let mut alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
+    for signal in ["USR1", "HUP"] {
+        let mark = site.warden.mark();
+        site.server.signal(signal);
+        let closed = site.warden.wait_event_since(mark, "session.closed", |_| true, SOON);
+        assert_eq!(closed["cause"], "server_restarted", "{signal}");
+        site.warden.wait_event_since(mark, "session.opened", |_| true, Duration::from_secs(60));
+        let back = crate::lab::wait_until(SOON, || (alice.ping(1) == 1).then_some(()));
+        assert!(back.is_some(), "{signal}: {}", alice.log());
+    }
+    assert!(alice.is_running());
+}
+
+#[test]
+fn a_crash_of_openvpn_is_survived_and_told() {
+    let Some(mut site) = Site::new("crash", Backend::Sqlite, ServerOptions::default(), "") else { return };
+    let mut alice = site.connected(ClientOptions { own_address: true, ..Default::default() });
+    let mark = site.warden.mark();
+    site.server.kill();
+    site.warden.wait_event_since(mark, "link.lost", |_| true, SOON);
+    alice.kill();
+    site.server.start_again();
+    site.warden.wait_event_since(mark, "link.up", |_| true, Duration::from_secs(20));
+    let closed = site.warden.wait_event_since(mark, "session.closed", |_| true, SOON);
+    assert_eq!(closed["cause"], "server_restarted");
+    site.connected(ClientOptions::default());
+}
+
+#[test]
+fn an_operator_ends_and_extends_sessions_within_two_seconds() {
+    let more = "[session]\nlimit_s = 8\n";
+    let Some(site) = Site::new("operator", Backend::Mysql, ServerOptions::default(), more) else { return };
+    let mut alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
+    let row = site.session(|row| row["state"] == "active");
+    let id = row["id"].as_str().unwrap();
+    site.warden.ok(&["session", "extend", id, "30s"], "");
+    site.warden.wait_event("session.extended", |_| true, Duration::from_secs(2));
+    std::thread::sleep(Duration::from_secs(8));
+    assert_eq!(alice.ping(1), 1, "the old limit is over, the new one is not");
+    site.warden.ok(&["session", "kill", id, "--reason", "maintenance tonight"], "");
+    assert!(alice.wait_exit(SOON).is_some(), "{}", alice.log());
+    assert!(alice.log().contains("maintenance tonight"), "{}", alice.log());
+    site.warden.wait_event("session.closed", |event| event["cause"] == "admin", SOON);
+}
