@@ -1,3 +1,7 @@
 //! The `ovpn-warden` binary: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ovpn_warden::cli::run(std::env::args_os())
+}

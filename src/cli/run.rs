@@ -38,7 +38,7 @@ async fn serve(config: Config) -> Result<(), CliError> {
     let logging = telemetry::init(&config.log)
         .map_err(|error| CliError::failed(format!("cannot log: {error}")))?;
     let store = context::open(&config)?;
-    check_schema(&store).await?;
+    check_schema(&config, &store).await?;
     let readiness = Arc::new(Readiness::default());
     let stop = CancellationToken::new();
     let mut terminate = handler(SignalKind::terminate())?;
@@ -84,10 +84,10 @@ async fn serve(config: Config) -> Result<(), CliError> {
 
 /// A schema that this build does not know stops the start. A database that does not answer does
 /// not: the daemon then denies logins for a while and leaves running clients alone.
-async fn check_schema(store: &Arc<dyn Store>) -> Result<(), CliError> {
+async fn check_schema(config: &Config, store: &Arc<dyn Store>) -> Result<(), CliError> {
     match store.schema().await {
         Ok(Schema::Current) | Err(_) => Ok(()),
-        Ok(schema) => context::make_ready(store, schema).await,
+        Ok(schema) => context::make_ready(config, store, schema).await,
     }
 }
 

@@ -89,7 +89,7 @@ impl Line {
     }
 }
 
-pub(super) fn execute(globals: &Globals, args: &Args, output: &mut Output) -> Result<Outcome, CliError> {
+pub(super) fn execute(globals: &Globals, args: &Args, output: Output) -> Result<Outcome, CliError> {
     let config = context::config(globals)?;
     let mut lines = vec![Line::good("configuration", "valid")];
     if config.servers.is_empty() {
