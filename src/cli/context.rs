@@ -88,9 +88,9 @@ pub(super) async fn make_ready(
             store.migrate(false).await?;
             Ok(())
         }
-        Schema::Missing => Err(CliError::failed(
-            "the database has no tables yet: run `ovpn-warden migrate`",
-        )),
+        Schema::Missing => {
+            Err(CliError::failed("the database has no tables yet: run `ovpn-warden migrate`"))
+        }
         Schema::Behind(count) => Err(CliError::failed(format!(
             "the database's schema is {count} migration(s) behind: run `ovpn-warden migrate`"
         ))),

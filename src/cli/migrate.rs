@@ -22,11 +22,7 @@ struct Migration {
     applied: bool,
 }
 
-pub(super) fn execute(
-    globals: &Globals,
-    args: &Args,
-    output: Output,
-) -> Result<Outcome, CliError> {
+pub(super) fn execute(globals: &Globals, args: &Args, output: Output) -> Result<Outcome, CliError> {
     let config = context::config(globals)?;
     let migrated = context::block_on(async {
         let store = context::open(&config)?;

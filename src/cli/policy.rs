@@ -116,7 +116,8 @@ async fn perform(store: &dyn Store, command: Command, output: Output) -> Result<
     let by = context::actor(&Clock::new());
     match command {
         Command::Add(terms) => {
-            let policy = merge(PolicyRecord { name: terms.name.to_string(), ..Default::default() }, &terms);
+            let policy =
+                merge(PolicyRecord { name: terms.name.to_string(), ..Default::default() }, &terms);
             store.put_policy(&policy, false, &by).await?;
             output.done(&format!("policy {} is added", policy.name))
         }

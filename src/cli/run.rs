@@ -45,13 +45,18 @@ async fn serve(config: Config) -> Result<(), CliError> {
     let mut interrupt = handler(SignalKind::interrupt())?;
     let http = match config.http.listen {
         Some(listen) => Some(
-            telemetry::http::serve(listen, logging.metrics.clone(), Arc::clone(&readiness), stop.clone())
-                .await
-                .map_err(|error| {
-                    CliError::failed(format!(
-                        "cannot listen on {listen}: {error}; change [http] listen, or set it to \"\""
-                    ))
-                })?,
+            telemetry::http::serve(
+                listen,
+                logging.metrics.clone(),
+                Arc::clone(&readiness),
+                stop.clone(),
+            )
+            .await
+            .map_err(|error| {
+                CliError::failed(format!(
+                    "cannot listen on {listen}: {error}; change [http] listen, or set it to \"\""
+                ))
+            })?,
         ),
         None => None,
     };

@@ -154,7 +154,14 @@ impl Row {
             ("certificate", cell(self.common_name.as_deref())),
             ("from", cell(self.client_ip.as_deref())),
             ("vpn address", cell(self.vpn_ip.as_deref())),
-            ("client", format!("{} {}", cell(self.client_platform.as_deref()), cell(self.client_version.as_deref()))),
+            (
+                "client",
+                format!(
+                    "{} {}",
+                    cell(self.client_platform.as_deref()),
+                    cell(self.client_version.as_deref())
+                ),
+            ),
             ("received", format!("{} bytes", self.bytes_received)),
             ("sent", format!("{} bytes", self.bytes_sent)),
         ]
@@ -175,11 +182,7 @@ pub(super) fn execute(
     })?
 }
 
-async fn perform(
-    store: &dyn Store,
-    command: Command,
-    output: Output,
-) -> Result<Outcome, CliError> {
+async fn perform(store: &dyn Store, command: Command, output: Output) -> Result<Outcome, CliError> {
     let clock = Clock::new();
     let now = clock.now().utc;
     match command {
@@ -194,7 +197,8 @@ async fn perform(
                     .map_err(|error| CliError::usage(error.to_string()))
             };
             // An id that is none finds nothing, which is the answer.
-            let device = device.map(|text| DeviceId::parse(&text).map_or(text, |id| id.to_string()));
+            let device =
+                device.map(|text| DeviceId::parse(&text).map_or(text, |id| id.to_string()));
             let (since, until) = (time(since)?, time(until)?);
             let filter =
                 SessionFilter { user, server, device, cause, since, until, ended: true, limit };
@@ -217,7 +221,9 @@ async fn perform(
         }
         Command::Extend { id, duration } => {
             let Some(duration) = parse_duration(&duration).filter(|d| !d.is_zero()) else {
-                return Err(CliError::usage(format!("`{duration}` is no duration: write it as 30m or 2h")));
+                return Err(CliError::usage(format!(
+                    "`{duration}` is no duration: write it as 30m or 2h"
+                )));
             };
             let session = find(store, &id).await?;
             let from = session.deadline.unwrap_or(now).max(now);
@@ -237,8 +243,10 @@ async fn list(
 ) -> Result<Outcome, CliError> {
     let sessions = store.sessions(filter).await?;
     let rows: Vec<Row> = sessions.into_iter().map(|session| Row::new(session, now)).collect();
-    let columns =
-        ["ID", "USER", "SERVER", "STATE", "CAUSE", "STARTED", "DURATION", "DEADLINE", "VPN IP", "DEVICE"];
+    let columns = [
+        "ID", "USER", "SERVER", "STATE", "CAUSE", "STARTED", "DURATION", "DEADLINE", "VPN IP",
+        "DEVICE",
+    ];
     output.list(&columns, &rows, |row| {
         vec![
             row.id.clone(),

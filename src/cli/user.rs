@@ -146,11 +146,17 @@ pub(super) fn execute(
         Command::SetPassword { name, password_stdin } => {
             let password = context::read_password(password_stdin)?;
             let password_hash = Some(hash::hash(&password, &params)?);
-            Work::Patch(name, UserPatch { password_hash, ..UserPatch::default() }, "has a new password")
+            Work::Patch(
+                name,
+                UserPatch { password_hash, ..UserPatch::default() },
+                "has a new password",
+            )
         }
-        Command::Enable { name } => {
-            Work::Patch(name, UserPatch { enabled: Some(true), ..UserPatch::default() }, "is enabled")
-        }
+        Command::Enable { name } => Work::Patch(
+            name,
+            UserPatch { enabled: Some(true), ..UserPatch::default() },
+            "is enabled",
+        ),
         Command::Disable { name } => Work::Patch(
             name,
             UserPatch { enabled: Some(false), ..UserPatch::default() },

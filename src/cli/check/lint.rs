@@ -85,7 +85,10 @@ pub fn lint(text: &str, auth_timeout_s: u64) -> Vec<Finding> {
             line: last.get("hand-window").map(|found| found.line),
             directive: "hand-window",
             why: "a client gives up before a slow answer of ours can act",
-            mend: format!("set `hand-window {}` or more, or lower [auth] timeout_ms", 2 * auth_timeout_s),
+            mend: format!(
+                "set `hand-window {}` or more, or lower [auth] timeout_ms",
+                2 * auth_timeout_s
+            ),
         });
     }
     findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.line));
@@ -218,7 +221,9 @@ const PRESENT: &[Present] = &[
     },
     Present {
         name: "plugin",
-        applies: |words| words.get(1).is_some_and(|path| path.contains("auth") || path.contains("radius")),
+        applies: |words| {
+            words.get(1).is_some_and(|path| path.contains("auth") || path.contains("radius"))
+        },
         severity: Severity::Warning,
         why: "an authentication plugin decides beside us: a login needs both to agree",
         mend: "remove the line",
@@ -312,7 +317,9 @@ mod tests {
 
     #[test]
     fn the_script_flow_is_found_with_its_line() {
-        let text = format!("{GOOD}# auth-user-pass-verify in a comment\n--auth-user-pass-verify \"/etc/auth.py\" via-env\n");
+        let text = format!(
+            "{GOOD}# auth-user-pass-verify in a comment\n--auth-user-pass-verify \"/etc/auth.py\" via-env\n"
+        );
         assert_eq!(found(&text), [("auth-user-pass-verify", Some(6), Severity::Fault)]);
     }
 

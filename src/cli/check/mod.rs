@@ -102,11 +102,8 @@ pub(super) fn execute(globals: &Globals, args: &Args, output: Output) -> Result<
     for path in &args.openvpn_conf {
         lines.extend(look_at(path, &config)?);
     }
-    let unreachable = if args.connect {
-        context::block_on(visit(&config, &mut lines))??
-    } else {
-        false
-    };
+    let unreachable =
+        if args.connect { context::block_on(visit(&config, &mut lines))?? } else { false };
     let found_fault = lines.iter().any(|line| line.severity == Severity::Fault.as_str());
     output.lines(&lines, Line::to_text)?;
     Ok(match (unreachable, found_fault) {
@@ -173,7 +170,9 @@ async fn visit(config: &Config, lines: &mut Vec<Line>) -> Result<bool, CliError>
     for server in &config.servers {
         let subject = format!("{} ({})", server.name, daemon::address(&server.management));
         lines.push(match daemon::visit(server).await {
-            Ok(Visit::Free(version)) => Line::good(subject, format!("answers: {}", version.openvpn)),
+            Ok(Visit::Free(version)) => {
+                Line::good(subject, format!("answers: {}", version.openvpn))
+            }
             Ok(Visit::Held) => Line::new(
                 Severity::Note.as_str(),
                 subject,
