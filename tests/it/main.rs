@@ -1,4 +1,7 @@
 //! Integration tests.
 
 mod fake;
+#[expect(dead_code, reason = "a laboratory has more instruments than every experiment needs")]
+mod lab;
+mod real;
 mod store;
