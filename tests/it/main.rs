@@ -3,5 +3,6 @@
 mod fake;
 #[expect(dead_code, reason = "a laboratory has more instruments than every experiment needs")]
 mod lab;
+mod proto;
 mod real;
 mod store;
