@@ -159,12 +159,12 @@ fn unknown_keys(place: &str, table: &Table) -> Vec<ConfigError> {
         }
     };
     for (section, value) in table {
-        match value {
-            Value::Table(table) => check(section, table),
-            Value::Array(list) if section == "servers" => {
-                list.iter().filter_map(Value::as_table).for_each(|table| check(section, table));
-            }
-            _ => check("", &Table::from_iter([(section.clone(), value.clone())])),
+        if let Value::Table(table) = value {
+            check(section, table);
+        } else if let (Value::Array(list), "servers") = (value, section.as_str()) {
+            list.iter().filter_map(Value::as_table).for_each(|table| check(section, table));
+        } else {
+            check("", &Table::from_iter([(section.clone(), value.clone())]));
         }
     }
     errors
@@ -189,15 +189,13 @@ fn unknown(place: &str, key: &str) -> ConfigError {
 
 /// What the config crate found, without any value.
 fn wrong_type(error: config::ConfigError) -> ConfigErrors {
-    let error = match error {
-        config::ConfigError::At { error, origin, key } => {
-            return describe(*error, origin, key).into();
-        }
-        other => other,
-    };
+    if let config::ConfigError::At { error, origin, key } = error {
+        return describe(*error, origin, key).into();
+    }
     describe(error, None, None).into()
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the crate's enum is open")]
 fn describe(
     error: config::ConfigError,
     origin: Option<String>,

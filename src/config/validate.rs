@@ -220,14 +220,16 @@ fn auth(raw: raw::Auth, findings: &mut Findings) -> Auth {
             DeviceMode::Enforce
         }
     };
+    let names = raw.device_sources.into_list();
+    let is_empty = names.is_empty();
     let mut device_sources = Vec::new();
-    for name in raw.device_sources.into_list() {
+    for name in names {
         match name.parse() {
             Ok(source) => device_sources.push(source),
             Err(error) => findings.fault("auth.device_sources", format!("{error}")),
         }
     }
-    if device_sources.is_empty() && device_mode == DeviceMode::Enforce {
+    if is_empty && device_mode == DeviceMode::Enforce {
         findings.fault("auth.device_sources", "is empty, so nobody could connect: name UV_CLIENT_MAC or IV_HWADDR, or set auth.device_mode to off");
     }
     let workers: usize = findings.number("auth.hash_workers", raw.hash_workers, 0, 256);
