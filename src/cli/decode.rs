@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufWriter, Read, Write},
-    path::PathBuf,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -22,23 +21,14 @@ use crate::{
 };
 
 use super::{
-    context::{self, Globals},
-    exit::{CliError, Outcome},
+    DecodeArgs, Globals, context,
+    exit::{CliError, Exit},
 };
 
 /// Bytes read at a time.
 const CHUNK: usize = 16 << 10;
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// A capture of what the server sent [default: stdin]
-    file: Option<PathBuf>,
-    /// Print passwords
-    #[arg(long)]
-    show_secrets: bool,
-}
-
-pub(super) fn execute(globals: &Globals, args: &Args) -> Result<Outcome, CliError> {
+pub(super) fn execute(globals: &Globals, args: &DecodeArgs) -> Result<Exit, CliError> {
     let options = Options {
         show_secrets: args.show_secrets,
         sources: context::config(globals)?.auth.device_sources,
@@ -54,7 +44,7 @@ pub(super) fn execute(globals: &Globals, args: &Args) -> Result<Outcome, CliErro
         }
     }
     out.flush()?;
-    Ok(Outcome::Done)
+    Ok(Exit::Done)
 }
 
 /// How to decode.

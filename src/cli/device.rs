@@ -1,157 +1,220 @@
-//! `device`: on what a user may connect.
+//! `device …`: what users may connect with.
 
 use clap::Subcommand;
 use serde::Serialize;
 
-use crate::{
-    store::{DeviceRecord, DeviceStatus, NewDevice, Store},
-    types::{Clock, DeviceId, Username},
-};
-
 use super::{
-    context::{self, Globals},
-    exit::{CliError, Outcome},
-    output::{Output, cell},
+    Desk,
+    exit::{CliError, warn},
+    input,
+    output::{View, or_dash, short_time},
+    parse,
+};
+use crate::{
+    store::{DeviceRecord, DeviceStatus, NewDevice},
+    types::{DeviceId, Timestamp, Username},
 };
 
-/// Devices in the list.
-const LIMIT: u32 = 10_000;
-
+/// `device …`.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Register a device
+pub enum DeviceCommand {
+    /// Register a device, approved
     Add {
-        /// Its owner
+        /// Login name of its owner
         user: Username,
-        /// MAC address in any usual notation, or an opaque id
-        id: String,
+        /// A MAC address in any usual notation, or the id that a mobile client sends
+        #[arg(value_parser = parse::device)]
+        id: DeviceId,
         /// A name for people
-        #[arg(long)]
+        #[arg(long, value_parser = label)]
         label: Option<String>,
     },
-    /// List devices of a user, or of all
+    /// List the devices of a user, or all
     List {
-        /// Its owner
+        /// Login name
         user: Option<Username>,
     },
     /// Let a device connect
     Approve {
-        /// Its owner
+        /// Login name of its owner
         user: Username,
-        /// Its id
-        id: String,
+        /// As for `add`
+        #[arg(value_parser = parse::device)]
+        id: DeviceId,
     },
-    /// Let a device connect no more
+    /// Keep a device from connecting
     Block {
-        /// Its owner
+        /// Login name of its owner
         user: Username,
-        /// Its id
-        id: String,
+        /// As for `add`
+        #[arg(value_parser = parse::device)]
+        id: DeviceId,
     },
-    /// Remove a device
+    /// Forget a device
     Remove {
-        /// Its owner
+        /// Login name of its owner
         user: Username,
-        /// Its id
-        id: String,
+        /// As for `add`
+        #[arg(value_parser = parse::device)]
+        id: DeviceId,
         /// Do not ask
         #[arg(long)]
         yes: bool,
     },
 }
 
-#[derive(Debug, Serialize)]
-struct Row {
-    user: String,
-    id: String,
-    kind: &'static str,
-    status: &'static str,
-    label: Option<String>,
-    created_at: String,
+const MOST: u32 = 10_000;
+
+pub async fn execute(desk: &mut Desk, command: DeviceCommand) -> Result<(), CliError> {
+    match command {
+        DeviceCommand::Add { user, id, label } => {
+            let status = DeviceStatus::Approved;
+            let device = NewDevice { user: user.clone(), id: id.clone(), label, status };
+            desk.store.add_device(&device, &desk.actor()).await?;
+            report(desk, &user, &id, "added").await
+        }
+        DeviceCommand::List { user } => {
+            if let Some(user) = &user {
+                known(desk, user).await?;
+            }
+            let devices = desk.store.devices(user.as_ref(), MOST).await?;
+            if devices.len() >= MOST as usize {
+                warn("only the first 10000 devices are listed; name a user to see its devices");
+            }
+            desk.out.list(&devices.iter().map(DeviceView::from).collect::<Vec<_>>())
+        }
+        DeviceCommand::Approve { user, id } => {
+            judge(desk, &user, &id, DeviceStatus::Approved).await
+        }
+        DeviceCommand::Block { user, id } => judge(desk, &user, &id, DeviceStatus::Blocked).await,
+        DeviceCommand::Remove { user, id, yes } => {
+            let view = find(desk, &user, &id).await?.ok_or_else(|| not_found(&user, &id))?;
+            input::confirm(&format!("Remove device `{id}` of user `{user}`?"), yes)?;
+            desk.store
+                .remove_device(&user, &id, &desk.actor())
+                .await
+                .map_err(|error| CliError::from(error).or_next(see(&user)))?;
+            desk.out.done(&format!("device `{id}` of user `{user}` removed"), &view)
+        }
+    }
 }
 
-impl From<DeviceRecord> for Row {
-    fn from(device: DeviceRecord) -> Self {
+async fn judge(
+    desk: &mut Desk,
+    user: &Username,
+    id: &DeviceId,
+    status: DeviceStatus,
+) -> Result<(), CliError> {
+    desk.store
+        .set_device_status(user, id, status, &desk.actor())
+        .await
+        .map_err(|error| CliError::from(error).or_next(see(user)))?;
+    report(desk, user, id, status.as_str()).await
+}
+
+async fn report(
+    desk: &mut Desk,
+    user: &Username,
+    id: &DeviceId,
+    what: &str,
+) -> Result<(), CliError> {
+    let view = find(desk, user, id).await?;
+    desk.out.done(&format!("device `{id}` of user `{user}` {what}"), &view)
+}
+
+async fn find(desk: &Desk, user: &Username, id: &DeviceId) -> Result<Option<DeviceView>, CliError> {
+    let identifier = id.to_string();
+    let devices = desk.store.devices(Some(user), MOST).await?;
+    let found = devices.iter().find(|d| d.kind == id.kind() && d.identifier == identifier);
+    Ok(found.map(DeviceView::from))
+}
+
+async fn known(desk: &Desk, user: &Username) -> Result<(), CliError> {
+    match desk.store.user(user).await? {
+        Some(_) => Ok(()),
+        None => Err(CliError::failed(format!("user `{user}` not found"))
+            .or_next("`ovpn-warden user list` shows all users")),
+    }
+}
+
+fn not_found(user: &Username, id: &DeviceId) -> CliError {
+    CliError::failed(format!("device `{id}` of user `{user}` not found")).or_next(see(user))
+}
+
+fn see(user: &Username) -> String {
+    format!("`ovpn-warden device list '{user}'` shows what is registered")
+}
+
+fn label(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        0 => Err("empty".into()),
+        1..=128 if text.chars().any(char::is_control) => Err("holds a control character".into()),
+        1..=128 => Ok(text.to_owned()),
+        _ => Err("longer than 128 characters".into()),
+    }
+}
+
+#[derive(Serialize)]
+struct DeviceView {
+    user: String,
+    kind: &'static str,
+    id: String,
+    label: Option<String>,
+    status: &'static str,
+    created_at: String,
+    #[serde(skip)]
+    created: Timestamp,
+}
+
+impl From<&DeviceRecord> for DeviceView {
+    fn from(device: &DeviceRecord) -> Self {
         Self {
             user: device.user.to_string(),
-            id: device.identifier,
             kind: device.kind.as_str(),
+            id: device.identifier.clone(),
+            label: device.label.clone(),
             status: device.status.as_str(),
-            label: device.label,
             created_at: device.created_at.to_string(),
+            created: device.created_at,
         }
     }
 }
 
-/// Reads an id, and says how one is written.
-fn id(text: &str) -> Result<DeviceId, CliError> {
-    DeviceId::parse(text).map_err(|error| {
-        CliError::usage(format!(
-            "`{text}`: {error}; write a MAC as 00:11:22:33:44:55, 00-11-22-33-44-55, 0011.2233.4455 \
-             or 001122334455, or an opaque id of 16 to 255 characters (32 or more if it has \
-             separators)"
-        ))
-    })
-}
+impl View for DeviceView {
+    const COLUMNS: &'static [&'static str] =
+        &["USER", "KIND", "ID", "STATUS", "LABEL", "REGISTERED"];
 
-pub(super) fn execute(
-    globals: &Globals,
-    command: Command,
-    output: Output,
-) -> Result<Outcome, CliError> {
-    let config = context::config(globals)?;
-    if let Command::Remove { user, id, yes } = &command {
-        context::confirm(&format!("Remove device {id} of user {user}?"), *yes)?;
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.user.clone(),
+            self.kind.into(),
+            self.id.clone(),
+            self.status.into(),
+            or_dash(self.label.as_deref()),
+            short_time(Some(self.created)),
+        ]
     }
-    context::block_on(async {
-        let store = context::open_ready(&config).await?;
-        let result = perform(&*store, command, output).await;
-        store.close().await;
-        result
-    })??;
-    Ok(Outcome::Done)
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("user", self.user.clone()),
+            ("kind", self.kind.into()),
+            ("id", self.id.clone()),
+            ("status", self.status.into()),
+            ("label", or_dash(self.label.as_deref())),
+            ("registered", self.created_at.clone()),
+        ]
+    }
 }
 
-async fn perform(store: &dyn Store, command: Command, output: Output) -> Result<(), CliError> {
-    let by = context::actor(&Clock::new());
-    match command {
-        Command::Add { user, id: text, label } => {
-            let id = id(&text)?;
-            let done = format!("device {id} of user {user} is registered");
-            if label.as_ref().is_some_and(|label| label.chars().count() > 128) {
-                return Err(CliError::usage("the label is longer than 128 characters"));
-            }
-            let status = DeviceStatus::Approved;
-            store.add_device(&NewDevice { user, id, label, status }, &by).await?;
-            output.done(&done)
-        }
-        Command::List { user } => {
-            let devices = store.devices(user.as_ref(), LIMIT).await?;
-            let rows: Vec<Row> = devices.into_iter().map(Row::from).collect();
-            output.list(&["USER", "ID", "KIND", "STATUS", "LABEL"], &rows, |row| {
-                vec![
-                    row.user.clone(),
-                    cell(Some(&row.id)),
-                    row.kind.to_owned(),
-                    row.status.to_owned(),
-                    cell(row.label.as_deref()),
-                ]
-            })
-        }
-        Command::Approve { user, id: text } => {
-            let id = id(&text)?;
-            store.set_device_status(&user, &id, DeviceStatus::Approved, &by).await?;
-            output.done(&format!("device {id} of user {user} is approved"))
-        }
-        Command::Block { user, id: text } => {
-            let id = id(&text)?;
-            store.set_device_status(&user, &id, DeviceStatus::Blocked, &by).await?;
-            output.done(&format!("device {id} of user {user} is blocked"))
-        }
-        Command::Remove { user, id: text, .. } => {
-            let id = id(&text)?;
-            store.remove_device(&user, &id, &by).await?;
-            output.done(&format!("device {id} of user {user} is removed"))
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_short_and_plain() {
+        assert!(label("Zoë's laptop").is_ok());
+        assert!(label("").is_err() && label("a\nb").is_err());
+        assert!(label(&"é".repeat(128)).is_ok() && label(&"é".repeat(129)).is_err());
     }
 }

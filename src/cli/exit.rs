@@ -1,89 +1,159 @@
-//! How a command ends: its exit code, and on stderr one line a person can act on.
+//! How a command ends: its exit code, and the error that people read.
 
-use std::process::ExitCode;
+use std::{fmt, io, io::Write, process::ExitCode};
 
-use thiserror::Error;
+use crate::{
+    store::StoreError,
+    types::{Printable, TimestampError},
+};
 
-use crate::store::StoreError;
-
-/// A command that ended without an error.
+/// Exit codes, as the documentation promises them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub enum Exit {
     /// Done.
-    Done,
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// Wrong usage or an invalid configuration.
+    Usage = 2,
     /// The answer is "no".
-    No,
-    /// The database does not answer, as part of the answer.
-    Unreachable,
+    No = 3,
+    /// The database cannot be reached.
+    Unreachable = 4,
 }
 
-/// A command that failed.
-#[derive(Debug, Error)]
-pub(super) enum CliError {
-    /// Arguments or configuration.
-    #[error("{0}")]
-    Usage(String),
-    /// It could not be done.
-    #[error("{0}")]
-    Failed(String),
-    /// The database.
-    #[error("{0}")]
-    Store(#[from] StoreError),
-    /// The reader of our output has gone: nothing to complain about.
-    #[error("output closed")]
-    Closed,
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed: what was wrong and where, what to do next, and the exit code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CliError {
+    exit: Exit,
+    /// One `error:` line each; none when there is nobody left to read them.
+    lines: Vec<String>,
+    next: Option<String>,
 }
 
 impl CliError {
-    pub(super) fn usage(text: impl Into<String>) -> Self {
-        Self::Usage(text.into())
+    fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self { exit, lines: vec![what.into()], next: None }
     }
 
-    pub(super) fn failed(text: impl Into<String>) -> Self {
-        Self::Failed(text.into())
+    /// Exit code 1.
+    pub fn failed(what: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, what)
     }
 
-    /// What to do next, where the text does not say it.
-    const fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Store(StoreError::Unavailable(_)) => {
-                Some("see [database] url, and whether the database runs")
-            }
-            Self::Store(StoreError::Schema(_)) => Some("run `ovpn-warden migrate`"),
-            Self::Store(_) | Self::Usage(_) | Self::Failed(_) | Self::Closed => None,
+    /// Exit code 2, with one message.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, what)
+    }
+
+    /// Exit code 2, with a message for each line of `errors`.
+    pub fn configuration(errors: &impl fmt::Display) -> Self {
+        let lines = errors.to_string().lines().map(str::to_owned).collect();
+        Self { exit: Exit::Usage, lines, next: None }
+    }
+
+    /// A quiet end: whoever read the output has gone.
+    pub const fn closed_pipe() -> Self {
+        Self { exit: Exit::Done, lines: Vec::new(), next: None }
+    }
+
+    /// Adds what to do next, unless that was said already.
+    #[must_use]
+    pub fn or_next(mut self, next: impl Into<String>) -> Self {
+        self.next.get_or_insert_with(|| next.into());
+        self
+    }
+
+    /// The exit code.
+    pub const fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Writes the error to standard error; that this fails is nobody's concern.
+    pub fn report(&self) {
+        let _ = write!(io::stderr().lock(), "{self}");
+    }
+}
+
+/// Lines of `error: …`, then `help: …`, safe to show on a terminal.
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.lines {
+            writeln!(f, "error: {}", Printable(line.as_bytes()))?;
+        }
+        match &self.next {
+            Some(next) => writeln!(f, "help: {}", Printable(next.as_bytes())),
+            None => Ok(()),
         }
     }
 }
 
-impl From<std::io::Error> for CliError {
-    fn from(error: std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::BrokenPipe {
-            Self::Closed
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        let exit = if error.is_transient() { Exit::Unreachable } else { Exit::Failed };
+        let plain = Self::new(exit, error.to_string());
+        if error.is_transient() {
+            plain.or_next(
+                "see that the database runs and that `database.url` names it; \
+                 `ovpn-warden check --connect` tries it",
+            )
+        } else if matches!(error, StoreError::Schema(_)) {
+            plain.or_next("run `ovpn-warden migrate`")
         } else {
-            Self::Failed(error.to_string())
+            plain
         }
     }
 }
 
-/// Says what went wrong and gives the exit code: 0 done, 1 failed, 2 usage or configuration,
-/// 3 the answer is "no", 4 no database.
-#[expect(clippy::print_stderr, reason = "this is where a command's error goes")]
-pub(super) fn finish(result: Result<Outcome, CliError>) -> ExitCode {
-    let error = match result {
-        Ok(Outcome::Done) | Err(CliError::Closed) => return ExitCode::SUCCESS,
-        Ok(Outcome::No) => return ExitCode::from(3),
-        Ok(Outcome::Unreachable) => return ExitCode::from(4),
-        Err(error) => error,
-    };
-    for line in error.to_string().lines() {
-        eprintln!("error: {line}");
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::closed_pipe()
+        } else {
+            Self::failed(format!("writing the output: {error}"))
+        }
     }
-    if let Some(hint) = error.hint() {
-        eprintln!("       {hint}");
+}
+
+impl From<TimestampError> for CliError {
+    fn from(error: TimestampError) -> Self {
+        Self::usage(error.to_string())
     }
-    ExitCode::from(match error {
-        CliError::Usage(_) | CliError::Store(StoreError::Url(_)) => 2,
-        CliError::Store(StoreError::Unavailable(_)) => 4,
-        CliError::Store(_) | CliError::Failed(_) | CliError::Closed => 1,
-    })
+}
+
+/// Writes a warning to standard error.
+pub fn warn(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "warning: {}", Printable(text.as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreachable_database_has_its_own_code() {
+        let error = CliError::from(StoreError::Unavailable("timeout".into()));
+        assert_eq!(error.exit(), Exit::Unreachable);
+        assert!(error.to_string().starts_with("error: database unavailable: timeout\nhelp: "));
+        assert_eq!(CliError::from(StoreError::Ended).exit(), Exit::Failed);
+    }
+
+    #[test]
+    fn every_configuration_error_is_a_line_and_no_line_can_move_the_cursor() {
+        let error = CliError::configuration(&"a: bad\nb: \u{1b}[2J");
+        assert_eq!(error.exit(), Exit::Usage);
+        assert_eq!(error.to_string(), "error: a: bad\nerror: b: \\u{1b}[2J\n");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_a_quiet_end() {
+        let error = CliError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((error.exit(), error.to_string()), (Exit::Done, String::new()));
+    }
 }

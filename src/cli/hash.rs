@@ -1,29 +1,27 @@
 //! `hash`: a password in, its PHC string out.
 
-use crate::auth::password::{self, HashParams};
+use std::io::{self, IsTerminal};
 
-use super::{
-    context::{self, Globals},
-    exit::{CliError, Outcome},
-    output,
+use serde_json::json;
+
+use super::{Globals, context, exit::CliError, input, output::Output};
+use crate::{
+    auth::password::{self, HashParams},
+    config::Auth,
+    types::Password,
 };
 
-pub(super) fn execute(globals: &Globals) -> Result<Outcome, CliError> {
-    let params = params(&context::config(globals)?.auth);
-    let hash = hash(&context::read_password(false)?, &params)?;
-    output::write_text(&(hash + "\n"))?;
-    Ok(Outcome::Done)
+pub fn execute(globals: &Globals) -> Result<(), CliError> {
+    let config = context::config(globals)?;
+    let password = input::new_password(!io::stdin().is_terminal())?;
+    let phc = hashed(&password, &config.auth)?;
+    let mut out = Output::new(globals.json, false);
+    out.done(&phc, &json!({ "hash": phc }))
 }
 
-/// The configured cost.
-pub(super) const fn params(auth: &crate::config::Auth) -> HashParams {
-    HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p }
-}
-
-/// Hashes a password with the configured cost.
-pub(super) fn hash(
-    password: &crate::types::Password,
-    params: &HashParams,
-) -> Result<String, CliError> {
-    password::hash(password, params).map_err(|error| CliError::failed(error.to_string()))
+/// Hashes with the configured parameters.
+pub fn hashed(password: &Password, auth: &Auth) -> Result<String, CliError> {
+    let params = HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p };
+    password::hash(password, &params)
+        .map_err(|error| CliError::failed(format!("hashing the password: {error}")))
 }

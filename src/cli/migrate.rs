@@ -1,45 +1,51 @@
 //! `migrate`: brings the schema up to date.
 
-use serde::Serialize;
+use clap::Args;
+use serde_json::json;
 
-use super::{
-    context::{self, Globals},
-    exit::{CliError, Outcome},
-    output::Output,
-};
+use super::{Globals, context, exit::CliError, output::Output, runtime};
+use crate::store::Migrated;
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
+/// Arguments of `migrate`.
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
     /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct Migration {
-    number: i64,
-    name: String,
-    applied: bool,
+pub fn execute(globals: &Globals, args: &MigrateArgs) -> Result<(), CliError> {
+    let config = context::config(globals)?;
+    let migrated = runtime()?.block_on(async {
+        let store = context::open(&config)?;
+        let migrated = match store.schema().await {
+            Ok(schema) => match super::gate::allow_migration(schema) {
+                Ok(()) => store.migrate(args.dry_run).await.map_err(CliError::from),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error.into()),
+        };
+        store.close().await;
+        migrated
+    })?;
+    report(&mut Output::new(globals.json, globals.quiet > 0), &migrated, args.dry_run)
 }
 
-pub(super) fn execute(globals: &Globals, args: &Args, output: Output) -> Result<Outcome, CliError> {
-    let config = context::config(globals)?;
-    let migrated = context::block_on(async {
-        let store = context::open(&config)?;
-        let migrated = store.migrate(args.dry_run).await;
-        store.close().await;
-        Ok::<_, CliError>(migrated?)
-    })??;
-    let migrations: Vec<Migration> = migrated
-        .applied
-        .into_iter()
-        .map(|(number, name)| Migration { number, name, applied: !args.dry_run })
-        .collect();
-    if migrations.is_empty() && !globals.json {
-        output.done("the schema is up to date")?;
-        return Ok(Outcome::Done);
+fn report(out: &mut Output, migrated: &Migrated, dry_run: bool) -> Result<(), CliError> {
+    if out.is_json() {
+        let applied: Vec<_> = migrated
+            .applied
+            .iter()
+            .map(|(version, name)| json!({ "version": version, "name": name }))
+            .collect();
+        return out.json(&json!({ "dry_run": dry_run, "applied": applied }));
     }
-    let verb = if args.dry_run { "would apply" } else { "applied" };
-    output.lines(&migrations, |m| format!("{verb} {} {}", m.number, m.name))?;
-    Ok(Outcome::Done)
+    if migrated.applied.is_empty() {
+        return out.line("the schema is up to date");
+    }
+    let verb = if dry_run { "would apply" } else { "applied" };
+    for (version, name) in &migrated.applied {
+        out.line(&format!("{verb} {version} {name}"))?;
+    }
+    Ok(())
 }

@@ -1,83 +1,117 @@
-//! Commands: arguments in, exit code out. One file each; `output` prints, `exit` ends.
+//! The command line: arguments in, text or JSON out, and an exit code.
 
+mod args;
 mod check;
 mod context;
 pub mod decode;
 mod device;
 mod exit;
+mod gate;
 mod hash;
+mod input;
 mod migrate;
 mod output;
+mod parse;
 mod policy;
 mod run;
 mod session;
 mod user;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
-use clap::{Parser, Subcommand};
-
-use context::Globals;
-use exit::Outcome;
+use crate::{
+    config::Config,
+    store::{Actor, Store},
+    types::{Clock, Timestamp},
+};
+use args::Command;
+pub use args::{CheckArgs, DecodeArgs, Globals, RunArgs};
+pub use exit::{CliError, Exit};
 use output::Output;
 
-/// Decides, beside OpenVPN, who may connect, on which device and until when.
-#[derive(Debug, Parser)]
-#[command(name = "ovpn-warden", version, max_term_width = 100)]
-struct Arguments {
-    #[command(flatten)]
-    globals: Globals,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run the daemon
-    Run,
-    /// Bring the database's schema up to date
-    Migrate(migrate::Args),
-    /// Check configuration, database, management ports and OpenVPN's configuration
-    Check(check::Args),
-    /// Add, show and change users
-    #[command(subcommand)]
-    User(user::Command),
-    /// Register, approve and block devices
-    #[command(subcommand)]
-    Device(device::Command),
-    /// Add, show and change named limits
-    #[command(subcommand)]
-    Policy(policy::Command),
-    /// Show, end and extend sessions
-    #[command(subcommand)]
-    Session(session::Command),
-    /// Read a password on stdin and print its hash
-    Hash,
-    /// Show what the daemon would understand of a management port's bytes
-    Decode(decode::Args),
-}
-
-/// Runs a command line.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
+/// Runs the command that `args` (with the program's name first) ask for.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match args::parse(args) {
+        Ok(cli) => cli,
         Err(error) => {
-            // `--help` and `--version` end here too, with 0; usage errors with 2.
+            // Help that nobody reads is no failure.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            return exit.into();
         }
     };
-    let Arguments { globals, command } = arguments;
-    let output = Output::new(globals.json);
-    exit::finish(match command {
-        Command::Run => run::execute(&globals).map(|()| Outcome::Done),
-        Command::Migrate(args) => migrate::execute(&globals, &args, output),
-        Command::Check(args) => check::execute(&globals, &args, output),
-        Command::User(command) => user::execute(&globals, command, output),
-        Command::Device(command) => device::execute(&globals, command, output),
-        Command::Policy(command) => policy::execute(&globals, command, output),
-        Command::Session(command) => session::execute(&globals, command, output),
-        Command::Hash => hash::execute(&globals),
-        Command::Decode(args) => decode::execute(&globals, &args),
+    match dispatch(&cli.globals, cli.command) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            error.report();
+            error.exit().into()
+        }
+    }
+}
+
+fn dispatch(globals: &Globals, command: Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Run(args) => return run::execute(globals, args),
+        Command::Check(args) => return check::execute(globals, args),
+        Command::Decode(args) => return decode::execute(globals, &args),
+        Command::Hash => hash::execute(globals)?,
+        Command::Migrate(args) => migrate::execute(globals, &args)?,
+        Command::User(command) => {
+            admin(globals, async |desk, config| user::execute(desk, config, command).await)?;
+        }
+        Command::Device(command) => {
+            admin(globals, async |desk, _| device::execute(desk, command).await)?;
+        }
+        Command::Policy(command) => {
+            admin(globals, async |desk, _| policy::execute(desk, command).await)?;
+        }
+        Command::Session(command) => {
+            admin(globals, async |desk, _| session::execute(desk, command).await)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// What an admin command works with.
+struct Desk {
+    store: Arc<dyn Store>,
+    out: Output,
+    clock: Clock,
+}
+
+impl Desk {
+    fn now(&self) -> Timestamp {
+        self.clock.now().utc
+    }
+
+    fn actor(&self) -> Actor {
+        input::actor(self.now())
+    }
+}
+
+/// Runs an admin command on a store whose schema is right.
+fn admin<F>(globals: &Globals, command: F) -> Result<(), CliError>
+where
+    F: AsyncFnOnce(&mut Desk, &Config) -> Result<(), CliError>,
+{
+    let config = context::config(globals)?;
+    runtime()?.block_on(async {
+        let store = context::open_ready(&config).await?;
+        let mut desk = Desk {
+            store: Arc::clone(&store),
+            out: Output::new(globals.json, globals.quiet > 0),
+            clock: Clock::new(),
+        };
+        let done = command(&mut desk, &config).await;
+        store.close().await;
+        done
     })
+}
+
+/// One thread is enough for a command that asks a question or two.
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed(format!("starting the async runtime: {error}")))
 }

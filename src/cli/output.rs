@@ -1,100 +1,200 @@
-//! What commands print: a table for people, JSON for programs. All of it goes through here.
+//! Everything that commands print goes through here: tables for people, JSON for programs.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::types::Printable;
-
 use super::exit::CliError;
+use crate::types::{Printable, Timestamp, is_unsafe};
 
-/// Standard output, in the form that was asked for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Output {
+/// Something that a command shows, alone or as one of many.
+pub trait View: Serialize {
+    /// Headings of the table in which it is a row.
+    const COLUMNS: &'static [&'static str];
+
+    /// Its row.
+    fn row(&self) -> Vec<String>;
+
+    /// Everything about it, for `show`.
+    fn details(&self) -> Vec<(&'static str, String)>;
+}
+
+/// Standard output. A closed pipe becomes [`CliError::closed_pipe`].
+pub struct Output {
     json: bool,
+    quiet: bool,
+    terminal: bool,
+    to: io::BufWriter<Box<dyn Write>>,
 }
 
 impl Output {
-    pub(super) const fn new(json: bool) -> Self {
-        Self { json }
+    /// Prints JSON with `json`; with `quiet`, says nothing about what was done.
+    pub fn new(json: bool, quiet: bool) -> Self {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        Self { json, quiet, terminal, to: io::BufWriter::new(Box::new(stdout)) }
     }
 
-    /// A list: rows of a table, or a JSON array.
-    pub(super) fn list<T: Serialize>(
-        self,
-        columns: &[&str],
-        items: &[T],
-        row: impl Fn(&T) -> Vec<String>,
-    ) -> Result<(), CliError> {
+    /// Whether JSON is asked for.
+    pub const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether a person reads this on a terminal.
+    pub const fn for_people(&self) -> bool {
+        self.terminal && !self.json
+    }
+
+    /// Prints a table, or an array.
+    pub fn list<T: View>(&mut self, items: &[T]) -> Result<(), CliError> {
         if self.json {
-            return write_json(&items);
+            return self.json(items);
         }
-        if items.is_empty() {
-            return write_text("none\n");
-        }
-        let mut table = Table::new();
-        table
-            .load_preset(presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_header(columns);
+        let mut table = plain_table();
+        table.set_header(T::COLUMNS);
         for item in items {
-            table.add_row(row(item));
+            table.add_row(item.row().iter().map(|cell| printable(cell)));
         }
-        write_text(&format!("{}\n", table.trim_fmt()))
+        self.table(&table)
     }
 
-    /// One thing: `name: value` lines, or a JSON object.
-    pub(super) fn object<T: Serialize>(
-        self,
-        item: &T,
-        fields: &[(&str, String)],
-    ) -> Result<(), CliError> {
+    /// Prints all about one thing, or an object.
+    pub fn show<T: View>(&mut self, item: &T) -> Result<(), CliError> {
         if self.json {
-            return write_json(item);
+            return self.json(item);
         }
-        let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        let mut text = String::new();
-        for (name, value) in fields {
-            text += &format!("{name:<width$}  {value}\n");
+        let mut table = plain_table();
+        for (name, value) in item.details() {
+            table.add_row([name.to_owned(), printable(&value)]);
         }
-        write_text(&text)
+        self.table(&table)
     }
 
-    /// Lines of text, or a JSON array.
-    pub(super) fn lines<T: Serialize>(
-        self,
-        items: &[T],
-        line: impl Fn(&T) -> String,
-    ) -> Result<(), CliError> {
-        if self.json {
-            return write_json(&items);
+    /// Says what was done: `message`, or `object`.
+    pub fn done(&mut self, message: &str, object: &impl Serialize) -> Result<(), CliError> {
+        match (self.json, self.quiet) {
+            (true, _) => self.json(object),
+            (false, true) => Ok(()),
+            (false, false) => self.line(message),
         }
-        write_text(&items.iter().map(|item| line(item) + "\n").collect::<String>())
     }
 
-    /// What was done, in a sentence; with JSON `{"done": …}`.
-    pub(super) fn done(self, text: &str) -> Result<(), CliError> {
-        if self.json {
-            return write_json(&serde_json::json!({ "done": text }));
-        }
-        write_text(&format!("{text}\n"))
+    /// Prints one value as one line of JSON.
+    pub fn json<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CliError> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| CliError::failed(format!("printing JSON: {error}")))?;
+        writeln!(self.to, "{}", escape_json(&text))?;
+        Ok(self.to.flush()?)
+    }
+
+    /// Prints one line of text.
+    pub fn line(&mut self, text: &str) -> Result<(), CliError> {
+        writeln!(self.to, "{}", Printable(text.as_bytes()))?;
+        Ok(self.to.flush()?)
+    }
+
+    fn table(&mut self, table: &Table) -> Result<(), CliError> {
+        writeln!(self.to, "{}", table.trim_fmt())?;
+        Ok(self.to.flush()?)
     }
 }
 
-fn write_json(value: &impl Serialize) -> Result<(), CliError> {
-    let text = serde_json::to_string(value).map_err(io::Error::from)?;
-    write_text(&(text + "\n"))
+/// Columns apart by two spaces and nothing else; as wide as the terminal, or as needed.
+fn plain_table() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table
 }
 
-/// Prints text as it is.
-pub(super) fn write_text(text: &str) -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+fn printable(text: &str) -> String {
+    Printable(text.as_bytes()).to_string()
 }
 
-/// Text from the network, for a cell; `-` where there is none.
-pub(super) fn cell(text: Option<&str>) -> String {
-    text.map_or_else(|| "-".to_owned(), |text| Printable(text.as_bytes()).to_string())
+/// JSON leaves C1 and bidi controls as they are, which a terminal would obey. They only occur
+/// within strings, where `\u` means the same.
+fn escape_json(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) {
+            let _ = write!(safe, "\\u{:04x}", u32::from(c));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// RFC 3339 for JSON and details.
+pub fn rfc3339(at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| at.to_string())
+}
+
+/// A moment in a table, to the second.
+pub fn short_time(at: Option<Timestamp>) -> String {
+    at.map_or_else(dash, |at| at.to_datetime().format("%Y-%m-%d %H:%M:%SZ").to_string())
+}
+
+/// A value that may not be there.
+pub fn or_dash(value: Option<&str>) -> String {
+    value.map_or_else(dash, str::to_owned)
+}
+
+fn dash() -> String {
+    "-".into()
+}
+
+/// `1d02h`, `8h00m`, `15m30s`, `42s`.
+pub fn short_duration(duration: Duration) -> String {
+    let s = duration.as_secs();
+    match s {
+        0..60 => format!("{s}s"),
+        60..3_600 => format!("{}m{:02}s", s / 60, s % 60),
+        3_600..86_400 => format!("{}h{:02}m", s / 3_600, s % 3_600 / 60),
+        86_400.. => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3_600),
+    }
+}
+
+/// `512 B`, `1.5 MiB`.
+pub fn short_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    // Integers to one decimal, cut: never shows more than there was.
+    let unit = (bytes.ilog2() / 10) as usize;
+    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_durations_are_short() {
+        let sizes = [0, 1023, 1024, 1_572_864, u64::MAX].map(short_bytes);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "15.9 EiB"]);
+        let durations = [59, 930, 28_800, 93_600].map(|s| short_duration(Duration::from_secs(s)));
+        assert_eq!(durations, ["59s", "15m30s", "8h00m", "1d02h"]);
+    }
+
+    #[test]
+    fn json_holds_no_character_that_a_terminal_obeys() {
+        let text = "a\u{9b}31m\u{202e}\u{1b}\n";
+        let json = escape_json(&serde_json::to_string(text).unwrap());
+        assert_eq!(json, "\"a\\u009b31m\\u202e\\u001b\\n\"");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
+
+    #[test]
+    fn tables_are_plain_lines() {
+        let mut table = plain_table();
+        table.set_header(["NAME", "N"]).add_row(["alice", "1"]);
+        assert_eq!(table.trim_fmt(), " NAME   N\n alice  1");
+    }
 }

@@ -1,76 +1,165 @@
-//! `policy`: named limits.
+//! `policy …`: named limits.
 
-use clap::Subcommand;
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use serde::Serialize;
 
-use crate::{
-    store::{DeviceMode, PolicyRecord, Store, StoreError},
-    types::{Clock, ExpiryAction, ServerName},
-};
-
 use super::{
-    context::{self, Globals},
-    exit::{CliError, Outcome},
-    output::Output,
+    Desk,
+    exit::CliError,
+    input,
+    output::View,
+    parse::{OrNone, PolicyName},
+};
+use crate::{
+    store::{DeviceMode, PolicyRecord},
+    types::ExpiryAction,
 };
 
+/// `policy …`.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub enum PolicyCommand {
     /// Add a policy
-    Add(Terms),
-    /// Change a policy; what is not said stays
-    Set(Terms),
-    /// Show one policy
+    Add {
+        /// 1 to 64 of A-Z a-z 0-9 . _ -
+        name: PolicyName,
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Change a policy; what is not given stays as it is
+    Set {
+        /// Its name
+        name: PolicyName,
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Show a policy
     Show {
         /// Its name
-        name: String,
+        name: PolicyName,
     },
     /// List all policies
     List,
     /// Remove a policy that no user has
     Remove {
         /// Its name
-        name: String,
+        name: PolicyName,
         /// Do not ask
         #[arg(long)]
         yes: bool,
     },
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Terms {
-    /// Its name: 1 to 64 of A-Z a-z 0-9 . _ -
-    name: ServerName,
-    /// Longest session in seconds; 0: no limit
-    #[arg(long, value_name = "SECONDS")]
-    session_limit_s: Option<u32>,
-    /// What a client is told at the end: halt or restart
-    #[arg(long, value_name = "ACTION")]
-    expiry_action: Option<ExpiryAction>,
-    /// How devices are judged: off, log or enforce
-    #[arg(long, value_name = "MODE", value_parser = device_mode)]
-    device_mode: Option<DeviceMode>,
+/// The limits; `none` leaves the configuration's value in force.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Limits {
+    /// Longest session in seconds, 0 for no limit; `none`: as configured
+    #[arg(long, value_name = "N")]
+    session_limit_s: Option<OrNone<u32>>,
+    /// What a client is told at the end (halt, restart); `none`: as configured
+    #[arg(long, value_name = "ACTION", value_parser = expiry_action(), hide_possible_values = true)]
+    expiry_action: Option<OrNone<ExpiryAction>>,
+    /// How devices are judged (off, log, enforce); `none`: as configured
+    #[arg(long, value_name = "MODE", value_parser = device_mode(), hide_possible_values = true)]
+    device_mode: Option<OrNone<DeviceMode>>,
 }
 
-fn device_mode(text: &str) -> Result<DeviceMode, String> {
-    match text.parse() {
-        Ok(mode @ (DeviceMode::Off | DeviceMode::Log | DeviceMode::Enforce)) => Ok(mode),
-        Ok(_) | Err(_) => Err("use off, log or enforce".to_owned()),
+fn expiry_action() -> impl TypedValueParser<Value = OrNone<ExpiryAction>> {
+    PossibleValuesParser::new(["halt", "restart", "none"]).try_map(|word| word.parse())
+}
+
+fn device_mode() -> impl TypedValueParser<Value = OrNone<DeviceMode>> {
+    PossibleValuesParser::new(["off", "log", "enforce", "none"]).try_map(|word| word.parse())
+}
+
+impl Limits {
+    const fn is_empty(&self) -> bool {
+        self.session_limit_s.is_none() && self.expiry_action.is_none() && self.device_mode.is_none()
+    }
+
+    fn apply(self, policy: &mut PolicyRecord) {
+        if let Some(value) = self.session_limit_s {
+            policy.session_limit_s = value.into_option();
+        }
+        if let Some(value) = self.expiry_action {
+            policy.expiry_action = value.into_option();
+        }
+        if let Some(value) = self.device_mode {
+            policy.device_mode = value.into_option();
+        }
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Row {
+pub async fn execute(desk: &mut Desk, command: PolicyCommand) -> Result<(), CliError> {
+    match command {
+        PolicyCommand::Add { name: PolicyName(name), limits } => {
+            let mut policy = PolicyRecord { name, ..PolicyRecord::default() };
+            limits.apply(&mut policy);
+            put(desk, &policy, false).await
+        }
+        PolicyCommand::Set { name, limits } => {
+            if limits.is_empty() {
+                return Err(CliError::usage("nothing to change")
+                    .or_next("give --session-limit-s, --expiry-action or --device-mode"));
+            }
+            let mut policy = existing(desk, &name).await?;
+            limits.apply(&mut policy);
+            put(desk, &policy, true).await
+        }
+        PolicyCommand::Show { name } => {
+            let policy = existing(desk, &name).await?;
+            desk.out.show(&PolicyView::from(&policy))
+        }
+        PolicyCommand::List => {
+            let policies = desk.store.policies().await?;
+            desk.out.list(&policies.iter().map(PolicyView::from).collect::<Vec<_>>())
+        }
+        PolicyCommand::Remove { name, yes } => {
+            let policy = existing(desk, &name).await?;
+            input::confirm(&format!("Remove policy `{}`?", name.0), yes)?;
+            desk.store.remove_policy(&name.0, &desk.actor()).await.map_err(|error| {
+                CliError::from(error).or_next(
+                    "`default` stays always; give the users of a policy another one first \
+                     with `ovpn-warden user set NAME --policy P`",
+                )
+            })?;
+            let message = format!("policy `{}` removed", name.0);
+            desk.out.done(&message, &PolicyView::from(&policy))
+        }
+    }
+}
+
+async fn put(desk: &mut Desk, policy: &PolicyRecord, replace: bool) -> Result<(), CliError> {
+    desk.store.put_policy(policy, replace, &desk.actor()).await.map_err(|error| {
+        CliError::from(error)
+            .or_next("`ovpn-warden policy list` shows all; `policy set` changes one")
+    })?;
+    let verb = if replace { "changed" } else { "added" };
+    desk.out.done(&format!("policy `{}` {verb}", policy.name), &PolicyView::from(policy))
+}
+
+async fn existing(desk: &Desk, name: &PolicyName) -> Result<PolicyRecord, CliError> {
+    let policy = desk.store.policy(&name.0).await?;
+    policy.ok_or_else(|| {
+        CliError::failed(format!("policy `{}` not found", name.0))
+            .or_next("`ovpn-warden policy list` shows all policies")
+    })
+}
+
+#[derive(Serialize)]
+struct PolicyView {
     name: String,
     session_limit_s: Option<u32>,
     expiry_action: Option<&'static str>,
     device_mode: Option<&'static str>,
 }
 
-impl From<PolicyRecord> for Row {
-    fn from(policy: PolicyRecord) -> Self {
+impl From<&PolicyRecord> for PolicyView {
+    fn from(policy: &PolicyRecord) -> Self {
         Self {
-            name: policy.name,
+            name: policy.name.clone(),
             session_limit_s: policy.session_limit_s,
             expiry_action: policy.expiry_action.map(ExpiryAction::as_str),
             device_mode: policy.device_mode.map(DeviceMode::as_str),
@@ -78,87 +167,64 @@ impl From<PolicyRecord> for Row {
     }
 }
 
-impl Row {
-    /// Each limit, or where it comes from.
-    fn cells(&self) -> [String; 3] {
-        let inherited = || "as configured".to_owned();
-        [
-            match self.session_limit_s {
-                None => inherited(),
-                Some(0) => "none".to_owned(),
-                Some(seconds) => format!("{seconds} s"),
-            },
-            self.expiry_action.map_or_else(inherited, str::to_owned),
-            self.device_mode.map_or_else(inherited, str::to_owned),
+impl PolicyView {
+    fn values(&self) -> [String; 3] {
+        let configured = || "as configured".to_owned();
+        let word = |word: Option<&str>| word.map_or_else(configured, str::to_owned);
+        let limit = match self.session_limit_s {
+            None => configured(),
+            Some(0) => "none".into(),
+            Some(s) => format!("{s} s"),
+        };
+        [limit, word(self.expiry_action), word(self.device_mode)]
+    }
+}
+
+impl View for PolicyView {
+    const COLUMNS: &'static [&'static str] =
+        &["NAME", "SESSION LIMIT", "EXPIRY ACTION", "DEVICE MODE"];
+
+    fn row(&self) -> Vec<String> {
+        [vec![self.name.clone()], self.values().to_vec()].concat()
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        let [limit, action, mode] = self.values();
+        vec![
+            ("name", self.name.clone()),
+            ("session limit", limit),
+            ("expiry action", action),
+            ("device mode", mode),
         ]
     }
 }
 
-pub(super) fn execute(
-    globals: &Globals,
-    command: Command,
-    output: Output,
-) -> Result<Outcome, CliError> {
-    let config = context::config(globals)?;
-    if let Command::Remove { name, yes } = &command {
-        context::confirm(&format!("Remove policy {name}?"), *yes)?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_given_stays_and_none_removes() {
+        let mut policy = PolicyRecord {
+            name: "p".into(),
+            session_limit_s: Some(60),
+            expiry_action: Some(ExpiryAction::Halt),
+            device_mode: None,
+        };
+        let limits = Limits {
+            session_limit_s: None,
+            expiry_action: Some(OrNone::None),
+            device_mode: Some(OrNone::Value(DeviceMode::Log)),
+        };
+        limits.apply(&mut policy);
+        assert_eq!(
+            policy,
+            PolicyRecord {
+                name: "p".into(),
+                session_limit_s: Some(60),
+                expiry_action: None,
+                device_mode: Some(DeviceMode::Log),
+            }
+        );
     }
-    context::block_on(async {
-        let store = context::open_ready(&config).await?;
-        let result = perform(&*store, command, output).await;
-        store.close().await;
-        result
-    })??;
-    Ok(Outcome::Done)
-}
-
-async fn perform(store: &dyn Store, command: Command, output: Output) -> Result<(), CliError> {
-    let by = context::actor(&Clock::new());
-    match command {
-        Command::Add(terms) => {
-            let policy =
-                merge(PolicyRecord { name: terms.name.to_string(), ..Default::default() }, &terms);
-            store.put_policy(&policy, false, &by).await?;
-            output.done(&format!("policy {} is added", policy.name))
-        }
-        Command::Set(terms) => {
-            let policy = merge(find(store, terms.name.as_str()).await?, &terms);
-            store.put_policy(&policy, true, &by).await?;
-            output.done(&format!("policy {} is changed", policy.name))
-        }
-        Command::Show { name } => {
-            let row = Row::from(find(store, &name).await?);
-            let [limit, action, mode] = row.cells();
-            let fields = [
-                ("name", row.name.clone()),
-                ("session limit", limit),
-                ("expiry action", action),
-                ("device mode", mode),
-            ];
-            output.object(&row, &fields)
-        }
-        Command::List => {
-            let rows: Vec<Row> = store.policies().await?.into_iter().map(Row::from).collect();
-            output.list(&["NAME", "SESSION LIMIT", "EXPIRY ACTION", "DEVICE MODE"], &rows, |row| {
-                let [limit, action, mode] = row.cells();
-                vec![row.name.clone(), limit, action, mode]
-            })
-        }
-        Command::Remove { name, .. } => {
-            store.remove_policy(&name, &by).await?;
-            output.done(&format!("policy {name} is removed"))
-        }
-    }
-}
-
-async fn find(store: &dyn Store, name: &str) -> Result<PolicyRecord, CliError> {
-    let found = store.policy(name).await?;
-    Ok(found.ok_or_else(|| StoreError::NotFound(format!("policy {name}")))?)
-}
-
-fn merge(mut policy: PolicyRecord, terms: &Terms) -> PolicyRecord {
-    policy.session_limit_s = terms.session_limit_s.or(policy.session_limit_s);
-    policy.expiry_action = terms.expiry_action.or(policy.expiry_action);
-    policy.device_mode = terms.device_mode.or(policy.device_mode);
-    policy
 }

@@ -9,23 +9,23 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     daemon,
-    store::{Schema, Store},
+    store::Store,
     telemetry::{self, events::Event, http::Readiness},
     types::Clock,
 };
 
 use super::{
-    context::{self, Globals},
-    exit::CliError,
+    Globals, RunArgs, context,
+    exit::{CliError, Exit},
+    gate,
 };
 
 /// Serves until SIGTERM or SIGINT.
-pub(super) fn execute(globals: &Globals) -> Result<(), CliError> {
+pub(super) fn execute(globals: &Globals, _: RunArgs) -> Result<Exit, CliError> {
     let config = context::config(globals)?;
     if config.servers.is_empty() {
-        return Err(CliError::usage(
-            "no server is configured: add a [[servers]] section with name and management",
-        ));
+        return Err(CliError::usage("no server is configured")
+            .or_next("add a [[servers]] section with name and management to the configuration"));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -34,7 +34,7 @@ pub(super) fn execute(globals: &Globals) -> Result<(), CliError> {
     runtime.block_on(serve(config))
 }
 
-async fn serve(config: Config) -> Result<(), CliError> {
+async fn serve(config: Config) -> Result<Exit, CliError> {
     let logging = telemetry::init(&config.log)
         .map_err(|error| CliError::failed(format!("cannot log: {error}")))?;
     let store = context::open(&config)?;
@@ -69,7 +69,7 @@ async fn serve(config: Config) -> Result<(), CliError> {
     tokio::pin!(daemon);
     let signal = tokio::select! {
         result = &mut daemon => {
-            return result.map_err(|error| CliError::failed(error.to_string()));
+            return result.map(|()| Exit::Done).map_err(|error| CliError::failed(error.to_string()));
         }
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
@@ -84,15 +84,15 @@ async fn serve(config: Config) -> Result<(), CliError> {
         let _ = http.await;
     }
     drop(logging);
-    result.map_err(|error| CliError::failed(error.to_string()))
+    result.map(|()| Exit::Done).map_err(|error| CliError::failed(error.to_string()))
 }
 
 /// A schema that this build does not know stops the start. A database that does not answer does
 /// not: the daemon then denies logins for a while and leaves running clients alone.
 async fn check_schema(config: &Config, store: &Arc<dyn Store>) -> Result<(), CliError> {
-    match store.schema().await {
-        Ok(Schema::Current) | Err(_) => Ok(()),
-        Ok(schema) => context::make_ready(config, store, schema).await,
+    match gate::make_ready(&**store, context::is_embedded(config)).await {
+        Err(error) if error.exit() == Exit::Unreachable => Ok(()),
+        checked => checked,
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod lint;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -13,8 +13,8 @@ use crate::{
 };
 
 use super::{
-    context::{self, Globals},
-    exit::{CliError, Outcome},
+    CheckArgs, Globals, context,
+    exit::{CliError, Exit},
     output::Output,
 };
 
@@ -22,17 +22,6 @@ use lint::Severity;
 
 /// Largest OpenVPN configuration that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
-
-/// What to check.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    /// Visit the database and the management ports too.
-    #[arg(long)]
-    connect: bool,
-    /// An OpenVPN server configuration to look at; may be given several times.
-    #[arg(long, value_name = "FILE")]
-    openvpn_conf: Vec<PathBuf>,
-}
 
 /// One line of the report.
 #[derive(Debug, Serialize)]
@@ -89,7 +78,7 @@ impl Line {
     }
 }
 
-pub(super) fn execute(globals: &Globals, args: &Args, output: Output) -> Result<Outcome, CliError> {
+pub(super) fn execute(globals: &Globals, args: CheckArgs) -> Result<Exit, CliError> {
     let config = context::config(globals)?;
     let mut lines = vec![Line::good("configuration", "valid")];
     if config.servers.is_empty() {
@@ -103,13 +92,22 @@ pub(super) fn execute(globals: &Globals, args: &Args, output: Output) -> Result<
         lines.extend(look_at(path, &config)?);
     }
     let unreachable =
-        if args.connect { context::block_on(visit(&config, &mut lines))?? } else { false };
+        if args.connect { super::runtime()?.block_on(visit(&config, &mut lines))? } else { false };
     let found_fault = lines.iter().any(|line| line.severity == Severity::Fault.as_str());
-    output.lines(&lines, Line::to_text)?;
+    let mut out = Output::new(globals.json, globals.quiet > 0);
+    if globals.json {
+        out.json(&lines)?;
+    } else {
+        for line in &lines {
+            for text in line.to_text().lines() {
+                out.line(text)?;
+            }
+        }
+    }
     Ok(match (unreachable, found_fault) {
-        (true, _) => Outcome::Unreachable,
-        (false, true) => Outcome::No,
-        (false, false) => Outcome::Done,
+        (true, _) => Exit::Unreachable,
+        (false, true) => Exit::No,
+        (false, false) => Exit::Done,
     })
 }
 

@@ -1,137 +1,112 @@
-//! What is refused, with which exit code, and whether a stranger can act on the line.
+//! Exit codes and errors that belong to no one command.
 
-use super::Desk;
+use std::process::Stdio;
+
+use super::bench::{Bench, Ended, bare, finish};
 
 #[test]
-fn usage_and_configuration_end_with_2() {
-    let desk = Desk::new();
-    assert!(desk.fails(2, &["user", "add"], "").contains("<NAME>"));
-    assert!(desk.fails(2, &["nonsense"], "").contains("unrecognized subcommand"));
-    assert!(desk.fails(2, &["run"], "").contains("no server is configured"));
-    let error = desk.fails(2, &["device", "add", "alice", "00:11:22:33:44"], "");
-    assert!(error.contains("not a MAC address") && error.contains("00-11-22-33-44-55"), "{error}");
-    let error = desk.fails(2, &["device", "add", "alice", "ff:ff:ff:ff:ff:ff"], "");
-    assert!(error.contains("broadcast"), "{error}");
-    let error = desk.fails(2, &["session", "extend", "0190aaaa", "soon"], "");
-    assert!(error.contains("write it as 30m or 2h"), "{error}");
-    let error = desk.fails(2, &["session", "show", "xyz"], "");
-    assert!(error.contains("no session id"), "{error}");
-    let error = desk.fails(2, &["user", "add", "a", "--password-stdin"], "");
-    assert!(error.contains("the password is empty"), "{error}");
-    let error =
-        desk.fails(2, &["user", "add", "a", "--password-stdin", "--valid-until", "tomorrow"], "pw");
-    assert!(error.contains("`tomorrow` is not a time"), "{error}");
-    let error = desk.fails(2, &["user", "remove", "alice"], "");
-    assert!(error.contains("--yes"), "{error}");
-    desk.append("[log]\nlevle = \"info\"\n");
-    let error = desk.fails(2, &["check"], "");
-    assert!(error.contains("config.toml") && error.contains("do you mean `log.level`?"), "{error}");
+fn wrong_usage_is_2_and_help_is_0() {
+    let run = |args: &[&str]| {
+        let mut command = bare();
+        command.args(args);
+        finish(command, b"")
+    };
+    run(&["nonsense"]).fails(2, "nonsense");
+    assert_eq!(run(&[]).code, 2);
+    assert_eq!(run(&["user"]).code, 2);
+    let help = run(&["--help"]);
+    assert_eq!((help.code, help.err.as_str()), (0, ""));
+    assert!(help.out.contains("Exit codes"), "{help:?}");
+    assert_eq!(run(&["--version"]).out, format!("ovpn-warden {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
-fn what_is_not_there_or_is_there_already_ends_with_1() {
-    let desk = Desk::new();
-    assert!(desk.fails(1, &["user", "show", "nobody"], "").contains("user nobody not found"));
-    assert!(desk.fails(1, &["device", "add", "nobody", "001122334455"], "").contains("not found"));
-    let absent = "01a208d6-7dc1-7724-b0b5-3be2f2610d97";
-    assert!(desk.fails(1, &["session", "show", absent], "").contains("not found"));
-    assert!(desk.fails(1, &["session", "kill", "01a208"], "").contains("not found"));
-    desk.ok_with(&["user", "add", "alice", "--password-stdin"], "pw");
-    let error = desk.fails(1, &["user", "add", "alice", "--password-stdin"], "pw");
-    assert!(error.contains("exists already"), "{error}");
-    let error = desk.fails(1, &["policy", "remove", "default", "--yes"], "");
-    assert!(error.contains("in use"), "{error}");
+fn a_bad_configuration_is_2_and_names_the_file() {
+    let bench = Bench::new();
+    bench.configure("[database\n");
+    bench.run(&["user", "list"]).fails(2, "config.toml");
+    bench.configure("[databse]\nurl = \"sqlite::memory:\"\n");
+    bench.run(&["user", "list"]).fails(2, "databse");
+    bench.configure("[database]\nurl = \"ftp://x\"\n");
+    bench.run(&["user", "list"]).fails(2, "url");
+    let mut command = bare();
+    command.args(["-c", &bench.path("missing.toml"), "user", "list"]);
+    finish(command, b"").fails(2, "missing.toml");
 }
 
 #[test]
-fn a_database_that_does_not_answer_ends_with_4() {
-    let desk = Desk::new();
-    let url = "mysql://warden:canary-11f0@127.0.0.1:9/vpn";
-    let output =
-        desk.command(&["user", "list"]).env("OVPN_WARDEN__DATABASE__URL", url).output().unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(4), "{error}");
-    assert!(error.contains("database unavailable") && error.contains("[database] url"), "{error}");
-    assert!(!error.contains("canary-11f0"), "{error}");
-    let output = desk
-        .command(&["check", "--connect"])
-        .env("OVPN_WARDEN__DATABASE__URL", url)
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(4));
+fn an_unreachable_database_is_4() {
+    let bench = Bench::new();
+    // Nobody listens on port 1.
+    bench.configure("[database]\nurl = \"mysql://u:hidden@127.0.0.1:1/vpn\"\n");
+    for args in [&["user", "list"][..], &["session", "list", "--json"], &["migrate"]] {
+        let ended = bench.run(args);
+        ended.fails(4, "database unavailable");
+        assert!(ended.err.contains("help: ") && !ended.err.contains("hidden"), "{ended:?}");
+    }
 }
 
 #[test]
-fn an_address_that_is_none_ends_with_2() {
-    let desk = Desk::new();
-    let output = desk
-        .command(&["user", "list"])
-        .env("OVPN_WARDEN__DATABASE__URL", "postgres://canary-77@localhost/x")
-        .output()
-        .unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(error.contains("database.url") && !error.contains("canary-77"), "{error}");
+fn the_embedded_database_makes_itself() {
+    let bench = Bench::new();
+    let planned = bench.json(&["migrate", "--dry-run"]);
+    assert_eq!(planned["dry_run"], true);
+    assert!(!planned["applied"].as_array().unwrap().is_empty(), "{planned}");
+    bench.ok(&["user", "list"]);
+    assert_eq!(bench.ok(&["migrate"]), "the schema is up to date\n");
+    assert_eq!(bench.json(&["migrate"])["applied"].as_array().unwrap().len(), 0);
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_named() {
-    let desk = Desk::new();
-    let output = desk
-        .command(&["user", "list"])
-        .env("OVPN_WARDEN__DATABASE__URL", "sqlite:///nonexistent/folder/warden.db")
-        .output()
-        .unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success());
-    assert!(error.contains("/nonexistent/folder"), "{error}");
+fn migrate_names_what_it_applied() {
+    let bench = Bench::new();
+    let planned = bench.ok(&["migrate", "--dry-run"]);
+    assert!(planned.lines().all(|line| line.starts_with("would apply ")), "{planned}");
+    assert_eq!(bench.ok(&["migrate"]), planned.replace("would apply", "applied"));
 }
 
-#[test]
-fn the_daemon_refuses_a_schema_that_it_does_not_know() {
-    let desk = Desk::new();
-    desk.append(
-        "[[servers]]\nname = \"udp\"\nmanagement = \"tcp://127.0.0.1:9\"\n[http]\nlisten = \"\"\n",
-    );
-    desk.ok(&["migrate"]);
-    let database = desk.path("warden.db");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        use sqlx::Connection;
-        let url = format!("sqlite://{}", database.display());
-        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
-        sqlx::query(
-            "INSERT INTO _sqlx_migrations (version, description, installed_on, success, checksum, execution_time) \
-             VALUES (99990101000000, 'future', '2099-01-01', 1, x'00', 0)",
+#[tokio::test]
+async fn a_schema_of_another_version_is_left_alone() {
+    let bench = Bench::new();
+    bench.ok(&["user", "list"]);
+    bench
+        .sql(
+            "INSERT INTO _sqlx_migrations SELECT 99999999999999, 'later', installed_on, success, \
+             checksum, execution_time FROM _sqlx_migrations LIMIT 1",
         )
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    });
-    for command in [&["run"][..], &["user", "list"]] {
-        let error = desk.fails(1, command, "");
-        assert!(error.contains("newer than this program"), "{error}");
-    }
+        .await;
+    bench.run(&["user", "list"]).fails(1, "older than the database");
+    bench.run(&["migrate"]).fails(1, "older than the database");
+}
+
+#[tokio::test]
+async fn a_broken_schema_names_its_migration() {
+    let bench = Bench::new();
+    bench.ok(&["user", "list"]);
+    bench.sql("UPDATE _sqlx_migrations SET success = 0 WHERE version = 20261123090600").await;
+    bench.run(&["user", "list"]).fails(1, "20261123090600");
+}
+
+#[tokio::test]
+async fn an_older_schema_waits_for_migrate() {
+    let bench = Bench::new();
+    bench.ok(&["user", "list"]);
+    bench.sql("DELETE FROM _sqlx_migrations WHERE version = 20261123090600").await;
+    let refused = bench.run(&["user", "list"]);
+    refused.fails(1, "behind this program");
+    assert!(refused.err.contains("ovpn-warden migrate"), "{refused:?}");
 }
 
 #[test]
-fn passwords_and_hashes_are_never_said() {
-    let desk = Desk::new();
-    let canary = "canary-5c01";
-    let mut said = String::new();
-    for arguments in [
-        &["user", "add", "alice", "--password-stdin"][..],
-        &["user", "set-password", "alice", "--password-stdin"],
-        &["user", "add", "alice", "--password-stdin"],
-        &["-v", "-v", "user", "show", "alice"],
-        &["--json", "user", "list"],
-    ] {
-        let output = desk.run(arguments, canary);
-        said += &String::from_utf8_lossy(&output.stdout);
-        said += &String::from_utf8_lossy(&output.stderr);
+fn a_closed_pipe_is_a_quiet_end() {
+    let bench = Bench::new();
+    bench.add_user("alice");
+    for args in [&["user", "list"][..], &["user", "list", "--json"], &["--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = bench.command(args);
+        let output = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped()).output();
+        let ended = Ended::from(output.unwrap());
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{args:?}");
     }
-    assert!(
-        said.contains("alice") && !said.contains(canary) && !said.contains("$argon2id$"),
-        "{said}"
-    );
 }

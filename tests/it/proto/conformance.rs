@@ -162,7 +162,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("i04-greeting-version-hold-2.7.6", &["success password is correct", "info Some(6)", "version Some(6)", "hold"]),
     ("i05-error-parameter-too-long", &["error Options error: Parameter at TCP:0 is too"]),
     ("i06-error-no-closing-quote", &["error Options error: No closing quotation (\") "]),
-    ("i07-error-bad-backslash", &["error Options warning: Bad backslash ('\\') usag"]),
+    ("i07-error-bad-backslash", &["error Options warning: Bad backslash ('\\') usa"]),
     ("i09-error-unsupported-2.6-wording", &["error The 'client-deny' command is not support"]),
 ];
 

@@ -1,0 +1,120 @@
+//! `session kill` and `session extend`: requests that the daemon with that session carries out.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::{
+    cli::{Desk, exit::CliError},
+    store::{CommandAction, CommandId, SessionRecord},
+    types::{Timestamp, parse_duration},
+};
+
+/// How long to wait for a daemon: it looks for requests every second.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(100);
+
+pub async fn kill(
+    desk: &mut Desk,
+    session: &SessionRecord,
+    reason: Option<String>,
+) -> Result<(), CliError> {
+    let handled = carry_out(desk, session, &CommandAction::Kill { reason }).await?;
+    let object = json!({
+        "id": session.id.to_string(),
+        "action": "kill",
+        "handled_at": handled.to_string(),
+    });
+    desk.out.done("done", &object)
+}
+
+pub async fn extend(
+    desk: &mut Desk,
+    session: &SessionRecord,
+    duration: Duration,
+) -> Result<(), CliError> {
+    let deadline = extended(session.deadline, duration, desk.now());
+    let handled = carry_out(desk, session, &CommandAction::Extend { deadline }).await?;
+    let object = json!({
+        "id": session.id.to_string(),
+        "action": "extend",
+        "deadline": deadline.to_string(),
+        "handled_at": handled.to_string(),
+    });
+    desk.out.done(&format!("done: the session may last until {deadline}"), &object)
+}
+
+fn extended(present: Option<Timestamp>, duration: Duration, now: Timestamp) -> Timestamp {
+    present.map_or(now, |deadline| deadline.max(now)).saturating_add(duration)
+}
+
+async fn carry_out(
+    desk: &Desk,
+    session: &SessionRecord,
+    action: &CommandAction,
+) -> Result<Timestamp, CliError> {
+    let id = desk.store.request(session.id, action, &desk.actor()).await?;
+    let waiting = "look at it again with `ovpn-warden session show`; is the daemon running?";
+    wait(desk, id)
+        .await
+        .map_err(|error| error.or_next("the request was stored; a daemon may still take it"))?
+        .ok_or_else(|| {
+            CliError::failed(format!(
+                "no daemon has taken it yet; it stays queued (server `{}`)",
+                session.server
+            ))
+            .or_next(waiting)
+        })
+}
+
+async fn wait(desk: &Desk, id: CommandId) -> Result<Option<Timestamp>, CliError> {
+    let until = desk.clock.now().mono + PATIENCE;
+    loop {
+        let handled = desk.store.command_handled(id).await?;
+        if handled.is_some() || desk.clock.now().mono >= until {
+            return Ok(handled);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A text that may be shown to a client.
+pub fn reason(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("empty".into()),
+        1..=200 if text.chars().any(char::is_control) => Err("holds a control character".into()),
+        1..=200 => Ok(text.to_owned()),
+        _ => Err("longer than 200 bytes".into()),
+    }
+}
+
+/// A duration longer than nothing.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text)
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "not a duration: use 90s, 15m, 8h, 2d or a sum as 1h30m".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_moves_from_where_it_is_or_from_now() {
+        let at = Timestamp::from_secs;
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(extended(Some(at(5_000)), hour, at(1_000)), at(8_600));
+        assert_eq!(extended(Some(at(500)), hour, at(1_000)), at(4_600));
+        assert_eq!(extended(None, hour, at(1_000)), at(4_600));
+        assert_eq!(extended(None, Duration::MAX, at(0)), Timestamp::MAX);
+    }
+
+    #[test]
+    fn reasons_and_durations_are_checked() {
+        assert!(reason("see you").is_ok() && reason(&"x".repeat(200)).is_ok());
+        assert!(reason("").is_err() && reason("a\nb").is_err());
+        assert!(reason(&"x".repeat(201)).is_err());
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3_600)));
+        assert!(duration("0").is_err() && duration("soon").is_err());
+    }
+}

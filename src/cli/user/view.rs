@@ -1,0 +1,95 @@
+//! Users as they are shown: never with their hash.
+
+use serde::Serialize;
+
+use crate::{
+    cli::output::{View, or_dash, rfc3339, short_time},
+    store::UserRecord,
+    types::Timestamp,
+};
+
+/// The scheme of a stored hash and nothing else of it.
+fn password_scheme(hash: Option<&str>) -> Option<String> {
+    let plain = |scheme: &&str| {
+        (1..=32).contains(&scheme.len())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    let scheme = hash?.strip_prefix('$').and_then(|rest| rest.split_once('$'));
+    Some(scheme.map(|(scheme, _)| scheme).filter(plain).unwrap_or("unknown").to_owned())
+}
+
+/// A user, without the hash.
+#[derive(Serialize)]
+pub struct UserView {
+    name: String,
+    policy: String,
+    enabled: bool,
+    password_scheme: Option<String>,
+    valid_from: Option<String>,
+    valid_until: Option<String>,
+    created_at: String,
+    updated_at: String,
+    #[serde(skip)]
+    period: (Option<Timestamp>, Option<Timestamp>),
+}
+
+impl From<&UserRecord> for UserView {
+    fn from(user: &UserRecord) -> Self {
+        Self {
+            name: user.name.to_string(),
+            policy: user.policy.clone(),
+            enabled: user.enabled,
+            password_scheme: password_scheme(user.password_hash.as_deref()),
+            valid_from: rfc3339(user.valid_from),
+            valid_until: rfc3339(user.valid_until),
+            created_at: user.created_at.to_string(),
+            updated_at: user.updated_at.to_string(),
+            period: (user.valid_from, user.valid_until),
+        }
+    }
+}
+
+impl View for UserView {
+    const COLUMNS: &'static [&'static str] =
+        &["NAME", "POLICY", "ENABLED", "PASSWORD", "VALID FROM", "VALID UNTIL"];
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.name.clone(),
+            self.policy.clone(),
+            if self.enabled { "yes" } else { "no" }.into(),
+            or_dash(self.password_scheme.as_deref()),
+            short_time(self.period.0),
+            short_time(self.period.1),
+        ]
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("name", self.name.clone()),
+            ("policy", self.policy.clone()),
+            ("enabled", if self.enabled { "yes" } else { "no" }.into()),
+            ("password scheme", or_dash(self.password_scheme.as_deref())),
+            ("valid from", or_dash(self.valid_from.as_deref())),
+            ("valid until", or_dash(self.valid_until.as_deref())),
+            ("created at", self.created_at.clone()),
+            ("updated at", self.updated_at.clone()),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_scheme_of_a_hash_is_shown() {
+        let scheme = |hash| password_scheme(Some(hash)).unwrap();
+        assert_eq!(scheme("$argon2id$v=19$m=8"), "argon2id");
+        assert_eq!(scheme("$2y$10$abc"), "2y");
+        for odd in ["plain", "se$cr$et", "$only", "$$x", "$with a space$x", "{SSHA}abc"] {
+            assert_eq!(scheme(odd), "unknown", "{odd}");
+        }
+        assert_eq!(password_scheme(None), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! Devices of users.
+
+use serde_json::{Value, json};
+
+use super::bench::Bench;
+
+#[test]
+fn the_story_of_a_device() {
+    let bench = Bench::new();
+    bench.add_user("alice");
+    bench.ok(&["device", "add", "alice", "02-1A-2B-3C-4D-5E", "--label", "Zoë's laptop"]);
+    let list = bench.json(&["device", "list", "alice"]);
+    let device = &list[0];
+    assert_eq!(device["user"], "alice");
+    assert_eq!(device["kind"], "mac");
+    assert_eq!(device["id"], "02:1a:2b:3c:4d:5e");
+    assert_eq!(device["label"], "Zoë's laptop");
+    assert_eq!(device["status"], "approved");
+    assert!(device["created_at"].as_str().unwrap().ends_with('Z'), "{device}");
+
+    bench.ok(&["device", "block", "alice", "021a.2b3c.4d5e"]);
+    assert_eq!(bench.json(&["device", "list"])[0]["status"], "blocked");
+    let done = bench.ok(&["device", "approve", "alice", "021A2B3C4D5E"]);
+    assert_eq!(done, "device `02:1a:2b:3c:4d:5e` of user `alice` approved\n");
+    assert_eq!(bench.json(&["device", "list"])[0]["status"], "approved");
+
+    bench.ok(&["device", "remove", "alice", "021a2b-3c4d5e", "--yes"]);
+    assert_eq!(bench.json(&["device", "list"]), json!([]));
+}
+
+#[test]
+fn ids_of_mobile_clients_are_kept_as_they_are() {
+    let bench = Bench::new();
+    bench.add_user("alice");
+    let id = "6B9FE2C1-7B1C-4C4B-9E0A-2F3D1C0B7A55";
+    let added = bench.json(&["device", "add", "alice", id]);
+    assert_eq!((&added["kind"], &added["id"]), (&json!("opaque"), &json!(id)));
+    assert_eq!(added["label"], Value::Null);
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_said() {
+    let bench = Bench::new();
+    bench.add_user("alice");
+    let mac = "02:1a:2b:3c:4d:5e";
+    bench.ok(&["device", "add", "alice", mac]);
+    bench.run(&["device", "add", "alice", mac]).fails(1, "exists already");
+    bench.run(&["device", "add", "nobody", mac]).fails(1, "user `nobody` not found");
+    bench.run(&["device", "list", "nobody"]).fails(1, "user `nobody` not found");
+    let other = "02:1a:2b:3c:4d:5f";
+    bench.run(&["device", "block", "alice", other]).fails(1, other);
+    bench.run(&["device", "remove", "alice", other, "--yes"]).fails(1, other);
+    bench.run(&["device", "remove", "alice", mac]).fails(2, "--yes");
+    for bad in ["02:1a", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00", "01:00:5e:00:00:01"] {
+        let refused = bench.run(&["device", "add", "alice", bad]);
+        refused.fails(2, "02-1A-2B-3C-4D-5E");
+        assert!(refused.err.contains("021a.2b3c.4d5e"), "{refused:?}");
+    }
+    assert_eq!(bench.json(&["device", "list"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn removing_a_user_removes_its_devices() {
+    let bench = Bench::new();
+    bench.add_user("alice");
+    bench.ok(&["device", "add", "alice", "02:1a:2b:3c:4d:5e"]);
+    bench.ok(&["user", "remove", "alice", "--yes"]);
+    assert_eq!(bench.json(&["device", "list"]), json!([]));
+}
