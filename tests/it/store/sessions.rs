@@ -217,12 +217,12 @@ pub async fn sessions_are_filtered_newest_first(bed: Arc<Bed>) {
     let all = || SessionFilter { ended: true, limit: 100, ..SessionFilter::default() };
     assert_eq!(list(all()).await, [4, 3, 2, 1]);
     assert_eq!(list(SessionFilter { limit: 2, ..all() }).await, [4, 3]);
-    assert_eq!(list(SessionFilter { limit: 0, ..all() }).await, []);
+    assert!(list(SessionFilter { limit: 0, ..all() }).await.is_empty());
     assert_eq!(list(SessionFilter { ended: false, ..all() }).await, [4, 3, 1]);
     let of = |text: &str| SessionFilter { user: Some(name(text)), ..all() };
     assert_eq!(list(of("bob")).await, [3]);
-    assert_eq!(list(of("Bob")).await, []);
-    assert_eq!(list(of("bob ")).await, []);
+    assert!(list(of("Bob")).await.is_empty());
+    assert!(list(of("bob ")).await.is_empty());
     let server = "tcp-443".parse().ok();
     assert_eq!(list(SessionFilter { server, ..all() }).await, [3]);
     let device = Some(UUID.to_owned());
@@ -231,7 +231,7 @@ pub async fn sessions_are_filtered_newest_first(bed: Arc<Bed>) {
     assert_eq!(list(SessionFilter { cause, ..all() }).await, [2]);
     let (since, until) = (Some(at(2)), Some(at(4)));
     assert_eq!(list(SessionFilter { since, until, ..all() }).await, [3, 2]);
-    assert_eq!(list(SessionFilter { since, until, ended: false, ..of("alice") }).await, []);
+    assert!(list(SessionFilter { since, until, ended: false, ..of("alice") }).await.is_empty());
 }
 
 pub async fn sessions_are_found_by_the_start_of_their_id(bed: Arc<Bed>) {
@@ -245,7 +245,7 @@ pub async fn sessions_are_found_by_the_start_of_their_id(bed: Arc<Bed>) {
     assert_eq!(find(&id.to_uppercase()).await, [2]);
     assert_eq!(find(&id[..6]).await, [1, 2], "more than one is all one needs to know");
     for none in ["ffff", "%", "_", "g", "01' OR 1=1"] {
-        assert_eq!(find(none).await, []);
+        assert!(find(none).await.is_empty());
     }
 }
 
