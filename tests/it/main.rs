@@ -1,4 +1,5 @@
 //! Integration tests.
 
+mod config;
 mod fake;
 mod store;
