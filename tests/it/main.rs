@@ -2,4 +2,5 @@
 
 mod config;
 mod fake;
+mod layering;
 mod store;
