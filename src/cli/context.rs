@@ -1,6 +1,6 @@
 //! What every command needs: the configuration, the database, an actor's name, the time.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
 
 use crate::{
     config::{self, Config},
@@ -105,15 +105,29 @@ pub(super) async fn make_ready(
     }
 }
 
-/// Who is at the keyboard, for the audit.
+/// Who is at the keyboard, for the audit: the account that the process runs as, and with sudo
+/// the one that called it.
 pub(super) fn actor(clock: &Clock) -> Actor {
-    let name = ["SUDO_USER", "USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok())
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "unknown".to_owned());
+    let uid = std::fs::metadata("/proc/self").map(|own| own.uid()).ok();
+    let sudo = || std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
+    let passwd = || std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = match uid {
+        None => "unknown".to_owned(),
+        // Whoever is not root could set the variable to anything.
+        Some(0) => sudo().unwrap_or_else(|| "root".to_owned()),
+        Some(uid) => login_name(uid, &passwd()).unwrap_or_else(|| format!("uid {uid}")),
+    };
     let name: String = name.chars().filter(|c| !c.is_control()).take(100).collect();
     Actor { name: format!("cli:{name}"), at: clock.now().utc }
+}
+
+/// The name of an account in `/etc/passwd`.
+fn login_name(uid: u32, passwd: &str) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
 }
 
 /// Runs a future on a small runtime of its own.
@@ -134,7 +148,13 @@ pub(super) fn read_password(from_stdin: bool) -> Result<Password, CliError> {
     use std::io::{IsTerminal, Read};
 
     let stdin = std::io::stdin();
-    let bytes = if from_stdin || !stdin.is_terminal() {
+    if !from_stdin && !stdin.is_terminal() {
+        // Never by itself: in a loop over a list it would eat the rest of the list.
+        return Err(CliError::usage(
+            "stdin is no terminal to ask for the password at; pipe it in and say --password-stdin",
+        ));
+    }
+    let bytes = if from_stdin {
         let mut bytes = Vec::new();
         stdin.lock().take(MAX_PASSWORD + 2).read_to_end(&mut bytes)?;
         if bytes.last() == Some(&b'\n') {
@@ -175,6 +195,14 @@ pub(super) fn read_password(from_stdin: bool) -> Result<Password, CliError> {
     Ok(password)
 }
 
+/// Says on stderr that a list may go on where it was cut.
+#[expect(clippy::print_stderr, reason = "a warning is not the command's output")]
+pub(super) fn note_limit(shown: usize, limit: u32, mend: &str) {
+    if shown as u64 >= u64::from(limit) {
+        eprintln!("warning: only the first {limit} are shown; {mend}");
+    }
+}
+
 /// Asks before something is destroyed.
 #[expect(clippy::print_stderr, reason = "a question is not the command's output")]
 pub(super) fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
@@ -194,5 +222,18 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
         Ok(())
     } else {
         Err(CliError::failed("nothing was changed"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_found_by_its_number() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nwarden:x:998:998::/:/bin/false\n";
+        assert_eq!(login_name(998, passwd), Some("warden".into()));
+        assert_eq!(login_name(99, passwd), None);
+        assert_eq!(login_name(7, "damaged\n::\n"), None);
     }
 }

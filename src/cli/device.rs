@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::{
-    store::{DeviceRecord, DeviceStatus, NewDevice, Store},
+    store::{DeviceRecord, DeviceStatus, NewDevice, Store, StoreError},
     types::{Clock, DeviceId, Username},
 };
 
@@ -100,7 +100,8 @@ pub(super) fn execute(
     output: Output,
 ) -> Result<Outcome, CliError> {
     let config = context::config(globals)?;
-    if let Command::Remove { user, id, yes } = &command {
+    if let Command::Remove { user, id: text, yes } = &command {
+        let id = id(text)?;
         context::confirm(&format!("Remove device {id} of user {user}?"), *yes)?;
     }
     context::block_on(async {
@@ -126,7 +127,13 @@ async fn perform(store: &dyn Store, command: Command, output: Output) -> Result<
             output.done(&done)
         }
         Command::List { user } => {
+            if let Some(name) = &user
+                && store.user(name).await?.is_none()
+            {
+                return Err(StoreError::NotFound(format!("user `{name}`")).into());
+            }
             let devices = store.devices(user.as_ref(), LIMIT).await?;
+            context::note_limit(devices.len(), LIMIT, "say USER");
             let rows: Vec<Row> = devices.into_iter().map(Row::from).collect();
             output.list(&["USER", "ID", "KIND", "STATUS", "LABEL"], &rows, |row| {
                 vec![

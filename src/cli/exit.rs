@@ -44,15 +44,45 @@ impl CliError {
     }
 
     /// What to do next, where the text does not say it.
-    const fn hint(&self) -> Option<&'static str> {
+    fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(StoreError::Unavailable(_)) => {
                 Some("see [database] url, and whether the database runs")
             }
             Self::Store(StoreError::Schema(_)) => Some("run `ovpn-warden migrate`"),
+            Self::Store(StoreError::NotFound(what)) => next_step(what, &LISTS),
+            Self::Store(StoreError::Exists(what)) => next_step(what, &CHANGES),
+            Self::Store(StoreError::InUse(_)) => Some(
+                "give its users another one with `ovpn-warden user set NAME --policy OTHER`; \
+                 the policy `default` always stays",
+            ),
+            Self::Store(StoreError::Ended) => {
+                Some("`ovpn-warden session list` shows the live ones")
+            }
             Self::Store(_) | Self::Usage(_) | Self::Failed(_) | Self::Closed => None,
         }
     }
+}
+
+/// Where to look for what was not found.
+const LISTS: [(&str, &str); 4] = [
+    ("user", "`ovpn-warden user list` shows all; names are compared letter by letter"),
+    ("device", "`ovpn-warden device list USER` shows what a user has"),
+    ("policy", "`ovpn-warden policy list` shows all"),
+    ("session", "`ovpn-warden session list --all` shows live and ended ones"),
+];
+
+/// What to do with what is there already.
+const CHANGES: [(&str, &str); 3] = [
+    ("user", "change it with `ovpn-warden user set` or `ovpn-warden user set-password`"),
+    ("device", "change it with `ovpn-warden device approve` or `ovpn-warden device block`"),
+    ("policy", "change it with `ovpn-warden policy set`"),
+];
+
+/// By what the error speaks of first: "user `bob`".
+fn next_step(what: &str, steps: &[(&str, &'static str)]) -> Option<&'static str> {
+    let kind = what.split(' ').next().unwrap_or_default();
+    steps.iter().find(|(name, _)| *name == kind).map(|(_, step)| *step)
 }
 
 impl From<std::io::Error> for CliError {

@@ -1,17 +1,27 @@
 //! `hash`: a password in, its PHC string out.
 
+use std::io::IsTerminal;
+
 use crate::auth::password::{self, HashParams};
 
 use super::{
     context::{self, Globals},
     exit::{CliError, Outcome},
-    output,
+    output::Output,
 };
 
-pub(super) fn execute(globals: &Globals) -> Result<Outcome, CliError> {
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Read the password from stdin even where that is a terminal
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+pub(super) fn execute(globals: &Globals, args: &Args, output: Output) -> Result<Outcome, CliError> {
     let params = params(&context::config(globals)?.auth);
-    let hash = hash(&context::read_password(false)?, &params)?;
-    output::write_text(&(hash + "\n"))?;
+    let stdin = args.password_stdin || !std::io::stdin().is_terminal();
+    let hash = hash(&context::read_password(stdin)?, &params)?;
+    output.value("hash", &hash)?;
     Ok(Outcome::Done)
 }
 

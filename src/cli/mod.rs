@@ -15,7 +15,7 @@ mod user;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use context::Globals;
 use exit::Outcome;
@@ -52,9 +52,21 @@ enum Command {
     #[command(subcommand)]
     Session(session::Command),
     /// Read a password on stdin and print its hash
-    Hash,
+    Hash(hash::Args),
     /// Show what the daemon would understand of a management port's bytes
     Decode(decode::Args),
+    /// Print a shell's completions, as for /etc/bash_completion.d/ovpn-warden
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<Outcome, exit::CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "ovpn-warden", &mut script);
+    output::write_text(&String::from_utf8_lossy(&script))?;
+    Ok(Outcome::Done)
 }
 
 /// Runs a command line.
@@ -77,7 +89,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Device(command) => device::execute(&globals, command, output),
         Command::Policy(command) => policy::execute(&globals, command, output),
         Command::Session(command) => session::execute(&globals, command, output),
-        Command::Hash => hash::execute(&globals),
+        Command::Hash(args) => hash::execute(&globals, &args, output),
         Command::Decode(args) => decode::execute(&globals, &args),
+        Command::Completions { shell } => completions(shell),
     })
 }

@@ -73,6 +73,14 @@ impl Output {
         write_text(&items.iter().map(|item| line(item) + "\n").collect::<String>())
     }
 
+    /// One value alone, or a JSON object with it.
+    pub(super) fn value(self, name: &str, value: &str) -> Result<(), CliError> {
+        if self.json {
+            return write_json(&std::collections::BTreeMap::from([(name, value)]));
+        }
+        write_text(&format!("{value}\n"))
+    }
+
     /// What was done, in a sentence; with JSON `{"done": …}`.
     pub(super) fn done(self, text: &str) -> Result<(), CliError> {
         if self.json {

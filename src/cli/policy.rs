@@ -40,23 +40,74 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct Terms {
     /// Its name: 1 to 64 of A-Z a-z 0-9 . _ -
+    #[arg(value_parser = name)]
     name: ServerName,
-    /// Longest session in seconds; 0: no limit
-    #[arg(long, value_name = "SECONDS")]
-    session_limit_s: Option<u32>,
-    /// What a client is told at the end: halt or restart
-    #[arg(long, value_name = "ACTION")]
-    expiry_action: Option<ExpiryAction>,
-    /// How devices are judged: off, log or enforce
+    /// Longest session in seconds; 0: no limit; inherit: as configured
+    #[arg(long, value_name = "SECONDS", value_parser = session_limit)]
+    session_limit_s: Option<Term<u32>>,
+    /// What a client is told at the end: halt, restart or inherit
+    #[arg(long, value_name = "ACTION", value_parser = expiry_action)]
+    expiry_action: Option<Term<ExpiryAction>>,
+    /// How devices are judged: off, log, enforce or inherit
     #[arg(long, value_name = "MODE", value_parser = device_mode)]
-    device_mode: Option<DeviceMode>,
+    device_mode: Option<Term<DeviceMode>>,
 }
 
-fn device_mode(text: &str) -> Result<DeviceMode, String> {
-    match text.parse() {
-        Ok(mode @ (DeviceMode::Off | DeviceMode::Log | DeviceMode::Enforce)) => Ok(mode),
-        Ok(_) | Err(_) => Err("use off, log or enforce".to_owned()),
+impl Terms {
+    const fn is_empty(&self) -> bool {
+        self.session_limit_s.is_none() && self.expiry_action.is_none() && self.device_mode.is_none()
     }
+}
+
+/// A limit, or the configuration's value.
+#[derive(Debug, Clone, Copy)]
+enum Term<T> {
+    Inherit,
+    Is(T),
+}
+
+impl<T: Copy> Term<T> {
+    fn parse(
+        text: &str,
+        read: impl Fn(&str) -> Option<T>,
+        permitted: &str,
+    ) -> Result<Self, String> {
+        if text == "inherit" {
+            return Ok(Self::Inherit);
+        }
+        read(text).map(Self::Is).ok_or_else(|| format!("use {permitted}"))
+    }
+
+    const fn value(self) -> Option<T> {
+        match self {
+            Self::Inherit => None,
+            Self::Is(value) => Some(value),
+        }
+    }
+}
+
+/// Ten years: a longer limit is a typing error, in the configuration too.
+const MAX_LIMIT_S: u32 = 315_360_000;
+
+fn session_limit(text: &str) -> Result<Term<u32>, String> {
+    let read = |text: &str| text.parse().ok().filter(|seconds| *seconds <= MAX_LIMIT_S);
+    Term::parse(text, read, "0 to 315360000 (0: no limit), or inherit")
+}
+
+fn expiry_action(text: &str) -> Result<Term<ExpiryAction>, String> {
+    Term::parse(text, |text| text.parse().ok(), "halt, restart or inherit")
+}
+
+fn name(text: &str) -> Result<ServerName, String> {
+    text.parse().map_err(|_| "use 1 to 64 of A-Z a-z 0-9 . _ -".to_owned())
+}
+
+fn device_mode(text: &str) -> Result<Term<DeviceMode>, String> {
+    let read = |text: &str| match text.parse() {
+        Ok(mode @ (DeviceMode::Off | DeviceMode::Log | DeviceMode::Enforce)) => Some(mode),
+        Ok(_) | Err(_) => None,
+    };
+    Term::parse(text, read, "off, log, enforce or inherit")
 }
 
 #[derive(Debug, Serialize)]
@@ -122,6 +173,11 @@ async fn perform(store: &dyn Store, command: Command, output: Output) -> Result<
             output.done(&format!("policy {} is added", policy.name))
         }
         Command::Set(terms) => {
+            if terms.is_empty() {
+                return Err(CliError::usage(
+                    "nothing to change: say --session-limit-s, --expiry-action or --device-mode",
+                ));
+            }
             let policy = merge(find(store, terms.name.as_str()).await?, &terms);
             store.put_policy(&policy, true, &by).await?;
             output.done(&format!("policy {} is changed", policy.name))
@@ -153,12 +209,18 @@ async fn perform(store: &dyn Store, command: Command, output: Output) -> Result<
 
 async fn find(store: &dyn Store, name: &str) -> Result<PolicyRecord, CliError> {
     let found = store.policy(name).await?;
-    Ok(found.ok_or_else(|| StoreError::NotFound(format!("policy {name}")))?)
+    Ok(found.ok_or_else(|| StoreError::NotFound(format!("policy `{name}`")))?)
 }
 
 fn merge(mut policy: PolicyRecord, terms: &Terms) -> PolicyRecord {
-    policy.session_limit_s = terms.session_limit_s.or(policy.session_limit_s);
-    policy.expiry_action = terms.expiry_action.or(policy.expiry_action);
-    policy.device_mode = terms.device_mode.or(policy.device_mode);
+    if let Some(term) = terms.session_limit_s {
+        policy.session_limit_s = term.value();
+    }
+    if let Some(term) = terms.expiry_action {
+        policy.expiry_action = term.value();
+    }
+    if let Some(term) = terms.device_mode {
+        policy.device_mode = term.value();
+    }
     policy
 }

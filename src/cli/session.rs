@@ -242,6 +242,7 @@ async fn list(
     output: Output,
 ) -> Result<Outcome, CliError> {
     let sessions = store.sessions(filter).await?;
+    context::note_limit(sessions.len(), filter.limit, "narrow it down, or raise --limit");
     let rows: Vec<Row> = sessions.into_iter().map(|session| Row::new(session, now)).collect();
     let columns = [
         "ID", "USER", "SERVER", "STATE", "CAUSE", "STARTED", "DURATION", "DEADLINE", "VPN IP",
@@ -266,7 +267,7 @@ async fn list(
 
 /// A session by its id, or by how its id begins.
 async fn find(store: &dyn Store, text: &str) -> Result<SessionRecord, CliError> {
-    let missing = || StoreError::NotFound(format!("session {text}"));
+    let missing = || StoreError::NotFound(format!("session `{text}`"));
     if let Ok(id) = text.parse::<SessionId>() {
         return Ok(store.session(id).await?.ok_or_else(missing)?);
     }

@@ -12,7 +12,7 @@ use super::{
     context::{self, Globals},
     exit::{CliError, Outcome},
     hash,
-    output::Output,
+    output::{Output, cell},
 };
 
 /// Users in one page of the list.
@@ -224,7 +224,7 @@ async fn perform(
             let user = store
                 .user(&name)
                 .await?
-                .ok_or_else(|| StoreError::NotFound(format!("user {name}")))?;
+                .ok_or_else(|| StoreError::NotFound(format!("user `{name}`")))?;
             let row = Row::from(user);
             output.object(&row, &fields(&row))
         }
@@ -242,7 +242,7 @@ async fn perform(
             let rows: Vec<Row> = rows.into_iter().map(Row::from).collect();
             output.list(&["NAME", "POLICY", "ENABLED", "VALID UNTIL", "PASSWORD"], &rows, |row| {
                 vec![
-                    row.name.clone(),
+                    cell(Some(&row.name)),
                     row.policy.clone(),
                     yes_no(row.enabled).to_owned(),
                     row.valid_until.clone().unwrap_or_else(|| "-".into()),
@@ -256,7 +256,7 @@ async fn perform(
 fn fields(row: &Row) -> Vec<(&'static str, String)> {
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
     vec![
-        ("name", row.name.clone()),
+        ("name", cell(Some(&row.name))),
         ("policy", row.policy.clone()),
         ("enabled", yes_no(row.enabled).to_owned()),
         ("valid from", or_dash(&row.valid_from)),
