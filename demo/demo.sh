@@ -77,11 +77,11 @@ touch daemon.log server.log setup.log
 logged=0 # lines of daemon.log already shown
 failed=0
 
-# {"timestamp":"2026-01-02T03:04:05.678Z","level":"INFO","event":"link.up",...,"user":"al ice"}
+# {"timestamp":"2026-01-02T03:04:05.678Z","level":"info","event":"link.up",...,"user":"al ice"}
 #   -> 03:04:05.678 INFO  link.up user="al ice"
 readable() {
   sed -E -e 's/"([a-zA-Z0-9_.]+)": ?("([^"\\]|\\.)*"|\[[^]]*\]|[^,{}]*)[,}]?/\1=\2 /g' -e 's/^\{|\}$//g' -e 's/="([^" ]*)"/=\1/g' \
-    -e 's/(^| )timestamp=[0-9-]+T([0-9:.]+)Z/\2/' -e 's/ level=([A-Z]+)/ \1/' -e 's/ event=/ /' \
+    -e 's/(^| )timestamp=[0-9-]+T([0-9:.]+)Z/\2/' -e 's/ level=([a-zA-Z]+)/ \1/' -e 's/ event=/ /' \
     -e 's/ (message=("[^"]*"|[^ ]*)|server=demo)//g' -e 's/ +/ /g'
 }
 
@@ -143,7 +143,7 @@ within 10 in_log server.log 'MANAGEMENT: TCP Socket listening' || { cat server.l
 warden_pid=$!
 problem=
 within 15 in_log server.log 'Initialization Sequence Completed' || problem="the server was not released from hold"
-event link.up || problem="${problem:-the daemon reports no link.up}"
+within 5 event link.up || problem="${problem:-the daemon reports no link.up}"
 verdict "the daemon is attached and has released OpenVPN's hold" daemon.log daemon.err server.log
 ((failed == 0)) || exit 1
 

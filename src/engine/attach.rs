@@ -113,9 +113,9 @@ impl Engine {
         self.release_hold(now);
     }
 
-    /// A held server is let go only once logins can be answered.
+    /// A held server is let go only once the link is set up and logins can be answered.
     fn release_hold(&mut self, now: Now) {
-        if self.is_held && self.store_is_ready && self.can_send() {
+        if self.is_held && self.store_is_ready && self.phase == Phase::Ready {
             self.is_held = false;
             self.send(Command::HoldRelease, Expect::HoldRelease, now);
         }
@@ -196,6 +196,9 @@ impl Engine {
                 self.on_status(report, asked, now);
             }
             (Expect::ByteCount, _) if self.phase == Phase::Attaching => self.on_attached(now),
+            (Expect::HoldRelease, _) if succeeded => {
+                self.report(Event::HoldReleased { server: self.server() });
+            }
             (Expect::Auth { cid, kid }, _) if !succeeded => self.on_auth_refused(cid, kid, now),
             (Expect::Kill { cid }, _) if !succeeded => self.on_kill_refused(cid, now),
             (Expect::Deny { cid }, _) if !succeeded => {

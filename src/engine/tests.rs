@@ -311,15 +311,24 @@ fn silence_after_connecting_is_told_once_and_waited_out() {
 }
 
 #[test]
-fn a_held_server_is_released_only_once_the_database_answers() {
+fn a_held_server_is_released_only_once_the_link_is_set_up_and_the_database_answers() {
     let mut lab = Lab::new();
     lab.engine.handle_connected(lab.now);
     lab.say(Message::Info { management_version: Some(5) });
     lab.say(Message::Hold);
+    lab.say(Message::Version(Version::default()));
+    lab.success();
+    lab.success();
+    lab.say(Message::End);
+    lab.say(Message::Error("The 'status' command is not supported".into()));
+    lab.success();
+    assert!(lab.engine.is_ready());
     assert!(!lab.sent.contains(&Command::HoldRelease));
     lab.engine.handle_store_ready(true, lab.now);
     lab.drain();
     assert_eq!(lab.sent.last(), Some(&Command::HoldRelease));
+    lab.success();
+    assert!(matches!(lab.events.last(), Some(Event::HoldReleased { .. })));
 }
 
 #[test]
@@ -330,7 +339,8 @@ fn every_hold_is_released_and_late_replies_pair_up() {
     lab.say(Message::Success("hold release succeeded".into()));
     lab.say(Message::Success("hold release succeeded".into()));
     assert_eq!(lab.sent, [Command::HoldRelease, Command::HoldRelease]);
-    assert!(lab.faults.is_empty() && lab.events.is_empty());
+    assert!(lab.faults.is_empty());
+    assert_eq!(lab.events.len(), 2);
 }
 
 #[test]

@@ -45,10 +45,7 @@ impl Database {
         let variable = match backend {
             Backend::Sqlite => {
                 let file = dir.join(format!("warden-{index}.db"));
-                return Self {
-                    url: format!("sqlite://{}", file.display()),
-                    remote: None,
-                };
+                return Self { url: format!("sqlite://{}", file.display()), remote: None };
             }
             Backend::Mysql => "WARDEN_TEST_MYSQL_DIR",
             Backend::Mariadb => "WARDEN_TEST_MARIADB_DIR",
@@ -104,9 +101,7 @@ impl Database {
     /// Takes the database away: connections are cut, new ones refused. Not for SQLite.
     #[track_caller]
     pub fn stop(&mut self) {
-        let Some(remote) = &mut self.remote else {
-            panic!("a SQLite file cannot be stopped")
-        };
+        let Some(remote) = &mut self.remote else { panic!("a SQLite file cannot be stopped") };
         remote.door = None;
     }
 
@@ -118,14 +113,8 @@ impl Database {
         };
         let mut command = remote.namespace.command("socat");
         command
-            .arg(format!(
-                "TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr,backlog=64",
-                remote.port
-            ))
-            .arg(format!(
-                "UNIX-CONNECT:{}",
-                remote.server.join("sock").display()
-            ));
+            .arg(format!("TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr,backlog=64", remote.port))
+            .arg(format!("UNIX-CONNECT:{}", remote.server.join("sock").display()));
         let mut door = Process::start(command, &remote.log, None);
         let probe = format!("exec 3<>/dev/tcp/127.0.0.1/{}", remote.port);
         let open = wait_until(Duration::from_secs(5), || {
@@ -137,11 +126,7 @@ impl Database {
                 .ok()
                 .filter(|status| status.success())
         });
-        assert!(
-            open.is_some(),
-            "the door to the database does not open: {}",
-            door.log()
-        );
+        assert!(open.is_some(), "the door to the database does not open: {}", door.log());
         remote.door = Some(door);
     }
 }
@@ -164,11 +149,7 @@ impl Remote {
             must(input.write_all(text.as_bytes()), "send SQL");
         }
         let output = must(child.wait_with_output(), "wait for db.sh");
-        assert!(
-            output.status.success(),
-            "{text}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }

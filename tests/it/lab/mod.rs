@@ -78,13 +78,8 @@ impl Lab {
             Path::new("/dev/net/tun").exists(),
             "{test}: no /dev/net/tun (`make test` skips it then)"
         );
-        for program in [
-            "openvpn", "ip", "nsenter", "unshare", "socat", "ping", "openssl",
-        ] {
-            assert!(
-                find_program(program),
-                "{test}: no `{program}` here; run `make test`"
-            );
+        for program in ["openvpn", "ip", "nsenter", "unshare", "socat", "ping", "openssl"] {
+            assert!(find_program(program), "{test}: no `{program}` here; run `make test`");
         }
 
         let mut dir = must(
@@ -100,12 +95,7 @@ impl Lab {
         shared_client.join(&server, 0);
         let made = Counters::default();
         made.namespaces.store(1, Ordering::Relaxed);
-        Some(Self {
-            shared_client,
-            server,
-            dir: Arc::new(dir),
-            made,
-        })
+        Some(Self { shared_client, server, dir: Arc::new(dir), made })
     }
 
     /// The scratch directory; it holds the PKI, the configurations and every log.
@@ -135,14 +125,7 @@ impl Lab {
             own.join(&self.server, index);
             Client::start(&self.dir, own, index, number, server, options)
         } else {
-            Client::start(
-                &self.dir,
-                self.shared_client.share(),
-                0,
-                number,
-                server,
-                options,
-            )
+            Client::start(&self.dir, self.shared_client.share(), 0, number, server, options)
         }
     }
 
@@ -176,10 +159,7 @@ impl Lab {
 /// Makes what is missing of the PKI in `dir`, and a certificate for `client`.
 #[track_caller]
 fn make_pki(dir: &Path, client: &str) {
-    must(
-        process::run(Command::new(rig("pki.sh")).arg(dir).arg(client)),
-        "make a certificate",
-    );
+    must(process::run(Command::new(rig("pki.sh")).arg(dir).arg(client)), "make a certificate");
 }
 
 fn skip(test: &str, why: &str) {
@@ -189,10 +169,7 @@ fn skip(test: &str, why: &str) {
             "open the list of skips",
         );
         // In one write: tests run side by side.
-        must(
-            file.write_all(format!("skipped: {test}: {why}\n").as_bytes()),
-            "record a skip",
-        );
+        must(file.write_all(format!("skipped: {test}: {why}\n").as_bytes()), "record a skip");
     }
 }
 

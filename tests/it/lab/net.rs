@@ -51,24 +51,14 @@ impl Namespace {
             if child.try_wait().ok().flatten().is_some() {
                 return Some(false);
             }
-            namespace_of(&pid)
-                .filter(|theirs| Some(theirs) != own.as_ref())
-                .map(|_| true)
+            namespace_of(&pid).filter(|theirs| Some(theirs) != own.as_ref()).map(|_| true)
         });
-        assert_eq!(
-            made,
-            Some(true),
-            "could not make a network namespace: these tests need root"
-        );
-        Self {
-            keeper: Arc::new(Keeper { child }),
-        }
+        assert_eq!(made, Some(true), "could not make a network namespace: these tests need root");
+        Self { keeper: Arc::new(Keeper { child }) }
     }
 
     pub fn share(&self) -> Self {
-        Self {
-            keeper: Arc::clone(&self.keeper),
-        }
+        Self { keeper: Arc::clone(&self.keeper) }
     }
 
     fn pid(&self) -> u32 {
@@ -78,10 +68,7 @@ impl Namespace {
     /// `program` inside this namespace. It is executed in place: its pid is the one that was started.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--net=/proc/{}/ns/net", self.pid()))
-            .arg("--")
-            .arg(program);
+        command.arg(format!("--net=/proc/{}/ns/net", self.pid())).arg("--").arg(program);
         command
     }
 
@@ -151,11 +138,7 @@ impl Namespace {
     /// Cuts or mends this client namespace's link: packets vanish, nobody is told.
     #[track_caller]
     pub fn set_link(&self, up: bool) {
-        self.ip(if up {
-            "link set uplink up\n"
-        } else {
-            "link set uplink down\n"
-        });
+        self.ip(if up { "link set uplink up\n" } else { "link set uplink down\n" });
     }
 }
 
@@ -171,11 +154,7 @@ fn namespace_of(pid: &str) -> Option<std::path::PathBuf> {
 impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.child.stdin.take()); // the end of its input: it cleans up and ends
-        if wait_until(Duration::from_secs(5), || {
-            self.child.try_wait().ok().flatten()
-        })
-        .is_none()
-        {
+        if wait_until(Duration::from_secs(5), || self.child.try_wait().ok().flatten()).is_none() {
             drop(self.child.kill());
             drop(self.child.wait());
         }
@@ -189,9 +168,7 @@ pub fn http_get(namespace: &Namespace, port: u16, path: &str) -> String {
         "exec 3<>/dev/tcp/127.0.0.1/{port} && \
          printf 'GET %s HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' '{path}' >&3 && cat <&3"
     );
-    run(namespace
-        .command("timeout")
-        .args(["5", "bash", "-c", &script]))
-    .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-    .unwrap_or_default()
+    run(namespace.command("timeout").args(["5", "bash", "-c", &script]))
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default()
 }

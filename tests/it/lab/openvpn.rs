@@ -65,10 +65,7 @@ impl Server {
     ) -> Self {
         let dir = scratch.path();
         let password = dir.join("management.pw");
-        must(
-            fs::write(&password, "management secret\n"),
-            "write the management password",
-        );
+        must(fs::write(&password, "management secret\n"), "write the management password");
         must(
             fs::set_permissions(&password, fs::Permissions::from_mode(0o600)),
             "protect the management password",
@@ -80,10 +77,7 @@ impl Server {
         );
         let lines = text.lines().filter(|line| !line.starts_with("management "));
         let config = dir.join(format!("server-{index}.conf"));
-        must(
-            fs::write(&config, lines.collect::<Vec<_>>().join("\n")),
-            "write the server's file",
-        );
+        must(fs::write(&config, lines.collect::<Vec<_>>().join("\n")), "write the server's file");
 
         let process = Self::spawn(dir, namespace, index, &options);
         let mut server = Self {
@@ -99,19 +93,12 @@ impl Server {
 
     fn spawn(dir: &Path, namespace: &Namespace, index: u8, options: &ServerOptions) -> Process {
         let mut command = namespace.command(&options.program);
-        command
-            .arg("--cd")
-            .arg(dir)
-            .arg("--config")
-            .arg(dir.join(format!("server-{index}.conf")));
+        command.arg("--cd").arg(dir).arg("--config").arg(dir.join(format!("server-{index}.conf")));
         command.args(["--port", &(1194 + u16::from(index)).to_string()]);
         command.args(["--server", &format!("10.8.{index}.0"), "255.255.255.0"]);
         match options.transport {
             Transport::Tcp => command.args(["--management", "127.0.0.1", &management_port(index)]),
-            Transport::Unix => command
-                .arg("--management")
-                .arg(socket(dir, index))
-                .arg("unix"),
+            Transport::Unix => command.arg("--management").arg(socket(dir, index)).arg("unix"),
         };
         if options.password {
             command.arg("management.pw");
@@ -129,21 +116,14 @@ impl Server {
                 self.process.status().map(|_| false)
             }
         });
-        assert_eq!(
-            listening,
-            Some(true),
-            "OpenVPN did not start:\n{}",
-            self.log()
-        );
+        assert_eq!(listening, Some(true), "OpenVPN did not start:\n{}", self.log());
     }
 
     /// How often its log, which outlives a restart, says that the management port is open.
     fn management_offers(&self) -> usize {
         let log = self.log();
         log.matches("MANAGEMENT: TCP Socket listening").count()
-            + log
-                .matches("MANAGEMENT: unix domain socket listening")
-                .count()
+            + log.matches("MANAGEMENT: unix domain socket listening").count()
     }
 
     /// As in the daemon's configuration and its log lines: `udp-1194` and so on.
@@ -281,10 +261,7 @@ impl Client {
             fs::write(&login, format!("{}\n{}\n", options.user, options.password)),
             "write the login",
         );
-        must(
-            fs::set_permissions(&login, fs::Permissions::from_mode(0o600)),
-            "protect the login",
-        );
+        must(fs::set_permissions(&login, fs::Permissions::from_mode(0o600)), "protect the login");
 
         let text = must(
             fs::read_to_string(super::repository("conf/client.ovpn")),
@@ -298,10 +275,7 @@ impl Client {
         };
         let lines: Vec<&str> = text.lines().filter(|line| !omitted(line)).collect();
         let config = dir.join(format!("client-{number}.ovpn"));
-        must(
-            fs::write(&config, lines.join("\n")),
-            "write the client's file",
-        );
+        must(fs::write(&config, lines.join("\n")), "write the client's file");
 
         let mut command = namespace.command(&options.program);
         command
@@ -312,22 +286,10 @@ impl Client {
             .arg("--auth-user-pass")
             .arg(&login);
         let port = (1194 + u16::from(server.index)).to_string();
-        command.args([
-            "--remote",
-            &format!("198.18.{namespace_index}.1"),
-            &port,
-            "udp",
-        ]);
-        let name = options
-            .certificate
-            .unwrap_or_else(|| format!("client-{number}"));
+        command.args(["--remote", &format!("198.18.{namespace_index}.1"), &port, "udp"]);
+        let name = options.certificate.unwrap_or_else(|| format!("client-{number}"));
         super::make_pki(dir, &name);
-        command.args([
-            "--cert",
-            &format!("{name}.crt"),
-            "--key",
-            &format!("{name}.key"),
-        ]);
+        command.args(["--cert", &format!("{name}.crt"), "--key", &format!("{name}.key")]);
         if let Some(mac) = &options.mac {
             command.args(["--setenv", "UV_CLIENT_MAC", mac]);
         }
@@ -353,11 +315,7 @@ impl Client {
     pub fn wait_for(&mut self, text: &str, timeout: Duration) -> bool {
         wait_until(timeout, || {
             let ended = self.process.status().is_some(); // asked first: the log is complete then
-            if self.process.log().contains(text) {
-                Some(true)
-            } else {
-                ended.then_some(false)
-            }
+            if self.process.log().contains(text) { Some(true) } else { ended.then_some(false) }
         })
         .unwrap_or(false)
     }
@@ -386,10 +344,7 @@ impl Client {
             Some(text) if ended && !self.log().contains("Initialization Sequence Completed") => {
                 text
             }
-            _ => panic!(
-                "the client was not refused (ended: {ended}):\n{}",
-                self.log()
-            ),
+            _ => panic!("the client was not refused (ended: {ended}):\n{}", self.log()),
         }
     }
 
@@ -420,10 +375,7 @@ impl Client {
     /// Cuts or mends its network, for clients with a namespace of their own.
     #[track_caller]
     pub fn set_link(&self, up: bool) {
-        assert_ne!(
-            self.namespace_index, 0,
-            "this client shares its network: set own_address"
-        );
+        assert_ne!(self.namespace_index, 0, "this client shares its network: set own_address");
         self.namespace.set_link(up);
     }
 

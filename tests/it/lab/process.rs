@@ -36,10 +36,8 @@ pub fn wait_until<T>(timeout: Duration, mut ask: impl FnMut() -> Option<T>) -> O
 
 /// Runs a command to its end; an error carries all it printed.
 pub fn run(command: &mut Command) -> Result<Output, String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
+    let output =
+        command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() {
         return Ok(output);
     }
@@ -74,11 +72,7 @@ impl Process {
             .stderr(append(errors.unwrap_or(log)))
             .process_group(0);
         let child = must(command.spawn(), &format!("start {command:?}"));
-        Self {
-            child,
-            status: None,
-            log: log.to_owned(),
-        }
+        Self { child, status: None, log: log.to_owned() }
     }
 
     pub fn pid(&self) -> u32 {

@@ -64,11 +64,7 @@ impl Warden {
         let mut command = self.namespace.command(env!("CARGO_BIN_EXE_ovpn-warden"));
         command.arg("-c").arg(&self.config).args(arguments);
         let mut child = must(
-            command
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn(),
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn(),
             "start ovpn-warden",
         );
         if let Some(mut input) = child.stdin.take() {
@@ -99,10 +95,7 @@ impl Warden {
     #[track_caller]
     pub fn json(&self, arguments: &[&str]) -> Value {
         let text = self.ok(&[&["--json"], arguments].concat(), "");
-        must(
-            serde_json::from_str(&text),
-            &format!("read this as JSON: {text}"),
-        )
+        must(serde_json::from_str(&text), &format!("read this as JSON: {text}"))
     }
 
     /// Its log so far. Lines that are no JSON object appear as JSON strings, so that a test finds them.
@@ -185,16 +178,12 @@ impl Warden {
     }
 
     pub fn is_running(&mut self) -> bool {
-        self.process
-            .as_mut()
-            .is_some_and(|process| process.status().is_none())
+        self.process.as_mut().is_some_and(|process| process.status().is_none())
     }
 
     /// Its exit status, once it has ended.
     pub fn wait_exit(&mut self, timeout: Duration) -> Option<ExitStatus> {
-        self.process
-            .as_mut()
-            .and_then(|process| process.wait_exit(timeout))
+        self.process.as_mut().and_then(|process| process.wait_exit(timeout))
     }
 
     /// SIGTERM, and the exit status.

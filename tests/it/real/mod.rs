@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::lab::{Backend, Client, ClientOptions, Database, Lab, MAC, PASSWORD, Server, ServerOptions, Warden};
+use crate::lab::{
+    Backend, Client, ClientOptions, Database, Lab, MAC, PASSWORD, Server, ServerOptions, Warden,
+};
 
 pub const SOON: Duration = Duration::from_secs(10);
 
@@ -69,7 +71,7 @@ impl Site {
 macro_rules! on_each_backend {
     ($($(#[$attribute:meta])* $name:ident => $body:path;)+) => {$(
         mod $name {
-            use crate::lab::Backend;
+            use super::*;
 
             $(#[$attribute])*
             #[test]
