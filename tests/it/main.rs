@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod events;
 mod fake;
 #[expect(dead_code, reason = "a laboratory has more instruments than every experiment needs")]
 mod lab;
