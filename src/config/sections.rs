@@ -136,10 +136,11 @@ fn auth(mut section: Section<'_>) -> Auth {
     let modes = [DeviceMode::Off, DeviceMode::Log, DeviceMode::Enforce];
     let modes = modes.map(|mode| (mode.as_str(), mode));
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let device_mode = section.word("device_mode", &modes).unwrap_or(DeviceMode::Enforce);
     let auth = Auth {
         timeout: Duration::from_millis(section.number("timeout_ms", 100..=30_000)),
-        device_mode: section.word("device_mode", &modes).unwrap_or(DeviceMode::Enforce),
-        device_sources: device_sources(&mut section),
+        device_mode,
+        device_sources: device_sources(&mut section, device_mode),
         hash_workers: NonZeroUsize::new(section.size("hash_workers", 0..=256)).unwrap_or(cores),
         hash_queue: section.size("hash_queue", 1..=65_536),
         argon2_m_kib: section.number32("argon2_m_kib", 8..=1_048_576),
@@ -160,13 +161,16 @@ fn auth(mut section: Section<'_>) -> Auth {
     auth
 }
 
-fn device_sources(section: &mut Section<'_>) -> Vec<DeviceSource> {
+fn device_sources(section: &mut Section<'_>, mode: DeviceMode) -> Vec<DeviceSource> {
     let Some((names, at)) = section.list("device_sources") else { return Vec::new() };
     let problem = match names.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>() {
-        Ok(sources) if (1..=MAX_SOURCES).contains(&sources.len()) => return sources,
-        Ok(_) => format!(
-            "name 1 to {MAX_SOURCES} variables; to judge no devices, set device_mode = \"off\""
-        ),
+        Ok(sources) if sources.is_empty() && mode == DeviceMode::Enforce => {
+            "it is empty, so nobody could connect; name UV_CLIENT_MAC or IV_HWADDR, or set device_mode = \"off\"".into()
+        }
+        Ok(sources) if sources.len() > MAX_SOURCES => {
+            format!("it names {} variables; use at most {MAX_SOURCES}", sources.len())
+        }
+        Ok(sources) => return sources,
         Err(error) => shown(&DeviceSourceError::to_string(&error)),
     };
     section.report.errors.push(ConfigError::Invalid { at, problem });

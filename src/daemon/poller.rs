@@ -77,10 +77,16 @@ impl Poller {
         schema_is_current: &mut bool,
     ) -> Result<(), StoreError> {
         if !*schema_is_current {
-            match self.store.schema().await? {
-                Schema::Current => *schema_is_current = true,
-                other => return Err(StoreError::Schema(format!("{other:?}"))),
+            let what = match self.store.schema().await? {
+                Schema::Current => None,
+                Schema::Missing | Schema::Behind(_) => Some("run `ovpn-warden migrate`"),
+                Schema::Ahead(_) => Some("it is newer than this program"),
+                Schema::Broken(_) => Some("a migration stopped half way"),
+            };
+            if let Some(what) = what {
+                return Err(StoreError::Schema(what.to_owned()));
             }
+            *schema_is_current = true;
         }
         let commands = self.store.pending_commands(servers).await?;
         let mut handled = Vec::new();

@@ -52,6 +52,7 @@ pub enum VisitError {
 ///
 /// # Errors
 /// [`VisitError`].
+#[expect(clippy::wildcard_enum_match_arm, reason = "a visitor ignores most of what is said")]
 pub async fn visit(server: &Server) -> Result<Visit, VisitError> {
     let (mut reader, mut writer) = match transport::connect(&server.management).await {
         Ok(halves) => halves,

@@ -159,23 +159,23 @@ impl Engine {
             });
             return;
         };
-        let fits = match (&message, expect) {
-            (Message::Error(_), _) => true,
-            (
-                Message::Success(_),
-                Expect::EnvFilter
-                | Expect::StateOn
-                | Expect::ByteCount
-                | Expect::HoldRelease
-                | Expect::Auth { .. }
-                | Expect::Deny { .. }
-                | Expect::Kill { .. },
-            ) => true,
-            (Message::Version(_) | Message::End, Expect::Version) => true,
-            (Message::StateHistory(_) | Message::End, Expect::State) => true,
-            (Message::Status(_), Expect::Status { .. }) => true,
-            _ => false,
-        };
+        let fits = matches!(
+            (&message, expect),
+            (Message::Error(_), _)
+                | (
+                    Message::Success(_),
+                    Expect::EnvFilter
+                        | Expect::StateOn
+                        | Expect::ByteCount
+                        | Expect::HoldRelease
+                        | Expect::Auth { .. }
+                        | Expect::Deny { .. }
+                        | Expect::Kill { .. },
+                )
+                | (Message::Version(_) | Message::End, Expect::Version)
+                | (Message::StateHistory(_) | Message::End, Expect::State)
+                | (Message::Status(_), Expect::Status { .. })
+        );
         if !fits {
             self.fail(LinkFault::UnexpectedReply { command: expect.command() });
             return;

@@ -1,7 +1,5 @@
 //! Configuration: layers, bounds, and errors that a stranger can act on.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
 use ovpn_warden::{
@@ -258,6 +256,14 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
         (
             "[auth]\ndevice_sources = [\"MAC\"]\n",
             "config.toml: auth.device_sources: `MAC` is no peer-info variable: use IV_HWADDR or a name that begins with UV_",
+        ),
+        (
+            "[auth]\ndevice_sources = []\n",
+            "config.toml: auth.device_sources: it is empty, so nobody could connect; name UV_CLIENT_MAC or IV_HWADDR, or set device_mode = \"off\"",
+        ),
+        (
+            "[auth]\ndevice_mode = \"learn\"\n",
+            "config.toml: auth.device_mode: `learn` is not one of the permitted words; use off, log or enforce",
         ),
         (
             "[auth]\nargon2_m_kib = 8\nargon2_p = 4\n",

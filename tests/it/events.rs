@@ -2,8 +2,6 @@
 //!
 //! `BLESS=1 cargo test --test it events::` writes the file anew.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,

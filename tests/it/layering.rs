@@ -3,8 +3,6 @@
 //! What a file names is found in its text: use trees are expanded, other paths taken as they
 //! stand; comments, literals and test modules do not count.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// Each room, and what it may name of the crate. A prefix of a path stands for all below it.
@@ -49,6 +47,7 @@ const CORES: &[&str] = &[
     "telemetry/events.rs",
     "store/record.rs",
     "store/error.rs",
+    "cli/check/lint.rs",
 ];
 
 /// What a core names none of, and the files that are excused, each for its reason.

@@ -60,9 +60,16 @@ async fn a_newer_schema_is_refused_by_every_command() {
          VALUES (20991231000000, 'from the future', TRUE, 'x', 0)",
     )
     .await;
-    for command in
-        [&["user", "list"][..], &["session", "list"], &["migrate"], &["migrate", "--dry-run"]]
-    {
+    bed.append(
+        "[[servers]]\nname = \"udp\"\nmanagement = \"tcp://127.0.0.1:9\"\n[http]\nlisten = \"\"\n",
+    );
+    for command in [
+        &["run"][..],
+        &["user", "list"],
+        &["session", "list"],
+        &["migrate"],
+        &["migrate", "--dry-run"],
+    ] {
         let error = bed.run(command).failed(1);
         assert!(
             error.contains("newer than this program") || error.contains("later version"),

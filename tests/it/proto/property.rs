@@ -105,7 +105,7 @@ fn lines(command: &Command) -> Vec<Vec<u8>> {
     let mut out = BytesMut::new();
     command.encode(&mut out);
     assert_eq!(out.last(), Some(&b'\n'));
-    let lines: Vec<Vec<u8>> = out.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+    let lines: Vec<Vec<u8>> = out[..].split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
     lines[..lines.len() - 1].to_vec()
 }
 
