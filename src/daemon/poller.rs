@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::CommandOutcome,
-    store::{CommandId, Schema, SessionCommand, Store, StoreError},
+    store::{CommandAction, CommandId, Schema, SessionCommand, Store, StoreError},
     telemetry::{events::Event, http::Readiness},
     types::{Clock, ServerName},
 };
@@ -92,7 +92,16 @@ impl Poller {
         let mut handled = Vec::new();
         for command in commands {
             let id = command.id;
+            let done = Event::AdminAction {
+                actor: command.actor.clone(),
+                action: match command.action {
+                    CommandAction::Kill { .. } => "session.kill",
+                    CommandAction::Extend { .. } => "session.extend",
+                },
+                target: command.session.to_string(),
+            };
             if self.hand_over(command).await == Some(CommandOutcome::Handled) {
+                done.emit();
                 handled.push(id);
             }
         }

@@ -89,6 +89,8 @@ pub struct Engine {
     openvpn_version: Arc<str>,
     /// When the server's present run began; names it. `None` until known.
     run: Option<Timestamp>,
+    /// The server has said something since the last accounting.
+    was_heard: bool,
     /// The server said that it exits.
     is_stopping: bool,
     replies: Replies,
@@ -137,6 +139,7 @@ impl Engine {
             management_version: None,
             openvpn_version: "".into(),
             run: None,
+            was_heard: false,
             is_stopping: false,
             replies: Replies::default(),
             clients: Clients::default(),
@@ -153,6 +156,7 @@ impl Engine {
 
     /// Something the server said.
     pub fn handle_message(&mut self, message: Message, now: Now) {
+        self.was_heard = true;
         match message {
             Message::Prompt => self.on_prompt(),
             Message::Info { management_version } => self.on_info(management_version, now),

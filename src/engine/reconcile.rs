@@ -20,6 +20,9 @@ use super::{
     session::Departed,
 };
 
+/// By how much an adopted row's version jumps ahead of its last holder's.
+const ADOPTION_LEAD: u32 = 1_000;
+
 impl Engine {
     /// Asks for the list, unless it is asked for already.
     pub(super) fn ask_status(&mut self, now: Now) {
@@ -138,6 +141,8 @@ impl Engine {
             record.vpn_ip = Some(cut(&stray.virtual_address, 45));
         }
         record.cause = None;
+        // Ahead of whatever its last holder may still have to write.
+        record.version = record.version.saturating_add(ADOPTION_LEAD);
         let mut session = Session::new(record, now);
         session.count(stray.bytes_received, stray.bytes_sent);
         session.touch(now.utc);

@@ -319,6 +319,10 @@ impl Engine {
     /// Stores the byte counts that have changed.
     pub(super) fn checkpoint(&mut self, now: Now) {
         self.timers.accounting = Some(now.mono + self.settings.accounting_interval);
+        if !std::mem::take(&mut self.was_heard) && self.is_ready() {
+            // A half-open connection looks like a quiet server until it is asked something.
+            self.send(Command::State, Expect::State, now);
+        }
         for (_, client) in self.clients.iter_mut() {
             if let Some(session) = client.session.as_mut().filter(|session| session.is_dirty) {
                 session.touch(now.utc);

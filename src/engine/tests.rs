@@ -29,6 +29,8 @@ struct Lab {
     events: Vec<Event>,
     loads: usize,
     faults: Vec<LinkFault>,
+    /// The server does not answer when it is asked whether it is there.
+    is_dead: bool,
 }
 
 impl Lab {
@@ -57,6 +59,7 @@ impl Lab {
             events: Vec::new(),
             loads: 0,
             faults: Vec::new(),
+            is_dead: false,
         }
     }
 
@@ -127,6 +130,10 @@ impl Lab {
             self.now = Now { mono: self.now.mono + step, utc: self.now.utc.saturating_add(step) };
             self.engine.handle_timeout(self.now);
             self.drain();
+            if !self.is_dead && self.sent.last() == Some(&Command::State) {
+                self.sent.pop();
+                self.say(Message::StateHistory(vec![state(StateName::Connected, RUN)]));
+            }
         }
         let step = end - self.now.mono;
         self.now = Now { mono: end, utc: self.now.utc.saturating_add(step) };
@@ -391,6 +398,18 @@ fn an_unsolicited_reply_is_dropped_and_not_taken_by_the_next_command() {
     lab.allow_until(ticket, None);
     assert!(lab.faults.is_empty());
     assert!(lab.events.iter().any(|e| matches!(e, Event::ProtocolUnexpected { .. })));
+}
+
+#[test]
+fn a_server_that_falls_silent_is_asked_and_given_up_when_it_does_not_answer() {
+    let mut lab = Lab::up();
+    lab.is_dead = true;
+    lab.pass(Duration::from_secs(30));
+    assert!(lab.sent.is_empty(), "it was heard in this interval");
+    lab.pass(Duration::from_secs(30));
+    assert_eq!(lab.sent, [Command::State]);
+    lab.pass(REPLY_TIMEOUT);
+    assert_eq!(lab.faults, [LinkFault::ReplyTimeout { command: "state" }]);
 }
 
 // --- login ---

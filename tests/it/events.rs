@@ -102,6 +102,44 @@ const FIELDS: &[(&str, &str)] = &[
     ("started_at", "when the session was approved"),
 ];
 
+/// What to do about each reason.
+const REASONS: &[(&str, &str)] = &[
+    (
+        "bad_credentials",
+        "the password is wrong; for this, `unknown_user` and `account_disabled` the client sees one text",
+    ),
+    ("unknown_user", "`ovpn-warden user add NAME`; names are compared letter by letter"),
+    ("account_disabled", "`ovpn-warden user enable NAME`"),
+    ("account_not_yet_valid", "`ovpn-warden user set NAME --valid-from TIME`"),
+    ("account_expired", "`ovpn-warden user set NAME --valid-until TIME`"),
+    ("throttled", "wait for `throttle.window_s`"),
+    ("device_missing", "add `push-peer-info` to the client's profile"),
+    (
+        "device_invalid",
+        "the client sent what is no device id, or several: see `UV_CLIENT_MAC` in its profile",
+    ),
+    ("device_unknown", "`ovpn-warden device add USER ID` with the line's `device`"),
+    ("device_pending", "`ovpn-warden device approve USER ID`"),
+    ("device_blocked", "`ovpn-warden device approve USER ID`"),
+    ("common_name_mismatch", "the certificate is another user's (`auth.match_common_name`)"),
+    ("missing_credentials", "no username or no password came"),
+    ("protocol", "the server's question cannot be trusted; see the `protocol.rejected` beside it"),
+    ("backend_unavailable", "temporary: see `store.down`"),
+    ("overloaded", "temporary: more logins than `auth.hash_queue` holds"),
+    ("timeout", "temporary: no decision within `auth.timeout_ms`"),
+];
+
+/// Reasons of rules that this version does not have yet.
+const LATER: &[&str] = &[
+    "outside_hours",
+    "time_quota_used",
+    "data_quota_used",
+    "too_many_sessions",
+    "cooldown",
+    "second_factor_required",
+    "bad_second_factor",
+];
+
 /// Fields of every line.
 const COMMON: &[&str] = &["timestamp", "level", "event", "message"];
 
@@ -333,16 +371,14 @@ fn document() -> String {
     for (field, meaning) in FIELDS {
         writeln!(text, "| `{field}` | {meaning} |").unwrap();
     }
-    text += "\n## Words\n\n";
-    let words =
-        |all: Vec<&str>| all.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-    let reasons = |temporary: bool| {
-        let all = DenyReason::ALL.iter().filter(|reason| reason.is_temporary() == temporary);
-        words(all.map(|reason| reason.as_str()).collect())
-    };
-    writeln!(text, "`reason`: {}; and, temporary, {}.\n", reasons(false), reasons(true)).unwrap();
-    let causes = words(Cause::ALL.iter().map(|cause| cause.as_str()).collect());
-    writeln!(text, "`deadline_reason` and `cause`: {causes}.").unwrap();
+    text += "\n## Reasons of `auth.denied`\n\n| reason | do |\n|---|---|\n";
+    for (reason, mend) in REASONS {
+        writeln!(text, "| `{reason}` | {mend} |").unwrap();
+    }
+    text += "\nAfter a temporary denial a client of OpenVPN 2.6 or later tries again by itself.\n";
+    let causes: Vec<String> = Cause::ALL.iter().map(|cause| format!("`{cause}`")).collect();
+    text += "\n## Causes\n\n";
+    writeln!(text, "`deadline_reason` and `cause` are one of {}.", causes.join(", ")).unwrap();
     text += "\n## Examples\n\n```json\n";
     for name in NAMES {
         writeln!(text, "{}", lines[*name].0).unwrap();
@@ -384,6 +420,9 @@ fn every_event_and_field_is_explained_and_none_that_is_not_there() {
     let explained: BTreeSet<&str> =
         FIELDS.iter().map(|(name, _)| *name).filter(|name| *name != "suppressed").collect();
     assert_eq!(used, explained);
+    let reasons = DenyReason::ALL.iter().map(|reason| reason.as_str());
+    let wanted: BTreeSet<&str> = reasons.filter(|reason| !LATER.contains(reason)).collect();
+    assert_eq!(wanted, REASONS.iter().map(|(reason, _)| *reason).collect());
 }
 
 #[test]

@@ -6,7 +6,6 @@
 mod cli;
 mod config;
 mod events;
-mod events;
 mod fake;
 #[expect(dead_code, reason = "a laboratory has more instruments than every experiment needs")]
 mod lab;

@@ -137,14 +137,15 @@ impl Lab {
     }
 
     /// The configuration for these servers on that database; `more` are further lines of TOML.
-    /// Log lines are JSON and HTTP listens on 127.0.0.1:9176, which [`Warden::http`] reads.
+    /// Log lines are JSON at every level and HTTP listens on 127.0.0.1:9176, which [`Warden::http`] reads.
     pub fn config(&self, database: &Database, servers: &[&Server], more: &str) -> String {
         let mut text = format!("[database]\nurl = \"{}\"\n\n", database.url());
         for server in servers {
             text += &server.toml();
             text.push('\n');
         }
-        text + "[log]\nformat = \"json\"\n[http]\nlisten = \"127.0.0.1:9176\"\n" + more
+        text + "[log]\nformat = \"json\"\nlevel = \"trace\"\n[http]\nlisten = \"127.0.0.1:9176\"\n"
+            + more
     }
 
     /// A daemon with this configuration, not started yet: run `migrate`, `user add` and so on with

@@ -161,7 +161,7 @@ const CASES: &[(&str, &[&str])] = &[
     ("i03-greeting-version-hold-2.6.22", &["success password is correct", "info Some(5)", "version Some(5)", "hold"]),
     ("i04-greeting-version-hold-2.7.6", &["success password is correct", "info Some(6)", "version Some(6)", "hold"]),
     ("i05-error-parameter-too-long", &["error Options error: Parameter at TCP:0 is too"]),
-    ("i06-error-no-closing-quote", &["error Options error: No closing quotation (\") i"]),
+    ("i06-error-no-closing-quote", &["error Options error: No closing quotation (\") "]),
     ("i07-error-bad-backslash", &["error Options warning: Bad backslash ('\\') usag"]),
     ("i09-error-unsupported-2.6-wording", &["error The 'client-deny' command is not support"]),
 ];
