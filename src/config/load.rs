@@ -24,7 +24,7 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// Loads the configuration: defaults, `files` in order (or [`DEFAULT_FILE`] if it exists), the
+/// Loads the configuration: defaults, `files` in order (or `/etc/ovpn-warden/config.toml` if it exists), the
 /// variables `OVPN_WARDEN__SECTION__KEY` of `environment`, then `flags` as `("log.format", "json")`.
 ///
 /// # Errors
