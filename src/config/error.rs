@@ -1,70 +1,115 @@
-//! What can be wrong with a configuration: where, what, and the mend, in one line each.
+//! What is wrong with a configuration: one line each, with the place and the mend.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use thiserror::Error;
 
-/// One fault. `place` is a file or an environment variable; no text holds a secret's value.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ConfigError {
-    /// A file cannot be read.
-    #[error("{place}: cannot read it: {reason}")]
-    Unreadable {
-        /// The file.
-        place: String,
-        /// The system's words.
-        reason: String,
-    },
-    /// A file is not TOML.
-    #[error("{place}: line {line}: {reason}")]
-    Syntax {
-        /// The file.
-        place: String,
-        /// From 1.
-        line: usize,
-        /// What the parser says.
-        reason: String,
-    },
-    /// A key that does not exist.
-    #[error("{place}: there is no key `{key}`{suggestion}")]
-    UnknownKey {
-        /// File or variable.
-        place: String,
-        /// The key.
-        key: String,
-        /// `; do you mean `…`?`, or nothing.
-        suggestion: String,
-    },
-    /// A value of a wrong kind.
-    #[error("{place}: `{key}` is {found}, but has to be {wanted}")]
-    WrongType {
-        /// File or variable.
-        place: String,
-        /// The key.
-        key: String,
-        /// What it is.
-        found: String,
-        /// What it has to be.
-        wanted: String,
-    },
-    /// A value that is not permitted.
-    #[error("{key}: {reason}")]
-    Value {
-        /// The key.
-        key: String,
-        /// Why, and what is permitted.
-        reason: String,
-    },
+/// Where a value comes from, and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// A file, an environment variable or a flag.
+    pub origin: String,
+    /// As `auth.timeout_ms` or `servers[0].name`.
+    pub key: String,
 }
 
-impl ConfigError {
-    pub(super) fn value(key: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Value { key: key.into(), reason: reason.into() }
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.key)
     }
 }
 
-/// All faults that were found, one a line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One fault. Texts never hold a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// A configuration file cannot be read.
+    #[error("{}: cannot read the configuration: {problem}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// A configuration file is not TOML.
+    #[error("{}:{line}: not valid TOML: {problem}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What the parser expects.
+        problem: String,
+    },
+    /// A section or key that does not exist.
+    #[error("{at}: no such {what}; {mend}")]
+    Unknown {
+        /// Where.
+        at: Place,
+        /// `key` or `section`.
+        what: &'static str,
+        /// The nearest one, or all of them.
+        mend: String,
+    },
+    /// A value of another type.
+    #[error("{at}: {found} stands where {expected} is expected")]
+    WrongType {
+        /// Where.
+        at: Place,
+        /// What it has to be.
+        expected: &'static str,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A number outside its bounds.
+    #[error("{at}: {value} is out of range; use {min} to {max}")]
+    OutOfRange {
+        /// Where.
+        at: Place,
+        /// The value.
+        value: i128,
+        /// Least.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// A word that is not one of a closed set.
+    #[error("{at}: `{word}` is not one of the permitted words; use {permitted}")]
+    UnknownWord {
+        /// Where.
+        at: Place,
+        /// The word.
+        word: String,
+        /// All of them.
+        permitted: String,
+    },
+    /// A key that has no default.
+    #[error("{at}: missing; {mend}")]
+    Missing {
+        /// Where.
+        at: Place,
+        /// What to write.
+        mend: &'static str,
+    },
+    /// A secret and its file are both given.
+    #[error("{at}: given beside {key}_file; keep one of the two")]
+    Twins {
+        /// Where.
+        at: Place,
+        /// The key without `_file`.
+        key: &'static str,
+    },
+    /// Anything else; the text says what to do.
+    #[error("{at}: {problem}")]
+    Invalid {
+        /// Where.
+        at: Place,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+/// Everything that is wrong, one line each.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl fmt::Display for ConfigErrors {
@@ -76,13 +121,5 @@ impl fmt::Display for ConfigErrors {
             error.fmt(f)?;
         }
         Ok(())
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
-
-impl From<ConfigError> for ConfigErrors {
-    fn from(error: ConfigError) -> Self {
-        Self(vec![error])
     }
 }

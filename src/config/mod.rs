@@ -2,12 +2,15 @@
 //!
 //! Sections are handed down one by one; nothing else reads the whole.
 
+mod endpoint;
 mod error;
+mod layer;
 mod load;
-mod raw;
-mod validate;
+mod reader;
+mod secret;
+mod sections;
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 use crate::{
     auth::device::DeviceSource,
@@ -15,7 +18,8 @@ use crate::{
     types::{ExpiryAction, Password, ServerName},
 };
 
-pub use error::{ConfigError, ConfigErrors};
+pub use endpoint::Endpoint;
+pub use error::{ConfigError, ConfigErrors, Place};
 pub use load::{Loaded, load};
 
 /// The validated whole.
@@ -57,20 +61,6 @@ pub struct Server {
     pub management: Endpoint,
     /// The management password.
     pub password: Option<Password>,
-}
-
-/// Where a management interface is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `tcp://host:port`; host may be a name.
-    Tcp {
-        /// Name or address.
-        host: String,
-        /// Port.
-        port: u16,
-    },
-    /// `unix:///path`.
-    Unix(PathBuf),
 }
 
 /// `[auth]`.

@@ -47,6 +47,7 @@ impl Event {
             | Self::ServerFatal { .. }
             | Self::ServerRestarted { .. }
             | Self::HoldReleased { .. }
+            | Self::LogDropped { .. }
             | Self::AdminAction { .. } => self.emit_general(),
             Self::ProtocolRejected { .. } | Self::ProtocolUnexpected { .. } => {
                 self.emit_protocol();
@@ -131,6 +132,11 @@ impl Event {
                 event = "hold.released",
                 server = server.as_str(),
                 "OpenVPN may serve clients"
+            ),
+            Self::LogDropped { lines } => tracing::warn!(
+                event = "log.dropped",
+                lines,
+                "log lines were lost: nobody read them"
             ),
             Self::AdminAction { actor, action, target } => tracing::info!(
                 event = "admin.action",

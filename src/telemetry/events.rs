@@ -278,6 +278,11 @@ pub enum Event {
         /// Server.
         server: ServerName,
     },
+    /// `log.dropped`: nobody read the lines fast enough.
+    LogDropped {
+        /// How many were lost since the last such line.
+        lines: usize,
+    },
     /// `admin.action`.
     AdminAction {
         /// Who.

@@ -4,15 +4,24 @@ use std::{
     collections::BTreeMap,
     io,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+    time::Sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::types::ServerName;
@@ -83,13 +92,93 @@ pub async fn serve(
         .with_state(Shared { metrics, readiness });
     Ok(tokio::spawn(async move {
         let served = tokio::select! {
-            served = axum::serve(listener, router) => served,
+            served = axum::serve(Bounded::new(listener), router) => served,
             () = stop.cancelled() => Ok(()),
         };
         if let Err(error) = served {
             tracing::error!(%error, "the HTTP listener has ended");
         }
     }))
+}
+
+/// Connections that are served at a time; more wait in the system's queue.
+const MAX_CONNECTIONS: usize = 32;
+/// How long a connection lasts, whatever happens on it: nobody keeps one of the few by silence.
+const LIFETIME: Duration = Duration::from_secs(5);
+
+/// A listener of few and short connections.
+struct Bounded {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl Bounded {
+    fn new(listener: TcpListener) -> Self {
+        Self { listener, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+    }
+}
+
+impl axum::serve::Listener for Bounded {
+    type Io = Short;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Short, SocketAddr) {
+        // The semaphore is never closed: without a place nobody would be accepted.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let (stream, peer) = axum::serve::Listener::accept(&mut self.listener).await;
+        let end = Box::pin(tokio::time::sleep(LIFETIME));
+        (Short { stream, end, _place: place }, peer)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that ends by itself.
+struct Short {
+    stream: TcpStream,
+    end: Pin<Box<Sleep>>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Short {
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.end.as_mut().poll(context).is_ready() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Short {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Short {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check(context)?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }
 
 async fn render(State(shared): State<Shared>) -> String {
@@ -120,5 +209,46 @@ mod tests {
         assert_eq!(readiness.missing(), None);
         readiness.set_store(false);
         assert!(readiness.missing().is_some());
+    }
+
+    async fn get(address: SocketAddr, request: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = Vec::new();
+        let _ = stream.read_to_end(&mut response).await;
+        String::from_utf8(response).unwrap()
+    }
+
+    #[tokio::test]
+    async fn three_paths_are_served_and_nothing_else() {
+        let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let (readiness, stop) = (Arc::new(Readiness::default()), CancellationToken::new());
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let served =
+            serve(address, metrics.handle(), Arc::clone(&readiness), stop.clone()).await.unwrap();
+        let ask =
+            |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        assert!(get(address, &ask("/livez")).await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, &ask("/metrics")).await.starts_with("HTTP/1.1 200"));
+        let unready = get(address, &ask("/readyz")).await;
+        assert!(unready.starts_with("HTTP/1.1 503") && unready.contains("database"), "{unready}");
+        readiness.set_store(true);
+        readiness.set_link(&"a".parse().unwrap(), true);
+        assert!(get(address, &ask("/readyz")).await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, &ask("/")).await.starts_with("HTTP/1.1 404"));
+        // Many silent clients keep nobody out for longer than a connection lasts.
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let patience = LIFETIME + Duration::from_secs(5);
+        let late = tokio::time::timeout(patience, get(address, &ask("/livez"))).await.unwrap();
+        assert!(late.starts_with("HTTP/1.1 200"), "{late}");
+        stop.cancel();
+        served.await.unwrap();
     }
 }

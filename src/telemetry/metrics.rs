@@ -101,6 +101,7 @@ pub(super) fn count(event: &Event) {
         | Event::ServerFatal { .. }
         | Event::ServerRestarted { .. }
         | Event::HoldReleased { .. }
+        | Event::LogDropped { .. }
         | Event::AdminAction { .. } => {}
     }
 }

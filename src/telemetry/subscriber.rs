@@ -1,23 +1,34 @@
 //! Where log lines go: to stdout, over a bounded queue and one thread, so that a pipe that
 //! nobody reads never stalls a login.
 
-use std::io::IsTerminal;
+use std::{
+    io::IsTerminal,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{filter::Targets, prelude::*};
+use tracing_subscriber::{Registry, filter::Targets, prelude::*, reload};
 
 use crate::config::{Log, LogFormat};
 
 use super::{
+    events::Event,
     line::{Form, Line},
     metrics,
 };
 
 /// Lines that may wait for a slow reader; beyond it they are dropped and counted.
 const QUEUE: usize = 8_192;
+
+/// How often lost lines are told.
+const TELL_DROPPED: Duration = Duration::from_secs(10);
 
 /// Why logging cannot start.
 #[derive(Debug, Error)]
@@ -32,23 +43,60 @@ pub enum LogError {
 
 /// Keeps logging alive; dropping it writes what waits.
 pub struct Logging {
-    dropped: ErrorCounter,
+    dropped: Dropped,
+    filter: reload::Handle<Targets, Registry>,
     /// For `/metrics`.
     pub metrics: PrometheusHandle,
     _guard: WorkerGuard,
 }
 
+impl Logging {
+    /// Changes the least level of the lines, while running.
+    pub fn set_level(&self, level: LevelFilter) {
+        // It fails only when the subscriber is gone, and then nothing is logged any more.
+        let _ = self.filter.reload(filter(level));
+    }
+}
+
 impl Drop for Logging {
     fn drop(&mut self) {
-        let dropped = self.dropped.dropped_lines();
-        if dropped > 0 {
-            tracing::warn!(
-                event = "log.dropped",
-                lines = dropped,
-                "log lines were lost: nobody read them"
-            );
+        self.dropped.tell();
+    }
+}
+
+/// Lines that were lost, and how many of them were told.
+#[derive(Clone)]
+struct Dropped {
+    counter: ErrorCounter,
+    told: Arc<AtomicUsize>,
+}
+
+impl Dropped {
+    fn tell(&self) {
+        let lost = self.counter.dropped_lines();
+        let told = self.told.swap(lost, Ordering::Relaxed);
+        if lost > told {
+            Event::LogDropped { lines: lost - told }.emit();
         }
     }
+
+    /// Tells now and then for as long as the runtime turns.
+    fn watch(&self) {
+        let (dropped, runtime) = (self.clone(), tokio::runtime::Handle::try_current());
+        let Ok(runtime) = runtime else { return };
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(TELL_DROPPED).await;
+                dropped.tell();
+            }
+        });
+    }
+}
+
+/// Our own lines from `level` on. Of dependencies only warnings: what they say at lower levels is
+/// not ours to answer for, and might hold a secret.
+fn filter(level: LevelFilter) -> Targets {
+    Targets::new().with_target("ovpn_warden", level).with_default(level.min(LevelFilter::WARN))
 }
 
 /// Starts logging and counting for the whole process.
@@ -65,14 +113,13 @@ pub fn init(log: &Log) -> Result<Logging, LogError> {
     };
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).finish(stdout);
-    let dropped = writer.error_counter();
-    let filter = Targets::new()
-        .with_target("ovpn_warden", log.level)
-        .with_default(log.level.min(LevelFilter::WARN));
+    let dropped = Dropped { counter: writer.error_counter(), told: Arc::default() };
+    let (filter, handle) = reload::Layer::new(filter(log.level));
     let layer = tracing_subscriber::fmt::layer().event_format(Line::new(form)).with_writer(writer);
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .try_init()
         .map_err(|_| LogError::Installed)?;
-    Ok(Logging { dropped, metrics, _guard: guard })
+    dropped.watch();
+    Ok(Logging { dropped, filter: handle, metrics, _guard: guard })
 }

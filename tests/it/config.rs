@@ -1,215 +1,431 @@
-//! Configuration files, the environment, and what a stranger reads when something is wrong.
+//! Configuration: layers, bounds, and errors that a stranger can act on.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
-use ovpn_warden::config::{Config, Endpoint, LogFormat, load};
+use ovpn_warden::{
+    config::{Config, ConfigError, ConfigErrors, Endpoint, Loaded, LogFormat, load},
+    store::DeviceMode,
+    types::ExpiryAction,
+};
 use tempfile::TempDir;
 
-struct Files(TempDir);
-
-impl Files {
-    fn new() -> Self {
-        Self(TempDir::new().unwrap())
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        path
-    }
-}
-
-fn config(text: &str) -> Result<Config, String> {
-    let files = Files::new();
-    with(&[files.write("config.toml", text)], &[])
-}
-
-fn with(files: &[PathBuf], environment: &[(&str, &str)]) -> Result<Config, String> {
-    let environment =
-        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    load(files, environment, &[]).map(|loaded| loaded.config).map_err(|errors| errors.to_string())
-}
-
-#[test]
-fn the_defaults_are_valid_and_name_every_key() {
-    let config = config("").unwrap();
-    assert_eq!(config.database.url.expose(), b"sqlite:///var/lib/ovpn-warden/warden.db");
-    assert_eq!(config.auth.timeout.as_secs(), 8);
-    assert_eq!(config.session.limit.map(|limit| limit.as_secs()), Some(28_800));
-    // No section's type has a default of its own and none takes an unknown key: that this loads
-    // at all means that the file names each key, and nothing else.
-}
-
-#[test]
-fn every_file_in_conf_loads() {
-    let files = Files::new();
-    let secret = files.write("secret", "mysql://warden:x@localhost/vpn\n");
-    for name in ["conf/default.toml", "conf/example.toml", "conf/docker/warden.toml"] {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
-        let text = fs::read_to_string(path).unwrap();
-        let text: String = text
-            .lines()
-            .map(|line| match line.split_once("_file = ") {
-                Some((key, _)) if !line.starts_with('#') => format!("{key}_file = {secret:?}\n"),
-                _ => format!("{line}\n"),
-            })
-            .collect();
-        assert!(config(&text).is_ok(), "{name}: {:?}", config(&text).err());
-    }
-}
-
-#[test]
-fn the_interfaces_example_loads() {
-    let files = Files::new();
-    let password = files.write("mgmt.pw", "s3cret\n");
-    let text = format!(
-        r#"
+/// The example of the interface document, word for word.
+const INTERFACE: &str = r#"
 [database]
-url = "sqlite:///var/lib/ovpn-warden/warden.db"
+url = "sqlite:///var/lib/ovpn-warden/warden.db"   # embedded default; or mysql://user@db1,db2:3306/vpn ; url_file = …
 max_connections = 10
+
 [[servers]]
 name = "udp-1194"
-management = "tcp://127.0.0.1:7505"
-password_file = {password:?}
+management = "tcp://127.0.0.1:7505"       # or unix:///run/openvpn/udp.sock, or listen://127.0.0.1:7600
+password_file = "/etc/ovpn-warden/mgmt.pw" #    (listen: OpenVPN dials in with management-client)
+
 [auth]
-timeout_ms = 8000
-device_mode = "enforce"
+timeout_ms = 8000                # always under half of OpenVPN's hand-window
+device_mode = "enforce"          # off | log | learn | approve | enforce
 device_sources = ["UV_CLIENT_MAC", "IV_HWADDR"]
-hash_workers = 0
-hash_queue = 256
+hash_workers = 0                 # 0 = one per core
+hash_queue = 256                 # beyond it: temporary denial
+
 [session]
-limit_s = 28800
-expiry_action = "halt"
+limit_s = 28800                  # 0 = none; policies override
+expiry_action = "halt"           # halt | restart
 accounting_interval_s = 30
+
 [throttle]
 user_failures = 5
 address_failures = 20
 window_s = 900
+
 [log]
 format = "json"
 [http]
-listen = "127.0.0.1:9176"
-"#
-    );
-    let config = config(&text).unwrap();
-    assert_eq!(config.servers[0].password.as_ref().unwrap().expose(), b"s3cret");
-    assert_eq!(
-        config.servers[0].management,
-        Endpoint::Tcp { host: "127.0.0.1".into(), port: 7505 }
-    );
+listen = "127.0.0.1:9176"        # /metrics /livez /readyz ; empty = off
+"#;
+
+struct Bed {
+    folder: TempDir,
+    files: Vec<PathBuf>,
+    environment: Vec<(String, String)>,
+    flags: Vec<(&'static str, String)>,
+}
+
+impl Bed {
+    fn new(text: &str) -> Self {
+        let mut bed = Self {
+            folder: TempDir::new().unwrap(),
+            files: Vec::new(),
+            environment: Vec::new(),
+            flags: Vec::new(),
+        };
+        bed.add("config.toml", text);
+        bed
+    }
+
+    fn add(&mut self, name: &str, text: &str) {
+        let path = self.write(name, text.as_bytes());
+        self.files.push(path);
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        path
+    }
+
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn load(&self) -> Result<Loaded, ConfigErrors> {
+        load(&self.files, self.environment.clone(), &self.flags)
+    }
+
+    #[track_caller]
+    fn good(&self) -> Config {
+        self.load().unwrap_or_else(|errors| panic!("{errors}")).config
+    }
+
+    /// The lines of the error, without the folder's name.
+    fn lines(&self) -> Vec<String> {
+        let errors = self.load().map(|_| ()).unwrap_err();
+        let folder = format!("{}/", self.folder.path().display());
+        errors.to_string().lines().map(|line| line.replace(&folder, "")).collect()
+    }
+}
+
+fn sources(config: &Config) -> Vec<&str> {
+    config.auth.device_sources.iter().map(|source| source.as_str()).collect()
 }
 
 #[test]
-fn later_files_win_and_the_environment_wins_over_files() {
-    let files = Files::new();
-    let first = files.write("a.toml", "[session]\nlimit_s = 1\n[log]\nformat = \"pretty\"\n");
-    let second = files.write("b.toml", "[session]\nlimit_s = 2\n");
-    let config = with(&[first.clone(), second.clone()], &[]).unwrap();
-    assert_eq!(config.session.limit.map(|l| l.as_secs()), Some(2));
-    assert_eq!(config.log.format, LogFormat::Pretty);
-    let environment = [
-        ("OVPN_WARDEN__SESSION__LIMIT_S", "3"),
-        ("OVPN_WARDEN__AUTH__MATCH_COMMON_NAME", "true"),
-        ("OVPN_WARDEN__AUTH__DEVICE_SOURCES", "UV_A, IV_HWADDR"),
-        ("OVPN_WARDEN__DATABASE__URL", "mysql://w:007@localhost/007"),
-        ("PATH", "/bin"),
-    ];
-    let config = with(&[first, second], &environment).unwrap();
-    assert_eq!(config.session.limit.map(|l| l.as_secs()), Some(3));
+fn the_example_of_the_interface_loads_word_for_word() {
+    let mut bed = Bed::new("");
+    let secret = bed.write("mgmt.pw", b"s3cret\n");
+    bed.add(
+        "example.toml",
+        &INTERFACE.replace("/etc/ovpn-warden/mgmt.pw", secret.to_str().unwrap()),
+    );
+    let config = bed.good();
+    assert_eq!(config.database.url.expose(), b"sqlite:///var/lib/ovpn-warden/warden.db");
+    assert_eq!(config.servers.len(), 1);
+    let server = &config.servers[0];
+    assert_eq!(server.name.as_str(), "udp-1194");
+    assert_eq!(server.management, Endpoint::Tcp { host: "127.0.0.1".into(), port: 7505 });
+    assert_eq!(server.password.as_ref().map(|p| p.expose()), Some(&b"s3cret"[..]));
+    assert_eq!(config.auth.timeout, Duration::from_secs(8));
+    assert_eq!(config.auth.device_mode, DeviceMode::Enforce);
+    assert_eq!(sources(&config), ["UV_CLIENT_MAC", "IV_HWADDR"]);
+    assert!(config.auth.hash_workers.get() >= 1, "0 became the number of cores");
+    assert_eq!(config.session.limit, Some(Duration::from_secs(28_800)));
+    assert_eq!(config.session.expiry_action, ExpiryAction::Halt);
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.http.listen.map(|a| a.to_string()), Some("127.0.0.1:9176".into()));
+}
+
+#[test]
+fn every_file_in_conf_loads() {
+    let mut count = 0;
+    for folder in ["conf", "conf/docker"] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "toml") {
+                continue;
+            }
+            count += 1;
+            // Secrets are where the file says only on the machine it is for.
+            let mut bed = Bed::new("");
+            let (url, password) =
+                (bed.write("url", b"mysql://u:p@db/vpn\n"), bed.write("pw", b"x\n"));
+            let lines = fs::read_to_string(&path).unwrap();
+            let lines = lines.lines().map(|line| match line.split_once(" = ") {
+                Some(("url_file", _)) => format!("url_file = {url:?}"),
+                Some(("password_file", _)) => format!("password_file = {password:?}"),
+                _ => line.to_owned(),
+            });
+            let text = lines.collect::<Vec<_>>().join("\n");
+            bed.add("copy.toml", &text);
+            let loaded = bed.load().unwrap_or_else(|errors| panic!("{}: {errors}", path.display()));
+            assert_eq!(loaded.warnings, Vec::<String>::new(), "{}", path.display());
+        }
+    }
+    assert!(count >= 3, "{count}");
+}
+
+#[test]
+fn zero_and_empty_switch_off() {
+    let config = Bed::new("[session]\nlimit_s = 0\n[http]\nlisten = \"\"\n").good();
+    assert_eq!(config.session.limit, None);
+    assert_eq!(config.http.listen, None);
+    assert!(config.servers.is_empty());
+}
+
+#[test]
+fn later_files_then_the_environment_then_flags_win() {
+    let mut bed = Bed::new(
+        "[log]\nformat = \"compact\"\nlevel = \"warn\"\n[auth]\nhash_queue = 1\ntimeout_ms = 1000\n",
+    );
+    bed.add("second.toml", "[auth]\nhash_queue = 2\ntimeout_ms = 2000\n");
+    let mut bed = bed
+        .env("OVPN_WARDEN__AUTH__TIMEOUT_MS", "3000")
+        .env("OVPN_WARDEN__LOG__FORMAT", "json")
+        .env("OVPN_WARDEN__AUTH__MATCH_COMMON_NAME", "true")
+        .env("OVPN_WARDEN__AUTH__DEVICE_SOURCES", "IV_HWADDR, UV_ID");
+    bed.flags.push(("log.format", "pretty".into()));
+    let config = bed.good();
+    assert_eq!(config.auth.hash_queue, 2);
+    assert_eq!(config.auth.timeout, Duration::from_secs(3));
     assert!(config.auth.match_common_name);
-    assert_eq!(config.auth.device_sources.len(), 2);
-    assert_eq!(config.database.url.expose(), b"mysql://w:007@localhost/007");
+    assert_eq!(sources(&config), ["IV_HWADDR", "UV_ID"]);
+    assert_eq!(config.log.format, LogFormat::Pretty);
+    assert_eq!(config.log.level, tracing::level_filters::LevelFilter::WARN);
 }
 
 #[test]
-fn a_password_that_looks_like_a_number_stays_text() {
-    let text = "[[servers]]\nname = \"a\"\nmanagement = \"unix:///m\"\npassword = \"007\"\n";
-    let config = config(text).unwrap();
-    assert_eq!(config.servers[0].password.as_ref().unwrap().expose(), b"007");
-    assert_eq!(config.servers[0].management, Endpoint::Unix("/m".into()));
+fn the_environment_can_make_servers_and_change_those_of_a_file() {
+    let bed = Bed::new("")
+        .env("OVPN_WARDEN__SERVERS__0__NAME", "udp")
+        .env("OVPN_WARDEN__SERVERS__0__MANAGEMENT", "unix:///run/udp.sock")
+        .env("OVPN_WARDEN__SERVERS__0__PASSWORD", "007");
+    let config = bed.good();
+    assert_eq!(config.servers[0].management, Endpoint::Unix("/run/udp.sock".into()));
+    let password = config.servers[0].password.as_ref().map(|p| p.expose().to_vec());
+    assert_eq!(password, Some(b"007".to_vec()), "never taken for a number");
+
+    let server =
+        "[[servers]]\nname = \"udp\"\nmanagement = \"tcp://127.0.0.1:7505\"\npassword = \"old\"\n";
+    let bed = Bed::new(server);
+    let new = bed.write("new.pw", b"1e3\n");
+    let bed = bed.env("OVPN_WARDEN__SERVERS__0__PASSWORD_FILE", new.to_str().unwrap());
+    let config = bed.good();
+    assert_eq!(config.servers[0].name.as_str(), "udp");
+    assert_eq!(config.servers[0].password.as_ref().map(|p| p.expose()), Some(&b"1e3"[..]));
 }
 
 #[test]
-fn a_secret_that_everybody_can_read_is_warned_of() {
-    let files = Files::new();
-    let secret = files.write("url", "sqlite::memory:\n");
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
-    let main = files.write("config.toml", &format!("[database]\nurl_file = {secret:?}\n"));
-    let loaded = load(&[main], std::iter::empty(), &[]).unwrap();
-    assert_eq!(loaded.config.database.url.expose(), b"sqlite::memory:");
-    assert!(loaded.warnings[0].contains("chmod o="), "{:?}", loaded.warnings);
+fn the_upper_layer_decides_between_a_secret_and_its_file() {
+    let bed = Bed::new("");
+    let url = bed.write("url", b"mysql://u:007@db/vpn\n");
+    let mut bed = bed.env("OVPN_WARDEN__DATABASE__URL_FILE", url.to_str().unwrap());
+    assert_eq!(bed.good().database.url.expose(), b"mysql://u:007@db/vpn");
+    bed.environment.clear();
+    bed.add("a.toml", &format!("[database]\nurl_file = {url:?}\n"));
+    bed.add("b.toml", "[database]\nurl = \"sqlite:///b.db\"\n");
+    assert_eq!(bed.good().database.url.expose(), b"sqlite:///b.db");
 }
 
 #[test]
-fn every_fault_is_one_line_that_says_where_what_and_the_mend() {
-    let server = "[[servers]]\nname = \"a\"\nmanagement = \"tcp://127.0.0.1:7505\"\n";
-    let cases: &[(&str, &[&str])] = &[
+fn errors_name_file_key_and_mend_in_one_line_each() {
+    for (text, line) in [
         (
-            "[sesion]\nlimit_s = 1\n",
-            &["config.toml", "`sesion.limit_s`", "do you mean `session.limit_s`?"],
+            "[auth]\ntimeuot_ms = 1\n",
+            "config.toml: auth.timeuot_ms: no such key; did you mean `timeout_ms`?",
         ),
-        ("[session]\nlimit = 1\n", &["`session.limit`", "do you mean"]),
-        ("[session]\nlimit_s = \n", &["config.toml: line 2:"]),
-        ("[session]\nlimit_s = \"long\"\n", &["session.limit_s", "has to be"]),
-        ("[session]\nlimit_s = 99999999999\n", &["session.limit_s", "use 0 to 31536000"]),
-        ("[session]\nexpiry_action = \"stop\"\n", &["session.expiry_action", "halt or restart"]),
+        ("[sesion]\n", "config.toml: sesion: no such section; did you mean `session`?"),
+        ("[http]\nport = 1\n", "config.toml: http.port: no such key; there are listen"),
+        (
+            "port = 1\n",
+            "config.toml: port: no such section; there are database, servers, auth, session, throttle, log and http",
+        ),
+        (
+            "[auth]\ntimeout_ms = \"8s\"\n",
+            "config.toml: auth.timeout_ms: text stands where a whole number is expected",
+        ),
+        (
+            "[auth]\ntimeout_ms = 30001\n",
+            "config.toml: auth.timeout_ms: 30001 is out of range; use 100 to 30000",
+        ),
+        (
+            "[throttle]\nuser_failures = -1\n",
+            "config.toml: throttle.user_failures: -1 is out of range; use 0 to 1000000",
+        ),
+        (
+            "[log]\nformat = \"yaml\"\n",
+            "config.toml: log.format: `yaml` is not one of the permitted words; use json, pretty or compact",
+        ),
+        (
+            "[auth]\ndevice_mode = true\n",
+            "config.toml: auth.device_mode: true or false stands where text in quotes is expected",
+        ),
+        (
+            "[auth]\nmatch_common_name = \"yes\"\n",
+            "config.toml: auth.match_common_name: text stands where true or false is expected",
+        ),
+        (
+            "[auth]\ndevice_sources = [\"MAC\"]\n",
+            "config.toml: auth.device_sources: `MAC` is no peer-info variable: use IV_HWADDR or a name that begins with UV_",
+        ),
+        (
+            "[auth]\ndevice_sources = []\n",
+            "config.toml: auth.device_sources: it is empty, so nobody could connect; name UV_CLIENT_MAC or IV_HWADDR, or set device_mode = \"off\"",
+        ),
         (
             "[auth]\ndevice_mode = \"learn\"\n",
-            &["auth.device_mode", "not available", "off, log or enforce"],
+            "config.toml: auth.device_mode: `learn` is not one of the permitted words; use off, log or enforce",
         ),
-        ("[auth]\ndevice_sources = [\"username\"]\n", &["auth.device_sources", "UV_"]),
-        ("[auth]\ndevice_sources = []\n", &["auth.device_sources", "nobody could connect"]),
-        ("[auth]\nargon2_p = 64\nargon2_m_kib = 64\n", &["auth.argon2_m_kib", "too small"]),
-        ("[log]\nlevel = \"loud\"\n", &["log.level", "error, warn, info"]),
-        ("[http]\nlisten = \"9176\"\n", &["http.listen", "127.0.0.1:9176"]),
-        ("[database]\nurl = \"a\"\nurl_file = \"/b\"\n", &["database.url", "keep one of the two"]),
-        ("[database]\nurl_file = \"/nonexistent/x\"\n", &["database.url_file", "/nonexistent/x"]),
-        ("[[servers]]\nname = \"a b\"\nmanagement = \"tcp://h:1\"\n", &["servers[0].name", "A-Z"]),
         (
-            "[[servers]]\nname = \"a\"\nmanagement = \"127.0.0.1:7505\"\n",
-            &["servers[0].management", "tcp://"],
+            "[auth]\nargon2_m_kib = 8\nargon2_p = 4\n",
+            "config.toml: auth.argon2_m_kib: argon2_p = 4 needs at least 32 KiB; raise it or lower argon2_p",
+        ),
+        ("[auth]\nargon2_m_kib = 8 8\n", "config.toml:2: not valid TOML: "),
+        ("auth = 7\n", "config.toml: auth: a number stands where a section is expected"),
+        (
+            "[servers]\nname = \"a\"\n",
+            "config.toml: servers: a section stands where a list of sections, each begun by [[servers]], is expected",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\n",
+            "config.toml: servers[0].management: missing; say where OpenVPN's `management` line listens, as management = \"tcp://127.0.0.1:7505\"",
+        ),
+        (
+            "[[servers]]\nmanagement = \"tcp://h:1\"\n",
+            "config.toml: servers[0].name: missing; give each server a name, as name = \"udp-1194\"",
+        ),
+        (
+            "[[servers]]\nname = \"a b\"\nmanagement = \"tcp://h:1\"\n",
+            "config.toml: servers[0].name: `a b` is no server name; use 1 to 64 of A-Z a-z 0-9 . _ -",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\nmanagement = \"localhost\"\n",
+            "config.toml: servers[0].management: `localhost`: not the address of a management interface; use tcp://host:port or unix:///path",
         ),
         (
             "[[servers]]\nname = \"a\"\nmanagement = \"listen://127.0.0.1:7600\"\n",
-            &["not available in this version"],
+            "config.toml: servers[0].management: `listen://127.0.0.1:7600`: listen:// (OpenVPN dials in) is not supported in this version; let OpenVPN listen and use tcp://host:port or unix:///path",
         ),
         (
-            "[[servers]]\nname = \"a\"\nmanagement = \"tcp://h:1\"\npassword = \"x\"\npassword_file = \"/y\"\n",
-            &["servers[0].password", "keep one"],
+            "[[servers]]\nname = \"a\"\nmanagement = \"tcp://h:1\"\n[[servers]]\nname = \"a\"\nmanagement = \"tcp://h:2\"\n",
+            "config.toml: servers[1].name: servers[0] is named `a` too; give each server its own name",
         ),
-    ];
-    for (text, wanted) in cases {
-        let error = config(text).unwrap_err();
-        assert_eq!(error.lines().count(), 1, "{error}");
-        for part in *wanted {
-            assert!(error.contains(part), "`{error}` does not say `{part}`");
-        }
+        (
+            "[[servers]]\nname = \"a\"\nmanagement = \"tcp://h:1\"\n[[servers]]\nname = \"b\"\nmanagement = \"tcp://h:1\"\n",
+            "config.toml: servers[1].management: servers[0] has the same address, and OpenVPN serves one client at a time; correct one of them",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\nmanagement = \"tcp://h:1\"\npassword = \"x\"\npassword_file = \"/x\"\n",
+            "config.toml: servers[0].password: given beside password_file; keep one of the two",
+        ),
+        (
+            "[database]\nurl = \"sqlite:///x\"\nurl_file = \"/x\"\n",
+            "config.toml: database.url: given beside url_file; keep one of the two",
+        ),
+        (
+            "[database]\nurl_file = \"/nonexistent/url\"\n",
+            "config.toml: database.url_file: /nonexistent/url: cannot read it: there is no such file; correct the path or make it",
+        ),
+        (
+            "[http]\nlisten = \"9176\"\n",
+            "config.toml: http.listen: `9176` is no address with a port; use one as 127.0.0.1:9176, or \"\" to switch it off",
+        ),
+    ] {
+        let lines = Bed::new(text).lines();
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(lines[0].starts_with(line), "\n{}\n{line}", lines[0]);
+        assert!(lines[0] == line || line.ends_with(' '), "\n{}\n{line}", lines[0]);
     }
-    let twice = config(&format!("{server}{server}")).unwrap_err();
-    assert!(twice.contains("stands twice"), "{twice}");
-    let two = config("[log]\nlevel = \"loud\"\nformat = \"x\"\n").unwrap_err();
-    assert_eq!(two.lines().count(), 2, "both are told: {two}");
-    let missing = with(&["/nonexistent/config.toml".into()], &[]).unwrap_err();
-    assert!(missing.contains("/nonexistent/config.toml: cannot read it"), "{missing}");
-    let variable = with(&[], &[("OVPN_WARDEN__SESSION__LIMIT", "1")]).unwrap_err();
-    assert!(variable.contains("OVPN_WARDEN__SESSION__LIMIT: there is no key"), "{variable}");
-    let servers = with(&[], &[("OVPN_WARDEN__SERVERS__0__NAME", "a")]).unwrap_err();
-    assert!(servers.contains("in a file only"), "{servers}");
 }
 
 #[test]
-fn no_error_shows_a_secret() {
-    let canary = "canary-81d2";
-    for text in [
-        format!("[database]\nurl = [\"{canary}\"]\n"),
-        format!("[database]\nurl = \"{canary}\"\nmax_connections = \"{canary}\"\n"),
-        format!("[[servers]]\nname = \"a\"\nmanagement = \"x\"\npassword = \"{canary}\"\n"),
-        format!(
-            "[[servers]]\nname = \"a\"\nmanagement = \"unix:///x\"\npassword = [\"{canary}\"]\n"
-        ),
+fn faults_are_told_all_together() {
+    let mut bed = Bed::new("[auth]\ntimeout_ms = 1\nhash_que = 3\n[log]\nformat = \"xml\"\n");
+    bed.add("broken.toml", "[http\n");
+    bed.add("absent.toml", "");
+    fs::remove_file(&bed.files[2]).unwrap();
+    let bed = bed.env("OVPN_WARDEN__AUTH__ARGON2_T", "many").env("OVPN_WARDEN__HTTP", "x");
+    let lines = bed.lines();
+    for part in [
+        "config.toml: auth.timeout_ms: ",
+        "config.toml: auth.hash_que: ",
+        "config.toml: log.format: ",
+        "broken.toml:1: not valid TOML: ",
+        "absent.toml: cannot read the configuration: there is no such file",
+        "environment variable OVPN_WARDEN__AUTH__ARGON2_T: auth.argon2_t: text stands where",
+        "environment variable OVPN_WARDEN__HTTP: http: no such key; use OVPN_WARDEN__SECTION__KEY",
     ] {
-        let error = config(&text).unwrap_err();
-        assert!(!error.contains(canary), "{error}");
+        assert!(lines.iter().any(|line| line.starts_with(part)), "{part}\n{lines:#?}");
+    }
+    assert_eq!(lines.len(), 7, "{lines:#?}");
+}
+
+#[test]
+fn terminal_escapes_in_a_configuration_do_not_reach_the_terminal() {
+    let lines = Bed::new("[log]\nformat = \"\\u001b[31m\\n\"\n").lines();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains("\\u{1b}[31m\\u{a}"), "{}", lines[0]);
+}
+
+#[test]
+fn secrets_are_in_no_error_and_no_debug_output() {
+    let server = "[[servers]]\nname = \"a\"\nmanagement = \"tcp://h:1\"\npassword = \"canary\"\n";
+    let database = "[database]\nurl = \"mysql://u:canary@h/d\"\n";
+    let good = Bed::new(&format!("{database}{server}"));
+    assert!(!format!("{:?}", good.load().unwrap()).contains("canary"));
+    let long = "canary".repeat(1_000);
+    for text in [
+        format!("{database}{server}password_file = \"/x\"\n"),
+        format!("{database}url_file = \"/x\"\n"),
+        "[database]\nurl = [\"canary\"]\n".into(),
+        "[database]\nurl = \"canary\\ncanary\"\n".into(),
+        format!("[database]\nurl = \"{long}\"\n"),
+        "[database]\nurl = \"canary\n".into(),
+        "[database]\nurl = canary\n".into(),
+        "[database]\nurl = \"a\" canary\n".into(),
+        format!("{server}password = \"canary2\"\n"),
+    ] {
+        let lines = Bed::new(&text).lines();
+        assert!(!lines.join("\n").contains("canary"), "{lines:#?}");
+    }
+}
+
+#[test]
+fn what_is_open_to_others_is_warned_about() {
+    let bed = Bed::new("");
+    let secret = bed.write("pw", b"x\n");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut bed = bed;
+    bed.add(
+        "server.toml",
+        &format!("[[servers]]\nname = \"a\"\nmanagement = \"tcp://h:1\"\npassword_file = {secret:?}\n[http]\nlisten = \"0.0.0.0:9176\"\n"),
+    );
+    let warnings = bed.load().unwrap().warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    assert!(
+        warnings[0].contains("servers[0].password_file: ") && warnings[0].contains("chmod 0640")
+    );
+    assert!(warnings[1].contains("http.listen: 0.0.0.0:9176 can be reached"), "{}", warnings[1]);
+}
+
+#[test]
+fn every_number_has_both_bounds() {
+    for (section, key, min, max) in [
+        ("database", "max_connections", 1, 1_000),
+        ("database", "timeout_ms", 100, 60_000),
+        ("auth", "timeout_ms", 100, 30_000),
+        ("auth", "hash_workers", 0, 256),
+        ("auth", "hash_queue", 1, 65_536),
+        ("auth", "argon2_m_kib", 8, 1_048_576),
+        ("auth", "argon2_t", 1, 64),
+        ("auth", "argon2_p", 1, 64),
+        ("auth", "retry_backoff_s", 1, 3_600),
+        ("session", "limit_s", 0, 315_360_000),
+        ("session", "accounting_interval_s", 1, 3_600),
+        ("session", "backstop_s", 5, 86_400),
+        ("throttle", "user_failures", 0, 1_000_000),
+        ("throttle", "address_failures", 0, 1_000_000),
+        ("throttle", "window_s", 1, 86_400),
+    ] {
+        let with = |value: i64| Bed::new(&format!("[{section}]\n{key} = {value}\n"));
+        for good in [min, max] {
+            with(good).good();
+        }
+        for bad in [min - 1, max + 1, i64::MIN, i64::MAX] {
+            let ConfigErrors(errors) = with(bad).load().map(|_| ()).unwrap_err();
+            assert!(
+                matches!(&errors[..], [ConfigError::OutOfRange { .. }]),
+                "{section}.{key} = {bad}: {errors:?}"
+            );
+        }
     }
 }

@@ -1,38 +1,489 @@
-//! The documentation of log lines names every event there is, and no other.
+//! `docs/events.md` says what the code does: it is written by running every event.
+//!
+//! `BLESS=1 cargo test --test it events::` writes the file anew.
 
-use ovpn_warden::{telemetry::events::NAMES, types::DenyReason};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs, io,
+    sync::{Arc, LazyLock, Mutex},
+    time::Duration,
+};
 
-#[test]
-fn the_documentation_names_every_event_and_no_other() {
-    let text = include_str!("../../docs/events.md");
-    let mut documented: Vec<&str> = text
-        .lines()
-        .take_while(|line| !line.starts_with("## Reasons"))
-        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
-        .filter(|name| *name != "log")
+use ovpn_warden::{
+    telemetry::{
+        Form, Line,
+        events::{ClientRef, Event, NAMES},
+    },
+    types::{Cause, Cid, DenyReason, ExpiryAction, Kid, SessionId, Timestamp},
+};
+use serde_json::Value;
+use tracing_subscriber::{fmt::MakeWriter, prelude::*};
+
+const FILE: &str = "docs/events.md";
+
+/// What each event means to an operator.
+const MEANINGS: &[(&str, &str)] = &[
+    ("daemon.started", "The daemon runs."),
+    ("daemon.stopping", "It was told to stop. VPN clients stay connected."),
+    ("link.up", "Attached to a server's management port; sessions are compared."),
+    ("link.lost", "The port is not reached, or was lost. Tried again for ever; told once."),
+    ("link.waiting", "The port is there, but another client is served."),
+    ("auth.allowed", "A login or renegotiation was answered with yes."),
+    ("auth.denied", "It was answered with no; `reason` says why."),
+    (
+        "auth.error",
+        "An internal fault, never a user's mistake. A denial follows if an answer was due.",
+    ),
+    ("session.opened", "The client is connected."),
+    ("session.adopted", "A connected client was found again after a restart or an outage."),
+    ("session.extended", "An operator moved the deadline."),
+    ("session.expired", "The time is up, or an operator ends the session."),
+    ("session.kill_sent", "OpenVPN was told to end the client."),
+    ("session.kill_retried", "It was told again, because the client is still there."),
+    ("session.closed", "The client is gone."),
+    (
+        "store.down",
+        "The database does not answer. Logins are refused for a while, live clients stay.",
+    ),
+    ("store.up", "It answers again."),
+    ("store.backlog", "Session changes wait in memory for the database."),
+    ("store.refused", "The database will never take this row; the line is all that is left of it."),
+    ("protocol.rejected", "Something from the management port cannot be trusted; never its bytes."),
+    ("protocol.unexpected", "A sound message that does not fit what is known. For experts."),
+    ("server.fatal", "OpenVPN says that it cannot go on."),
+    ("server.restarted", "A new run of OpenVPN has begun; its clients come back by themselves."),
+    ("hold.released", "OpenVPN was on hold and may serve now."),
+    ("admin.action", "An operator's request was carried out."),
+    ("log.dropped", "Nobody read the log fast enough; so many lines are missing."),
+];
+
+/// What each field means.
+const FIELDS: &[(&str, &str)] = &[
+    ("server", "name of the OpenVPN server, as configured"),
+    ("address", "its management address, as configured"),
+    ("openvpn_version", "the server's own words"),
+    ("retry_in_ms", "until the next attempt; 0 while one goes on"),
+    ("error", "what happened, and where possible what to do"),
+    ("cid", "OpenVPN's client id; counts from 0 in every run of the server"),
+    ("kid", "OpenVPN's key id"),
+    ("user", "username as the client gave it; one user's whole story has it"),
+    ("common_name", "common name of the client's certificate"),
+    ("device", "device id, normalised"),
+    ("client_ip", "where the client connects from"),
+    ("client_port", "its port"),
+    ("reauth", "true: a renegotiation of a connected client"),
+    ("latency_ms", "from the question's arrival to the answer"),
+    ("session_id", "as `ovpn-warden session show` takes it"),
+    ("deadline", "when the session has to end; RFC 3339"),
+    ("deadline_reason", "what sets that"),
+    ("vpn_ip", "address in the tunnel"),
+    ("action", "what the client is told (`halt`, `restart`), or what an operator did"),
+    ("late_ms", "how long after the deadline"),
+    ("attempt", "from 1"),
+    ("cause", "why the session ended"),
+    ("duration_s", "seconds from approval to the end"),
+    ("bytes_received", "octets from the client"),
+    ("bytes_sent", "octets to the client"),
+    ("reason", "why not"),
+    ("temporary", "true: nothing is wrong with what the client sent; it is told to try again"),
+    ("pending", "session changes that wait"),
+    ("kind", "what was refused, in a closed set of words"),
+    ("offset", "octets from the start of the connection"),
+    ("suppressed", "lines like this that were held back since the last one"),
+    ("clients", "how many were connected"),
+    ("actor", "who, as `cli:alice`"),
+    ("target", "on what"),
+    ("version", "of this program"),
+    ("servers", "their names, with commas"),
+    ("signal", "which"),
+    ("lines", "how many"),
+    ("state", "of the session"),
+    ("started_at", "when the session was approved"),
+];
+
+/// What to do about each reason.
+const REASONS: &[(&str, &str)] = &[
+    (
+        "bad_credentials",
+        "the password is wrong; for this, `unknown_user` and `account_disabled` the client sees one text",
+    ),
+    ("unknown_user", "`ovpn-warden user add NAME`; names are compared letter by letter"),
+    ("account_disabled", "`ovpn-warden user enable NAME`"),
+    ("account_not_yet_valid", "`ovpn-warden user set NAME --valid-from TIME`"),
+    ("account_expired", "`ovpn-warden user set NAME --valid-until TIME`"),
+    ("throttled", "wait for `throttle.window_s`"),
+    ("device_missing", "add `push-peer-info` to the client's profile"),
+    (
+        "device_invalid",
+        "the client sent what is no device id, or several: see `UV_CLIENT_MAC` in its profile",
+    ),
+    ("device_unknown", "`ovpn-warden device add USER ID` with the line's `device`"),
+    ("device_pending", "`ovpn-warden device approve USER ID`"),
+    ("device_blocked", "`ovpn-warden device approve USER ID`"),
+    ("common_name_mismatch", "the certificate is another user's (`auth.match_common_name`)"),
+    ("missing_credentials", "no username or no password came"),
+    ("protocol", "the server's question cannot be trusted; see the `protocol.rejected` beside it"),
+    ("backend_unavailable", "temporary: see `store.down`"),
+    ("overloaded", "temporary: more logins than `auth.hash_queue` holds"),
+    ("timeout", "temporary: no decision within `auth.timeout_ms`"),
+];
+
+/// Reasons of rules that this version does not have yet.
+const LATER: &[&str] = &[
+    "outside_hours",
+    "time_quota_used",
+    "data_quota_used",
+    "too_many_sessions",
+    "cooldown",
+    "second_factor_required",
+    "bad_second_factor",
+];
+
+/// Fields of every line.
+const COMMON: &[&str] = &["timestamp", "level", "event", "message"];
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Written {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+fn client(has_kid: bool) -> ClientRef {
+    ClientRef {
+        cid: Cid(7),
+        kid: has_kid.then_some(Kid(1)),
+        user: Some("alice".into()),
+        common_name: Some("alice".into()),
+        device: Some("00:11:22:33:44:55".into()),
+        client_ip: Some("192.0.2.7".parse().unwrap()),
+        client_port: Some(40_000),
+    }
+}
+
+/// Every event, with every field that it can have.
+fn samples() -> Vec<Event> {
+    let server = || "udp-1194".parse().unwrap();
+    let address = || Arc::<str>::from("tcp://127.0.0.1:7505");
+    let at = Timestamp::from_millis(1_795_435_003_007);
+    let session_id = SessionId::new(at, [7; 10]);
+    let deadline = Some(at.saturating_add(Duration::from_secs(28_800)));
+    let (latency, lateness) = (Duration::from_millis(41), Duration::from_millis(2));
+    let retry_in = Duration::from_millis(1_500);
+    let vpn_ip = || Some(Arc::<str>::from("10.8.0.6"));
+    let deadline_reason = Some(Cause::SessionLimit);
+    let killed = |attempt| Event::SessionKill {
+        server: server(),
+        client: client(false),
+        session_id: Some(session_id),
+        attempt,
+    };
+    vec![
+        Event::DaemonStarted { servers: vec![server(), "tcp-443".parse().unwrap()] },
+        Event::DaemonStopping { signal: "SIGTERM" },
+        Event::LinkUp {
+            server: server(),
+            address: address(),
+            openvpn_version: "OpenVPN 2.6.14".into(),
+        },
+        Event::LinkLost {
+            server: server(),
+            address: address(),
+            retry_in,
+            error: "connection refused: is OpenVPN running?".into(),
+        },
+        Event::LinkWaiting {
+            server: server(),
+            address: address(),
+            retry_in: Duration::ZERO,
+            error: "another management client is served".into(),
+        },
+        Event::AuthAllowed {
+            server: server(),
+            client: client(true),
+            reauth: false,
+            latency,
+            session_id: Some(session_id),
+            deadline,
+        },
+        Event::AuthDenied {
+            server: server(),
+            client: client(true),
+            reauth: true,
+            latency,
+            session_id: Some(session_id),
+            reason: DenyReason::DeviceUnknown,
+        },
+        Event::AuthError {
+            server: server(),
+            client: client(true),
+            reauth: false,
+            latency,
+            error: "the stored password hash is of an unknown or damaged scheme".into(),
+        },
+        Event::SessionOpened {
+            server: server(),
+            client: client(false),
+            session_id,
+            vpn_ip: vpn_ip(),
+            deadline,
+            deadline_reason,
+        },
+        Event::SessionAdopted {
+            server: server(),
+            client: client(false),
+            session_id,
+            vpn_ip: vpn_ip(),
+            deadline,
+            deadline_reason,
+        },
+        Event::SessionExtended { server: server(), client: client(false), session_id, deadline },
+        Event::SessionExpired {
+            server: server(),
+            client: client(false),
+            session_id,
+            deadline_reason: Cause::SessionLimit,
+            action: ExpiryAction::Halt,
+            lateness,
+        },
+        killed(1),
+        killed(2),
+        Event::SessionClosed {
+            server: server(),
+            client: client(false),
+            session_id,
+            cause: Cause::SessionLimit,
+            duration_s: 28_800,
+            bytes_received: 1_234_567,
+            bytes_sent: 7_654_321,
+        },
+        Event::StoreDown { error: "database unavailable: connection refused".into() },
+        Event::StoreUp { pending: 3 },
+        Event::StoreBacklog { pending: 1_000 },
+        Event::ProtocolRejected { server: server(), kind: "malformed", offset: 4_711 },
+        Event::ProtocolUnexpected {
+            server: server(),
+            what: "DISCONNECT of an unknown client",
+            cid: Some(Cid(7)),
+        },
+        Event::ServerFatal { server: server(), text: "Cannot open TUN/TAP dev".into() },
+        Event::ServerRestarted { server: server(), clients: 12 },
+        Event::HoldReleased { server: server() },
+        Event::AdminAction {
+            actor: "cli:root".into(),
+            action: "session.kill",
+            target: session_id.to_string(),
+        },
+        Event::LogDropped { lines: 17 },
+    ]
+}
+
+/// Each event's line, and the names of its fields in order.
+type Lines = BTreeMap<String, (String, Vec<String>)>;
+
+/// The lines of all samples. Written once: of some events repeats are held back.
+static LINES: LazyLock<Lines> = LazyLock::new(lines);
+
+fn lines() -> Lines {
+    let written = Written::default();
+    let layer = tracing_subscriber::fmt::layer()
+        .event_format(Line::new(Form::Json))
+        .with_writer(written.clone());
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        for event in samples() {
+            event.emit();
+        }
+        // The one line that the writer of sessions writes by itself, with a whole row in it.
+        tracing::error!(
+            event = "store.refused",
+            session_id = "019ab0c5-46bf-7707-8707-070707070707",
+            server = "udp-1194",
+            user = "alice",
+            state = "closed",
+            started_at = "2026-11-23T03:56:43.007Z",
+            bytes_received = 1_234_567,
+            bytes_sent = 7_654_321,
+            error = "database refused a statement: data too long",
+            "the database refuses a session's row"
+        );
+    });
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let mut lines = BTreeMap::new();
+    for line in text.lines() {
+        // Time stands still in documentation.
+        let (_, rest) = line.split_once("\",\"level\"").unwrap();
+        let line = format!("{{\"timestamp\":\"2026-11-23T11:56:43.048Z\",\"level\"{rest}");
+        let value: Value = serde_json::from_str(&line).unwrap();
+        let keys = fields(&line);
+        lines.insert(value["event"].as_str().unwrap().to_owned(), (line, keys));
+    }
+    lines
+}
+
+/// The names of a flat object's members, in the order in which they stand.
+fn fields(line: &str) -> Vec<String> {
+    let object: BTreeMap<String, Value> = serde_json::from_str(line).unwrap();
+    let mut names: Vec<(usize, String)> = object
+        .keys()
+        .map(|name| (line.find(&format!("\"{name}\":")).unwrap(), name.clone()))
         .collect();
-    let mut known = NAMES.to_vec();
-    documented.sort_unstable();
-    known.sort_unstable();
-    assert_eq!(documented, known);
+    names.sort();
+    names.into_iter().map(|(_, name)| name).collect()
+}
+
+fn document() -> String {
+    let lines = &*LINES;
+    let mut text = String::from(
+        "# Log lines\n\n\
+         <!-- Written by tests/it/events.rs from the code: BLESS=1 cargo test --test it events:: -->\n\n\
+         One JSON object a line on stdout: `timestamp` (RFC 3339, UTC, ms), `level`, `event`, `message`, then the \
+         fields below, flat and in this order. A field that does not apply is left out. Text from the network is \
+         escaped: a line is always one line of harmless UTF-8. Lines of libraries have the event `log` and a `target`.\n\n\
+         One user's story: `journalctl -u ovpn-warden -o cat | jq 'select(.user == \"alice\")'`\n\n\
+         | event | level | meaning | fields |\n|---|---|---|---|\n",
+    );
+    for name in NAMES {
+        let (line, keys) = &lines[*name];
+        let value: Value = serde_json::from_str(line).unwrap();
+        let keys: Vec<&str> =
+            keys.iter().map(String::as_str).filter(|key| !COMMON.contains(key)).collect();
+        let level = value["level"].as_str().unwrap();
+        let (_, meaning) = MEANINGS.iter().find(|(event, _)| event == name).unwrap();
+        writeln!(text, "| `{name}` | {level} | {meaning} | {} |", keys.join(", ")).unwrap();
+    }
+    text += "\n## Fields\n\n| field | meaning |\n|---|---|\n";
+    for (field, meaning) in FIELDS {
+        writeln!(text, "| `{field}` | {meaning} |").unwrap();
+    }
+    text += "\n## Reasons of `auth.denied`\n\n| reason | do |\n|---|---|\n";
+    for (reason, mend) in REASONS {
+        writeln!(text, "| `{reason}` | {mend} |").unwrap();
+    }
+    text += "\nAfter a temporary denial a client of OpenVPN 2.6 or later tries again by itself.\n";
+    let causes: Vec<String> = Cause::ALL.iter().map(|cause| format!("`{cause}`")).collect();
+    text += "\n## Causes\n\n";
+    writeln!(text, "`deadline_reason` and `cause` are one of {}.", causes.join(", ")).unwrap();
+    text += "\n## Examples\n\n```json\n";
+    for name in NAMES {
+        writeln!(text, "{}", lines[*name].0).unwrap();
+    }
+    text + "```\n"
 }
 
 #[test]
-fn the_documentation_explains_every_reason_that_can_occur() {
-    let text = include_str!("../../docs/events.md");
-    let (_, reasons) = text.split_once("## Reasons").unwrap();
-    // Those of rules that this version does not have yet.
-    let later = [
-        "outside_hours",
-        "time_quota_used",
-        "data_quota_used",
-        "too_many_sessions",
-        "cooldown",
-        "second_factor_required",
-        "bad_second_factor",
+fn the_documentation_of_events_is_true() {
+    // The version is part of an example, and no reason to be stale.
+    let version = env!("CARGO_PKG_VERSION");
+    let wanted = document().replace(&format!("\"{version}\""), "\"1.2.3\"");
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(FILE, &wanted).unwrap();
+    }
+    let found = fs::read_to_string(FILE).unwrap_or_default();
+    for (number, (wanted, found)) in wanted.lines().zip(found.lines()).enumerate() {
+        assert_eq!(found, wanted, "{FILE}:{}: stale; BLESS=1 writes it anew", number + 1);
+    }
+    assert!(found == wanted, "{FILE} is stale; BLESS=1 writes it anew");
+}
+
+#[test]
+fn every_event_and_field_is_explained_and_none_that_is_not_there() {
+    let lines = &*LINES;
+    let emitted: BTreeSet<&str> = lines.keys().map(String::as_str).collect();
+    assert_eq!(emitted, NAMES.iter().copied().collect(), "samples against names");
+    assert_eq!(
+        emitted,
+        MEANINGS.iter().map(|(name, _)| *name).collect(),
+        "samples against meanings"
+    );
+    let used: BTreeSet<&str> = lines
+        .values()
+        .flat_map(|(_, keys)| keys.iter().map(String::as_str))
+        .filter(|key| !COMMON.contains(key))
+        .collect();
+    // It stands only in lines that come after held-back ones.
+    let explained: BTreeSet<&str> =
+        FIELDS.iter().map(|(name, _)| *name).filter(|name| *name != "suppressed").collect();
+    assert_eq!(used, explained);
+    let reasons = DenyReason::ALL.iter().map(|reason| reason.as_str());
+    let wanted: BTreeSet<&str> = reasons.filter(|reason| !LATER.contains(reason)).collect();
+    assert_eq!(wanted, REASONS.iter().map(|(reason, _)| *reason).collect());
+}
+
+#[test]
+fn the_fields_of_the_interface_have_their_names() {
+    let lines = &*LINES;
+    let login = [
+        "server",
+        "cid",
+        "kid",
+        "user",
+        "common_name",
+        "device",
+        "client_ip",
+        "client_port",
+        "reauth",
+        "latency_ms",
     ];
-    for reason in DenyReason::ALL {
-        let wanted = !later.contains(&reason.as_str());
-        assert_eq!(reasons.contains(&format!("`{reason}`")), wanted, "{reason}");
+    for (event, level, names) in [
+        ("daemon.started", "info", &["version", "servers"][..]),
+        ("link.up", "info", &["server", "address", "openvpn_version"]),
+        ("link.lost", "warn", &["server", "address", "retry_in_ms", "error"]),
+        ("link.waiting", "warn", &["server", "address", "retry_in_ms", "error"]),
+        ("auth.allowed", "info", &[&login[..], &["session_id", "deadline"]].concat()),
+        ("auth.denied", "warn", &[&login[..], &["reason", "temporary"]].concat()),
+        ("auth.error", "error", &login),
+        (
+            "session.opened",
+            "info",
+            &[
+                "server",
+                "cid",
+                "user",
+                "device",
+                "client_ip",
+                "vpn_ip",
+                "session_id",
+                "deadline",
+                "deadline_reason",
+            ],
+        ),
+        ("session.adopted", "info", &["server", "cid", "user", "session_id"]),
+        ("session.expired", "info", &["deadline_reason", "action", "user"]),
+        ("session.kill_sent", "info", &["attempt", "user"]),
+        ("session.kill_retried", "warn", &["attempt", "user"]),
+        (
+            "session.closed",
+            "info",
+            &["cause", "duration_s", "bytes_received", "bytes_sent", "user"],
+        ),
+        ("store.down", "error", &["error"]),
+        ("store.up", "info", &[]),
+        ("store.backlog", "warn", &["pending"]),
+        ("protocol.rejected", "warn", &["server", "kind", "offset"]),
+        ("admin.action", "info", &["actor", "action", "target"]),
+    ] {
+        let (line, keys) = &lines[event];
+        let value: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(value["level"], level, "{event}");
+        assert_eq!(keys[..4], *COMMON, "{event}");
+        for name in names {
+            assert!(keys.iter().any(|key| key == name), "{event} has no {name}: {line}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod bench;
+mod check;
 mod devices;
 mod errors;
 mod passwords;

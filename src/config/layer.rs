@@ -1,0 +1,187 @@
+//! The layers of a configuration, as sources of the `config` crate that remember where each
+//! value comes from.
+
+use std::{
+    ffi::OsStr,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use config::{Map, Source, Value, ValueKind};
+
+use super::{
+    error::{ConfigError, Place},
+    reader::shown,
+};
+
+/// Largest configuration file, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+/// Begins the name of an environment variable of ours.
+const PREFIX: &str = "OVPN_WARDEN__";
+/// Begins the origin of a value from the environment.
+const ENVIRONMENT: &str = "environment variable ";
+/// Origin of a value from the command line.
+const FLAGS: &str = "command line";
+/// Servers that can be named by the environment.
+const MAX_SERVERS: usize = 256;
+
+/// The compiled-in defaults.
+pub(super) const DEFAULTS: &str = include_str!("../../conf/default.toml");
+/// Origin of the defaults.
+pub(super) const BUILT_IN: &str = "built-in defaults";
+
+/// Values by path, as `auth.timeout_ms` or `servers[0].name`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Layer(Map<String, Value>);
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self.0.clone())
+    }
+}
+
+impl Layer {
+    /// The compiled-in defaults.
+    pub(super) fn defaults() -> Result<Self, ConfigError> {
+        Self::toml(Path::new(BUILT_IN), DEFAULTS)
+    }
+
+    /// A file.
+    pub(super) fn file(path: &Path) -> Result<Self, ConfigError> {
+        let text = read(path)
+            .map_err(|problem| ConfigError::Unreadable { path: path.to_owned(), problem })?;
+        Self::toml(path, &text)
+    }
+
+    fn toml(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let table: toml::Table = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start.min(text.len()));
+            ConfigError::Syntax {
+                path: path.to_owned(),
+                line: 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count(),
+                problem: error.message().replace('\n', ", "),
+            }
+        })?;
+        let origin = path.display().to_string();
+        Ok(Self(table.into_iter().map(|(key, value)| (key, convert(&origin, value))).collect()))
+    }
+
+    /// The environment. Every value is text: what it means is decided where it is read.
+    pub(super) fn environment(
+        variables: impl IntoIterator<Item = (String, String)>,
+        errors: &mut Vec<ConfigError>,
+    ) -> Self {
+        let mut layer = Self::default();
+        for (name, value) in variables {
+            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            let origin = format!("{ENVIRONMENT}{}", shown(&name));
+            match path_of(rest) {
+                Some(path) => layer.set(path, &origin, value),
+                None => errors.push(ConfigError::Unknown {
+                    at: Place { origin, key: shown(&rest.to_lowercase().replace("__", ".")) },
+                    what: "key",
+                    mend: "use OVPN_WARDEN__SECTION__KEY or OVPN_WARDEN__SERVERS__0__KEY".into(),
+                }),
+            }
+        }
+        layer
+    }
+
+    /// Flags of the command line, as `("log.format", "json")`.
+    pub(super) fn flags(flags: &[(&str, String)]) -> Self {
+        let mut layer = Self::default();
+        for (key, value) in flags {
+            layer.set((*key).to_owned(), FLAGS, value.clone());
+        }
+        layer
+    }
+
+    /// The sections that it names, and where.
+    pub(super) fn sections(&self) -> impl Iterator<Item = (&str, String)> {
+        self.0.iter().map(|(path, value)| {
+            let name = path.split(['.', '[']).next().unwrap_or(path);
+            (name, value.origin().unwrap_or_default().to_owned())
+        })
+    }
+
+    fn set(&mut self, path: String, origin: &str, text: String) {
+        let value = Value::new(Some(&origin.to_owned()), ValueKind::String(text));
+        self.0.insert(path, value);
+    }
+}
+
+/// Whether a value is text only because the environment and flags know nothing else.
+pub(super) fn is_untyped(origin: &str) -> bool {
+    origin.starts_with(ENVIRONMENT) || origin == FLAGS
+}
+
+/// How far up a value's layer is, to tell which of two twins wins.
+pub(super) fn rank(origin: &str, files: &[PathBuf]) -> usize {
+    if origin == BUILT_IN {
+        return 0;
+    }
+    let file = files.iter().rposition(|path| path.as_os_str() == OsStr::new(origin));
+    file.map_or(files.len() + 1, |index| index + 1)
+}
+
+/// `AUTH__TIMEOUT_MS` -> `auth.timeout_ms`; `SERVERS__0__NAME` -> `servers[0].name`.
+fn path_of(name: &str) -> Option<String> {
+    let lower = name.to_lowercase();
+    let parts: Vec<&str> = lower.split("__").collect();
+    let is_word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    match parts[..] {
+        ["servers", index, key] if is_word(key) => {
+            let index: usize = index.parse().ok().filter(|index| *index < MAX_SERVERS)?;
+            Some(format!("servers[{index}].{key}"))
+        }
+        ["servers", _] => None,
+        [section, key] if is_word(section) && is_word(key) => Some(format!("{section}.{key}")),
+        _ => None,
+    }
+}
+
+fn convert(origin: &str, value: toml::Value) -> Value {
+    let kind = match value {
+        toml::Value::String(text) => ValueKind::String(text),
+        toml::Value::Integer(number) => ValueKind::I64(number),
+        toml::Value::Float(number) => ValueKind::Float(number),
+        toml::Value::Boolean(flag) => ValueKind::Boolean(flag),
+        toml::Value::Datetime(time) => ValueKind::String(time.to_string()),
+        toml::Value::Array(items) => {
+            ValueKind::Array(items.into_iter().map(|item| convert(origin, item)).collect())
+        }
+        toml::Value::Table(table) => ValueKind::Table(
+            table.into_iter().map(|(key, value)| (key, convert(origin, value))).collect(),
+        ),
+    };
+    Value::new(Some(&origin.to_owned()), kind)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| explain(&error))?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| explain(&error))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err("it is larger than 1 MiB; is this the right file?".into());
+    }
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8; save it as UTF-8".to_owned())
+}
+
+/// An input error with what to do about it.
+pub(super) fn explain(error: &std::io::Error) -> String {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the system knows dozens of others")]
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file; correct the path or make it".into(),
+        std::io::ErrorKind::PermissionDenied => {
+            "permission denied; make it readable for this user, or run as the service's user".into()
+        }
+        std::io::ErrorKind::IsADirectory => "it is a folder; name a file".into(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,246 @@
+//! Each section's rules: bounds, words, and what has to hold between keys.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "everything else is of the wrong type")]
+
+use std::{collections::HashMap, num::NonZeroUsize, time::Duration};
+
+use config::{Map, Value, ValueKind};
+use tracing::level_filters::LevelFilter;
+
+use super::{
+    Auth, Config, Database, Endpoint, Http, Log, LogFormat, Server, Session, Throttle,
+    error::{ConfigError, Place},
+    layer::Layer,
+    reader::{Report, Section, origin_of, shown, suggest, wrong_type},
+};
+use crate::{
+    auth::device::{DeviceSource, DeviceSourceError},
+    store::DeviceMode,
+    types::{ExpiryAction, Password, ServerName},
+};
+
+const SECTIONS: &[&str] = &["database", "servers", "auth", "session", "throttle", "log", "http"];
+
+/// Ten years: a longer limit is a typing error.
+const MAX_LIMIT_S: u32 = 315_360_000;
+/// Client variables that may be asked for a device id.
+const MAX_SOURCES: usize = 16;
+
+/// Refuses what is no section, layer by layer: merging forgets where an empty section was begun.
+pub(super) fn refuse_unknown(layer: &Layer, errors: &mut Vec<ConfigError>) {
+    for (name, origin) in layer.sections() {
+        if !SECTIONS.contains(&name) {
+            errors.push(ConfigError::Unknown {
+                at: Place { origin, key: shown(name) },
+                what: "section",
+                mend: suggest(name, SECTIONS),
+            });
+        }
+    }
+}
+
+/// Every section, with defaults where something was refused: then the report has errors, and
+/// the result is not used.
+pub(super) fn validate(mut tree: Map<String, Value>, report: &mut Report) -> Config {
+    Config {
+        database: database(Section::new(report, "database".into(), tree.remove("database"))),
+        servers: servers(report, tree.remove("servers")),
+        auth: auth(Section::new(report, "auth".into(), tree.remove("auth"))),
+        session: session(Section::new(report, "session".into(), tree.remove("session"))),
+        throttle: throttle(Section::new(report, "throttle".into(), tree.remove("throttle"))),
+        log: log(Section::new(report, "log".into(), tree.remove("log"))),
+        http: http(Section::new(report, "http".into(), tree.remove("http"))),
+    }
+}
+
+fn database(mut section: Section<'_>) -> Database {
+    let database = Database {
+        url: section.secret("url").unwrap_or_default(),
+        max_connections: section.number32("max_connections", 1..=1_000),
+        timeout: Duration::from_millis(section.number("timeout_ms", 100..=60_000)),
+    };
+    section.finish();
+    database
+}
+
+fn servers(report: &mut Report, value: Option<Value>) -> Vec<Server> {
+    const FORM: &str = "a list of sections, each begun by [[servers]],";
+    let Some(value) = value else { return Vec::new() };
+    let at = Place { origin: origin_of(&value), key: "servers".into() };
+    let items = match value.kind {
+        ValueKind::Array(items) => items,
+        other => {
+            report.errors.push(wrong_type(at, FORM, &other));
+            return Vec::new();
+        }
+    };
+    let mut servers = Vec::new();
+    let mut names: HashMap<ServerName, usize> = HashMap::new();
+    let mut addresses: HashMap<String, usize> = HashMap::new();
+    for (index, item) in items.into_iter().enumerate() {
+        let mut section = Section::new(report, format!("servers[{index}]"), Some(item));
+        let name = server_name(&mut section, index, &mut names);
+        let management = management(&mut section, index, &mut addresses);
+        let password: Option<Password> = section.secret("password");
+        section.finish();
+        if let (Some(name), Some(management)) = (name, management) {
+            servers.push(Server { name, management, password });
+        }
+    }
+    servers
+}
+
+fn server_name(
+    section: &mut Section<'_>,
+    index: usize,
+    names: &mut HashMap<ServerName, usize>,
+) -> Option<ServerName> {
+    let (text, at) = section.required("name", "give each server a name, as name = \"udp-1194\"")?;
+    let Ok(name) = text.parse::<ServerName>() else {
+        let problem =
+            format!("`{}` is no server name; use 1 to 64 of A-Z a-z 0-9 . _ -", shown(&text));
+        section.report.errors.push(ConfigError::Invalid { at, problem });
+        return None;
+    };
+    if let Some(first) = names.insert(name.clone(), index) {
+        let problem =
+            format!("servers[{first}] is named `{name}` too; give each server its own name");
+        section.report.errors.push(ConfigError::Invalid { at, problem });
+    }
+    Some(name)
+}
+
+fn management(
+    section: &mut Section<'_>,
+    index: usize,
+    addresses: &mut HashMap<String, usize>,
+) -> Option<Endpoint> {
+    const MEND: &str =
+        "say where OpenVPN's `management` line listens, as management = \"tcp://127.0.0.1:7505\"";
+    let (text, at) = section.required("management", MEND)?;
+    let problem = match Endpoint::parse(&text) {
+        Err(problem) => format!("`{}`: {problem}", shown(&text)),
+        Ok(endpoint) => match addresses.insert(endpoint.to_string(), index) {
+            None => return Some(endpoint),
+            Some(first) => format!(
+                "servers[{first}] has the same address, and OpenVPN serves one client at a time; correct one of them"
+            ),
+        },
+    };
+    section.report.errors.push(ConfigError::Invalid { at, problem });
+    None
+}
+
+fn auth(mut section: Section<'_>) -> Auth {
+    // `learn` and `approve` come with a later version.
+    let modes = [DeviceMode::Off, DeviceMode::Log, DeviceMode::Enforce];
+    let modes = modes.map(|mode| (mode.as_str(), mode));
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let device_mode = section.word("device_mode", &modes).unwrap_or(DeviceMode::Enforce);
+    let auth = Auth {
+        timeout: Duration::from_millis(section.number("timeout_ms", 100..=30_000)),
+        device_mode,
+        device_sources: device_sources(&mut section, device_mode),
+        hash_workers: NonZeroUsize::new(section.size("hash_workers", 0..=256)).unwrap_or(cores),
+        hash_queue: section.size("hash_queue", 1..=65_536),
+        argon2_m_kib: section.number32("argon2_m_kib", 8..=1_048_576),
+        argon2_t: section.number32("argon2_t", 1..=64),
+        argon2_p: section.number32("argon2_p", 1..=64),
+        match_common_name: section.flag("match_common_name"),
+        retry_backoff_s: section.number32("retry_backoff_s", 1..=3_600),
+    };
+    let least = auth.argon2_p * 8;
+    if auth.argon2_m_kib < least {
+        let problem = format!(
+            "argon2_p = {} needs at least {least} KiB; raise it or lower argon2_p",
+            auth.argon2_p
+        );
+        section.fail("argon2_m_kib", problem);
+    }
+    section.finish();
+    auth
+}
+
+fn device_sources(section: &mut Section<'_>, mode: DeviceMode) -> Vec<DeviceSource> {
+    let Some((names, at)) = section.list("device_sources") else { return Vec::new() };
+    let problem = match names.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>() {
+        Ok(sources) if sources.is_empty() && mode == DeviceMode::Enforce => {
+            "it is empty, so nobody could connect; name UV_CLIENT_MAC or IV_HWADDR, or set device_mode = \"off\"".into()
+        }
+        Ok(sources) if sources.len() > MAX_SOURCES => {
+            format!("it names {} variables; use at most {MAX_SOURCES}", sources.len())
+        }
+        Ok(sources) => return sources,
+        Err(error) => shown(&DeviceSourceError::to_string(&error)),
+    };
+    section.report.errors.push(ConfigError::Invalid { at, problem });
+    Vec::new()
+}
+
+fn session(mut section: Section<'_>) -> Session {
+    let actions: Vec<_> = ExpiryAction::ALL.iter().map(|word| (word.as_str(), *word)).collect();
+    let seconds = |value: u32| Duration::from_secs(value.into());
+    let limit = section.number32("limit_s", 0..=MAX_LIMIT_S);
+    let session = Session {
+        limit: (limit > 0).then(|| seconds(limit)),
+        expiry_action: section.word("expiry_action", &actions).unwrap_or(ExpiryAction::Halt),
+        accounting_interval: seconds(section.number32("accounting_interval_s", 1..=3_600)),
+        backstop: seconds(section.number32("backstop_s", 5..=86_400)),
+    };
+    section.finish();
+    session
+}
+
+fn throttle(mut section: Section<'_>) -> Throttle {
+    let throttle = Throttle {
+        user_failures: section.number32("user_failures", 0..=1_000_000),
+        address_failures: section.number32("address_failures", 0..=1_000_000),
+        window: Duration::from_secs(section.number("window_s", 1..=86_400)),
+    };
+    section.finish();
+    throttle
+}
+
+fn log(mut section: Section<'_>) -> Log {
+    let formats =
+        [("json", LogFormat::Json), ("pretty", LogFormat::Pretty), ("compact", LogFormat::Compact)];
+    let levels = [
+        ("error", LevelFilter::ERROR),
+        ("warn", LevelFilter::WARN),
+        ("info", LevelFilter::INFO),
+        ("debug", LevelFilter::DEBUG),
+        ("trace", LevelFilter::TRACE),
+    ];
+    let log = Log {
+        format: section.word("format", &formats).unwrap_or(LogFormat::Json),
+        level: section.word("level", &levels).unwrap_or(LevelFilter::INFO),
+    };
+    section.finish();
+    log
+}
+
+fn http(mut section: Section<'_>) -> Http {
+    let mut listen: Option<std::net::SocketAddr> = None;
+    if let Some((text, at)) = section.text("listen")
+        && !text.is_empty()
+    {
+        listen = text.parse().ok();
+        match listen {
+            None => {
+                let problem = format!(
+                    "`{}` is no address with a port; use one as 127.0.0.1:9176, or \"\" to switch it off",
+                    shown(&text)
+                );
+                section.report.errors.push(ConfigError::Invalid { at, problem });
+            }
+            Some(address) if !address.ip().is_loopback() => {
+                section.report.warnings.push(format!(
+                    "{at}: {address} can be reached from other machines, and nothing there asks for a password; use 127.0.0.1 or a firewall"
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    section.finish();
+    Http { listen }
+}
