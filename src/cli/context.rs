@@ -31,9 +31,12 @@ pub fn open(config: &Config) -> Result<Arc<dyn Store>, CliError> {
         connect_timeout: config.database.timeout,
         statement_timeout: config.database.timeout,
     };
-    store::open(&options).map_err(|error| match error {
-        StoreError::Url(_) => CliError::configuration(&error),
-        other => other.into(),
+    store::open(&options).map_err(|error| {
+        if matches!(error, StoreError::Url(_)) {
+            CliError::configuration(&error)
+        } else {
+            error.into()
+        }
     })
 }
 
