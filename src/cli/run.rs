@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     daemon,
     store::Store,
-    telemetry::{self, events::Event, http::Readiness},
+    telemetry::{self, Logging, events::Event, http::Readiness},
     types::Clock,
 };
 
@@ -31,10 +31,10 @@ pub(super) fn execute(globals: &Globals, _: RunArgs) -> Result<Exit, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::failed(format!("cannot start: {error}")))?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(globals, config))
 }
 
-async fn serve(config: Config) -> Result<Exit, CliError> {
+async fn serve(globals: &Globals, config: Config) -> Result<Exit, CliError> {
     let logging = telemetry::init(&config.log)
         .map_err(|error| CliError::failed(format!("cannot log: {error}")))?;
     let store = context::open(&config)?;
@@ -43,6 +43,7 @@ async fn serve(config: Config) -> Result<Exit, CliError> {
     let stop = CancellationToken::new();
     let mut terminate = handler(SignalKind::terminate())?;
     let mut interrupt = handler(SignalKind::interrupt())?;
+    let mut hangup = handler(SignalKind::hangup())?;
     let http = match config.http.listen {
         Some(listen) => Some(
             telemetry::http::serve(
@@ -67,12 +68,13 @@ async fn serve(config: Config) -> Result<Exit, CliError> {
     let clock = Clock::new();
     let daemon = daemon::run(&config, store, readiness, clock, stop.clone());
     tokio::pin!(daemon);
-    let signal = tokio::select! {
-        result = &mut daemon => {
-            return result.map(|()| Exit::Done).map_err(|error| CliError::failed(error.to_string()));
+    let signal = loop {
+        tokio::select! {
+            result = &mut daemon => return ended(result),
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hangup.recv() => reload(globals, &logging),
         }
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
     };
     notify(&[NotifyState::Stopping]);
     Event::DaemonStopping { signal }.emit();
@@ -84,7 +86,23 @@ async fn serve(config: Config) -> Result<Exit, CliError> {
         let _ = http.await;
     }
     drop(logging);
+    ended(result)
+}
+
+fn ended(result: Result<(), daemon::StartError>) -> Result<Exit, CliError> {
     result.map(|()| Exit::Done).map_err(|error| CliError::failed(error.to_string()))
+}
+
+/// SIGHUP: the level of the log is read anew. Every other key counts from the next start.
+fn reload(globals: &Globals, logging: &Logging) {
+    match context::config(globals) {
+        Ok(config) => {
+            logging.set_level(config.log.level);
+            let servers = config.servers.into_iter().map(|server| server.name).collect();
+            Event::ConfigReloaded { servers }.emit();
+        }
+        Err(error) => Event::ConfigRejected { error: error.to_string() }.emit(),
+    }
 }
 
 /// A schema that this build does not know stops the start. A database that does not answer does

@@ -1,6 +1,8 @@
 //! Writes each event's one log line, with the names that dashboards and scripts rely on, and
 //! counts it once.
 
+use crate::types::ServerName;
+
 use super::{
     events::{ClientRef, Event},
     metrics, repeat,
@@ -31,6 +33,10 @@ fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+fn joined(servers: &[ServerName]) -> String {
+    servers.iter().map(ServerName::as_str).collect::<Vec<_>>().join(",")
+}
+
 impl Event {
     /// Logs and counts this event.
     pub fn emit(&self) {
@@ -38,6 +44,8 @@ impl Event {
         match self {
             Self::DaemonStarted { .. }
             | Self::DaemonStopping { .. }
+            | Self::ConfigReloaded { .. }
+            | Self::ConfigRejected { .. }
             | Self::LinkUp { .. }
             | Self::LinkLost { .. }
             | Self::LinkWaiting { .. }
@@ -67,20 +75,28 @@ impl Event {
     #[expect(clippy::wildcard_enum_match_arm, reason = "emit() has sorted the events")]
     fn emit_general(&self) {
         match self {
-            Self::DaemonStarted { servers } => {
-                let servers: Vec<&str> = servers.iter().map(|server| server.as_str()).collect();
-                tracing::info!(
-                    event = "daemon.started",
-                    version = env!("CARGO_PKG_VERSION"),
-                    servers = servers.join(","),
-                    "the daemon has started"
-                );
-            }
+            Self::DaemonStarted { servers } => tracing::info!(
+                event = "daemon.started",
+                version = env!("CARGO_PKG_VERSION"),
+                servers = joined(servers),
+                "the daemon has started"
+            ),
             Self::DaemonStopping { signal } => tracing::info!(
                 event = "daemon.stopping",
                 version = env!("CARGO_PKG_VERSION"),
                 signal,
                 "the daemon stops; VPN clients stay connected"
+            ),
+            Self::ConfigReloaded { servers } => tracing::info!(
+                event = "config.reloaded",
+                version = env!("CARGO_PKG_VERSION"),
+                servers = joined(servers),
+                "the log's level is as configured now; other keys count from the next start"
+            ),
+            Self::ConfigRejected { error } => tracing::error!(
+                event = "config.rejected",
+                error,
+                "the configuration is invalid; everything stays as it was"
             ),
             Self::LinkUp { server, address, openvpn_version } => tracing::info!(
                 event = "link.up",

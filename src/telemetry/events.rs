@@ -9,6 +9,8 @@ use crate::types::{Cause, Cid, DenyReason, ExpiryAction, Kid, ServerName, Sessio
 pub const NAMES: &[&str] = &[
     "daemon.started",
     "daemon.stopping",
+    "config.reloaded",
+    "config.rejected",
     "link.up",
     "link.lost",
     "link.waiting",
@@ -67,6 +69,17 @@ pub enum Event {
     DaemonStopping {
         /// `SIGTERM`, `SIGINT`.
         signal: &'static str,
+    },
+    /// `config.reloaded`: the level of the log is as the configuration says now; other keys are
+    /// read at the next start.
+    ConfigReloaded {
+        /// Names of the servers.
+        servers: Vec<ServerName>,
+    },
+    /// `config.rejected`: SIGHUP came, but the configuration is invalid; all stays as it was.
+    ConfigRejected {
+        /// What is wrong with it.
+        error: String,
     },
     /// `link.up`: attached and reconciled.
     LinkUp {

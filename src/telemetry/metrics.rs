@@ -88,6 +88,8 @@ pub(super) fn count(event: &Event) {
         }
         Event::DaemonStarted { .. }
         | Event::DaemonStopping { .. }
+        | Event::ConfigReloaded { .. }
+        | Event::ConfigRejected { .. }
         | Event::LinkUp { .. }
         | Event::LinkWaiting { .. }
         | Event::SessionOpened { .. }

@@ -26,6 +26,8 @@ const FILE: &str = "docs/events.md";
 const MEANINGS: &[(&str, &str)] = &[
     ("daemon.started", "The daemon runs."),
     ("daemon.stopping", "It was told to stop. VPN clients stay connected."),
+    ("config.reloaded", "SIGHUP: the level of the log was read anew."),
+    ("config.rejected", "SIGHUP, but the configuration is invalid. Everything stays as it was."),
     ("link.up", "Attached to a server's management port; sessions are compared."),
     ("link.lost", "The port is not reached, or was lost. Tried again for ever; told once."),
     ("link.waiting", "The port is there, but another client is served."),
@@ -197,6 +199,8 @@ fn samples() -> Vec<Event> {
     vec![
         Event::DaemonStarted { servers: vec![server(), "tcp-443".parse().unwrap()] },
         Event::DaemonStopping { signal: "SIGTERM" },
+        Event::ConfigReloaded { servers: vec!["udp-1194".parse().unwrap()] },
+        Event::ConfigRejected { error: "config.toml: there is no key `log.levle`".into() },
         Event::LinkUp {
             server: server(),
             address: address(),

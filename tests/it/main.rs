@@ -12,4 +12,5 @@ mod lab;
 mod layering;
 mod proto;
 mod real;
+mod service;
 mod store;
