@@ -61,8 +61,8 @@ impl ManagementCodec {
             Line::Success(rest) => self.reply(Message::Success(text(rest)), offset),
             Line::Error(rest) => self.reply(Message::Error(text(rest)), offset),
             Line::End => Some(self.replies.end(offset)),
-            Line::Text(line) if self.replies.text(line) => None,
-            Line::Text(_) | Line::Malformed => Some(rejected(RejectKind::Malformed, offset)),
+            Line::Text(line) => self.replies.text(line, offset),
+            Line::Malformed => Some(rejected(RejectKind::Malformed, offset)),
         }
     }
 
@@ -87,8 +87,9 @@ impl ManagementCodec {
         }
     }
 
-    /// A line over the bound: the block around it cannot be trusted.
+    /// A line over the bound: the block or list around it cannot be trusted.
     fn too_long(&mut self, offset: u64) -> Message {
+        self.replies.spoil();
         let kind = RejectKind::LineTooLong;
         self.assembler.reject(kind, offset).unwrap_or_else(|| rejected(kind, offset))
     }
@@ -150,9 +151,12 @@ impl Decoder for ManagementCodec {
         buffer.zeroize();
         buffer.clear();
         let kind = RejectKind::Truncated;
-        let block = self.assembler.reject(kind, self.offset);
-        let list = self.replies.interrupt(self.offset);
-        Ok(block.or(list).or_else(|| partial.then(|| rejected(kind, self.offset))))
+        self.more.extend(self.assembler.reject(kind, self.offset));
+        self.more.extend(self.replies.interrupt(self.offset));
+        if partial && self.more.is_empty() {
+            self.more.push_back(rejected(kind, self.offset));
+        }
+        Ok(self.more.pop_front())
     }
 }
 

@@ -9,6 +9,9 @@ pub const MAX_VARIABLES: usize = 1_024;
 pub const MAX_BLOCK_BYTES: usize = 128 << 10;
 /// Most clients in one `status` list; OpenVPN's `max-clients` is 1,024 unless set.
 pub const MAX_STATUS_CLIENTS: usize = 65_536;
+/// Most bytes of one `status` list: OpenVPN prints no line over 511 (`STATUS_PRINTF_MAXLEN`,
+/// status.h).
+pub const MAX_STATUS_BYTES: usize = 32 << 20;
 /// Most lines of a `state` reply; OpenVPN keeps 100.
 pub const MAX_STATES: usize = 1_024;
 /// Longest command line to the server, in bytes with its LF. OpenVPN reads into 1,024 bytes in

@@ -9,7 +9,7 @@ use crate::types::{Cid, Timestamp};
 
 use super::{
     grammar,
-    limits::{MAX_STATES, MAX_STATUS_CLIENTS},
+    limits::{MAX_STATES, MAX_STATUS_BYTES, MAX_STATUS_CLIENTS},
     message::{Message, RejectKind, Rejected, State, StatusClient, StatusReport, Version},
 };
 
@@ -26,42 +26,72 @@ enum Body {
     States(Vec<State>),
 }
 
-impl Replies {
-    /// A line that is neither notification, SUCCESS, ERROR nor END. False: it fits no body.
-    pub(super) fn text(&mut self, line: &[u8]) -> bool {
-        let is_status = is_status_line(line);
-        match &mut self.body {
-            Some(Body::Status(status)) => {
-                status.line(line, is_status);
-                true
-            }
-            Some(Body::Version(version)) => read_version(version, line),
-            Some(Body::States(states)) => match grammar::state(line) {
-                Some(state) if states.len() < MAX_STATES => {
-                    states.push(state);
-                    true
-                }
-                Some(_) => true,
-                None => false,
-            },
-            None => self.open(line, is_status),
+impl Body {
+    /// The body that such a line begins.
+    fn open(line: &[u8]) -> Option<Self> {
+        let mut version = Version::default();
+        if is_status_line(line) {
+            let mut status = Box::<Status>::default();
+            status.line(line);
+            Some(Self::Status(status))
+        } else if read_version(&mut version, line) {
+            Some(Self::Version(version))
+        } else {
+            grammar::state(line).map(|state| Self::States(vec![state]))
         }
     }
 
-    fn open(&mut self, line: &[u8], is_status: bool) -> bool {
-        let mut version = Version::default();
-        if is_status {
-            let mut status = Box::<Status>::default();
-            status.line(line, true);
-            self.body = Some(Body::Status(status));
-        } else if read_version(&mut version, line) {
-            self.body = Some(Body::Version(version));
-        } else if let Some(state) = grammar::state(line) {
-            self.body = Some(Body::States(vec![state]));
-        } else {
-            return false;
+    /// Takes a line that belongs to it. False: it does not.
+    fn take(&mut self, line: &[u8]) -> bool {
+        match self {
+            // TITLE is the first line of a list.
+            Self::Status(status) if is_status_line(line) && !line.starts_with(b"TITLE\t") => {
+                status.line(line);
+                true
+            }
+            Self::Status(_) => false,
+            Self::Version(version) => read_version(version, line),
+            Self::States(states) => match grammar::state(line) {
+                Some(state) => {
+                    if states.len() < MAX_STATES {
+                        states.push(state);
+                    }
+                    true
+                }
+                None => false,
+            },
         }
-        true
+    }
+}
+
+impl Replies {
+    /// A line that is neither notification, SUCCESS, ERROR nor END. Returns the refusal of the
+    /// line, or of a list whose END did not come before another body began.
+    pub(super) fn text(&mut self, line: &[u8], offset: u64) -> Option<Message> {
+        if self.body.as_mut().is_some_and(|body| body.take(line)) {
+            return None;
+        }
+        if let Some(body) = Body::open(line) {
+            let refusal = self.interrupt(offset);
+            self.body = Some(body);
+            return refusal;
+        }
+        if self.spoil() {
+            return None;
+        }
+        let kind = RejectKind::Malformed;
+        Some(Message::Rejected(Rejected { kind, client: None, offset }))
+    }
+
+    /// A line was lost: an open list is refused at its END. False: there is none.
+    pub(super) fn spoil(&mut self) -> bool {
+        match &mut self.body {
+            Some(Body::Status(status)) => {
+                status.spoil();
+                true
+            }
+            Some(Body::Version(_) | Body::States(_)) | None => false,
+        }
     }
 
     /// `END`.
@@ -105,12 +135,11 @@ fn read_version(version: &mut Version, line: &[u8]) -> bool {
         version.openvpn = crate::types::truncate_on_char(&text, 256).into();
         return true;
     }
-    let number = line
+    let management = line
         .strip_prefix(b"Management Version:")
         .or_else(|| line.strip_prefix(b"Management Interface Version:"));
-    if let Some(number) = number {
-        version.management =
-            std::str::from_utf8(number.trim_ascii()).ok().and_then(|text| text.parse().ok());
+    if let Some(text) = management {
+        version.management = number(text.trim_ascii());
         return true;
     }
     false
@@ -122,6 +151,7 @@ struct Status {
     columns: Option<Columns>,
     clients: Vec<StatusClient>,
     cids: HashSet<Cid>,
+    bytes: usize,
     is_broken: bool,
 }
 
@@ -185,30 +215,41 @@ fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
 }
 
 impl Status {
-    fn line(&mut self, line: &[u8], is_known: bool) {
-        if !is_known {
-            self.is_broken = true;
-            return;
+    fn line(&mut self, line: &[u8]) {
+        self.bytes += line.len();
+        if self.bytes > MAX_STATUS_BYTES {
+            self.spoil();
         }
-        if !line.starts_with(b"CLIENT_LIST\t") && !line.starts_with(b"HEADER\tCLIENT_LIST\t") {
+        if self.is_broken
+            || !(line.starts_with(b"CLIENT_LIST\t") || line.starts_with(b"HEADER\tCLIENT_LIST\t"))
+        {
             return;
         }
         let fields: Vec<&[u8]> = line.split(|b| *b == b'\t').collect();
-        match (fields.as_slice(), &self.columns) {
-            ([b"HEADER", _, names @ ..], _) => {
+        let is_sound = match (fields.as_slice(), &self.columns) {
+            ([b"HEADER", _, names @ ..], None) => {
                 self.columns = Columns::read(names);
-                self.is_broken |= self.columns.is_none();
+                self.columns.is_some()
             }
-            ([_, values @ ..], Some(columns)) => match columns.row(values) {
+            ([b"CLIENT_LIST", values @ ..], Some(columns)) => match columns.row(values) {
                 Some(client) if self.clients.len() < MAX_STATUS_CLIENTS => {
                     if self.cids.insert(client.cid) {
                         self.clients.push(client);
                     }
+                    true
                 }
-                Some(_) | None => self.is_broken = true,
+                Some(_) | None => false,
             },
-            ([..], _) => self.is_broken = true,
+            ([..], _) => false,
+        };
+        if !is_sound {
+            self.spoil();
         }
+    }
+
+    /// Nothing of it can be trusted; what was kept is dropped.
+    fn spoil(&mut self) {
+        *self = Self { is_broken: true, ..Self::default() };
     }
 
     fn finish(self) -> Option<StatusReport> {
