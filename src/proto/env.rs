@@ -65,9 +65,9 @@ impl Env {
         std::str::from_utf8(self.get(key)?).ok()
     }
 
-    /// The value as a decimal number; `None` when it is absent or none.
+    /// The value as a decimal number, digits only; `None` when it is absent or none.
     pub fn number(&self, key: &[u8]) -> Option<u64> {
-        self.text(key)?.parse().ok()
+        self.text(key).filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
     }
 
     /// Every variable in the order it arrived.
