@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 
 use crate::types::{Cid, Kid, Password};
 
-use super::limits::{MAX_ESCAPED, MAX_PARAMETER};
+use super::limits::{MAX_COMMAND_LINE, MAX_ESCAPED, MAX_PARAMETER};
 
 /// One quoted parameter of free text: at most [`MAX_PARAMETER`] bytes, at most [`MAX_ESCAPED`]
 /// once escaped, and no control character. Longer text is cut between two characters.
@@ -137,7 +137,12 @@ impl Command {
     /// [`super::limits::MAX_COMMAND_LINE`].
     pub fn encode(&self, out: &mut BytesMut) {
         match self {
-            Self::Password(password) => out.put_slice(password.expose()),
+            Self::Password(password) => {
+                // A line end inside would begin a command.
+                let line = password.expose().split(|b| matches!(b, b'\n' | b'\r'));
+                let line = line.take(1).flatten().take(MAX_COMMAND_LINE - 1);
+                out.extend(line);
+            }
             Self::Version => out.put_slice(b"version"),
             Self::EnvFilterOff => out.put_slice(b"env-filter 0"),
             Self::StateOn => out.put_slice(b"state on"),
