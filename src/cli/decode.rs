@@ -126,7 +126,7 @@ struct Line<'a> {
 /// `object!(serializer, "event", field: value, …)`
 macro_rules! object {
     ($serializer:expr, $event:expr $(, $field:ident: $value:expr)* $(,)?) => {{
-        let mut object = $serializer.serialize_struct("", 0)?;
+        let mut object = $serializer.serialize_struct("", 1)?;
         object.serialize_field("event", $event)?;
         $(object.serialize_field(stringify!($field), $value)?;)*
         object.end()
