@@ -2,6 +2,8 @@
 
 mod cases;
 mod conformance;
+mod decode;
+mod dialog;
 mod lexer;
 mod outgoing;
 mod transcripts;
@@ -11,7 +13,7 @@ use std::path::PathBuf;
 use bytes::BytesMut;
 use ovpn_warden::{
     auth::device::DeviceSource,
-    cli::decode::{Options, decode},
+    cli::decode::{self as decoder, Options},
     proto::{ManagementCodec, Message, limits},
 };
 use tokio_util::codec::Decoder;
@@ -72,7 +74,7 @@ fn options(show_secrets: bool) -> Options {
 /// What `decode` prints.
 fn decode_to(input: &[u8], show_secrets: bool) -> String {
     let mut out = Vec::new();
-    decode(&mut &*input, &options(show_secrets), &mut out).unwrap();
+    decoder::decode(&mut &*input, &options(show_secrets), &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
