@@ -159,3 +159,31 @@ fn a_refusal_points_at_the_line_at_fault() {
     assert!(input[rejected.offset as usize..].starts_with(b">CLIENT:ENV,username=alice\r\n"));
     assert_eq!(found.len(), 1);
 }
+
+/// A `status` list with this many clients, whose names are so long.
+fn status_list(clients: usize, name: usize) -> Vec<u8> {
+    let mut list =
+        b"HEADER\tCLIENT_LIST\tCommon Name\tReal Address\tVirtual Address\tBytes Received\
+        \tBytes Sent\tConnected Since (time_t)\tUsername\tClient ID\r\n"
+            .to_vec();
+    let name = "n".repeat(name);
+    for cid in 0..clients {
+        list.extend(format!("CLIENT_LIST\t{name}\ta\tv\t1\t2\t3\tu\t{cid}\r\n").bytes());
+    }
+    list.extend(b"END\r\n");
+    list
+}
+
+#[test]
+fn a_status_list_has_a_bound_on_clients_and_on_bytes() {
+    for (clients, name, is_delivered) in
+        [(65_536, 0, true), (65_537, 0, false), (2_000, 16_000, true), (2_100, 16_000, false)]
+    {
+        let found = messages([status_list(clients, name).as_slice()]);
+        match found.as_slice() {
+            [Message::Status(report)] if is_delivered => assert_eq!(report.clients.len(), clients),
+            [Message::Rejected(_)] if !is_delivered => {}
+            _ => panic!("{clients} clients with names of {name}: {} messages", found.len()),
+        }
+    }
+}

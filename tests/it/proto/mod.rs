@@ -6,6 +6,7 @@ mod decode;
 mod dialog;
 mod lexer;
 mod outgoing;
+mod property;
 mod transcripts;
 
 use std::path::PathBuf;
