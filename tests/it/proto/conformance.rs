@@ -14,10 +14,8 @@ fn case(name: &str) -> Vec<Message> {
 }
 
 fn auth(message: &Message) -> &AuthEvent {
-    match message {
-        Message::Auth(event) => event,
-        other => panic!("{other:?}"),
-    }
+    let Message::Auth(event) = message else { panic!("{message:?}") };
+    event
 }
 
 #[test]

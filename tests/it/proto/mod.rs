@@ -1,5 +1,7 @@
 //! The management protocol against recorded, hostile and random bytes.
 
+#![cfg(test)]
+
 mod cases;
 mod conformance;
 mod decode;

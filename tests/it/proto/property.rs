@@ -118,9 +118,9 @@ proptest! {
         let mut input = input;
         input.extend(b"\n>CLIENT:CONNECT,4000000077,9\r\n>CLIENT:ENV,z=1\r\n>CLIENT:ENV,END\r\n");
         let found = messages([input.as_slice()]);
-        let blocks: Vec<_> = found.iter().filter_map(|message| match message {
-            Message::Auth(event) if event.cid == Cid(4_000_000_077) => Some(event),
-            _ => None,
+        let blocks: Vec<_> = found.iter().filter_map(|message| {
+            let Message::Auth(event) = message else { return None };
+            (event.cid == Cid(4_000_000_077)).then_some(event)
         }).collect();
         prop_assert_eq!(blocks.len(), 1);
         prop_assert_eq!(blocks[0].env.iter().collect::<Vec<_>>(), [(&b"z"[..], &b"1"[..])]);

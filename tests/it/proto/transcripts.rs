@@ -96,9 +96,9 @@ fn the_first_connect_has_its_password_names_and_device() {
         let found = messages([server_bytes(version).as_slice()]);
         let event = found
             .iter()
-            .find_map(|message| match message {
-                Message::Auth(event) => Some(event),
-                _ => None,
+            .find_map(|message| {
+                let Message::Auth(event) = message else { return None };
+                Some(event)
             })
             .unwrap();
         // KIDs begin at 0 before 2.6.
@@ -132,9 +132,9 @@ fn versions_restarts_and_lists_are_read() {
             )
             .count();
         assert_eq!(restarts, 1, "{version}");
-        let lists = found.iter().filter_map(|message| match message {
-            Message::Status(report) => Some(report),
-            _ => None,
+        let lists = found.iter().filter_map(|message| {
+            let Message::Status(report) = message else { return None };
+            Some(report)
         });
         for (cid, report) in lists.enumerate() {
             let [client] = report.clients.as_slice() else { panic!("{version}: {report:?}") };
