@@ -49,7 +49,10 @@ fn messages<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Message> {
         }
         assert!(buffer.len() <= limits::MAX_LINE, "{} bytes wait", buffer.len());
     }
+    let mut at_end = 0;
     while let Some(message) = codec.decode_eof(&mut buffer).unwrap() {
+        at_end += 1;
+        assert!(at_end <= 3, "the end of the connection has no end: {message:?}");
         found.push(message);
     }
     assert!(buffer.is_empty());
