@@ -1,32 +1,36 @@
-//! `decode`: the server's side of a management connection, as the daemon would understand it.
+//! `decode`: management-port bytes to one JSON object a line, as the daemon would understand them.
+//!
+//! Works through the daemon's own codec, in chunks. What a client chose is escaped, so that the
+//! output is safe on a terminal.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fs::File,
     io::{self, BufWriter, Read, Write},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::BytesMut;
 use serde::{
     Serialize, Serializer,
-    ser::{SerializeMap, SerializeSeq},
+    ser::{SerializeMap, SerializeStruct},
 };
+use serde_json::ser::Formatter;
 use tokio_util::codec::Decoder;
 
 use crate::{
-    auth::device::{self, DeviceSource},
-    proto::{AuthEvent, AuthKind, Env, ManagementCodec, Message, Rejected, State, StatusClient},
-    types::{Password, is_unsafe},
+    auth::device::{DeviceSource, claim},
+    proto::{
+        AuthEvent, AuthKind, Env, ManagementCodec, Message, Rejected, State, StatusClient, Version,
+    },
+    types::{Cid, is_unsafe},
 };
 
 use super::{
     DecodeArgs, Globals, context,
     exit::{CliError, Exit},
 };
-
-/// Bytes read at a time.
-const CHUNK: usize = 16 << 10;
 
 pub(super) fn execute(globals: &Globals, args: &DecodeArgs) -> Result<Exit, CliError> {
     let options = Options {
@@ -47,261 +51,284 @@ pub(super) fn execute(globals: &Globals, args: &DecodeArgs) -> Result<Exit, CliE
     Ok(Exit::Done)
 }
 
-/// How to decode.
-#[derive(Debug, Clone)]
+/// Octets read at once.
+const CHUNK: usize = 8 << 10;
+
+/// How to print.
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Print passwords instead of `***`.
     pub show_secrets: bool,
-    /// Where the device id is, in order.
+    /// The variables that may carry a device id.
     pub sources: Vec<DeviceSource>,
 }
 
-/// Reads management-port bytes and writes one JSON object a line. Memory is bounded, and no
-/// content makes it fail.
+/// Decodes all of `input` and prints one JSON object a message.
 ///
 /// # Errors
-/// Those of reading and writing.
+/// When `input` cannot be read or `out` cannot be written. Content is never an error, and
+/// neither is a reader of `out` that went away.
 pub fn decode(input: &mut dyn Read, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let mut codec = ManagementCodec::default();
-    let mut buffer = BytesMut::new();
-    let mut chunk = vec![0; CHUNK];
+    let (mut codec, mut buffer) = (ManagementCodec::default(), BytesMut::new());
     loop {
-        let read = match input.read(&mut chunk) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read?,
-        };
-        if read == 0 {
-            break;
+        let is_end = fill(input, &mut buffer)? == 0;
+        while let Some(message) = next(&mut codec, &mut buffer, is_end)? {
+            match print(&message, options, out) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                printed => printed?,
+            }
         }
-        buffer.extend_from_slice(&chunk[..read]);
-        while let Some(message) = codec.decode(&mut buffer)? {
-            print(&message, options, out)?;
+        if is_end {
+            return flush(out);
         }
     }
-    while let Some(message) = codec.decode_eof(&mut buffer)? {
-        print(&message, options, out)?;
+}
+
+/// Appends at most [`CHUNK`] octets; 0 is the end of the input.
+fn fill(input: &mut dyn Read, buffer: &mut BytesMut) -> io::Result<usize> {
+    let start = buffer.len();
+    buffer.resize(start + CHUNK, 0);
+    let result = loop {
+        match input.read(&mut buffer[start..]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => break result,
+        }
+    };
+    buffer.truncate(start + result.as_ref().map_or(0, |n| *n));
+    result
+}
+
+fn next(
+    codec: &mut ManagementCodec,
+    buffer: &mut BytesMut,
+    is_end: bool,
+) -> io::Result<Option<Message>> {
+    if is_end { codec.decode_eof(buffer) } else { codec.decode(buffer) }
+}
+
+fn flush(out: &mut dyn Write) -> io::Result<()> {
+    match out.flush() {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
     }
-    Ok(())
 }
 
 fn print(message: &Message, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let json = serde_json::to_string(&Printed { message, options })?;
-    let mut line = String::with_capacity(json.len() + 1);
-    for c in json.chars() {
-        // JSON leaves these as they are; a terminal does not.
-        if is_unsafe(c) {
+    let mut line = Vec::with_capacity(256);
+    let mut json = serde_json::Serializer::with_formatter(&mut line, TerminalSafe);
+    Line { message, options }.serialize(&mut json).map_err(io::Error::from)?;
+    line.push(b'\n');
+    out.write_all(&line)
+}
+
+/// Compact JSON in which no character can steer a terminal or reorder its text.
+struct TerminalSafe;
+
+impl Formatter for TerminalSafe {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
+            writer.write_all(&rest.as_bytes()[..at])?;
             for unit in c.encode_utf16(&mut [0; 2]) {
-                line += &format!("\\u{unit:04x}");
+                write!(writer, "\\u{unit:04x}")?;
             }
-        } else {
-            line.push(c);
+            rest = &rest[at + c.len_utf8()..];
         }
-    }
-    line.push('\n');
-    out.write_all(line.as_bytes())
-}
-
-/// Bytes as a JSON string, or `{"base64": …}` when they are not UTF-8.
-struct Bytes<'a>(&'a [u8]);
-
-impl Serialize for Bytes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(self.0) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => {
-                let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry("base64", &STANDARD.encode(self.0))?;
-                map.end()
-            }
-        }
+        writer.write_all(rest.as_bytes())
     }
 }
 
-/// The variables as one object, in their order; the last value of a name stands.
-struct Variables<'a> {
-    env: &'a Env,
-    password: Option<&'a Password>,
-    show_secrets: bool,
-}
-
-impl Serialize for Variables<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let last: HashMap<&[u8], usize> =
-            self.env.iter().enumerate().map(|(index, (key, _))| (key, index)).collect();
-        let mut map = serializer.serialize_map(None)?;
-        for (index, (key, value)) in self.env.iter().enumerate() {
-            if last.get(key) == Some(&index) {
-                map.serialize_entry(&*String::from_utf8_lossy(key), &Bytes(value))?;
-            }
-        }
-        if let Some(password) = self.password {
-            let shown: &[u8] = if self.show_secrets { password.expose() } else { b"***" };
-            map.serialize_entry("password", &Bytes(shown))?;
-        }
-        map.end()
-    }
-}
-
-struct Printed<'a> {
+/// One line of output.
+struct Line<'a> {
     message: &'a Message,
     options: &'a Options,
 }
 
-impl Serialize for Printed<'_> {
+/// `object!(serializer, "event", field: value, …)`
+macro_rules! object {
+    ($serializer:expr, $event:expr $(, $field:ident: $value:expr)* $(,)?) => {{
+        let mut object = $serializer.serialize_struct("", 1)?;
+        object.serialize_field("event", $event)?;
+        $(object.serialize_field(stringify!($field), $value)?;)*
+        object.end()
+    }};
+}
+
+impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        let event = |map: &mut S::SerializeMap, name: &str| map.serialize_entry("event", name);
         match self.message {
-            Message::Prompt => event(&mut map, "prompt")?,
-            Message::Info { .. } => event(&mut map, "info")?,
-            Message::Hold => event(&mut map, "hold")?,
-            Message::Fatal(_) => event(&mut map, "fatal")?,
-            Message::Log => event(&mut map, "log")?,
-            Message::State(_) => event(&mut map, "state")?,
-            Message::Notify => event(&mut map, "notify")?,
-            Message::Other(_) => event(&mut map, "other")?,
-            Message::Auth(auth) => self.auth(&mut map, auth)?,
-            Message::Established { cid, env } | Message::Disconnect { cid, env } => {
-                let is_end = matches!(self.message, Message::Disconnect { .. });
-                event(&mut map, if is_end { "disconnect" } else { "established" })?;
-                map.serialize_entry("cid", &cid.0)?;
-                map.serialize_entry("env", &self.variables(env, None))?;
-            }
+            Message::Prompt => object!(serializer, "prompt"),
+            Message::Info { .. } => object!(serializer, "info"),
+            Message::Hold => object!(serializer, "hold"),
+            Message::Fatal(_) => object!(serializer, "fatal"),
+            Message::Log => object!(serializer, "log"),
+            Message::State(_) => object!(serializer, "state"),
+            Message::Notify => object!(serializer, "notify"),
+            Message::Other(_) => object!(serializer, "other"),
+            Message::Auth(event) => self.auth(event, serializer),
+            Message::Established { cid, env } => self.block("established", *cid, env, serializer),
+            Message::Disconnect { cid, env } => self.block("disconnect", *cid, env, serializer),
             Message::Address { cid, address, primary } => {
-                event(&mut map, "address")?;
-                map.serialize_entry("cid", &cid.0)?;
-                map.serialize_entry("address", address)?;
-                map.serialize_entry("primary", primary)?;
+                object!(serializer, "address", cid: &cid.0, address: address, primary: primary)
             }
-            Message::ByteCount { cid, bytes_received, bytes_sent } => {
-                event(&mut map, "bytecount")?;
-                map.serialize_entry("cid", &cid.0)?;
-                map.serialize_entry("bytes_received", bytes_received)?;
-                map.serialize_entry("bytes_sent", bytes_sent)?;
-            }
-            Message::Success(text) => {
-                event(&mut map, "success")?;
-                map.serialize_entry("text", text)?;
-            }
-            Message::Error(text) => {
-                event(&mut map, "error")?;
-                map.serialize_entry("text", text)?;
-            }
-            Message::Version(version) => {
-                event(&mut map, "version")?;
-                map.serialize_entry("openvpn", &version.openvpn)?;
-                map.serialize_entry("management", &version.management)?;
+            Message::ByteCount { cid, bytes_received, bytes_sent } => object!(
+                serializer, "bytecount",
+                cid: &cid.0, bytes_received: bytes_received, bytes_sent: bytes_sent,
+            ),
+            Message::Success(text) => object!(serializer, "success", text: text),
+            Message::Error(text) => object!(serializer, "error", text: text),
+            Message::Version(Version { openvpn, management }) => {
+                object!(serializer, "version", openvpn: openvpn, management: management)
             }
             Message::Status(report) => {
-                event(&mut map, "status")?;
-                map.serialize_entry("clients", &Clients(&report.clients))?;
+                let clients: Vec<Client<'_>> = report.clients.iter().map(Client).collect();
+                object!(serializer, "status", clients: &clients)
             }
             Message::StateHistory(states) => {
-                event(&mut map, "state_history")?;
-                map.serialize_entry("states", &States(states))?;
+                let states: Vec<StateLine<'_>> = states.iter().map(StateLine).collect();
+                object!(serializer, "state_history", states: &states)
             }
-            Message::End => event(&mut map, "end")?,
-            Message::Rejected(Rejected { kind, client, .. }) => {
-                event(&mut map, "rejected")?;
-                map.serialize_entry("kind", kind.as_str())?;
-                if let Some((cid, kid)) = client {
-                    map.serialize_entry("cid", &cid.0)?;
-                    map.serialize_entry("kid", &kid.0)?;
-                }
+            Message::End => object!(serializer, "end"),
+            Message::Rejected(Rejected { kind, client, .. }) => match client {
+                Some((cid, kid)) => object!(
+                    serializer, "rejected", kind: kind.as_str(), cid: &cid.0, kid: &kid.0
+                ),
+                None => object!(serializer, "rejected", kind: kind.as_str()),
+            },
+        }
+    }
+}
+
+impl Line<'_> {
+    fn auth<S: Serializer>(&self, event: &AuthEvent, serializer: S) -> Result<S::Ok, S::Error> {
+        let password = event
+            .password
+            .as_ref()
+            .map(|password| if self.options.show_secrets { password.expose() } else { b"***" });
+        let env = Variables { env: &event.env, password };
+        let (cid, kid) = (&event.cid.0, &event.kid.0);
+        let word = match &event.kind {
+            AuthKind::Connect => "connect",
+            AuthKind::Reauth => "reauth",
+            AuthKind::CrResponse(response) => {
+                let response = Value(response.expose());
+                return object!(
+                    serializer, "cr_response", cid: cid, kid: kid, env: &env, response: &response
+                );
             }
+        };
+        match claim(&event.env, &self.options.sources) {
+            Ok(claim) => {
+                let device = claim.map(|claim| Device {
+                    source: claim.source.to_string(),
+                    kind: claim.id.kind().as_str(),
+                    value: claim.id.to_string(),
+                });
+                object!(serializer, word, cid: cid, kid: kid, env: &env, device: &device)
+            }
+            Err(error) => object!(
+                serializer, word, cid: cid, kid: kid, env: &env,
+                device: &None::<Device>, device_error: &error.to_string(),
+            ),
+        }
+    }
+
+    fn block<S: Serializer>(
+        &self,
+        word: &str,
+        cid: Cid,
+        env: &Env,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        object!(serializer, word, cid: &cid.0, env: &Variables { env, password: None })
+    }
+}
+
+#[derive(Serialize)]
+struct Device {
+    source: String,
+    kind: &'static str,
+    value: String,
+}
+
+/// A client's text: a string, or `{"base64":"…"}` where it is not UTF-8.
+struct Value<'a>(&'a [u8]);
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => {
+                let mut object = serializer.serialize_struct("", 1)?;
+                object.serialize_field("base64", &STANDARD.encode(self.0))?;
+                object.end()
+            }
+        }
+    }
+}
+
+/// Variables in the order they arrived; of several with one name, the last.
+struct Variables<'a> {
+    env: &'a Env,
+    password: Option<&'a [u8]>,
+}
+
+impl Serialize for Variables<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let names: Vec<Cow<'_, str>> =
+            self.env.iter().map(|(key, _)| String::from_utf8_lossy(key)).collect();
+        let last: HashMap<&str, usize> =
+            names.iter().enumerate().map(|(index, name)| (name.as_ref(), index)).collect();
+        let password = self.password.map(|value| (self.env.password_index(), Value(value)));
+        let mut map = serializer.serialize_map(None)?;
+        for (index, (name, (_, value))) in names.iter().zip(self.env.iter()).enumerate() {
+            if let Some((at, password)) = &password
+                && *at == index
+            {
+                map.serialize_entry("password", password)?;
+            }
+            if last.get(name.as_ref()) == Some(&index) {
+                map.serialize_entry(name, &Value(value))?;
+            }
+        }
+        if let Some((at, password)) = &password
+            && *at >= names.len()
+        {
+            map.serialize_entry("password", password)?;
         }
         map.end()
     }
 }
 
-impl Printed<'_> {
-    fn variables<'a>(&self, env: &'a Env, password: Option<&'a Password>) -> Variables<'a> {
-        Variables { env, password, show_secrets: self.options.show_secrets }
-    }
+struct Client<'a>(&'a StatusClient);
 
-    fn auth<M: SerializeMap>(&self, map: &mut M, auth: &AuthEvent) -> Result<(), M::Error> {
-        let name = match &auth.kind {
-            AuthKind::Connect => "connect",
-            AuthKind::Reauth => "reauth",
-            AuthKind::CrResponse(_) => "cr_response",
-        };
-        map.serialize_entry("event", name)?;
-        map.serialize_entry("cid", &auth.cid.0)?;
-        map.serialize_entry("kid", &auth.kid.0)?;
-        if let AuthKind::CrResponse(response) = &auth.kind {
-            map.serialize_entry("response", &Bytes(response.expose()))?;
-        }
-        map.serialize_entry("env", &self.variables(&auth.env, auth.password.as_ref()))?;
-        if matches!(auth.kind, AuthKind::CrResponse(_)) {
-            return Ok(());
-        }
-        match device::claim(&auth.env, &self.options.sources) {
-            Ok(None) => map.serialize_entry("device", &None::<()>),
-            Ok(Some(claim)) => map.serialize_entry(
-                "device",
-                &Device {
-                    source: claim.source.as_str(),
-                    kind: claim.id.kind().as_str(),
-                    value: &claim.id.to_string(),
-                },
-            ),
-            Err(error) => {
-                map.serialize_entry("device", &None::<()>)?;
-                map.serialize_entry("device_error", &error.to_string())
-            }
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Device<'a> {
-    source: &'a str,
-    kind: &'a str,
-    value: &'a str,
-}
-
-struct Clients<'a>(&'a [StatusClient]);
-
-impl Serialize for Clients<'_> {
+impl Serialize for Client<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Client<'a> {
-            cid: u32,
-            username: Option<Bytes<'a>>,
-            common_name: Bytes<'a>,
-            real_address: &'a str,
-            virtual_address: &'a str,
-            bytes_received: u64,
-            bytes_sent: u64,
-            connected_since: i64,
-        }
-        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
-        for client in self.0 {
-            list.serialize_element(&Client {
-                cid: client.cid.0,
-                username: client.username.as_deref().map(Bytes),
-                common_name: Bytes(&client.common_name),
-                real_address: &client.real_address,
-                virtual_address: &client.virtual_address,
-                bytes_received: client.bytes_received,
-                bytes_sent: client.bytes_sent,
-                connected_since: client.connected_since.as_secs(),
-            })?;
-        }
-        list.end()
+        let client = self.0;
+        let mut object = serializer.serialize_struct("", 8)?;
+        object.serialize_field("cid", &client.cid.0)?;
+        object.serialize_field("username", &client.username.as_deref().map(Value))?;
+        object.serialize_field("common_name", &Value(&client.common_name))?;
+        object.serialize_field("real_address", &client.real_address)?;
+        object.serialize_field("virtual_address", &client.virtual_address)?;
+        object.serialize_field("bytes_received", &client.bytes_received)?;
+        object.serialize_field("bytes_sent", &client.bytes_sent)?;
+        object.serialize_field("connected_since", &client.connected_since.as_secs())?;
+        object.end()
     }
 }
 
-struct States<'a>(&'a [State]);
+struct StateLine<'a>(&'a State);
 
-impl Serialize for States<'_> {
+impl Serialize for StateLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Entry {
-            at: i64,
-            name: &'static str,
-        }
-        let entry = |state: &State| Entry { at: state.at.as_secs(), name: state.name.as_str() };
-        serializer.collect_seq(self.0.iter().map(entry))
+        let mut object = serializer.serialize_struct("", 2)?;
+        object.serialize_field("at", &self.0.at.as_secs())?;
+        object.serialize_field("name", self.0.name.as_str())?;
+        object.end()
     }
 }

@@ -147,6 +147,7 @@ impl Assembler {
             return self.reject(RejectKind::DuplicateKey, offset);
         }
         if key == b"password" {
+            block.env.mark_password();
             block.password = Some(value.into());
             return None;
         }

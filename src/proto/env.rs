@@ -9,6 +9,7 @@ use std::{fmt, ops::Range};
 pub struct Env {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    password_index: usize,
 }
 
 /// Where one variable lies in `Env::bytes`: `key` then `value`, nothing between.
@@ -41,6 +42,16 @@ impl Env {
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value);
         self.entries.push(entry);
+    }
+
+    /// Notes that the variable `password`, which is kept elsewhere, stands here.
+    pub(super) fn mark_password(&mut self) {
+        self.password_index = self.entries.len();
+    }
+
+    /// How many variables came before `password`, where there was one.
+    pub fn password_index(&self) -> usize {
+        self.password_index
     }
 
     /// The value of the last variable of this name (OpenVPN's own rule for duplicates).

@@ -252,8 +252,8 @@ impl Status {
         *self = Self { is_broken: true, ..Self::default() };
     }
 
+    /// The list; `None` when its header did not come or it was spoilt.
     fn finish(self) -> Option<StatusReport> {
-        (!self.is_broken && self.columns.is_some())
-            .then_some(StatusReport { clients: self.clients })
+        self.columns.map(|_| StatusReport { clients: self.clients })
     }
 }

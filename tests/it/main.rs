@@ -1,7 +1,6 @@
 //! Integration tests.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panic")]
-#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for what it wants")]
 
 mod cli;
 mod config;

@@ -1,71 +1,136 @@
-//! `decode` over every recorded byte.
+//! `decode` as a user sees it.
 
-use ovpn_warden::cli::decode::{Options, decode};
-use serde_json::Value;
+use std::io::{self, Read, Write};
 
-use super::{data, read};
+use ovpn_warden::cli::decode::decode;
 
-fn decoded(bytes: &[u8], show_secrets: bool) -> String {
-    let sources = ["UV_CLIENT_MAC", "IV_HWADDR"].iter().map(|n| n.parse().unwrap()).collect();
-    let mut out = Vec::new();
-    decode(&mut &bytes[..], &Options { show_secrets, sources }, &mut out).unwrap();
-    String::from_utf8(out).unwrap()
-}
+use super::{cases, data, decode_to, decoded, files, options};
 
-#[test]
-fn every_file_gives_one_json_object_a_line_and_no_password() {
-    let mut files = 0;
-    for entry in std::fs::read_dir(data("conformance")).unwrap() {
-        let path = entry.unwrap().path();
-        let text = decoded(&std::fs::read(&path).unwrap(), false);
-        for line in text.lines() {
-            let value: Value = serde_json::from_str(line).unwrap();
-            assert!(value["event"].is_string(), "{}: {line}", path.display());
-            assert!(value["env"]["password"].is_null() || value["env"]["password"] == "***");
-            assert!(!line.contains("important value"), "{}", path.display());
-            assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{line}");
+/// Every byte sequence of the test data, recordings with their prefixes.
+fn inputs() -> Vec<(String, Vec<u8>)> {
+    let mut inputs: Vec<(String, Vec<u8>)> =
+        cases::all().into_iter().map(|case| (case.name, case.input)).collect();
+    for folder in ["conformance", "transcripts"] {
+        for name in files(folder, "") {
+            let bytes = data(&format!("{folder}/{name}"));
+            inputs.push((name, bytes));
         }
-        files += 1;
     }
-    assert!(files > 100, "{files}");
+    inputs
 }
 
 #[test]
-fn the_lines_are_those_of_the_interface() {
-    #[rustfmt::skip]
-    let cases: [(&str, &[&str]); 11] = [
-        ("a01-connect-after-address", &[
-            r#"{"event":"address","cid":0,"address":"127.0.1.1","primary":true}"#,
-            r#"{"event":"connect","cid":0,"kid":1,"env":{"common_name":"common_name","username":"username","untrusted_ip":"127.0.0.1","untrusted_port":"12345","IV_SSO":"webauth","session_id":"K3waLcCGyUuzkdXh"},"device":null}"#,
-        ]),
-        ("a07-established-empty-env", &[r#"{"event":"established","cid":1,"env":{}}"#]),
-        ("a09-cr-response", &[r#"{"event":"cr_response","cid":1,"kid":2,"response":"YmFzZTY0","env":{"name1":"val1"}}"#]),
-        ("c21-unsolicited-empty-error", &[r#"{"event":"error","text":""}"#]),
-        ("d02-status3-missing-header", &[r#"{"event":"rejected","kind":"status"}"#]),
-        ("d09-status3-undef-user", &[r#"{"event":"status","clients":[{"cid":0,"username":null,"common_name":"client","real_address":"203.0.113.10:52841","virtual_address":"10.8.0.2","bytes_received":1,"bytes_sent":2,"connected_since":1784455200}]}"#]),
-        ("g22-invalid-utf8-in-password", &[r#"{"event":"connect","cid":8,"kid":1,"env":{"username":"u2","password":"***"},"device":null}"#]),
-        ("g27-fatal-notification", &[r#"{"event":"fatal"}"#]),
-        ("h06-duplicate-username-injection", &[r#"{"event":"rejected","kind":"duplicate_key","cid":30,"kid":1}"#]),
-        ("h11-hwaddr-upper-dash", &[r#"{"event":"connect","cid":31,"kid":1,"env":{"IV_PLAT":"linux","IV_HWADDR":"02-1A-2B-3C-4D-5E","untrusted_ip":"198.51.100.7","untrusted_port":"40001","common_name":"alice","username":"alice","password":"***"},"device":{"source":"IV_HWADDR","kind":"mac","value":"02:1a:2b:3c:4d:5e"}}"#]),
-        ("h16-hwaddr-zero", &[r#"{"event":"connect","cid":31,"kid":1,"env":{"IV_PLAT":"linux","IV_HWADDR":"00:00:00:00:00:00","untrusted_ip":"198.51.100.7","untrusted_port":"40001","common_name":"alice","username":"alice","password":"***"},"device":null,"device_error":"IV_HWADDR: the all-zero address belongs to no device"}"#]),
-    ];
-    for (name, wanted) in cases {
-        let text = decoded(&read(&format!("conformance/{name}.raw")), false);
-        assert_eq!(text.lines().collect::<Vec<_>>(), wanted, "{name}");
+fn every_line_is_one_json_object_of_printable_text() {
+    for (name, input) in inputs() {
+        for line in decoded(&input) {
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert!(value["event"].is_string(), "{name}: {line}");
+            assert!(line.starts_with("{\"event\":\""), "{name}: {line}");
+            let is_plain = |c: char| {
+                !c.is_control() && !matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            };
+            assert!(line.chars().all(is_plain), "{name}: {line}");
+        }
     }
 }
 
 #[test]
-fn secrets_are_shown_only_on_demand_and_bytes_as_base64() {
-    let text = decoded(&read("conformance/g22-invalid-utf8-in-password.raw"), true);
-    assert!(text.contains(r#""password":{"base64":"cP/pdw=="}"#), "{text}");
+fn escaping_keeps_the_value() {
+    let name = "a\u{202e}b\u{9b}c\u{1b}d\u{7f}e\u{2028}f\"g\\hé😀";
+    let input =
+        format!(">CLIENT:CONNECT,1,2\r\n>CLIENT:ENV,username={name}\r\n>CLIENT:ENV,END\r\n");
+    let line = decoded(input.as_bytes()).remove(0);
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(value["env"]["username"], name);
+    assert!(line.contains("hé😀"), "harmless text stays readable: {line}");
 }
 
 #[test]
-fn a_repeated_peer_info_variable_stands_once_with_its_last_value() {
-    let bytes = b">CLIENT:CONNECT,1,1\r\n>CLIENT:ENV,IV_HWADDR=06:00:00:00:00:01\r\n>CLIENT:ENV,IV_HWADDR=06:00:00:00:00:02\r\n>CLIENT:ENV,END\r\n";
+fn a_name_appears_once_in_the_variables() {
+    let input = b">CLIENT:CONNECT,1,2\r\n>CLIENT:ENV,UV_A=1\r\n>CLIENT:ENV,IV_B=2\r\n\
+        >CLIENT:ENV,UV_A=3\r\n>CLIENT:ENV,\xff=4\r\n>CLIENT:ENV,\xfe=5\r\n>CLIENT:ENV,END\r\n";
     assert_eq!(
-        decoded(bytes, false).trim_end(),
-        r#"{"event":"connect","cid":1,"kid":1,"env":{"IV_HWADDR":"06:00:00:00:00:02"},"device":null,"device_error":"IV_HWADDR was sent several times with different values"}"#
+        decoded(input),
+        [
+            r#"{"event":"connect","cid":1,"kid":2,"env":{"IV_B":"2","UV_A":"3","�":"5"},"device":null}"#
+        ]
     );
+}
+
+#[test]
+fn without_sources_there_is_no_device() {
+    let mut out = Vec::new();
+    let input = data("conformance/h16-hwaddr-zero.raw");
+    decode(&mut input.as_slice(), &Default::default(), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.ends_with("\"device\":null}\n"), "{text}");
+}
+
+#[test]
+fn a_password_shown_as_a_secret_may_be_any_bytes() {
+    let input = data("conformance/g22-invalid-utf8-in-password.raw");
+    assert!(decode_to(&input, true).contains(r#""password":{"base64":"cP/pdw=="}"#));
+    assert!(decode_to(&input, false).contains(r#""password":"***""#));
+}
+
+/// Gives one byte a read, with interruptions.
+struct Trickle<'a>(&'a [u8], bool);
+
+impl Read for Trickle<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.1 = !self.1;
+        if self.1 {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let count = self.0.len().min(1);
+        out[..count].copy_from_slice(&self.0[..count]);
+        self.0 = &self.0[count..];
+        Ok(count)
+    }
+}
+
+#[test]
+fn the_pieces_of_the_input_do_not_matter() {
+    for name in
+        ["conformance/h47-two-blocks-chunked-anywhere.raw", "conformance/h38-line-70000-bytes.raw"]
+    {
+        let (input, mut out) = (data(name), Vec::new());
+        decode(&mut Trickle(&input, false), &options(false), &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), decode_to(&input, false), "{name}");
+    }
+}
+
+/// An output that fails after so many lines.
+struct Closing(usize, io::ErrorKind);
+
+impl Write for Closing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(1).ok_or(self.1)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.0 == 0 { Err(self.1.into()) } else { Ok(()) }
+    }
+}
+
+/// An input without an end.
+struct Endless;
+
+impl Read for Endless {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let line = b">HOLD:Waiting\n";
+        out[..line.len()].copy_from_slice(line);
+        Ok(line.len())
+    }
+}
+
+#[test]
+fn a_reader_that_went_away_ends_it_quietly_and_a_full_disk_does_not() {
+    let run = |lines, kind| decode(&mut Endless, &options(false), &mut Closing(lines, kind));
+    assert!(run(3, io::ErrorKind::BrokenPipe).is_ok());
+    assert_eq!(run(3, io::ErrorKind::StorageFull).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    let last =
+        decode(&mut &b">HOLD:x\n"[..], &options(false), &mut Closing(1, io::ErrorKind::BrokenPipe));
+    assert!(last.is_ok());
 }

@@ -1,177 +1,242 @@
-//! What holds for any bytes and any text.
+//! Random bytes, random protocol and random commands.
 
 use bytes::BytesMut;
 use ovpn_warden::{
-    proto::{Command, ConfigLine, KillMessage, Parameter, limits},
-    types::{Cid, Kid},
+    proto::{Command, ConfigLine, KillMessage, ManagementCodec, Message, Parameter, limits},
+    types::{Cid, Kid, Password},
 };
-use proptest::prelude::*;
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{Index, select},
+};
+use tokio_util::codec::Encoder;
 
-use super::{messages, whole};
+use super::{cases, decoded, lexer, messages};
 
-/// Lines as a server, or a client through it, could cause them.
-fn line() -> impl Strategy<Value = Vec<u8>> {
-    let id = prop_oneof![Just("0".to_owned()), "[0-9]{1,11}", "[-+a-z0-9,]{0,6}"];
+/// A piece of the protocol, sound or spoilt.
+fn fragment() -> impl Strategy<Value = Vec<u8>> {
+    let known: Vec<Vec<u8>> = [
+        "ENTER PASSWORD:",
+        "\r\n",
+        "END\r\n",
+        ">CLIENT:ENV,END\r\n",
+        ">CLIENT:CONNECT,",
+        ">HOLD:Waiting for hold release:0\r\n",
+        ">STATE:1795435060,RECONNECTING,SIGUSR1,,,,,\r\n",
+        "1795435060,CONNECTED,SUCCESS,10.99.0.1,,,,\r\n",
+        "OpenVPN Version: x\r\nManagement Version: 5\r\n",
+        "TITLE\tx\r\n",
+        "HEADER\tCLIENT_LIST\tCommon Name\tReal Address\tVirtual Address\tBytes Received\tBytes Sent\
+         \tConnected Since (time_t)\tUsername\tClient ID\r\n",
+        "CLIENT_LIST\tc\t1.2.3.4:5\t10.8.0.2\t1\t2\t3\talice\t7\r\n",
+        "SUCCESS: x\r\n",
+        "ERROR: x\r\n",
+        ">BYTECOUNT_CLI:1,2,3\r\n",
+    ]
+    .iter()
+    .map(|text| text.as_bytes().to_vec())
+    .collect();
+    let number = prop_oneof![
+        4 => any::<u32>().prop_map(|n| n.to_string()),
+        1 => select(vec!["", "-1", "+1", "007", "4294967296", "x"]).prop_map(str::to_owned),
+    ];
     let head = (
-        prop_oneof![
-            Just("CONNECT"),
-            Just("REAUTH"),
-            Just("CR_RESPONSE"),
-            Just("ESTABLISHED"),
-            Just("DISCONNECT"),
-            Just("ADDRESS"),
-            Just("NONSENSE")
-        ],
-        id.clone(),
-        id,
+        select(vec!["CONNECT", "REAUTH", "CR_RESPONSE", "ESTABLISHED", "DISCONNECT", "X"]),
+        number.clone(),
+        number,
     )
-        .prop_map(|(word, cid, kid)| match word {
-            "ESTABLISHED" | "DISCONNECT" => format!(">CLIENT:{word},{cid}").into_bytes(),
-            _ => format!(">CLIENT:{word},{cid},{kid}").into_bytes(),
-        });
-    let env = ("(username|password|common_name|IV_HWADDR|UV_[A-Z]{1,3}|END)", any::<Vec<u8>>())
-        .prop_map(|(key, value)| {
-            let value: Vec<u8> = value.into_iter().filter(|b| *b != b'\n').collect();
-            [b">CLIENT:ENV,", key.as_bytes(), b"=", &value].concat()
-        });
+        .prop_map(|(event, cid, kid)| format!(">CLIENT:{event},{cid},{kid}\r\n").into_bytes());
+    let variable = (
+        select(vec!["username", "password", "IV_HWADDR", "UV_CLIENT_MAC", "X", "END", ""]),
+        vec(any::<u8>().prop_filter("a line end", |b| *b != b'\n'), 0..40),
+    )
+        .prop_map(|(key, value)| [b">CLIENT:ENV,", key.as_bytes(), b"=", &value, b"\r\n"].concat());
+    let long = (0..3 * limits::MAX_LINE, any::<bool>()).prop_map(|(length, is_ended)| {
+        let mut line = b">CLIENT:ENV,X=".to_vec();
+        line.resize(line.len() + length, b'a');
+        if is_ended {
+            line.push(b'\n');
+        }
+        line
+    });
     prop_oneof![
-        3 => head,
-        8 => env,
-        4 => Just(b">CLIENT:ENV,END".to_vec()),
-        1 => Just(b"SUCCESS: client-auth command succeeded".to_vec()),
-        1 => Just(b"ERROR: no".to_vec()),
-        1 => Just(b"END".to_vec()),
-        1 => Just(b"HEADER\tCLIENT_LIST\tCommon Name\tReal Address\tVirtual Address\tBytes Received\tBytes Sent\tConnected Since (time_t)\tUsername\tClient ID".to_vec()),
-        1 => "CLIENT_LIST\tcn\t1.2.3.4:5\t10.8.0.2\t1\t2\t3\talice\t[0-9]{1,2}".prop_map(String::into_bytes),
-        1 => Just(b"1795435003,CONNECTED,SUCCESS,10.8.0.1,,,,".to_vec()),
-        1 => Just(b"ENTER PASSWORD:".to_vec()),
-        1 => any::<Vec<u8>>(),
-        1 => (limits::MAX_LINE - 20..limits::MAX_LINE + 20).prop_map(|n| vec![b'x'; n]),
+        6 => select(known),
+        6 => head,
+        8 => variable,
+        1 => long,
+        1 => vec(any::<u8>(), 0..60),
     ]
 }
 
-fn session() -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec((line(), any::<bool>()), 0..40).prop_map(|lines| {
-        lines
-            .into_iter()
-            .flat_map(|(mut line, crlf)| {
-                line.extend_from_slice(if crlf { b"\r\n" } else { b"\n" });
-                line
-            })
-            .collect()
-    })
+fn protocol() -> impl Strategy<Value = Vec<u8>> {
+    vec(fragment(), 0..40).prop_map(|fragments| fragments.concat())
 }
 
-/// OpenVPN's own lexer for one command line (options_parse.c): the words, or why not.
-fn lex(line: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
-    let (mut words, mut word): (Vec<Vec<u8>>, Option<Vec<u8>>) = (Vec::new(), None);
-    let (mut quote, mut escaped) = (None, false);
-    for byte in line.iter().copied().filter(|b| *b >= 32 && *b != 127) {
-        if escaped {
-            if !matches!(byte, b'\\' | b'"' | b' ') {
-                return Err("bad backslash");
-            }
-            word.get_or_insert_default().push(byte);
-            escaped = false;
-        } else if byte == b'\\' && quote != Some(b'\'') {
-            escaped = true;
-            word.get_or_insert_default();
-        } else if quote == Some(byte) {
-            quote = None;
-        } else if quote.is_some() {
-            word.get_or_insert_default().push(byte);
-        } else if matches!(byte, b'"' | b'\'') {
-            quote = Some(byte);
-            word.get_or_insert_default();
-        } else if byte == b' ' {
-            words.extend(word.take());
-        } else if matches!(byte, b'#' | b';') && word.is_none() {
-            break;
-        } else {
-            word.get_or_insert_default().push(byte);
-        }
-    }
-    if quote.is_some() || escaped {
-        return Err("unfinished");
-    }
-    words.extend(word);
-    if words.iter().any(|word| word.len() > limits::MAX_PARAMETER) {
-        return Err("parameter too long");
-    }
-    Ok(words)
-}
-
-fn lines(command: &Command) -> Vec<Vec<u8>> {
-    let mut out = BytesMut::new();
-    command.encode(&mut out);
-    assert_eq!(out.last(), Some(&b'\n'));
-    let lines: Vec<Vec<u8>> = out[..].split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
-    lines[..lines.len() - 1].to_vec()
+/// `input` cut at these places.
+fn pieces<'a>(input: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
+    let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
+    at.extend([0, input.len()]);
+    at.sort_unstable();
+    at.windows(2).map(|range| &input[range[0]..range[1]]).collect()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() })]
 
+    // `messages` asserts that never more than a line waits in the buffer.
     #[test]
-    fn any_bytes_are_read_without_panic_and_in_bounded_memory(bytes: Vec<u8>) {
-        whole(&bytes);
+    fn random_bytes_read_the_same_however_they_are_cut(
+        input in vec(any::<u8>(), 0..2_000),
+        cuts in vec(any::<Index>(), 0..20),
+    ) {
+        let whole = messages([input.as_slice()]);
+        prop_assert_eq!(&messages(pieces(&input, &cuts)), &whole);
+        prop_assert_eq!(messages(input.chunks(1)), whole);
     }
 
     #[test]
-    fn pieces_change_nothing(bytes in session(), cuts: Vec<prop::sample::Index>) {
-        let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-        at.extend([0, bytes.len()]);
-        at.sort_unstable();
-        let pieces: Vec<&[u8]> = at.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
-        prop_assert_eq!(messages(pieces), whole(&bytes));
+    fn random_protocol_reads_the_same_however_it_is_cut(
+        input in protocol(),
+        cuts in vec(any::<Index>(), 0..30),
+    ) {
+        let whole = messages([input.as_slice()]);
+        prop_assert_eq!(messages(pieces(&input, &cuts)), whole);
     }
 
     #[test]
-    fn one_block_gives_at_most_one_verdict(bytes in session()) {
-        use ovpn_warden::proto::Message;
-        let heads = bytes.split(|b| *b == b'\n')
-            .filter(|l| l.starts_with(b">CLIENT:CONNECT") || l.starts_with(b">CLIENT:REAUTH")).count();
-        let verdicts = whole(&bytes).iter().filter(|m| match m {
-            Message::Auth(_) => true,
-            Message::Rejected(r) => r.client.is_some(),
-            _ => false,
-        }).count();
-        let responses = bytes.split(|b| *b == b'\n').filter(|l| l.starts_with(b">CLIENT:CR_")).count();
-        prop_assert!(verdicts <= heads + responses);
+    fn random_protocol_decodes_to_valid_lines_with_no_password_shown(input in protocol()) {
+        for line in decoded(&input) {
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let password = &value["env"]["password"];
+            prop_assert!(password.is_null() || password == "***", "{}", line);
+        }
     }
 
     #[test]
-    fn every_command_is_read_back_as_it_was_meant(cid: u32, kid: u32, a: String, b: String) {
-        let (reason, text) = (Parameter::new(&a), Parameter::new(&b));
-        let deny = Command::ClientDeny {
-            cid: Cid(cid), kid: Kid(kid), reason: reason.clone(), client_reason: Some(text.clone()),
-        };
-        let (id, key) = (cid.to_string().into_bytes(), kid.to_string().into_bytes());
-        let sent = lines(&deny);
-        prop_assert_eq!(sent.len(), 1);
-        prop_assert!(sent[0].len() < limits::MAX_COMMAND_LINE);
-        let mut words = vec![b"client-deny".to_vec(), id.clone(), key.clone()];
-        words.extend([reason.as_str(), text.as_str()].map(|t| t.as_bytes().to_vec()));
-        prop_assert_eq!(lex(&sent[0]), Ok(words));
-
-        let kill = Command::ClientKill { cid: Cid(cid), message: KillMessage::Halt(text) };
-        let words = lex(&lines(&kill)[0]).unwrap();
-        prop_assert_eq!(&words[..2], &[b"client-kill".to_vec(), id.clone()]);
-        prop_assert!(words.len() == 3 && words[2].starts_with(b"HALT,"));
-
-        let allow = Command::ClientAuth {
-            cid: Cid(cid), kid: Kid(kid), config: vec![ConfigLine::session_timeout(kid)],
-        };
-        let sent = lines(&allow);
-        prop_assert_eq!(sent.len(), 3);
-        prop_assert_eq!(lex(&sent[0]), Ok(vec![b"client-auth".to_vec(), id, key]));
-        prop_assert!(sent[1].starts_with(b"session-timeout ") && sent[1].len() <= 255);
-        prop_assert_eq!(&sent[2], b"END");
+    fn a_block_after_random_protocol_and_a_line_end_is_delivered_unmixed(input in protocol()) {
+        let mut input = input;
+        input.extend(b"\n>CLIENT:CONNECT,4000000077,9\r\n>CLIENT:ENV,z=1\r\n>CLIENT:ENV,END\r\n");
+        let found = messages([input.as_slice()]);
+        let blocks: Vec<_> = found.iter().filter_map(|message| {
+            let Message::Auth(event) = message else { return None };
+            (event.cid == Cid(4_000_000_077)).then_some(event)
+        }).collect();
+        prop_assert_eq!(blocks.len(), 1);
+        prop_assert_eq!(blocks[0].env.iter().collect::<Vec<_>>(), [(&b"z"[..], &b"1"[..])]);
+        prop_assert_eq!(&blocks[0].password, &None);
     }
 
     #[test]
-    fn text_without_control_characters_that_fits_is_kept_as_it_is(text in "[ -~é€]{0,80}") {
-        let parameter = Parameter::new(&text);
-        prop_assert_eq!(parameter.as_str(), text.as_str());
+    fn no_spoilt_byte_in_a_case_makes_it_panic_or_depend_on_cuts(
+        case in any::<Index>(), at in any::<Index>(), byte in any::<u8>(), cut in any::<Index>(),
+    ) {
+        thread_local!(static CASES: Vec<cases::Case> = cases::all());
+        let mut input = CASES.with(|cases| case.get(cases).input.clone());
+        let at = at.index(input.len());
+        input[at] = byte;
+        prop_assert_eq!(messages(pieces(&input, &[cut])), messages([input.as_slice()]));
     }
+
+    #[test]
+    fn every_command_reads_back_as_the_words_that_were_meant(
+        command in command(),
+    ) {
+        let (command, words) = command;
+        let shown = format!("{command:?}");
+        let mut out = BytesMut::new();
+        ManagementCodec::default().encode(command, &mut out).unwrap();
+        prop_assert!(out[..].split(|b| *b == b'\n').all(|l| l.len() < limits::MAX_COMMAND_LINE));
+        let read: Result<Vec<Vec<String>>, _> = lexer::commands(&out).into_iter().collect();
+        prop_assert_eq!(read, Ok(words), "{}", shown);
+    }
+
+    #[test]
+    fn a_password_is_always_one_short_line(bytes in vec(any::<u8>(), 0..2_000)) {
+        let mut out = BytesMut::new();
+        Command::Password(Password::new(bytes)).encode(&mut out);
+        prop_assert!(out.len() <= limits::MAX_COMMAND_LINE);
+        prop_assert_eq!(out.iter().position(|b| *b == b'\n'), Some(out.len() - 1));
+    }
+}
+
+/// Text that a lexer could stumble over.
+fn text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        any::<char>().prop_map(String::from),
+        select(vec!["\"", "\\", "'", "#", ";", " ", "\n", "\r", "\t", "\0", "\u{7f}", "END", "€"])
+            .prop_map(str::to_owned),
+        select(vec!["\\", "\"", "x", "é"]).prop_map(|c| c.repeat(150)),
+    ];
+    vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+}
+
+/// What is left of `text` as one parameter: the rule written a second time.
+fn kept(text: &str) -> String {
+    let (mut kept, mut escaped) = (String::new(), 0);
+    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+        escaped += c.len_utf8() + usize::from(c == '"' || c == '\\');
+        if kept.len() + c.len_utf8() > 256 || escaped > 340 {
+            break;
+        }
+        kept.push(c);
+    }
+    kept
+}
+
+type Words = Vec<Vec<String>>;
+
+fn one(words: &[&str]) -> Words {
+    vec![words.iter().map(|word| (*word).to_owned()).collect()]
+}
+
+/// A command and the lines of words that the server is to read.
+fn command() -> impl Strategy<Value = (Command, Words)> {
+    prop_oneof![
+        select(vec![
+            (Command::Version, one(&["version"])),
+            (Command::EnvFilterOff, one(&["env-filter", "0"])),
+            (Command::StateOn, one(&["state", "on"])),
+            (Command::State, one(&["state"])),
+            (Command::Status, one(&["status", "3"])),
+            (Command::HoldRelease, one(&["hold", "release"])),
+        ]),
+        any::<u32>().prop_map(|n| (Command::ByteCount(n), one(&["bytecount", &n.to_string()]))),
+        (any::<u32>(), any::<u32>(), vec(any::<u32>(), 0..3)).prop_map(|(cid, kid, timeouts)| {
+            let mut words = one(&["client-auth", &cid.to_string(), &kid.to_string()]);
+            words.extend(timeouts.iter().flat_map(|n| one(&["session-timeout", &n.to_string()])));
+            words.extend(one(&["END"]));
+            let config = timeouts.into_iter().map(ConfigLine::session_timeout).collect();
+            (Command::ClientAuth { cid: Cid(cid), kid: Kid(kid), config }, words)
+        }),
+        (any::<u32>(), any::<u32>()).prop_map(|(cid, kid)| {
+            let words = one(&["client-auth-nt", &cid.to_string(), &kid.to_string()]);
+            (Command::ClientAuthNt { cid: Cid(cid), kid: Kid(kid) }, words)
+        }),
+        (any::<u32>(), any::<u32>(), text(), proptest::option::of(text())).prop_map(
+            |(cid, kid, reason, told)| {
+                let mut words = one(&["client-deny", &cid.to_string(), &kid.to_string()]);
+                words[0].push(kept(&reason));
+                words[0].extend(told.as_deref().map(kept));
+                let command = Command::ClientDeny {
+                    cid: Cid(cid),
+                    kid: Kid(kid),
+                    reason: Parameter::new(&reason),
+                    client_reason: told.as_deref().map(Parameter::new),
+                };
+                (command, words)
+            }
+        ),
+        (any::<u32>(), text(), any::<bool>()).prop_map(|(cid, text, is_halt)| {
+            let parameter = Parameter::new(&text);
+            let word = if is_halt { "HALT," } else { "RESTART," };
+            let words = one(&["client-kill", &cid.to_string(), &kept(&format!("{word}{text}"))]);
+            let message = if is_halt {
+                KillMessage::Halt(parameter)
+            } else {
+                KillMessage::Restart(parameter)
+            };
+            (Command::ClientKill { cid: Cid(cid), message }, words)
+        }),
+    ]
 }
