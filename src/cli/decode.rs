@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufWriter, Read, Write},
+    path::Path,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -38,10 +39,10 @@ pub(super) fn execute(globals: &Globals, args: &DecodeArgs) -> Result<Exit, CliE
         sources: context::config(globals)?.auth.device_sources,
     };
     let mut out = BufWriter::new(io::stdout().lock());
-    match &args.file {
+    match args.file.as_deref().filter(|path| *path != Path::new("-")) {
         None => decode(&mut io::stdin().lock(), &options, &mut out)?,
         Some(path) => {
-            let mut file = File::open(path).map_err(|error| {
+            let mut file = open(path).map_err(|error| {
                 CliError::usage(format!("cannot read {}: {error}", path.display()))
             })?;
             decode(&mut file, &options, &mut out)?;
@@ -49,6 +50,14 @@ pub(super) fn execute(globals: &Globals, args: &DecodeArgs) -> Result<Exit, CliE
     }
     out.flush()?;
     Ok(Exit::Done)
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Ok(file)
 }
 
 /// Octets read at once.

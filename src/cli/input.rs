@@ -65,6 +65,10 @@ fn prompt_twice() -> Result<Vec<u8>, CliError> {
 fn check_password(password: Password) -> Result<Password, CliError> {
     match password.expose().len() {
         0 => Err(CliError::usage("the password is empty")),
+        _ if password.expose().iter().any(|byte| *byte < 32 || *byte == 127) => {
+            Err(CliError::usage("the password has more than one line, or a control character")
+                .or_next("OpenVPN carries neither; give one line"))
+        }
         1..=MAX_PASSWORD => Ok(password),
         _ => Err(CliError::usage(format!("the password is longer than {MAX_PASSWORD} bytes"))),
     }

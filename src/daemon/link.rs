@@ -283,6 +283,10 @@ impl Link {
         self.load = JoinSet::new();
         self.engine.handle_lost(self.shared.clock.now());
         self.shared.readiness.set_link(&self.settings.server, false);
+        if self.is_down_reported {
+            tracing::debug!(server = %self.settings.server, error, "the link did not come up");
+            return;
+        }
         self.is_down_reported = true;
         Event::LinkLost {
             server: self.settings.server.clone(),

@@ -40,7 +40,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("session.opened", "The client is connected."),
     ("session.adopted", "A connected client was found again after a restart or an outage."),
     ("session.extended", "An operator moved the deadline."),
-    ("session.expired", "The time is up, or an operator ends the session."),
+    ("session.expired", "The time is up."),
     ("session.kill_sent", "OpenVPN was told to end the client."),
     ("session.kill_retried", "It was told again, because the client is still there."),
     ("session.closed", "The client is gone."),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     config::Config,
     daemon::{self, Visit},
-    store::{Schema, StoreError},
+    store::{Schema, Store, StoreError},
 };
 
 use super::{
@@ -80,6 +80,8 @@ impl Line {
 
 pub(super) fn execute(globals: &Globals, args: CheckArgs) -> Result<Exit, CliError> {
     let config = context::config(globals)?;
+    // Parses the address; asks nobody.
+    let store = context::open(&config)?;
     let mut lines = vec![Line::good("configuration", "valid")];
     if config.servers.is_empty() {
         lines.push(Line::fault(
@@ -91,8 +93,19 @@ pub(super) fn execute(globals: &Globals, args: CheckArgs) -> Result<Exit, CliErr
     for path in &args.openvpn_conf {
         lines.extend(look_at(path, &config)?);
     }
-    let unreachable =
-        if args.connect { super::runtime()?.block_on(visit(&config, &mut lines))? } else { false };
+    let unreachable = if args.connect {
+        super::runtime()?.block_on(visit(&config, &*store, &mut lines))?
+    } else {
+        false
+    };
+    if !args.connect {
+        lines.push(Line::new(
+            Severity::Note.as_str(),
+            "database",
+            "not visited, nor the management ports: use --connect",
+            None,
+        ));
+    }
     let found_fault = lines.iter().any(|line| line.severity == Severity::Fault.as_str());
     let mut out = Output::new(globals.json, globals.quiet > 0);
     if globals.json {
@@ -139,8 +152,11 @@ fn look_at(path: &Path, config: &Config) -> Result<Vec<Line>, CliError> {
 }
 
 /// Visits the database and every management port; true when the database does not answer.
-async fn visit(config: &Config, lines: &mut Vec<Line>) -> Result<bool, CliError> {
-    let store = context::open(config)?;
+async fn visit(
+    config: &Config,
+    store: &dyn Store,
+    lines: &mut Vec<Line>,
+) -> Result<bool, CliError> {
     let migrate = || Some("run `ovpn-warden migrate`".to_owned());
     let mut unreachable = false;
     lines.push(match store.schema().await {
@@ -157,7 +173,10 @@ async fn visit(config: &Config, lines: &mut Vec<Line>) -> Result<bool, CliError>
         Ok(Schema::Broken(number)) => Line::fault(
             "database",
             format!("migration {number} is damaged"),
-            Some("see docs/operations.md".into()),
+            Some(
+                "restore a backup, or see \"A migration stopped half way\" in docs/operations.md"
+                    .into(),
+            ),
         ),
         Err(error) => {
             unreachable = matches!(error, StoreError::Unavailable(_));

@@ -10,7 +10,7 @@ mod statements;
 pub use statements::STATEMENTS;
 
 use std::{
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -83,7 +83,14 @@ fn prepare(path: &Path) -> Result<(), SqlError> {
         )));
     }
     match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            // A command run as root must not lock the daemon's user out. Anybody else may not give
+            // files away, and need not.
+            if let Ok(folder) = std::fs::metadata(parent) {
+                let _ = std::os::unix::fs::chown(path, Some(folder.uid()), Some(folder.gid()));
+            }
+            Ok(())
+        }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(failed(error)),
     }

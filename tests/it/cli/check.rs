@@ -51,6 +51,23 @@ fn check_connect_visits_the_database_and_the_ports() {
 }
 
 #[test]
+fn check_refuses_an_address_that_no_command_accepts() {
+    bench(Some("postgres://canary@localhost/x")).run(&["check"]).fails(2, "database.url");
+}
+
+#[test]
+fn a_database_made_by_root_belongs_to_the_owner_of_its_folder() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let bench = Bench::new();
+    if chown(bench.folder.path(), Some(12_345), Some(12_345)).is_err() {
+        panic!("this test gives a folder away and needs root, as `make test` does");
+    }
+    bench.add_user("alice");
+    let owner = std::fs::metadata(bench.path("warden.db")).unwrap().uid();
+    assert_eq!(owner, 12_345);
+}
+
+#[test]
 fn the_daemon_needs_a_server_and_a_schema_that_it_knows() {
     Bench::new().run(&["run"]).fails(2, "no server is configured");
     let bench = bench(None);
