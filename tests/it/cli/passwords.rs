@@ -29,9 +29,8 @@ fn one_newline_is_trimmed_and_no_more() {
         types::Password,
     };
     let bench = Bench::new();
-    for (input, password) in
-        [(&b"a\xff b\n"[..], &b"a\xff b"[..]), (b"a\n\n", b"a\n"), (b" a ", b" a ")]
-    {
+    bench.run_with(b"a\n\n", &["hash"]).fails(2, "more than one line");
+    for (input, password) in [(&b"a\xff b\n"[..], &b"a\xff b"[..]), (b" a ", b" a ")] {
         let phc = bench.run_with(input, &["hash"]).ok(&["hash"]);
         let same = verify(&Password::from(password), phc.trim_end(), &mut Workspace::default());
         assert_eq!(same, Ok(true), "{input:?}");
