@@ -39,6 +39,8 @@ const READ_CHUNK: usize = 16 << 10;
 const MAX_UNSENT: usize = 4 << 20;
 /// Pause before the database is asked again for open sessions.
 const LOAD_RETRY: Duration = Duration::from_secs(1);
+/// How long the last commands may take when the daemon stops.
+const LAST_WRITE: Duration = Duration::from_secs(1);
 /// After a wrong password: OpenVPN closes the port to everybody after three.
 const PASSWORD_RETRY: Duration = Duration::from_secs(30);
 
@@ -71,6 +73,8 @@ pub(super) struct Link {
     load: JoinSet<Vec<SessionRecord>>,
     /// Whether operators were told that the link is down.
     is_down_reported: bool,
+    /// The number of sessions that the metrics have.
+    told_sessions: Option<usize>,
 }
 
 enum Connection {
@@ -123,6 +127,7 @@ impl Link {
             handles: HashMap::new(),
             load: JoinSet::new(),
             is_down_reported: false,
+            told_sessions: None,
         }
     }
 
@@ -177,6 +182,11 @@ impl Link {
         }
         self.engine.handle_shutdown(self.shared.clock.now());
         self.drain();
+        // Answers that are on their way still go out.
+        if let Connection::Up(up) = &mut self.connection {
+            let Up { writer, unsent, .. } = &mut **up;
+            let _ = tokio::time::timeout(LAST_WRITE, writer.write_all_buf(unsent)).await;
+        }
     }
 
     async fn wait(&mut self) -> Wake {
@@ -251,8 +261,11 @@ impl Link {
                 }
             }
         }
-        let server = &self.settings.server;
-        self.shared.readiness.set_sessions(server, self.engine.session_count());
+        let count = self.engine.session_count();
+        if self.told_sessions != Some(count) {
+            self.told_sessions = Some(count);
+            self.shared.readiness.set_sessions(&self.settings.server, count);
+        }
     }
 
     fn report(&mut self, event: &Event) {

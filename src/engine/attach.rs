@@ -8,7 +8,10 @@ use crate::{
     types::Now,
 };
 
-use super::{Engine, GREETING_NOTICE, LinkFault, Reconciled, replies::Expect, state_is_serving};
+use super::{
+    Engine, GREETING_NOTICE, LinkFault, REPLY_TIMEOUT, Reconciled, replies::Expect,
+    state_is_serving,
+};
 
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,9 +63,14 @@ impl Engine {
         self.phase >= Phase::Attaching
     }
 
+    /// Nothing came in the time that a greeting takes.
+    ///
     /// No byte after connecting: OpenVPN serves one management client at a time, and the next
     /// one waits in the kernel's queue without a word.
     pub(super) fn notice_silence(&mut self) {
+        if self.phase == Phase::PasswordSent {
+            self.fail(LinkFault::ReplyTimeout { command: "password" });
+        }
         if self.phase == Phase::Greeting {
             self.report(Event::LinkWaiting {
                 server: self.server(),
@@ -75,12 +83,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_prompt(&mut self) {
+    pub(super) fn on_prompt(&mut self, now: Now) {
         match (self.phase, &self.settings.password) {
             (Phase::Greeting, Some(password)) => {
                 self.outputs.push_back(super::Output::Send(Command::Password(password.clone())));
                 self.phase = Phase::PasswordSent;
-                self.timers.greeting = None;
+                self.timers.greeting = Some(now.mono + REPLY_TIMEOUT);
             }
             (Phase::Greeting, None) => self.fail(LinkFault::PasswordNeeded),
             (Phase::PasswordSent, _) => self.fail(LinkFault::WrongPassword),

@@ -158,7 +158,7 @@ impl Engine {
     pub fn handle_message(&mut self, message: Message, now: Now) {
         self.was_heard = true;
         match message {
-            Message::Prompt => self.on_prompt(),
+            Message::Prompt => self.on_prompt(now),
             Message::Info { management_version } => self.on_info(management_version, now),
             Message::Hold => self.on_hold(now),
             Message::State(state) => self.on_state(state, now),

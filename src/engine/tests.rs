@@ -286,6 +286,15 @@ fn the_password_is_sent_once_and_a_second_prompt_means_it_is_wrong() {
 }
 
 #[test]
+fn a_password_without_an_answer_means_reconnect() {
+    let mut lab = Lab::with_password(Some("s3cret"));
+    lab.engine.handle_connected(lab.now);
+    lab.say(Message::Prompt);
+    lab.pass(REPLY_TIMEOUT);
+    assert_eq!(lab.faults, [LinkFault::ReplyTimeout { command: "password" }]);
+}
+
+#[test]
 fn a_right_password_leads_to_the_greeting() {
     let mut lab = Lab::with_password(Some("s3cret"));
     lab.engine.handle_connected(lab.now);
