@@ -72,7 +72,7 @@ rm -rf "$apt"
 mv "$root.new" "$root"
 
 # Wrappers: each program runs with its own loader and libraries, not this machine's.
-triplet=$(basename "$(dirname "$(find "$root/usr/lib" -maxdepth 2 -name libc.so.6 | head -n 1)")")
+triplet=$(basename "$(dirname "$(find "$root/usr/lib" "$root/lib" -maxdepth 2 -name libc.so.6 2>/dev/null | head -n 1)")")
 loader=$(find "$root/usr/lib/$triplet" "$root/lib/$triplet" -maxdepth 1 -name 'ld-*.so*' 2>/dev/null | head -n 1 || true)
 [[ -n "$loader" ]] || fail "no dynamic loader in the unpacked packages"
 for program in "${programs[@]}"; do

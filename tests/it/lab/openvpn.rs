@@ -35,7 +35,9 @@ impl Default for ServerOptions {
         Self {
             transport: Transport::Tcp,
             password: true,
-            program: "openvpn".into(),
+            program: std::env::var_os("WARDEN_TEST_OPENVPN")
+                .unwrap_or_else(|| "openvpn".into())
+                .into(),
             extra: Vec::new(),
         }
     }
