@@ -236,6 +236,14 @@ impl<'a> Section<'a> {
             }
         };
         let (path, at) = file;
+        // Whoever mistakes the two keys writes the secret here: nothing of it may be shown.
+        if !path.starts_with('/') {
+            let problem = format!(
+                "not the absolute path of a file, as /etc/ovpn-warden/{key}; a secret itself belongs in `{key}`"
+            );
+            self.report.errors.push(ConfigError::Invalid { at, problem });
+            return None;
+        }
         match secret::read(&PathBuf::from(&path)) {
             Ok((password, warning)) => {
                 self.report.warnings.extend(warning.map(|text| format!("{at}: {text}")));

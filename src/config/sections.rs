@@ -119,6 +119,8 @@ fn management(
         "say where OpenVPN's `management` line listens, as management = \"tcp://127.0.0.1:7505\"";
     let (text, at) = section.required("management", MEND)?;
     let problem = match Endpoint::parse(&text) {
+        // What stands before an `@` may be a password: it is not shown.
+        Err(_) if text.contains('@') => "no user or password belongs in it: the password has keys of its own; use tcp://host:port or unix:///path".into(),
         Err(problem) => format!("`{}`: {problem}", shown(&text)),
         Ok(endpoint) => match addresses.insert(endpoint.to_string(), index) {
             None => return Some(endpoint),

@@ -316,6 +316,14 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
             "config.toml: database.url_file: /nonexistent/url: cannot read it: there is no such file; correct the path or make it",
         ),
         (
+            "[database]\nurl_file = \"mysql://u@h/d\"\n",
+            "config.toml: database.url_file: not the absolute path of a file, as /etc/ovpn-warden/url; a secret itself belongs in `url`",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\nmanagement = \"tcp://u@h:1\"\n",
+            "config.toml: servers[0].management: no user or password belongs in it: the password has keys of its own; use tcp://host:port or unix:///path",
+        ),
+        (
             "[http]\nlisten = \"9176\"\n",
             "config.toml: http.listen: `9176` is no address with a port; use one as 127.0.0.1:9176, or \"\" to switch it off",
         ),
@@ -373,6 +381,9 @@ fn secrets_are_in_no_error_and_no_debug_output() {
         "[database]\nurl = canary\n".into(),
         "[database]\nurl = \"a\" canary\n".into(),
         format!("{server}password = \"canary2\"\n"),
+        "[database]\nurl_file = \"mysql://u:canary@h/d\"\n".into(),
+        server.replace("password = ", "password_file = "),
+        server.replace("tcp://h:1", "tcp://u:canary@h:1"),
     ] {
         let lines = Bed::new(&text).lines();
         assert!(!lines.join("\n").contains("canary"), "{lines:#?}");
