@@ -1,8 +1,13 @@
 //! What is wrong with a configuration: one line each, with the place and the mend.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
+
+use crate::types::Printable;
 
 /// Where a value comes from, and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +20,7 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.origin, self.key)
+        write!(f, "{}: {}", Printable(self.origin.as_bytes()), self.key)
     }
 }
 
@@ -23,7 +28,7 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
     /// A configuration file cannot be read.
-    #[error("{}: cannot read the configuration: {problem}", path.display())]
+    #[error("{}: cannot read the configuration: {problem}", printable(path))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -31,7 +36,7 @@ pub enum ConfigError {
         problem: String,
     },
     /// A configuration file is not TOML.
-    #[error("{}:{line}: not valid TOML: {problem}", path.display())]
+    #[error("{}:{line}: not valid TOML: {problem}", printable(path))]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -106,6 +111,10 @@ pub enum ConfigError {
         /// What is wrong and what to do.
         problem: String,
     },
+}
+
+fn printable(path: &Path) -> Printable<'_> {
+    Printable(path.as_os_str().as_encoded_bytes())
 }
 
 /// Everything that is wrong, one line each.

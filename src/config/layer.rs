@@ -11,7 +11,7 @@ use config::{Map, Source, Value, ValueKind};
 
 use super::{
     error::{ConfigError, Place},
-    reader::shown,
+    words::shown,
 };
 
 /// Largest configuration file, in bytes.
@@ -67,6 +67,14 @@ impl Layer {
             }
         })?;
         let origin = path.display().to_string();
+        // The crate would take such a name for a path into the tree, and make what is on it.
+        if let Some(name) = table.keys().find(|name| name.contains(['.', '[', ']'])) {
+            return Err(ConfigError::Unknown {
+                at: Place { origin, key: shown(name) },
+                what: "section",
+                mend: "write a key below its section, as [auth] and then timeout_ms = 8000".into(),
+            });
+        }
         Ok(Self(table.into_iter().map(|(key, value)| (key, convert(&origin, value))).collect()))
     }
 
@@ -152,7 +160,8 @@ fn convert(origin: &str, value: toml::Value) -> Value {
         toml::Value::Integer(number) => ValueKind::I64(number),
         toml::Value::Float(number) => ValueKind::Float(number),
         toml::Value::Boolean(flag) => ValueKind::Boolean(flag),
-        toml::Value::Datetime(time) => ValueKind::String(time.to_string()),
+        // No key takes a date, and the crate has no kind for one.
+        toml::Value::Datetime(_) => ValueKind::Nil,
         toml::Value::Array(items) => {
             ValueKind::Array(items.into_iter().map(|item| convert(origin, item)).collect())
         }

@@ -47,7 +47,9 @@ fn read(
     flags: &[(&str, String)],
 ) -> Result<(Config, Report), ConfigErrors> {
     let default = [PathBuf::from(DEFAULT_FILE)];
-    let files = if files.is_empty() && default[0].exists() { &default[..] } else { files };
+    // A file that cannot be looked at is not taken for absent: the defaults name another database.
+    let has_default = || default[0].try_exists().unwrap_or(true);
+    let files = if files.is_empty() && has_default() { &default[..] } else { files };
     let mut errors = Vec::new();
     let mut layers = Vec::new();
     let read = std::iter::once(Layer::defaults()).chain(files.iter().map(|path| Layer::file(path)));

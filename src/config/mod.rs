@@ -9,6 +9,7 @@ mod load;
 mod reader;
 mod secret;
 mod sections;
+mod words;
 
 use std::{num::NonZeroUsize, time::Duration};
 

@@ -11,11 +11,12 @@ use super::{
     error::{ConfigError, Place},
     layer,
     secret::{self, SecretError},
+    words::{list, shown, suggest},
 };
-use crate::types::{Password, Printable, truncate_on_char};
+use crate::types::Password;
 
 /// Every other key has a default: only a damaged `conf/default.toml` leaves one out.
-const DAMAGED: &str = "conf/default.toml of this build is damaged";
+pub(super) const DAMAGED: &str = "conf/default.toml of this build is damaged";
 
 /// What reading has found so far.
 #[derive(Debug, Default)]
@@ -170,12 +171,22 @@ impl<'a> Section<'a> {
     /// One of a closed set of words; `None` when it is refused.
     pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
         let (text, at) = self.required(key, DAMAGED)?;
+        self.pick(&text, at, words)
+    }
+
+    /// The value of a word; `None` when it is refused.
+    pub(super) fn pick<T: Copy>(
+        &mut self,
+        text: &str,
+        at: Place,
+        words: &[(&str, T)],
+    ) -> Option<T> {
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
             let permitted: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             self.report.errors.push(ConfigError::UnknownWord {
                 at,
-                word: shown(&text),
+                word: shown(text),
                 permitted: list(&permitted, "or"),
             });
         }
@@ -236,6 +247,14 @@ impl<'a> Section<'a> {
             }
         };
         let (path, at) = file;
+        // Whoever mistakes the two keys writes the secret here: nothing of it may be shown.
+        if !path.starts_with('/') {
+            let problem = format!(
+                "not the absolute path of a file, as /etc/ovpn-warden/{key}; a secret itself belongs in `{key}`"
+            );
+            self.report.errors.push(ConfigError::Invalid { at, problem });
+            return None;
+        }
         match secret::read(&PathBuf::from(&path)) {
             Ok((password, warning)) => {
                 self.report.warnings.extend(warning.map(|text| format!("{at}: {text}")));
@@ -290,51 +309,10 @@ pub(super) fn origin_of(value: &Value) -> String {
     first.unwrap_or(value).origin().unwrap_or("configuration").to_owned()
 }
 
-/// Text from a configuration, fit for one line of an error.
-pub(super) fn shown(text: &str) -> String {
-    Printable(truncate_on_char(text, 80).as_bytes()).to_string()
-}
-
-/// `did you mean x?`, or all that there are.
-pub(super) fn suggest(word: &str, known: &[&str]) -> String {
-    let nearest = known.iter().min_by_key(|candidate| distance(word, candidate));
-    match nearest {
-        Some(candidate) if distance(word, candidate) <= 1 + word.len() / 4 => {
-            format!("did you mean `{candidate}`?")
-        }
-        _ => format!("there are {}", list(known, "and")),
-    }
-}
-
-/// `a, b or c`.
-fn list(words: &[&str], conjunction: &str) -> String {
-    match words {
-        [] => String::new(),
-        [only] => (*only).to_owned(),
-        [first @ .., last] => format!("{} {conjunction} {last}", first.join(", ")),
-    }
-}
-
-/// Edits that turn one word into another (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 /// What was found instead of what was expected.
 pub(super) fn wrong_type(at: Place, expected: &'static str, found: &ValueKind) -> ConfigError {
     let found = match found {
-        ValueKind::Nil => "nothing",
+        ValueKind::Nil => "a date",
         ValueKind::Boolean(_) => "true or false",
         ValueKind::I64(_) | ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => {
             "a number"
@@ -345,26 +323,4 @@ pub(super) fn wrong_type(at: Place, expected: &'static str, found: &ValueKind) -
         ValueKind::Array(_) => "a list",
     };
     ConfigError::WrongType { at, expected, found }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_key_is_suggested_and_otherwise_all_are_listed() {
-        let known = ["timeout_ms", "device_mode", "hash_queue"];
-        assert_eq!(suggest("timeuot_ms", &known), "did you mean `timeout_ms`?");
-        assert_eq!(suggest("hashqueue", &known), "did you mean `hash_queue`?");
-        assert_eq!(suggest("zzz", &known), "there are timeout_ms, device_mode and hash_queue");
-    }
-
-    #[test]
-    fn distances_are_counted_in_edits() {
-        for (a, b, edits) in
-            [("", "abc", 3), ("abc", "abc", 0), ("abc", "acb", 2), ("kitten", "sitting", 3)]
-        {
-            assert_eq!(distance(a, b), edits, "{a} {b}");
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::{io::Read, os::unix::fs::MetadataExt, path::Path};
 use zeroize::Zeroizing;
 
 use super::layer::explain;
-use crate::types::Password;
+use crate::types::{Password, Printable};
 
 /// Largest secret, in bytes.
 const MAX_LEN: usize = 4096;
@@ -32,7 +32,8 @@ pub(super) fn read(path: &Path) -> Result<(Password, Option<String>), SecretErro
         }
     }
     let warning = (mode & 0o004 != 0).then(|| {
-        format!("{0} is readable by every user of this machine; chmod 0640 {0}", path.display())
+        let path = Printable(path.as_os_str().as_encoded_bytes());
+        format!("{path} is readable by every user of this machine; chmod 0640 {path}")
     });
     Ok((accept(std::mem::take(&mut bytes))?, warning))
 }

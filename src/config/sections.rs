@@ -11,7 +11,8 @@ use super::{
     Auth, Config, Database, Endpoint, Http, Log, LogFormat, Server, Session, Throttle,
     error::{ConfigError, Place},
     layer::Layer,
-    reader::{Report, Section, origin_of, shown, suggest, wrong_type},
+    reader::{DAMAGED, Report, Section, origin_of, wrong_type},
+    words::{shown, suggest},
 };
 use crate::{
     auth::device::{DeviceSource, DeviceSourceError},
@@ -78,6 +79,13 @@ fn servers(report: &mut Report, value: Option<Value>) -> Vec<Server> {
     let mut names: HashMap<ServerName, usize> = HashMap::new();
     let mut addresses: HashMap<String, usize> = HashMap::new();
     for (index, item) in items.into_iter().enumerate() {
+        if item.kind == ValueKind::Nil {
+            report.errors.push(ConfigError::Missing {
+                at: Place { origin: "environment".into(), key: format!("servers[{index}]") },
+                mend: "number the servers from 0 without a gap",
+            });
+            continue;
+        }
         let mut section = Section::new(report, format!("servers[{index}]"), Some(item));
         let name = server_name(&mut section, index, &mut names);
         let management = management(&mut section, index, &mut addresses);
@@ -119,6 +127,8 @@ fn management(
         "say where OpenVPN's `management` line listens, as management = \"tcp://127.0.0.1:7505\"";
     let (text, at) = section.required("management", MEND)?;
     let problem = match Endpoint::parse(&text) {
+        // What stands before an `@` may be a password: it is not shown.
+        Err(_) if text.contains('@') => "no user or password belongs in it: the password has keys of its own; use tcp://host:port or unix:///path".into(),
         Err(problem) => format!("`{}`: {problem}", shown(&text)),
         Ok(endpoint) => match addresses.insert(endpoint.to_string(), index) {
             None => return Some(endpoint),
@@ -132,11 +142,8 @@ fn management(
 }
 
 fn auth(mut section: Section<'_>) -> Auth {
-    // `learn` and `approve` come with a later version.
-    let modes = [DeviceMode::Off, DeviceMode::Log, DeviceMode::Enforce];
-    let modes = modes.map(|mode| (mode.as_str(), mode));
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let device_mode = section.word("device_mode", &modes).unwrap_or(DeviceMode::Enforce);
+    let device_mode = device_mode(&mut section).unwrap_or(DeviceMode::Enforce);
     let auth = Auth {
         timeout: Duration::from_millis(section.number("timeout_ms", 100..=30_000)),
         device_mode,
@@ -159,6 +166,18 @@ fn auth(mut section: Section<'_>) -> Auth {
     }
     section.finish();
     auth
+}
+
+fn device_mode(section: &mut Section<'_>) -> Option<DeviceMode> {
+    let modes = [DeviceMode::Off, DeviceMode::Log, DeviceMode::Enforce];
+    let modes = modes.map(|mode| (mode.as_str(), mode));
+    let (text, at) = section.required("device_mode", DAMAGED)?;
+    if !matches!(text.parse(), Ok(DeviceMode::Learn | DeviceMode::Approve)) {
+        return section.pick(&text, at, &modes);
+    }
+    let problem = format!("`{text}` is not available in this version; use off, log or enforce");
+    section.report.errors.push(ConfigError::Invalid { at, problem });
+    None
 }
 
 fn device_sources(section: &mut Section<'_>, mode: DeviceMode) -> Vec<DeviceSource> {

@@ -263,11 +263,31 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
         ),
         (
             "[auth]\ndevice_mode = \"learn\"\n",
-            "config.toml: auth.device_mode: `learn` is not one of the permitted words; use off, log or enforce",
+            "config.toml: auth.device_mode: `learn` is not available in this version; use off, log or enforce",
         ),
         (
             "[auth]\nargon2_m_kib = 8\nargon2_p = 4\n",
             "config.toml: auth.argon2_m_kib: argon2_p = 4 needs at least 32 KiB; raise it or lower argon2_p",
+        ),
+        (
+            "[auth]\ndevice_mode = \"strict\"\n",
+            "config.toml: auth.device_mode: `strict` is not one of the permitted words; use off, log or enforce",
+        ),
+        (
+            "[auth]\ntimeout = 8000\n",
+            "config.toml: auth.timeout: no such key; did you mean `timeout_ms`?",
+        ),
+        (
+            "\"servers[9999999999]\" = { name = \"a\" }\n",
+            "config.toml: servers[9999999999]: no such section; write a key below its section, as [auth] and then timeout_ms = 8000",
+        ),
+        (
+            "[database]\nurl = 2026-12-31\n",
+            "config.toml: database.url: a date stands where text in quotes is expected",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\nmanagement = \"tcp://h:1\"\npassword = 7\n",
+            "config.toml: servers[0].password: a number stands where text in quotes is expected",
         ),
         ("[auth]\nargon2_m_kib = 8 8\n", "config.toml:2: not valid TOML: "),
         ("auth = 7\n", "config.toml: auth: a number stands where a section is expected"),
@@ -316,6 +336,14 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
             "config.toml: database.url_file: /nonexistent/url: cannot read it: there is no such file; correct the path or make it",
         ),
         (
+            "[database]\nurl_file = \"mysql://u@h/d\"\n",
+            "config.toml: database.url_file: not the absolute path of a file, as /etc/ovpn-warden/url; a secret itself belongs in `url`",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\nmanagement = \"tcp://u@h:1\"\n",
+            "config.toml: servers[0].management: no user or password belongs in it: the password has keys of its own; use tcp://host:port or unix:///path",
+        ),
+        (
             "[http]\nlisten = \"9176\"\n",
             "config.toml: http.listen: `9176` is no address with a port; use one as 127.0.0.1:9176, or \"\" to switch it off",
         ),
@@ -350,10 +378,40 @@ fn faults_are_told_all_together() {
 }
 
 #[test]
+fn a_gap_between_servers_of_the_environment_is_named() {
+    let bed = Bed::new("")
+        .env("OVPN_WARDEN__SERVERS__1__NAME", "a")
+        .env("OVPN_WARDEN__SERVERS__1__MANAGEMENT", "tcp://h:1");
+    assert_eq!(
+        bed.lines(),
+        ["environment: servers[0]: missing; number the servers from 0 without a gap"]
+    );
+}
+
+#[test]
+fn what_can_be_no_configuration_file_is_told_so() {
+    let mut bed = Bed::new("");
+    bed.add("big.toml", &"#".repeat((1 << 20) + 1));
+    assert_eq!(
+        bed.lines(),
+        [
+            "big.toml: cannot read the configuration: it is larger than 1 MiB; is this the right file?"
+        ]
+    );
+    bed.files = vec!["/".into()];
+    assert_eq!(bed.lines(), ["/: cannot read the configuration: it is a folder; name a file"]);
+}
+
+#[test]
 fn terminal_escapes_in_a_configuration_do_not_reach_the_terminal() {
     let lines = Bed::new("[log]\nformat = \"\\u001b[31m\\n\"\n").lines();
     assert_eq!(lines.len(), 1);
     assert!(lines[0].contains("\\u{1b}[31m\\u{a}"), "{}", lines[0]);
+
+    let mut bed = Bed::new("");
+    bed.add("a\nb.toml", "[log]\nlevel = 3\n");
+    bed.add("c\nd.toml", "[log\n");
+    assert_eq!(bed.lines().len(), 2, "{:#?}", bed.lines());
 }
 
 #[test]
@@ -373,6 +431,9 @@ fn secrets_are_in_no_error_and_no_debug_output() {
         "[database]\nurl = canary\n".into(),
         "[database]\nurl = \"a\" canary\n".into(),
         format!("{server}password = \"canary2\"\n"),
+        "[database]\nurl_file = \"mysql://u:canary@h/d\"\n".into(),
+        server.replace("password = ", "password_file = "),
+        server.replace("tcp://h:1", "tcp://u:canary@h:1"),
     ] {
         let lines = Bed::new(&text).lines();
         assert!(!lines.join("\n").contains("canary"), "{lines:#?}");
