@@ -127,3 +127,22 @@ fn an_operator_ends_and_extends_sessions_within_two_seconds() {
     assert!(alice.log().contains("maintenance tonight"), "{}", alice.log());
     site.warden.wait_event("session.closed", |event| event["cause"] == "admin", SOON);
 }
+
+#[test]
+fn a_second_daemon_waits_for_the_port_and_takes_over_when_the_first_dies() {
+    let Some(mut site) = Site::new("standby", Backend::Sqlite, ServerOptions::default(), "") else {
+        return;
+    };
+    let alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
+    let opened = site.warden.wait_event("session.opened", |_| true, SOON);
+    let config = site.lab.config(&site.database, &[&site.server], "");
+    let mut standby = site.lab.warden(&config.replace("127.0.0.1:9176", ""));
+    standby.start();
+    let waiting = standby.wait_event("link.waiting", |_| true, SOON);
+    assert!(waiting["error"].as_str().unwrap().contains("another management client"), "{waiting}");
+    site.warden.kill();
+    standby.wait_event("link.up", |_| true, Duration::from_secs(1));
+    let adopted = standby.wait_event("session.adopted", |_| true, Duration::from_secs(2));
+    assert_eq!(adopted["session_id"], opened["session_id"]);
+    assert_eq!(alice.ping(2), 2, "nobody was dropped");
+}

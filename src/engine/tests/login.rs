@@ -1,0 +1,182 @@
+//! CONNECT and its one answer.
+
+use super::*;
+
+#[test]
+fn an_allowed_client_gets_one_answer_a_backstop_and_a_row() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(4, "alice");
+    let (_, request) = &lab.asked[0];
+    assert_eq!(request.user, Claimed::Valid("alice".parse().unwrap()));
+    assert_eq!(request.device.as_ref().unwrap().as_ref().unwrap().to_string(), "02:1a:2b:3c:4d:5e");
+    lab.allow_until(ticket, Some(3_600));
+    assert_eq!(
+        lab.sent,
+        [Command::ClientAuth {
+            cid: Cid(4),
+            kid: Kid(1),
+            config: vec![ConfigLine::session_timeout(3_630)]
+        }]
+    );
+    let row = lab.last_row();
+    assert_eq!((row.state, row.cid, row.user.as_str()), (SessionState::Pending, Cid(4), "alice"));
+    assert_eq!(row.run_started, Timestamp::from_secs(RUN));
+    assert_eq!(row.client_version.as_deref(), Some("2.6.14"));
+    assert!(matches!(&lab.events[..], [Event::AuthAllowed { reauth: false, .. }]));
+}
+
+#[test]
+fn an_older_server_gets_no_session_timeout() {
+    let mut lab = Lab::new();
+    lab.engine.handle_store_ready(true, lab.now);
+    lab.engine.handle_connected(lab.now);
+    lab.say(Message::Info { management_version: Some(3) });
+    lab.say(Message::Version(Version { openvpn: "OpenVPN 2.5.11".into(), management: Some(3) }));
+    lab.success();
+    lab.success();
+    lab.say(Message::StateHistory(vec![state(StateName::Connected, RUN)]));
+    lab.say(Message::Status(StatusReport::default()));
+    lab.success();
+    let ticket = lab.connect(0, "alice");
+    lab.allow_until(ticket, Some(60));
+    assert_eq!(
+        lab.sent.last(),
+        Some(&Command::ClientAuth { cid: Cid(0), kid: Kid(1), config: vec![] })
+    );
+}
+
+#[test]
+fn a_denied_client_is_told_why_and_leaves_no_row() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(4, "alice");
+    lab.decide(ticket, DenyReason::DeviceUnknown.into());
+    assert!(
+        matches!(&lab.sent[..], [Command::ClientDeny { cid: Cid(4), kid: Kid(1), reason, client_reason: Some(text) }]
+        if *reason == Parameter::new("device_unknown")
+            && *text == Parameter::new("This device is not registered for you; ask your administrator to add it"))
+    );
+    assert!(lab.rows.is_empty());
+    lab.success();
+    lab.say(Message::Disconnect { cid: Cid(4), env: Env::default() });
+    assert!(matches!(
+        &lab.events[..],
+        [Event::AuthDenied { reason: DenyReason::DeviceUnknown, .. }]
+    ));
+}
+
+#[test]
+fn a_temporary_denial_asks_clients_that_understand_it_to_come_back() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(4, "alice");
+    lab.decide(ticket, DenyReason::BackendUnavailable.into());
+    assert!(matches!(&lab.sent[..], [Command::ClientDeny { client_reason: Some(text), .. }]
+        if *text == Parameter::new("TEMP[backoff 10]:Logins are not possible right now; try again in a moment")));
+}
+
+#[test]
+fn a_decision_that_takes_too_long_is_a_temporary_denial_and_its_late_answer_is_ignored() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(4, "alice");
+    lab.pass(Duration::from_secs(8));
+    assert!(matches!(
+        lab.events.last(),
+        Some(Event::AuthDenied { reason: DenyReason::Timeout, .. })
+    ));
+    assert_eq!(lab.cancelled, [ticket]);
+    lab.decide(ticket, Decision::Allow(grant(lab.now, 1, None)));
+    assert_eq!(lab.verdicts(4), 1);
+}
+
+#[test]
+fn a_newer_key_replaces_the_older_question() {
+    let mut lab = Lab::up();
+    let first = lab.connect(4, "alice");
+    lab.say(auth(AuthKind::Connect, 4, 2, "alice"));
+    let second = lab.asked[1].0;
+    assert_eq!(lab.cancelled, [first]);
+    lab.decide(first, Decision::Allow(grant(lab.now, 1, None)));
+    assert_eq!(lab.verdicts(4), 0);
+    lab.allow_until(second, None);
+    assert!(matches!(lab.sent.last(), Some(Command::ClientAuth { kid: Kid(2), .. })));
+}
+
+#[test]
+fn a_late_approval_after_a_restart_never_admits_the_client_that_got_the_same_id() {
+    let mut lab = Lab::up();
+    let alice = lab.connect(0, "alice");
+    lab.say(Message::Disconnect { cid: Cid(0), env: Env::default() });
+    lab.say(Message::State(state(StateName::Reconnecting, RUN + 200)));
+    lab.say(Message::State(state(StateName::Connected, RUN + 201)));
+    let bob = lab.connect(0, "bob");
+    lab.decide(alice, Decision::Allow(grant(lab.now, 1, None)));
+    assert_eq!(lab.verdicts(0), 0, "alice's approval is void");
+    lab.decide(bob, DenyReason::BadCredentials.into());
+    assert!(matches!(lab.sent.last(), Some(Command::ClientDeny { cid: Cid(0), .. })));
+}
+
+#[test]
+fn the_same_holds_without_any_sign_of_the_restart_but_the_connect_itself() {
+    let mut lab = Lab::up();
+    let alice = lab.connect(0, "alice");
+    let bob = lab.connect(0, "bob");
+    lab.decide(alice, Decision::Allow(grant(lab.now, 1, None)));
+    assert_eq!(lab.verdicts(0), 0);
+    lab.decide(bob, DenyReason::BadCredentials.into());
+    assert_eq!(lab.verdicts(0), 1);
+}
+
+#[test]
+fn a_connect_on_the_id_of_a_live_session_ends_the_old_run() {
+    let mut lab = Lab::up();
+    lab.establish(0, "alice", 3_600);
+    lab.establish(1, "carol", 3_600);
+    lab.forget();
+    let bob = lab.connect(0, "bob");
+    let closed: Vec<_> = lab.rows.iter().map(|row| (row.cid, row.cause)).collect();
+    assert_eq!(
+        closed,
+        [(Cid(0), Some(Cause::ServerRestarted)), (Cid(1), Some(Cause::ServerRestarted))]
+    );
+    assert!(lab.sent.contains(&Command::Status), "the list tells who is still there");
+    lab.allow_until(bob, None);
+}
+
+#[test]
+fn a_rejected_block_that_names_its_client_is_denied() {
+    let mut lab = Lab::up();
+    lab.say(Message::Rejected(Rejected {
+        kind: RejectKind::DuplicateKey,
+        client: Some((Cid(30), Kid(1))),
+        offset: 12,
+    }));
+    assert_eq!(lab.verdicts(30), 1);
+    assert!(matches!(
+        &lab.events[..],
+        [
+            Event::ProtocolRejected { kind: "duplicate_key", .. },
+            Event::AuthDenied { reason: DenyReason::Protocol, .. }
+        ]
+    ));
+    lab.forget();
+    lab.say(Message::Rejected(Rejected { kind: RejectKind::BadId, client: None, offset: 12 }));
+    assert!(lab.sent.is_empty());
+}
+
+#[test]
+fn an_overlong_username_is_denied_without_asking_the_database() {
+    let mut lab = Lab::up();
+    lab.say(auth(AuthKind::Connect, 4, 1, &"x".repeat(900)));
+    assert!(lab.asked.is_empty());
+    assert_eq!(lab.verdicts(4), 1);
+}
+
+#[test]
+fn a_refused_approval_closes_the_session_and_is_not_repeated() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(4, "alice");
+    lab.decide(ticket, Decision::Allow(grant(lab.now, 1, None)));
+    lab.say(Message::Error("client-auth command failed".into()));
+    assert_eq!(lab.last_row().state, SessionState::Closed);
+    assert!(lab.events.iter().any(|e| matches!(e, Event::AuthError { .. })));
+    assert_eq!(lab.verdicts(4), 1);
+}

@@ -1,0 +1,234 @@
+//! After an outage of either side.
+
+use super::*;
+
+/// The row that `establish` leaves in the database, as another process would find it.
+fn row_of(cid: u32, user: &str, seconds: u64) -> SessionRecord {
+    let mut lab = Lab::up();
+    lab.establish(cid, user, seconds);
+    lab.last_row().clone()
+}
+
+#[test]
+fn a_restarted_daemon_adopts_live_clients_with_their_deadline() {
+    let row = row_of(4, "alice", 20);
+    let mut lab = Lab::new();
+    lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6")]);
+    lab.load(vec![row.clone()]);
+    assert!(lab.asked.is_empty());
+    assert!(matches!(lab.events.last(), Some(Event::SessionAdopted { session_id, deadline, .. })
+        if *session_id == row.id && *deadline == row.deadline));
+    assert!(lab.last_row().version > row.version);
+    assert_eq!(lab.last_row().bytes_received, 5_000);
+    lab.pass(Duration::from_secs(20));
+    assert_eq!(lab.kills(4), 1);
+}
+
+#[test]
+fn a_client_whose_deadline_passed_while_nobody_watched_is_killed_at_once() {
+    let mut row = row_of(4, "alice", 20);
+    row.deadline = Some(Timestamp::from_secs(RUN));
+    let mut lab = Lab::new();
+    lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6")]);
+    lab.load(vec![row]);
+    lab.pass(Duration::ZERO);
+    assert_eq!(lab.kills(4), 1);
+}
+
+#[test]
+fn rows_of_clients_that_are_gone_are_closed_at_their_last_update() {
+    let row = row_of(4, "alice", 3_600);
+    let mut old = row_of(5, "bob", 3_600);
+    old.run_started = Timestamp::from_secs(RUN - 1_000);
+    let mut lab = Lab::new();
+    lab.now.utc = lab.now.utc.saturating_add(Duration::from_secs(500));
+    lab.attach(RUN, vec![]);
+    lab.load(vec![row.clone(), old.clone()]);
+    let closed: Vec<_> = lab.rows.iter().map(|r| (r.user.as_str(), r.cause, r.ended_at)).collect();
+    assert_eq!(
+        closed,
+        [
+            ("alice", Some(Cause::Unknown), Some(row.updated_at)),
+            ("bob", Some(Cause::ServerRestarted), Some(old.updated_at))
+        ]
+    );
+}
+
+#[test]
+fn a_reused_id_is_never_taken_for_the_old_session() {
+    let mut row = row_of(4, "alice", 3_600);
+    row.run_started = Timestamp::from_secs(RUN - 1_000);
+    let mut lab = Lab::new();
+    lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6")]);
+    lab.load(vec![row.clone()]);
+    assert_eq!(lab.last_row().cause, Some(Cause::ServerRestarted));
+    assert!(matches!(lab.asked[0].1.kind, RequestKind::Adopt { .. }), "judged by its account");
+    let ticket = lab.asked[0].0;
+    lab.decide(ticket, Decision::Allow(grant(lab.now, 42, Some(60))));
+    assert_ne!(lab.last_row().id, row.id);
+    assert_eq!(lab.last_row().started_at, Timestamp::from_secs(RUN + 10));
+    assert_eq!(lab.verdicts(4), 0);
+}
+
+#[test]
+fn a_live_client_that_may_no_longer_connect_is_ended_when_it_is_found() {
+    let mut lab = Lab::new();
+    lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6")]);
+    lab.load(vec![]);
+    let ticket = lab.asked[0].0;
+    lab.decide(ticket, DenyReason::AccountDisabled.into());
+    assert_eq!((lab.verdicts(4), lab.kills(4)), (0, 1));
+}
+
+#[test]
+fn an_adoption_that_the_database_cannot_answer_is_asked_again() {
+    let mut lab = Lab::new();
+    lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6")]);
+    lab.load(vec![]);
+    let ticket = lab.asked[0].0;
+    lab.decide(ticket, DenyReason::BackendUnavailable.into());
+    assert_eq!(lab.kills(4), 0);
+    lab.pass(Duration::from_secs(6));
+    assert_eq!(lab.asked.len(), 2);
+}
+
+#[test]
+fn a_client_that_waited_for_a_dead_daemons_answer_is_made_to_ask_again() {
+    let mut lab = Lab::new();
+    lab.attach(RUN, vec![listed(4, "alice", "")]);
+    lab.load(vec![]);
+    assert!(matches!(
+        lab.sent.last(),
+        Some(Command::ClientKill { cid: Cid(4), message: KillMessage::Restart(_) })
+    ));
+}
+
+#[test]
+fn a_client_in_its_handshake_is_left_alone() {
+    let mut lab = Lab::new();
+    let mut row = listed(4, "", "");
+    row.username = None;
+    lab.attach(RUN, vec![row]);
+    lab.load(vec![]);
+    assert_eq!(lab.kills(4), 0);
+}
+
+#[test]
+fn after_an_outage_of_the_link_the_same_run_goes_on_and_waiting_answers_are_sent() {
+    let mut lab = Lab::up();
+    let id = lab.establish(4, "alice", 3_600);
+    let waiting = lab.connect(5, "bob");
+    lab.engine.handle_lost(lab.now);
+    lab.forget();
+    lab.decide(waiting, Decision::Allow(grant(lab.now, 77, None)));
+    assert!(lab.sent.is_empty());
+    lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6"), listed(5, "bob", "")]);
+    assert_eq!(lab.verdicts(5), 1);
+    assert_eq!(lab.engine.session_count(), 2);
+    assert!(!lab.rows.iter().any(|row| row.id == id && row.state == SessionState::Closed));
+}
+
+#[test]
+fn after_an_outage_with_a_restart_old_answers_are_void_and_old_sessions_closed() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    let waiting = lab.connect(5, "bob");
+    lab.engine.handle_lost(lab.now);
+    lab.forget();
+    lab.decide(waiting, Decision::Allow(grant(lab.now, 77, None)));
+    lab.attach(RUN + 500, vec![]);
+    assert_eq!(lab.verdicts(5), 0);
+    assert_eq!(lab.last_row().cause, Some(Cause::ServerRestarted));
+    assert_eq!(lab.engine.session_count(), 0);
+}
+
+#[test]
+fn a_connect_that_comes_before_the_run_is_known_is_answered() {
+    let mut lab = Lab::up();
+    lab.establish(0, "alice", 3_600);
+    lab.engine.handle_lost(lab.now);
+    lab.forget();
+    lab.engine.handle_connected(lab.now);
+    lab.say(Message::Info { management_version: Some(5) });
+    let bob = lab.connect(0, "bob");
+    lab.say(Message::Version(Version::default()));
+    lab.success();
+    lab.success();
+    lab.say(Message::StateHistory(vec![state(StateName::Connected, RUN + 500)]));
+    lab.decide(bob, DenyReason::BadCredentials.into());
+    assert_eq!(lab.verdicts(0), 1);
+}
+
+#[test]
+fn a_list_that_cannot_be_trusted_removes_nobody_and_is_asked_for_again() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    lab.engine.handle_lost(lab.now);
+    lab.forget();
+    lab.engine.handle_connected(lab.now);
+    lab.say(Message::Info { management_version: Some(5) });
+    lab.say(Message::Version(Version::default()));
+    lab.success();
+    lab.success();
+    lab.say(Message::StateHistory(vec![state(StateName::Connected, RUN)]));
+    lab.say(Message::Rejected(Rejected { kind: RejectKind::Status, client: None, offset: 0 }));
+    lab.success();
+    assert!(lab.engine.is_ready());
+    assert_eq!(lab.engine.session_count(), 1);
+    assert_eq!(lab.loads, 1, "rows of live clients are not judged without the list");
+    lab.pass(Duration::from_secs(5));
+    assert_eq!(lab.sent.last(), Some(&Command::Status));
+    lab.say(Message::Status(StatusReport { clients: vec![listed(4, "alice", "10.8.0.6")] }));
+    assert_eq!(lab.loads, 2);
+}
+
+#[test]
+fn a_client_that_came_after_the_list_was_asked_for_is_not_missed_in_it() {
+    let mut lab = Lab::up();
+    let first = lab.establish(4, "alice", 20);
+    lab.pass(Duration::from_secs(20));
+    lab.say(Message::Error("client-kill command failed".into()));
+    lab.pass(Duration::from_millis(10));
+    lab.establish_without_reply(9, "bob");
+    lab.say(Message::Status(StatusReport::default()));
+    assert!(lab.rows.iter().any(|r| r.id == first && r.state == SessionState::Closed));
+    assert_eq!(lab.engine.session_count(), 1);
+}
+
+#[test]
+fn a_token_reconnect_that_openvpn_judged_by_itself_is_found_and_judged() {
+    let mut lab = Lab::up();
+    lab.say(Message::Established { cid: Cid(7), env: Env::default() });
+    lab.say(Message::Status(StatusReport { clients: vec![listed(7, "alice", "10.8.0.6")] }));
+    assert_eq!(lab.loads, 2);
+    lab.load(vec![]);
+    assert!(matches!(lab.asked[0].1.kind, RequestKind::Adopt { .. }));
+}
+
+#[test]
+fn a_renegotiation_during_the_comparison_keeps_the_stored_session_and_deadline() {
+    let row = row_of(4, "alice", 20);
+    let mut lab = Lab::new();
+    lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6")]);
+    lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
+    let ticket = lab.asked[0].0;
+    lab.decide(ticket, Decision::Allow(grant(lab.now, 7, Some(3_600))));
+    assert_eq!(lab.verdicts(4), 1);
+    lab.success();
+    lab.load(vec![row.clone()]);
+    assert_eq!(lab.last_row().id, row.id);
+    lab.pass(Duration::from_secs(20));
+    assert_eq!(lab.kills(4), 1);
+}
+
+#[test]
+fn an_internal_fault_is_an_error_line_and_a_temporary_denial() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(4, "alice");
+    let denial = Denial { reason: DenyReason::BackendUnavailable, fault: Some("bad data".into()) };
+    lab.decide(ticket, Decision::Deny(denial));
+    assert!(matches!(
+        &lab.events[..],
+        [Event::AuthError { .. }, Event::AuthDenied { reason: DenyReason::BackendUnavailable, .. }]
+    ));
+}

@@ -1,0 +1,54 @@
+//! REAUTH.
+
+use super::*;
+
+#[test]
+fn a_renegotiation_keeps_the_session_and_takes_no_configuration() {
+    let mut lab = Lab::up();
+    let id = lab.establish(4, "alice", 3_600);
+    lab.forget();
+    lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
+    assert!(matches!(lab.asked[0].1.kind, RequestKind::Reauth { .. }));
+    let ticket = lab.asked[0].0;
+    lab.allow_until(ticket, Some(9_999));
+    assert_eq!(lab.sent, [Command::ClientAuthNt { cid: Cid(4), kid: Kid(3) }]);
+    assert!(lab.rows.is_empty(), "neither a new row nor a new deadline");
+    assert!(matches!(&lab.events[..], [Event::AuthAllowed { reauth: true, session_id, .. }]
+        if *session_id == Some(id)));
+}
+
+#[test]
+fn a_denied_renegotiation_also_kills_because_the_old_key_stays_valid() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    lab.forget();
+    lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
+    let ticket = lab.asked[0].0;
+    lab.decide(ticket, DenyReason::AccountDisabled.into());
+    assert_eq!((lab.verdicts(4), lab.kills(4)), (1, 1));
+    assert_eq!(lab.last_row().cause, Some(Cause::AccountDisabled));
+}
+
+#[test]
+fn a_renegotiation_without_the_database_leaves_the_running_client_alone() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    lab.forget();
+    lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
+    let ticket = lab.asked[0].0;
+    lab.decide(ticket, DenyReason::BackendUnavailable.into());
+    assert_eq!(lab.sent, [Command::ClientAuthNt { cid: Cid(4), kid: Kid(3) }]);
+}
+
+#[test]
+fn a_renegotiation_of_an_unknown_client_is_checked_in_full_and_then_adopted() {
+    let mut lab = Lab::up();
+    lab.say(auth(AuthKind::Reauth, 999, 2, "alice"));
+    let ticket = lab.asked[0].0;
+    lab.allow_until(ticket, Some(600));
+    assert_eq!(lab.sent, [Command::ClientAuthNt { cid: Cid(999), kid: Kid(2) }]);
+    assert_eq!(lab.last_row().state, SessionState::Active);
+    assert!(lab.events.iter().any(|e| matches!(e, Event::SessionAdopted { .. })));
+    lab.pass(Duration::from_secs(601));
+    assert!(lab.kills(999) >= 1, "its deadline holds");
+}

@@ -1,0 +1,182 @@
+//! From ESTABLISHED to DISCONNECT.
+
+use super::*;
+
+#[test]
+fn a_session_is_opened_on_established_and_closed_on_disconnect_with_its_bytes() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    assert_eq!(lab.last_row().state, SessionState::Active);
+    assert_eq!(lab.last_row().vpn_ip.as_deref(), Some("10.8.0.6"));
+    assert!(matches!(lab.events.last(), Some(Event::SessionOpened { .. })));
+    lab.pass(Duration::from_secs(5));
+    lab.say(Message::Disconnect { cid: Cid(4), env: bytes_env(15_485_760, u64::MAX) });
+    lab.pass(DEPARTURE_GRACE);
+    let row = lab.last_row();
+    assert_eq!(row.state, SessionState::Closed);
+    assert_eq!((row.bytes_received, row.bytes_sent), (15_485_760, u64::MAX));
+    assert_eq!((row.duration_s(), row.cause), (5, Some(Cause::Unknown)));
+    assert!(matches!(lab.events.last(), Some(Event::SessionClosed { duration_s: 5, .. })));
+    assert_eq!(lab.engine.session_count(), 0);
+}
+
+#[test]
+fn a_late_established_does_not_bring_a_client_back() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(4, "alice");
+    lab.allow_until(ticket, None);
+    lab.say(disconnect(4));
+    lab.say(Message::Established { cid: Cid(4), env: Env::default() });
+    assert_eq!(lab.engine.session_count(), 0);
+    assert_eq!(lab.sent.last(), Some(&Command::Status), "the list tells whether it is there");
+    lab.say(Message::Status(StatusReport::default()));
+    lab.pass(second());
+    assert_eq!(lab.engine.session_count(), 0);
+    assert!(!lab.events.iter().any(|e| matches!(e, Event::SessionOpened { .. })));
+}
+
+#[test]
+fn a_second_disconnect_changes_nothing() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 60);
+    lab.say(disconnect(4));
+    lab.pass(second());
+    let rows = lab.rows.len();
+    lab.say(disconnect(4));
+    lab.pass(second());
+    assert_eq!(lab.rows.len(), rows);
+}
+
+#[test]
+fn the_deadline_kills_with_halt_and_again_until_the_client_is_gone() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 20);
+    lab.forget();
+    lab.pass(Duration::from_millis(19_999));
+    assert_eq!(lab.kills(4), 0);
+    lab.pass(Duration::from_millis(1));
+    assert_eq!(
+        lab.sent,
+        [Command::ClientKill {
+            cid: Cid(4),
+            message: KillMessage::Halt(Parameter::new("Your session time is over"))
+        }]
+    );
+    lab.success();
+    assert_eq!(lab.last_row().state, SessionState::Closing);
+    lab.pass(KILL_RETRY);
+    assert_eq!(lab.kills(4), 2);
+    lab.success();
+    lab.say(Message::Status(StatusReport { clients: vec![listed(4, "alice", "10.8.0.6")] }));
+    lab.say(disconnect(4));
+    let row = lab.last_row();
+    assert_eq!((row.state, row.cause), (SessionState::Closed, Some(Cause::SessionLimit)));
+    lab.pass(Duration::from_secs(60));
+    assert_eq!(lab.kills(4), 2);
+}
+
+#[test]
+fn a_kill_of_a_client_that_left_without_a_word_is_settled_by_the_list() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 20);
+    lab.pass(Duration::from_secs(20));
+    lab.say(Message::Error("client-kill command failed".into()));
+    assert_eq!(lab.engine.session_count(), 1, "an ERROR alone is no departure");
+    assert_eq!(lab.sent.last(), Some(&Command::Status));
+    lab.say(Message::Status(StatusReport::default()));
+    assert_eq!(lab.engine.session_count(), 0);
+    assert_eq!(lab.last_row().cause, Some(Cause::SessionLimit));
+}
+
+#[test]
+fn a_step_of_the_clock_never_lengthens_a_session() {
+    for step in [3_600_000i64, -3_600_000] {
+        let mut lab = Lab::up();
+        lab.establish(4, "alice", 1_800);
+        lab.pass(Duration::from_secs(61));
+        lab.now.utc = Timestamp::from_millis(lab.now.utc.as_millis() + step);
+        lab.pass(Duration::from_secs(61));
+        if step > 0 {
+            assert!(lab.kills(4) >= 1, "an hour forward is past the deadline");
+        } else {
+            assert_eq!(lab.kills(4), 0);
+            lab.pass(Duration::from_secs(1_800 - 122));
+            assert_eq!(lab.kills(4), 1, "an hour back changes nothing");
+        }
+    }
+}
+
+#[test]
+fn byte_counts_are_stored_once_an_interval_and_never_go_back() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    lab.pass(Duration::from_secs(30));
+    lab.forget();
+    for n in [100, 300, 200] {
+        lab.say(Message::ByteCount { cid: Cid(4), bytes_received: n, bytes_sent: n });
+    }
+    assert!(lab.rows.is_empty());
+    lab.pass(Duration::from_secs(30));
+    assert_eq!(lab.rows.len(), 1);
+    assert_eq!(lab.last_row().bytes_received, 300);
+    lab.pass(Duration::from_secs(30));
+    assert_eq!(lab.rows.len(), 1, "nothing new, nothing stored");
+}
+
+#[test]
+fn a_server_that_stops_takes_its_clients_along_with_that_cause() {
+    let mut lab = Lab::up();
+    lab.establish(0, "alice", 3_600);
+    lab.establish(1, "bob", 3_600);
+    lab.say(disconnect(0));
+    lab.say(disconnect(1));
+    lab.say(Message::State(state(StateName::Reconnecting, RUN + 200)));
+    let causes: Vec<_> = lab.rows.iter().filter_map(|row| row.cause).collect();
+    assert_eq!(causes, [Cause::ServerRestarted, Cause::ServerRestarted]);
+}
+
+#[test]
+fn an_operator_can_end_and_extend_a_session() {
+    let mut lab = Lab::up();
+    let id = lab.establish(4, "alice", 20);
+    let command = |action| SessionCommand {
+        id: CommandId(1),
+        session: id,
+        server: "udp".parse().unwrap(),
+        action,
+        actor: "cli:root".into(),
+    };
+    let deadline = lab.now.utc.saturating_add(Duration::from_secs(100));
+    let extend = command(CommandAction::Extend { deadline });
+    assert_eq!(lab.engine.handle_command(&extend, lab.now), CommandOutcome::Handled);
+    lab.drain();
+    assert_eq!(lab.last_row().deadline, Some(deadline));
+    lab.pass(Duration::from_secs(99));
+    assert_eq!(lab.kills(4), 0);
+    let kill = command(CommandAction::Kill { reason: Some("maintenance".into()) });
+    assert_eq!(lab.engine.handle_command(&kill, lab.now), CommandOutcome::Handled);
+    lab.drain();
+    assert_eq!(
+        lab.sent.last(),
+        Some(&Command::ClientKill {
+            cid: Cid(4),
+            message: KillMessage::Halt(Parameter::new("maintenance"))
+        })
+    );
+    lab.success();
+    lab.say(disconnect(4));
+    assert_eq!(lab.last_row().cause, Some(Cause::Admin));
+}
+
+#[test]
+fn stopping_stores_everything_and_ends_nobody() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    lab.say(Message::ByteCount { cid: Cid(4), bytes_received: 7, bytes_sent: 8 });
+    lab.forget();
+    lab.engine.handle_shutdown(lab.now);
+    lab.drain();
+    assert_eq!(lab.last_row().bytes_received, 7);
+    assert_eq!(lab.last_row().state, SessionState::Active);
+    assert!(lab.sent.is_empty());
+}
