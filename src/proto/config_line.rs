@@ -175,7 +175,8 @@ fn is_number(text: &str) -> bool {
         && text.parse().is_ok_and(|number: u32| (1..=MAX_INT).contains(&number))
 }
 
-/// A literal: OpenVPN would look a name up, all clients waiting, and route 0.0.0.0 if there is none.
+/// A literal: `ifconfig-push` would look a name up while all clients wait, `iroute` would take it
+/// for 0.0.0.0.
 fn is_address(text: &str) -> bool {
     text.parse().is_ok_and(|address: Ipv4Addr| !address.is_unspecified())
 }
