@@ -13,8 +13,8 @@ use super::{
 };
 
 /// Variables that say who a client is. OpenVPN writes each once; a second one can only be
-/// forged (protocol notes, 2.5). Certificate fields (`tls_…`, `X509_0_CN`) are guarded too.
-const IDENTITY: [&[u8]; 14] = [
+/// forged (protocol notes, 2.5). So are [`CERTIFICATE`]'s.
+const IDENTITY: [&[u8]; 13] = [
     b"username",
     b"password",
     b"common_name",
@@ -28,8 +28,10 @@ const IDENTITY: [&[u8]; 14] = [
     b"trusted_port",
     b"ifconfig_pool_remote_ip",
     b"time_unix",
-    b"X509_0_CN",
 ];
+
+/// How the names of variables begin that OpenVPN takes from the certificate, once each.
+const CERTIFICATE: [&[u8]; 2] = [b"tls_", b"X509_"];
 
 /// Gathers the lines of one block at a time.
 #[derive(Debug, Default)]
@@ -88,7 +90,7 @@ impl Block {
             self.seen |= bit;
             return seen;
         }
-        key.starts_with(b"tls_") && self.env.get(key).is_some()
+        CERTIFICATE.iter().any(|start| key.starts_with(start)) && self.env.get(key).is_some()
     }
 
     fn finish(self) -> Message {

@@ -19,8 +19,8 @@ use super::{
 
 /// Longest free text that is kept of a line, in bytes.
 const MAX_TEXT: usize = 1_024;
-/// How a line begins that holds a password.
-const PASSWORD_LINE: &[u8] = b">CLIENT:ENV,password=";
+/// How lines begin that hold a secret: the password, and the answer to a challenge.
+const SECRET_LINES: [&[u8]; 2] = [b">CLIENT:ENV,password=", b">CLIENT:CR_RESPONSE,"];
 
 /// Reads what a server says and writes what we say.
 #[derive(Debug, Default)]
@@ -121,7 +121,7 @@ impl Decoder for ManagementCodec {
                     return Ok(None);
                 }
                 Some((Cut::Line(line), consumed)) => {
-                    let secret = line.starts_with(PASSWORD_LINE);
+                    let secret = SECRET_LINES.iter().any(|start| line.starts_with(start));
                     (self.on_line(line, self.offset), consumed, secret)
                 }
                 Some((Cut::Prompt, consumed)) => (Some(Message::Prompt), consumed, false),

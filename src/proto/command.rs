@@ -6,7 +6,10 @@ use bytes::{BufMut, BytesMut};
 
 use crate::types::{Cid, Kid, Password};
 
-use super::limits::{MAX_COMMAND_LINE, MAX_ESCAPED, MAX_PARAMETER};
+use super::{
+    config_line::ConfigLine,
+    limits::{MAX_COMMAND_LINE, MAX_ESCAPED, MAX_PARAMETER},
+};
 
 /// One quoted parameter of free text: at most [`MAX_PARAMETER`] bytes, at most [`MAX_ESCAPED`]
 /// once escaped, and no control character. Longer text is cut between two characters.
@@ -53,19 +56,6 @@ impl Parameter {
 
 const fn needs_escape(c: char) -> bool {
     matches!(c, '"' | '\\')
-}
-
-/// One line of a `client-auth` body: an option that OpenVPN takes for one client, at most 255
-/// bytes, never `END`. Made only by constructors that know the option, because OpenVPN ignores a
-/// bad line and admits the client without it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigLine(Box<str>);
-
-impl ConfigLine {
-    /// `session-timeout N`: OpenVPN (2.6+) itself ends the session after so many seconds.
-    pub fn session_timeout(seconds: u32) -> Self {
-        Self(format!("session-timeout {seconds}").into())
-    }
 }
 
 /// The message of a `client-kill`, sent to the client as it is.
@@ -153,7 +143,7 @@ impl Command {
             Self::ClientAuth { cid, kid, config } => {
                 put(out, format_args!("client-auth {cid} {kid}\n"));
                 for line in config {
-                    put(out, format_args!("{}\n", line.0));
+                    put(out, format_args!("{}\n", line.as_str()));
                 }
                 out.put_slice(b"END");
             }

@@ -111,6 +111,16 @@ mod tests {
     }
 
     #[test]
+    fn a_prompt_inside_of_a_refused_line_is_none() {
+        let mut input = vec![b'a'; 2 * MAX_LINE];
+        input.extend(b"ENTER PASSWORD:ENTER PASSWORD:\nENTER PASSWORD:");
+        // Pieces of one divisor of the length before put the text at the start of the buffer.
+        for step in [1, 64, MAX_LINE, 2 * MAX_LINE, input.len()] {
+            assert_eq!(cuts(&input, step), ["<too long>", "<prompt>"], "step {step}");
+        }
+    }
+
+    #[test]
     fn the_bound_itself_is_a_line() {
         for (length, expected) in [(MAX_LINE, "line"), (MAX_LINE + 1, "too long")] {
             let mut input = vec![b'a'; length];

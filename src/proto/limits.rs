@@ -20,6 +20,11 @@ pub const MAX_COMMAND_LINE: usize = 768;
 /// Longest parameter, in bytes before escaping. Measured on OpenVPN 2.6.14: `client-deny 1 0
 /// "aaa…"` is taken with 256 bytes and refused as too long with 257; escapes do not count.
 pub const MAX_PARAMETER: usize = 256;
+/// Most words of one line; OpenVPN does not read further (`MAX_PARMS`, options.h).
+pub const MAX_PARAMETERS: usize = 16;
+/// Longest line of a `client-auth` body, in bytes without its LF: OpenVPN splits a longer one
+/// (`OPTION_LINE_SIZE`, options.h) and ignores both halves.
+pub const MAX_CONFIG_LINE: usize = 255;
 /// Longest parameter after escaping: two of them and their command stay under
 /// [`MAX_COMMAND_LINE`].
 pub const MAX_ESCAPED: usize = 340;

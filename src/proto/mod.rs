@@ -2,21 +2,25 @@
 //!
 //! A core: it knows neither sockets nor time. Bytes are cut into lines (`framer`), a line is
 //! read by the grammar (`grammar`, nom), env lines gather in an `assembler`, multi-line replies
-//! in `reply`; `codec` glues that to tokio-util. What goes out is built in `command` types that
-//! cannot hold a second command. Every bound stands in `limits`. Facts and limits: docs/protocol.md.
+//! in `reply`; `codec` glues that to tokio-util. What goes out is built in `command` and
+//! `config_line` types that cannot hold a second command; `lexer` reads it as OpenVPN does.
+//! Every bound stands in `limits`. Facts and limits: docs/protocol.md.
 
 mod assembler;
 mod codec;
 mod command;
+mod config_line;
 mod env;
 mod framer;
 mod grammar;
+pub mod lexer;
 pub mod limits;
 mod message;
 mod reply;
 
 pub use codec::ManagementCodec;
-pub use command::{Command, ConfigLine, KillMessage, Parameter};
+pub use command::{Command, KillMessage, Parameter};
+pub use config_line::{ConfigLine, ConfigLineError};
 pub use env::Env;
 pub use message::{
     AuthEvent, AuthKind, Message, RejectKind, Rejected, State, StateName, StatusClient,

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use ovpn_warden::{
     proto::{Command, ConfigLine, KillMessage, ManagementCodec, Message, Parameter, limits},
-    types::{Cid, Kid, Password},
+    types::{Cid, Kid, Password, truncate_on_char},
 };
 use proptest::{
     collection::vec,
@@ -152,12 +152,78 @@ proptest! {
     }
 
     #[test]
+    fn a_config_line_that_is_taken_is_one_line_and_one_option(text in config_text()) {
+        let Ok(line) = ConfigLine::parse(&text) else { return Ok(()) };
+        let mut out = BytesMut::new();
+        let config = vec![line.clone()];
+        Command::ClientAuth { cid: Cid(1), kid: Kid(2), config }.encode(&mut out);
+        let read: Result<Vec<Vec<String>>, _> = lexer::commands(&out).into_iter().collect();
+        let read = read.unwrap();
+        prop_assert_eq!(read.len(), 3, "{:?}", line);
+        prop_assert_eq!(&read[2], &["END"]);
+        prop_assert!(OPTIONS.contains(&read[1][0].as_str()), "{:?}", line);
+        prop_assert!(line.as_str().len() <= limits::MAX_CONFIG_LINE);
+        prop_assert!(!line.as_str().chars().any(char::is_control));
+        // Nothing is lost on the way: neither a comment nor words over the most.
+        let blanks = |text: &str| text.trim_matches(' ').to_owned();
+        prop_assert_eq!(line.as_str(), blanks(&text));
+    }
+
+    #[test]
+    fn every_other_option_is_refused(word in "[a-z-]{1,24}", rest in config_text()) {
+        prop_assume!(!OPTIONS.contains(&word.as_str()));
+        for line in [[word.as_str(), &rest].join(" "), word] {
+            let taken = ConfigLine::parse(&line);
+            prop_assert!(taken.is_err(), "{:?}", taken);
+        }
+    }
+
+    #[test]
     fn a_password_is_always_one_short_line(bytes in vec(any::<u8>(), 0..2_000)) {
         let mut out = BytesMut::new();
         Command::Password(Password::new(bytes)).encode(&mut out);
         prop_assert!(out.len() <= limits::MAX_COMMAND_LINE);
         prop_assert_eq!(out.iter().position(|b| *b == b'\n'), Some(out.len() - 1));
     }
+}
+
+/// What a `client-auth` body may set.
+const OPTIONS: [&str; 13] = [
+    "push",
+    "push-reset",
+    "push-remove",
+    "ifconfig-push",
+    "ifconfig-ipv6-push",
+    "iroute",
+    "iroute-ipv6",
+    "session-timeout",
+    "inactive",
+    "ping",
+    "ping-restart",
+    "max-routes-per-client",
+    "disable",
+];
+
+/// A line of a `client-auth` body, often a sound one.
+fn config_text() -> impl Strategy<Value = String> {
+    let argument = prop_oneof![
+        4 => select(vec!["10.8.0.1", "255.255.0.0", "fd00::/64", "fd00::1", "7", "0", "END", "name"])
+            .prop_map(str::to_owned),
+        2 => text().prop_map(|text| format!("\"{}\"", text.replace('"', ""))),
+        1 => text(),
+    ];
+    let option = prop_oneof![
+        9 => select(OPTIONS.to_vec()).prop_map(str::to_owned),
+        1 => text(),
+    ];
+    let pushed = (text(), select(vec!['"', '\''])).prop_map(|(text, quote)| {
+        let text: String = text.chars().filter(|c| !c.is_control() && *c != ',').collect();
+        let text = text.replace('\\', r"\\").replace('"', "\\\"").replace('\'', "");
+        format!("push {quote}{}{quote}", truncate_on_char(&text, 240))
+    });
+    let any = (option, vec(argument, 0..4))
+        .prop_map(|(option, arguments)| [vec![option], arguments].concat().join(" "));
+    prop_oneof![any, pushed]
 }
 
 /// Text that a lexer could stumble over.
@@ -202,7 +268,7 @@ fn command() -> impl Strategy<Value = (Command, Words)> {
             (Command::HoldRelease, one(&["hold", "release"])),
         ]),
         any::<u32>().prop_map(|n| (Command::ByteCount(n), one(&["bytecount", &n.to_string()]))),
-        (any::<u32>(), any::<u32>(), vec(any::<u32>(), 0..3)).prop_map(|(cid, kid, timeouts)| {
+        (any::<u32>(), any::<u32>(), vec(1..1_u32 << 31, 0..3)).prop_map(|(cid, kid, timeouts)| {
             let mut words = one(&["client-auth", &cid.to_string(), &kid.to_string()]);
             words.extend(timeouts.iter().flat_map(|n| one(&["session-timeout", &n.to_string()])));
             words.extend(one(&["END"]));

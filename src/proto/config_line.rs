@@ -1,0 +1,324 @@
+//! One line of a `client-auth` body.
+//!
+//! OpenVPN answers SUCCESS to a body whatever is in it: a line that it cannot use is ignored, or
+//! comes to something else, and the client connects without its restriction. So a line is taken
+//! only when its option and its arguments are known to work in a client's context. What is
+//! refused here was seen to go wrong on OpenVPN 2.6.14 (docs/protocol.md).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use thiserror::Error;
+
+use super::{
+    lexer::{self, LexError},
+    limits::MAX_CONFIG_LINE,
+};
+
+/// An option that OpenVPN takes for one client, with sound arguments: one line of at most
+/// [`MAX_CONFIG_LINE`] bytes, never `END`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigLine(Box<str>);
+
+/// Why a text is no line of a `client-auth` body. Never holds the text.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConfigLineError {
+    /// Nothing but blanks.
+    #[error("the line is empty")]
+    Empty,
+    /// Over [`MAX_CONFIG_LINE`].
+    #[error("the line is longer than {MAX_CONFIG_LINE} bytes")]
+    TooLong,
+    /// OpenVPN deletes such characters before it reads the line.
+    #[error("the line has a control character")]
+    Control,
+    /// OpenVPN could not read it.
+    #[error(transparent)]
+    Lexer(#[from] LexError),
+    /// What follows would be lost.
+    #[error("the line has a comment: quote `#` and `;`")]
+    Comment,
+    /// No option, or none for one client.
+    #[error("this option cannot be set for one client; possible are {}", names())]
+    Option,
+    /// The option's arguments; with what it wants.
+    #[error("wrong arguments: use `{0}`")]
+    Arguments(&'static str),
+}
+
+impl ConfigLine {
+    /// `session-timeout N`: OpenVPN (2.6+) itself ends the session after so many seconds, at least
+    /// 1 and at most 2^31-1. It takes 0 and anything over as "no time-out", without a word.
+    pub fn session_timeout(seconds: u32) -> Self {
+        Self(format!("session-timeout {}", seconds.clamp(1, MAX_INT)).into())
+    }
+
+    /// From an operator's text; blanks around it are dropped.
+    ///
+    /// # Errors
+    /// Where OpenVPN would not do what the line says.
+    pub fn parse(text: &str) -> Result<Self, ConfigLineError> {
+        let text = text.trim_matches(' ');
+        if text.is_empty() {
+            return Err(ConfigLineError::Empty);
+        }
+        if text.len() > MAX_CONFIG_LINE {
+            return Err(ConfigLineError::TooLong);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(ConfigLineError::Control);
+        }
+        let lexed = lexer::words(text.as_bytes())?;
+        if lexed.has_comment {
+            return Err(ConfigLineError::Comment);
+        }
+        let words: Vec<&str> =
+            lexed.words.iter().filter_map(|word| std::str::from_utf8(word).ok()).collect();
+        let (option, arguments) = words.split_first().ok_or(ConfigLineError::Empty)?;
+        let rule = RULES.iter().find(|rule| rule.name == *option).ok_or(ConfigLineError::Option)?;
+        if !(rule.accepts)(arguments) {
+            return Err(ConfigLineError::Arguments(rule.usage));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The line, without its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// OpenVPN keeps numbers in an `int`.
+const MAX_INT: u32 = i32::MAX as u32;
+
+struct Rule {
+    name: &'static str,
+    usage: &'static str,
+    accepts: fn(&[&str]) -> bool,
+}
+
+/// What `CLIENT_CONNECT_OPT_MASK` (multi.h) lets through in 2.4 to 2.7 and is of use to one client.
+/// Left out on purpose: `config` (opens files), `echo`, `auth-token…`, `comp…`, `socket-flags`,
+/// `cipher`, `vlan-pvid` and `override-username` (changes who the client is; 2.7 only).
+const RULES: [Rule; 13] = [
+    // One argument: `push route 10.0.0.0` is ignored. A comma ends an option on its way.
+    Rule {
+        name: "push",
+        usage: "push \"OPTION\", quoted, without a comma",
+        accepts: |arguments| matches!(arguments, [option] if !option.trim().is_empty() && !option.contains(',')),
+    },
+    Rule { name: "push-reset", usage: "push-reset", accepts: |arguments| arguments.is_empty() },
+    Rule {
+        name: "push-remove",
+        usage: "push-remove OPTION",
+        // An empty prefix would remove all.
+        accepts: |arguments| matches!(arguments, [option] if !option.trim().is_empty()),
+    },
+    Rule {
+        name: "ifconfig-push",
+        usage: "ifconfig-push ADDRESS NETMASK-OR-PEER [ALIAS]",
+        accepts: |arguments| {
+            (2..=3).contains(&arguments.len()) && arguments.iter().all(|a| is_address(a))
+        },
+    },
+    Rule {
+        name: "ifconfig-ipv6-push",
+        // Without the gateway it depends on the server's own configuration.
+        usage: "ifconfig-ipv6-push ADDRESS/BITS GATEWAY",
+        accepts: |arguments| {
+            matches!(arguments, [address, gateway]
+                if is_network6(address) && gateway.parse::<Ipv6Addr>().is_ok())
+        },
+    },
+    Rule {
+        name: "iroute",
+        usage: "iroute NETWORK [NETMASK]",
+        accepts: |arguments| match arguments {
+            [network] => is_address(network),
+            [network, mask] => is_address(network) && is_netmask(mask),
+            [] | [_, _, ..] => false,
+        },
+    },
+    Rule {
+        name: "iroute-ipv6",
+        usage: "iroute-ipv6 NETWORK/BITS",
+        accepts: |arguments| matches!(arguments, [network] if is_network6(network)),
+    },
+    Rule { name: "session-timeout", usage: "session-timeout SECONDS", accepts: is_one_number },
+    Rule {
+        name: "inactive",
+        usage: "inactive SECONDS [BYTES]",
+        accepts: |arguments| {
+            (1..=2).contains(&arguments.len()) && arguments.iter().all(|a| is_number(a))
+        },
+    },
+    Rule { name: "ping", usage: "ping SECONDS", accepts: is_one_number },
+    Rule { name: "ping-restart", usage: "ping-restart SECONDS", accepts: is_one_number },
+    Rule {
+        name: "max-routes-per-client",
+        usage: "max-routes-per-client NUMBER",
+        accepts: is_one_number,
+    },
+    Rule { name: "disable", usage: "disable", accepts: |arguments| arguments.is_empty() },
+];
+
+fn names() -> String {
+    RULES.map(|rule| rule.name).join(", ")
+}
+
+fn is_one_number(arguments: &[&str]) -> bool {
+    matches!(arguments, [number] if is_number(number))
+}
+
+/// Digits, 1 to 2^31-1: OpenVPN reads anything else as 0, which means no limit.
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.parse().is_ok_and(|number: u32| (1..=MAX_INT).contains(&number))
+}
+
+/// A literal: `ifconfig-push` would look a name up while all clients wait, `iroute` would take it
+/// for 0.0.0.0.
+fn is_address(text: &str) -> bool {
+    text.parse().is_ok_and(|address: Ipv4Addr| !address.is_unspecified())
+}
+
+fn is_netmask(text: &str) -> bool {
+    text.parse()
+        .is_ok_and(|mask: Ipv4Addr| mask.to_bits().leading_ones() == mask.to_bits().count_ones())
+}
+
+fn is_network6(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(address, bits)| {
+        address.parse::<Ipv6Addr>().is_ok()
+            && is_number(bits)
+            && bits.parse().is_ok_and(|b: u8| b <= 128)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConfigLineError as E, *};
+
+    #[test]
+    fn lines_that_openvpn_takes_are_kept_as_they_are() {
+        for line in [
+            "push \"route 10.1.0.0 255.255.0.0\"",
+            "push 'dhcp-option DNS 10.0.0.1'",
+            "push \"a # ; b\"",
+            "push block-ipv6",
+            "push-reset",
+            "push-remove route",
+            "ifconfig-push 10.8.0.5 255.255.255.0",
+            "ifconfig-push 10.8.0.5 10.8.0.6 10.9.0.1",
+            "ifconfig-ipv6-push fd00::5/64 fd00::1",
+            "iroute 10.6.0.7",
+            "iroute 10.5.0.0 255.255.0.0",
+            "iroute-ipv6 fd01::/64",
+            "session-timeout 3600",
+            "inactive 600 1000",
+            "ping 10",
+            "ping-restart 60",
+            "max-routes-per-client 20",
+            "disable",
+        ] {
+            assert_eq!(ConfigLine::parse(line).map(|l| l.0), Ok(line.into()));
+            assert_eq!(ConfigLine::parse(&format!("  {line} ")).map(|l| l.0), Ok(line.into()));
+        }
+    }
+
+    #[test]
+    fn lines_that_openvpn_ignores_or_misreads_are_refused() {
+        let arguments = |line| matches!(ConfigLine::parse(line), Err(E::Arguments(_)));
+        for line in [
+            "push",
+            "push \"\"",
+            "push \" \"",
+            "push route 10.1.0.0 255.255.0.0",
+            "push \"dhcp-option DNS 1.1.1.1,2\"",
+            "push-reset x",
+            "push-remove",
+            "push-remove \"\"",
+            "ifconfig-push 10.8.0.5",
+            "ifconfig-push host.example 255.255.255.0",
+            "ifconfig-push 0.0.0.0 255.255.255.0",
+            "ifconfig-push 10.8.0.5 255.255.255.0 a",
+            "ifconfig-ipv6-push fd00::5/64",
+            "ifconfig-ipv6-push fd00::5 fd00::1",
+            "ifconfig-ipv6-push fd00::5/129 fd00::1",
+            "iroute badaddr",
+            "iroute 10.5.0.0 255.0.255.0",
+            "iroute 10.5.0.0/16",
+            "iroute 010.5.0.0",
+            "iroute-ipv6 fd01::/300",
+            "iroute-ipv6 fd01::/+64",
+            "session-timeout abc",
+            "session-timeout 0",
+            "session-timeout 2147483648",
+            "session-timeout -1",
+            "session-timeout +1",
+            "session-timeout",
+            "inactive 5 6 7",
+            "max-routes-per-client 0",
+            "disable x",
+        ] {
+            assert!(arguments(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn other_options_the_end_and_unreadable_lines_are_refused() {
+        for (line, error) in [
+            ("", E::Empty),
+            ("   ", E::Empty),
+            ("END", E::Option),
+            (" END ", E::Option),
+            ("\"END\"", E::Option),
+            ("end", E::Option),
+            ("PUSH x", E::Option),
+            ("config /etc/passwd", E::Option),
+            ("plugin x", E::Option),
+            ("up x", E::Option),
+            ("setenv A b", E::Option),
+            ("override-username root", E::Option),
+            ("auth-token x", E::Option),
+            ("\"\"", E::Option),
+            ("EN\u{1}D", E::Control),
+            ("push \"a\nEND\"", E::Control),
+            ("push\ta", E::Control),
+            ("push \"a\u{85}\"", E::Control),
+            ("push \"a\" # b", E::Comment),
+            ("# push", E::Comment),
+            ("push \"a", E::Lexer(LexError::Quotation)),
+            ("push a\\b", E::Lexer(LexError::Backslash)),
+        ] {
+            assert_eq!(ConfigLine::parse(line), Err(error), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_longest_line_is_taken_and_one_more_byte_is_not() {
+        let line = |length: usize| format!("push \"{}\"", "a".repeat(length - 7));
+        assert_eq!(line(MAX_CONFIG_LINE).len(), MAX_CONFIG_LINE);
+        assert!(ConfigLine::parse(&line(MAX_CONFIG_LINE)).is_ok());
+        assert_eq!(ConfigLine::parse(&line(MAX_CONFIG_LINE + 1)), Err(E::TooLong));
+    }
+
+    #[test]
+    fn a_session_timeout_is_never_one_that_openvpn_takes_for_none() {
+        for (seconds, line) in [
+            (0, "session-timeout 1"),
+            (60, "session-timeout 60"),
+            (2_147_483_648, "session-timeout 2147483647"),
+            (u32::MAX, "session-timeout 2147483647"),
+        ] {
+            let built = ConfigLine::session_timeout(seconds);
+            assert_eq!(built.as_str(), line);
+            assert_eq!(ConfigLine::parse(line), Ok(built));
+        }
+    }
+
+    #[test]
+    fn an_error_names_what_is_possible_and_not_what_was_given() {
+        let error = ConfigLine::parse("setenv SECRET 4711").unwrap_err().to_string();
+        assert!(error.contains("ifconfig-push, ") && !error.contains("4711"), "{error}");
+    }
+}
