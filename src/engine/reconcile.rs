@@ -136,6 +136,9 @@ impl Engine {
         who.device = record.device.as_ref().map(|device| device.to_string().into());
         who.client_ip = record.client_ip;
         who.client_port = record.client_port;
+        // Its end was begun and is not confirmed: it goes on.
+        let ending =
+            (record.state == SessionState::Closing).then(|| record.cause.unwrap_or(Cause::Unknown));
         if !stray.virtual_address.is_empty() {
             record.state = SessionState::Active;
             record.vpn_ip = Some(cut(&stray.virtual_address, 45));
@@ -153,6 +156,9 @@ impl Engine {
         self.persist(&record);
         self.report_adopted(cid);
         self.arm(cid);
+        if let Some(cause) = ending {
+            self.end_client(cid, cause, None, now);
+        }
     }
 
     /// The server's run is another than the one before: what we remember of that is over.

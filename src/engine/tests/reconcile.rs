@@ -25,6 +25,18 @@ fn a_restarted_daemon_adopts_live_clients_with_their_deadline() {
 }
 
 #[test]
+fn a_client_that_was_being_ended_is_ended_again() {
+    let mut row = row_of(4, "alice", 3_600);
+    row.state = SessionState::Closing;
+    row.cause = Some(Cause::Admin);
+    let mut lab = Lab::new();
+    lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6")]);
+    lab.load(vec![row]);
+    assert_eq!(lab.kills(4), 1);
+    assert_eq!(lab.last_row().cause, Some(Cause::Admin));
+}
+
+#[test]
 fn a_client_whose_deadline_passed_while_nobody_watched_is_killed_at_once() {
     let mut row = row_of(4, "alice", 20);
     row.deadline = Some(Timestamp::from_secs(RUN));
