@@ -26,7 +26,7 @@ use crate::{
     types::Clock,
 };
 
-pub use probe::{Visit, VisitError, address, visit};
+pub use probe::{Visit, VisitError, visit};
 
 use link::{Link, Shared};
 use poller::Poller;
@@ -123,7 +123,7 @@ pub async fn run(
 fn settings(config: &Config, server: &Server) -> Settings {
     Settings {
         server: server.name.clone(),
-        address: address(&server.management).into(),
+        address: server.management.to_string().into(),
         password: server.password.clone(),
         auth_timeout: config.auth.timeout,
         device_sources: config.auth.device_sources.clone().into(),

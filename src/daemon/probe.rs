@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::{
-    config::{Endpoint, Server},
+    config::Server,
     proto::{Command, ManagementCodec, Message, Version},
 };
 
@@ -90,14 +90,5 @@ pub async fn visit(server: &Server) -> Result<Visit, VisitError> {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(closed(error)),
         }
-    }
-}
-
-/// The address as the configuration writes it.
-pub fn address(endpoint: &Endpoint) -> String {
-    match endpoint {
-        Endpoint::Tcp { host, port } if host.contains(':') => format!("tcp://[{host}]:{port}"),
-        Endpoint::Tcp { host, port } => format!("tcp://{host}:{port}"),
-        Endpoint::Unix(path) => format!("unix://{}", path.display()),
     }
 }

@@ -185,7 +185,7 @@ async fn visit(
     });
     store.close().await;
     for server in &config.servers {
-        let subject = format!("{} ({})", server.name, daemon::address(&server.management));
+        let subject = format!("{} ({})", server.name, server.management);
         lines.push(match daemon::visit(server).await {
             Ok(Visit::Free(version)) => {
                 Line::good(subject, format!("answers: {}", version.openvpn))
