@@ -2,6 +2,9 @@
 
 use crate::types::{Cause, DenyReason};
 
+/// What a client shows beside `AUTH_PENDING`, which here only wakes OpenVPN up.
+pub const WAKE_UP: &str = "Your login is accepted; the connection is being set up";
+
 /// What the person at the client can do about a denial, in one plain sentence.
 ///
 /// An unknown user, a wrong password and a disabled account read the same: the text must not

@@ -87,6 +87,8 @@ pub struct Auth {
     pub match_common_name: bool,
     /// What a temporarily denied client (2.6+) is told to wait, in seconds.
     pub retry_backoff_s: u32,
+    /// Whether `client-pending-auth` precedes an approval.
+    pub wake_up: bool,
 }
 
 /// `[session]`.

@@ -155,6 +155,7 @@ fn auth(mut section: Section<'_>) -> Auth {
         argon2_p: section.number32("argon2_p", 1..=64),
         match_common_name: section.flag("match_common_name"),
         retry_backoff_s: section.number32("retry_backoff_s", 1..=3_600),
+        wake_up: section.flag("wake_up"),
     };
     let least = auth.argon2_p * 8;
     if auth.argon2_m_kib < least {

@@ -130,5 +130,6 @@ fn settings(config: &Config, server: &Server) -> Settings {
         accounting_interval: config.session.accounting_interval,
         backstop: config.session.backstop,
         retry_backoff_s: config.auth.retry_backoff_s,
+        wake_up: config.auth.wake_up,
     }
 }

@@ -177,6 +177,7 @@ impl Engine {
                         | Expect::ByteCount
                         | Expect::HoldRelease
                         | Expect::Auth { .. }
+                        | Expect::PendingAuth
                         | Expect::Deny { .. }
                         | Expect::Kill { .. },
                 )

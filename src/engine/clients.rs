@@ -47,6 +47,8 @@ pub(super) struct Pending {
     pub(super) due: Mono,
     /// Whether the client understands `AUTH_FAILED,TEMP`.
     pub(super) knows_temp: bool,
+    /// Whether the client understands `AUTH_PENDING`.
+    pub(super) knows_pending: bool,
     /// Address in the tunnel, of an adoption.
     pub(super) vpn_ip: Option<String>,
     /// `IV_VER`.

@@ -3,9 +3,10 @@
 //! The shell calls `handle_*(…, now)`, then drains [`Engine::poll_output`] to `None` and arms a
 //! timer for [`Engine::poll_timeout`]. One engine lives as long as its server is configured, over
 //! every reconnect. `attach` brings a connection up, `replies` pairs answers with commands,
-//! `clients` holds who is there, `login` answers CONNECT and REAUTH, `session` keeps deadlines
+//! `clients` holds who is there, `login` asks about CONNECT and REAUTH and `answer` answers, `session` keeps deadlines
 //! and ends sessions, `reconcile` compares with `status 3` and the database.
 
+mod answer;
 mod attach;
 mod clients;
 mod io;
@@ -72,6 +73,8 @@ pub struct Settings {
     pub backstop: Duration,
     /// What a temporarily denied client is told to wait, in seconds.
     pub retry_backoff_s: u32,
+    /// Whether an approval is preceded by `client-pending-auth`, which makes OpenVPN act on it at once.
+    pub wake_up: bool,
 }
 
 /// State of one server's link. See the module's documentation.

@@ -23,6 +23,7 @@ pub(super) enum Expect {
         cid: Cid,
         kid: Kid,
     },
+    PendingAuth,
     Deny {
         cid: Cid,
     },
@@ -43,6 +44,7 @@ impl Expect {
             Self::ByteCount => "bytecount",
             Self::HoldRelease => "hold release",
             Self::Auth { .. } => "client-auth",
+            Self::PendingAuth => "client-pending-auth",
             Self::Deny { .. } => "client-deny",
             Self::Kill { .. } => "client-kill",
         }

@@ -102,6 +102,15 @@ pub enum Command {
         /// The key.
         kid: Kid,
     },
+    /// `client-pending-auth CID KID "text" TIMEOUT`, and before 2.6 `client-pending-auth CID "text"`.
+    ClientPendingAuth {
+        /// The client.
+        cid: Cid,
+        /// The key and for how many seconds the client may wait; `None` for the form before 2.6.
+        wait: Option<(Kid, u32)>,
+        /// For the client.
+        text: Parameter,
+    },
     /// `client-deny CID KID "reason" ["client reason"]`.
     ClientDeny {
         /// The client.
@@ -148,6 +157,16 @@ impl Command {
                 out.put_slice(b"END");
             }
             Self::ClientAuthNt { cid, kid } => put(out, format_args!("client-auth-nt {cid} {kid}")),
+            Self::ClientPendingAuth { cid, wait, text } => {
+                put(out, format_args!("client-pending-auth {cid} "));
+                if let Some((kid, _)) = wait {
+                    put(out, format_args!("{kid} "));
+                }
+                text.encode(out);
+                if let Some((_, seconds)) = wait {
+                    put(out, format_args!(" {seconds}"));
+                }
+            }
             Self::ClientDeny { cid, kid, reason, client_reason } => {
                 put(out, format_args!("client-deny {cid} {kid} "));
                 reason.encode(out);
@@ -240,7 +259,7 @@ mod tests {
 
     #[test]
     fn every_command_has_its_words() {
-        let table: [(Command, &str); 10] = [
+        let table: [(Command, &str); 12] = [
             (Command::Version, "version\n"),
             (Command::EnvFilterOff, "env-filter 0\n"),
             (Command::StateOn, "state on\n"),
@@ -257,6 +276,22 @@ mod tests {
                 "client-auth 1 2\nsession-timeout 60\nEND\n",
             ),
             (Command::ClientAuthNt { cid: Cid(1), kid: Kid(2) }, "client-auth-nt 1 2\n"),
+            (
+                Command::ClientPendingAuth {
+                    cid: Cid(1),
+                    wait: Some((Kid(2), 60)),
+                    text: Parameter::new("one moment"),
+                },
+                "client-pending-auth 1 2 \"one moment\" 60\n",
+            ),
+            (
+                Command::ClientPendingAuth {
+                    cid: Cid(1),
+                    wait: None,
+                    text: Parameter::new("one moment"),
+                },
+                "client-pending-auth 1 \"one moment\"\n",
+            ),
             (
                 Command::ClientKill {
                     cid: Cid(7),

@@ -6,6 +6,7 @@ mod reconcile;
 mod renegotiation;
 mod replies;
 mod sessions;
+mod wake_up;
 
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ impl Lab {
             accounting_interval: Duration::from_secs(30),
             backstop: Duration::from_secs(30),
             retry_backoff_s: 10,
+            wake_up: false,
         };
         Self {
             engine: Engine::new(settings),

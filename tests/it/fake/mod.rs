@@ -144,6 +144,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             argon2_p: CHEAP.p,
             match_common_name: false,
             retry_backoff_s: 10,
+            wake_up: false,
         },
         session: config::Session {
             limit: Some(Duration::from_secs(3_600)),

@@ -279,6 +279,17 @@ fn command() -> impl Strategy<Value = (Command, Words)> {
             let words = one(&["client-auth-nt", &cid.to_string(), &kid.to_string()]);
             (Command::ClientAuthNt { cid: Cid(cid), kid: Kid(kid) }, words)
         }),
+        (any::<u32>(), proptest::option::of((any::<u32>(), any::<u32>())), text()).prop_map(
+            |(cid, wait, text)| {
+                let mut words = one(&["client-pending-auth", &cid.to_string()]);
+                words[0].extend(wait.map(|(kid, _)| kid.to_string()));
+                words[0].push(kept(&text));
+                words[0].extend(wait.map(|(_, seconds)| seconds.to_string()));
+                let wait = wait.map(|(kid, seconds)| (Kid(kid), seconds));
+                let text = Parameter::new(&text);
+                (Command::ClientPendingAuth { cid: Cid(cid), wait, text }, words)
+            }
+        ),
         (any::<u32>(), any::<u32>(), text(), proptest::option::of(text())).prop_map(
             |(cid, kid, reason, told)| {
                 let mut words = one(&["client-deny", &cid.to_string(), &kid.to_string()]);

@@ -1,0 +1,118 @@
+//! `client-pending-auth` before an approval.
+
+use super::*;
+
+const TEXT: &str = "Your login is accepted; the connection is being set up";
+
+/// Up, with the nudge switched on, on a server of this management version.
+fn lab(version: u32) -> Lab {
+    let mut lab = Lab::new();
+    lab.engine.settings.wake_up = true;
+    lab.engine.handle_store_ready(true, lab.now);
+    lab.attach(RUN, vec![]);
+    lab.load(vec![]);
+    lab.engine.management_version = Some(version);
+    lab.forget();
+    lab
+}
+
+fn client(kind: AuthKind, peer_info: &[(&str, &str)]) -> Message {
+    let mut env = Env::default();
+    let login = [("username", "alice"), ("time_unix", "1795435020")];
+    for (key, value) in login.iter().chain(peer_info) {
+        env.push(key.as_bytes(), value.as_bytes());
+    }
+    let password = Some(Password::from(&b"pw"[..]));
+    Message::Auth(Box::new(AuthEvent { kind, cid: Cid(4), kid: Kid(1), env, password }))
+}
+
+/// The words of the commands that approve such a client.
+fn approval(lab: &mut Lab, kind: AuthKind, peer_info: &[(&str, &str)]) -> Vec<Command> {
+    lab.say(client(kind, peer_info));
+    let ticket = lab.asked.last().unwrap().0;
+    lab.sent.clear();
+    lab.decide(ticket, Decision::Allow(grant(lab.now, ticket.serial, None)));
+    std::mem::take(&mut lab.sent)
+}
+
+#[test]
+fn a_server_of_2_6_is_nudged_with_key_and_time_before_the_approval() {
+    let mut lab = lab(5);
+    let sent = approval(&mut lab, AuthKind::Connect, &[("IV_VER", "2.6.14"), ("IV_PROTO", "990")]);
+    let text = Parameter::new(TEXT);
+    assert_eq!(
+        sent,
+        [
+            Command::ClientPendingAuth { cid: Cid(4), wait: Some((Kid(1), 3_600)), text },
+            Command::ClientAuth { cid: Cid(4), kid: Kid(1), config: vec![] },
+        ]
+    );
+    lab.success();
+    lab.success();
+    lab.say(Message::Established { cid: Cid(4), env: Env::default() });
+    assert!(lab.faults.is_empty());
+    assert_eq!(lab.last_row().state, SessionState::Active);
+}
+
+#[test]
+fn a_server_of_2_5_is_nudged_in_its_own_form() {
+    let sent = approval(&mut lab(3), AuthKind::Connect, &[("IV_VER", "2.5.1")]);
+    let text = Parameter::new(TEXT);
+    assert_eq!(sent[0], Command::ClientPendingAuth { cid: Cid(4), wait: None, text });
+    assert_eq!(sent.len(), 2);
+}
+
+#[test]
+fn a_renegotiation_is_nudged_as_well() {
+    let mut lab = lab(5);
+    let peer_info = [("IV_VER", "2.6.14"), ("IV_PROTO", "990")];
+    approval(&mut lab, AuthKind::Connect, &peer_info);
+    lab.success();
+    lab.success();
+    lab.say(Message::Established { cid: Cid(4), env: Env::default() });
+    let sent = approval(&mut lab, AuthKind::Reauth, &peer_info);
+    assert!(
+        matches!(sent[..], [Command::ClientPendingAuth { .. }, Command::ClientAuthNt { .. }]),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn nobody_is_nudged_who_does_not_understand_it() {
+    let new: &[(&str, &str)] = &[("IV_VER", "2.6.14"), ("IV_PROTO", "990")];
+    for (version, peer_info) in [
+        (1, new),
+        (2, new),
+        (4, new),
+        (5, &[]),
+        (5, &[("IV_VER", "2.4.12"), ("IV_PROTO", "2")]),
+        (5, &[("IV_VER", "mihomo")]),
+        (5, &[("IV_VER", "2")]),
+    ] {
+        let sent = approval(&mut lab(version), AuthKind::Connect, peer_info);
+        assert_eq!(sent.len(), 1, "{version} {peer_info:?}: {sent:?}");
+    }
+    for version in ["2.5", "2.5.1", "2.7_rc1", "2.10.0", "3.git:released:ab12", "3.11.1"] {
+        let sent = approval(&mut lab(5), AuthKind::Connect, &[("IV_VER", version)]);
+        assert_eq!(sent.len(), 2, "{version}");
+    }
+}
+
+#[test]
+fn it_can_be_switched_off() {
+    let mut lab = lab(5);
+    lab.engine.settings.wake_up = false;
+    let sent = approval(&mut lab, AuthKind::Connect, &[("IV_VER", "2.6.14"), ("IV_PROTO", "990")]);
+    assert_eq!(sent.len(), 1);
+}
+
+#[test]
+fn a_refused_nudge_changes_nothing() {
+    let mut lab = lab(5);
+    approval(&mut lab, AuthKind::Connect, &[("IV_VER", "2.6.14")]);
+    lab.say(Message::Error("client-pending-auth command failed".into()));
+    lab.success();
+    lab.say(Message::Established { cid: Cid(4), env: Env::default() });
+    assert!(lab.faults.is_empty());
+    assert_eq!(lab.last_row().state, SessionState::Active);
+}
