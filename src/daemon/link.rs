@@ -292,7 +292,6 @@ impl Link {
     fn lose_for(&mut self, error: String, pause: Option<Duration>) {
         let retry_in = pause.unwrap_or_else(|| self.backoff.pause());
         self.connection = Connection::Paused(Instant::from_std(self.instant_in(retry_in)));
-        self.load.abort_all();
         self.load = JoinSet::new();
         self.engine.handle_lost(self.shared.clock.now());
         self.shared.readiness.set_link(&self.settings.server, false);
@@ -333,11 +332,14 @@ impl Link {
         clock.instant(clock.now().mono + pause)
     }
 
-    /// Reads the open sessions, as often as it takes.
+    /// Reads the open sessions, as often as it takes. What was asked for earlier is out of date.
     fn load_open_sessions(&mut self) {
+        self.load = JoinSet::new();
         let (store, server) = (Arc::clone(&self.shared.store), self.settings.server.clone());
+        let backlog = Arc::clone(&self.shared.backlog);
         self.load.spawn(async move {
             loop {
+                backlog.settled(&server).await;
                 match store.open_sessions(&server).await {
                     Ok(rows) => return rows,
                     Err(error) => {

@@ -5,7 +5,7 @@
 //! changes nothing. New sessions need the database to be admitted, so an outage adds none.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     store::{SessionRecord, Store, StoreError},
     telemetry::events::Event,
-    types::SessionId,
+    types::{ServerName, SessionId},
 };
 
 use super::backoff::Backoff;
@@ -31,36 +31,69 @@ const LAST_WRITE: Duration = Duration::from_secs(5);
 /// Where links put their changes. Never blocks.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    rows: Mutex<HashMap<SessionId, SessionRecord>>,
+    waiting: Mutex<Waiting>,
     ready: Notify,
+    written: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    rows: HashMap<SessionId, SessionRecord>,
+    /// Servers with a row in the batch that is being written.
+    writing: HashSet<ServerName>,
 }
 
 impl Backlog {
     /// Keeps the newer version of a row.
     pub(super) fn push(&self, record: SessionRecord) {
-        put(&mut self.rows(), record);
+        put(&mut self.waiting().rows, record);
         self.ready.notify_one();
     }
 
     pub(super) fn len(&self) -> usize {
-        self.rows().len()
+        self.waiting().rows.len()
     }
 
-    fn take(&self) -> Vec<SessionRecord> {
-        let mut rows = self.rows();
-        let ids: Vec<SessionId> = rows.keys().take(BATCH).copied().collect();
-        ids.iter().filter_map(|id| rows.remove(id)).collect()
-    }
-
-    fn put_back(&self, batch: Vec<SessionRecord>) {
-        let mut rows = self.rows();
-        for record in batch {
-            put(&mut rows, record);
+    /// Waits until the database holds all of a server's rows: what is read before that is older
+    /// than what the link knows.
+    pub(super) async fn settled(&self, server: &ServerName) {
+        loop {
+            let written = self.written.notified();
+            let is_settled = {
+                let waiting = self.waiting();
+                !waiting.writing.contains(server)
+                    && waiting.rows.values().all(|row| row.server != *server)
+            };
+            if is_settled {
+                return;
+            }
+            written.await;
         }
     }
 
-    fn rows(&self) -> MutexGuard<'_, HashMap<SessionId, SessionRecord>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take(&self) -> Vec<SessionRecord> {
+        let mut waiting = self.waiting();
+        let ids: Vec<SessionId> = waiting.rows.keys().take(BATCH).copied().collect();
+        let batch: Vec<_> = ids.iter().filter_map(|id| waiting.rows.remove(id)).collect();
+        waiting.writing = batch.iter().map(|row| row.server.clone()).collect();
+        batch
+    }
+
+    fn put_back(&self, batch: Vec<SessionRecord>) {
+        let mut waiting = self.waiting();
+        for record in batch {
+            put(&mut waiting.rows, record);
+        }
+    }
+
+    /// The batch is written, or waits again.
+    fn finish_batch(&self) {
+        self.waiting().writing.clear();
+        self.written.notify_waiters();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,6 +157,12 @@ pub(super) async fn run(backlog: Arc<Backlog>, store: Arc<dyn Store>, stop: Canc
 
 /// Writes one batch; false when the database is away and the batch waits again.
 async fn write(backlog: &Backlog, store: &dyn Store, batch: Vec<SessionRecord>) -> bool {
+    let is_written = try_write(backlog, store, batch).await;
+    backlog.finish_batch();
+    is_written
+}
+
+async fn try_write(backlog: &Backlog, store: &dyn Store, batch: Vec<SessionRecord>) -> bool {
     match store.persist(&batch).await {
         Ok(()) => true,
         Err(error) if error.is_transient() => {

@@ -30,28 +30,33 @@ const PENDING_TIMEOUT_S: u32 = 3_600;
 impl Engine {
     /// The decision on a ticket. One that is no longer waited for is ignored.
     pub fn handle_decision(&mut self, ticket: Ticket, decision: Decision, now: Now) {
-        let can_send = self.can_send();
+        self.answer(ticket, decision, now, now);
+    }
+
+    /// `decided`: what the clocks said at the decision, by which its deadline counts.
+    pub(super) fn answer(&mut self, ticket: Ticket, decision: Decision, decided: Now, now: Now) {
+        let knows_run = self.can_send() && !self.awaits_run;
         let Some(client) = self.clients.get_mut(ticket.cid) else {
             return;
         };
         let Some(pending) = client.pending.as_mut().filter(|p| p.serial == ticket.serial) else {
             return;
         };
-        if client.is_stale || !can_send {
-            pending.decision = Some(decision);
+        if client.is_stale || !knows_run {
+            pending.decision = Some((decision, decided));
             return;
         }
         let Some(pending) = client.pending.take() else {
             return;
         };
         match decision {
-            Decision::Allow(grant) => self.allow(ticket.cid, *pending, grant, now),
+            Decision::Allow(grant) => self.allow(ticket.cid, *pending, grant, decided, now),
             Decision::Deny(denial) => self.deny(ticket.cid, *pending, &denial, now),
         }
         self.arm(ticket.cid);
     }
 
-    fn allow(&mut self, cid: Cid, pending: Pending, grant: Grant, now: Now) {
+    fn allow(&mut self, cid: Cid, pending: Pending, grant: Grant, decided: Now, now: Now) {
         let Some(client) = self.clients.get(cid) else {
             return;
         };
@@ -99,7 +104,7 @@ impl Engine {
         if let Some(record) = new {
             self.persist(&record);
             let adopted = record.state == SessionState::Active;
-            self.clients.open(cid, Session::new(record, now));
+            self.clients.open(cid, Session::new(record, decided));
             if adopted {
                 self.report_adopted(cid);
             }

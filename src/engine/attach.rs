@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use crate::{
-    proto::{Command, Message, State, StateName},
+    proto::{Command, Message, State, StateName, StatusReport},
     telemetry::events::Event,
     types::Now,
 };
 
 use super::{
-    Engine, GREETING_NOTICE, LinkFault, REPLY_TIMEOUT, Reconciled, replies::Expect,
-    state_is_serving,
+    Engine, GREETING_NOTICE, LinkFault, Output, REPLY_TIMEOUT, Reconciled, replies::Expect,
 };
 
 /// How far a connection has come.
@@ -32,8 +31,9 @@ impl Engine {
     /// A transport is connected.
     pub fn handle_connected(&mut self, now: Now) {
         self.phase = Phase::Greeting;
+        self.last_serial = self.serial;
+        self.awaits_run = true;
         self.is_held = false;
-        self.was_held = false;
         self.is_stopping = false;
         self.replies.clear();
         self.reconciled = Reconciled::No;
@@ -86,7 +86,7 @@ impl Engine {
     pub(super) fn on_prompt(&mut self, now: Now) {
         match (self.phase, &self.settings.password) {
             (Phase::Greeting, Some(password)) => {
-                self.outputs.push_back(super::Output::Send(Command::Password(password.clone())));
+                self.outputs.push_back(Output::Send(Command::Password(password.clone())));
                 self.phase = Phase::PasswordSent;
                 self.timers.greeting = Some(now.mono + REPLY_TIMEOUT);
             }
@@ -108,7 +108,7 @@ impl Engine {
         self.send(Command::EnvFilterOff, Expect::EnvFilter, now);
         self.send(Command::StateOn, Expect::StateOn, now);
         self.send(Command::State, Expect::State, now);
-        self.send(Command::Status, Expect::Status { asked: now.mono }, now);
+        self.send_status(now);
         // Last, because its one-line reply shows when the list before it had no end.
         let seconds = u32::try_from(self.settings.accounting_interval.as_secs()).unwrap_or(60);
         self.send(Command::ByteCount(seconds.max(1)), Expect::ByteCount, now);
@@ -117,7 +117,6 @@ impl Engine {
 
     pub(super) fn on_hold(&mut self, now: Now) {
         self.is_held = true;
-        self.was_held = true;
         self.release_hold(now);
     }
 
@@ -126,6 +125,21 @@ impl Engine {
         if self.is_held && self.store_is_ready && self.phase == Phase::Ready {
             self.is_held = false;
             self.send(Command::HoldRelease, Expect::HoldRelease, now);
+        }
+    }
+
+    /// The answer to `state`. Before it serves, a server has no clients.
+    fn on_present_state(&mut self, state: State, now: Now) {
+        match state.name {
+            StateName::Connected => self.on_run(state, now),
+            StateName::Reconnecting
+            | StateName::Connecting
+            | StateName::AssignIp
+            | StateName::AddRoutes => {
+                self.end_run(now);
+                self.run = None;
+            }
+            StateName::Exiting | StateName::Other => self.answer_waiting(now),
         }
     }
 
@@ -197,8 +211,10 @@ impl Engine {
                 self.management_version = version.management.or(self.management_version);
             }
             (Expect::State, Message::StateHistory(history)) => {
-                if let Some(state) = history.last().filter(|s| state_is_serving(s.name)) {
-                    self.on_run(*state, now);
+                self.awaits_run = false;
+                match history.last() {
+                    Some(state) => self.on_present_state(*state, now),
+                    None => self.answer_waiting(now),
                 }
             }
             (Expect::Status { asked }, Message::Status(report)) => {
@@ -225,8 +241,8 @@ impl Engine {
                 });
             }
             // Refused while the server is held: there are no clients then.
-            (Expect::Status { .. }, _) if !succeeded && self.was_held => {
-                self.status_is_known = true
+            (Expect::Status { asked }, _) if !succeeded && self.is_held => {
+                self.on_status(StatusReport::default(), asked, now);
             }
             (Expect::Status { .. }, _) if !succeeded => {
                 self.timers.status = Some(now.mono + super::STATUS_RETRY);

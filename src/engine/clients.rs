@@ -18,8 +18,8 @@ use crate::{
 pub(super) struct Client {
     /// Who it is, for log lines.
     pub(super) who: ClientRef,
-    /// When we first heard of it.
-    pub(super) since: Mono,
+    /// When we first heard of it, among the engine's serial numbers.
+    pub(super) born: u64,
     /// The highest key id seen.
     pub(super) last_kid: Option<Kid>,
     /// From an earlier connection: may be gone or, after a restart, somebody else.
@@ -57,8 +57,8 @@ pub(super) struct Pending {
     pub(super) client_platform: Option<String>,
     /// The device that the client named.
     pub(super) device: Option<crate::types::DeviceId>,
-    /// The answer, when it came while there was no link to send it on.
-    pub(super) decision: Option<Decision>,
+    /// The answer and when it came, while there is no link to send it on.
+    pub(super) decision: Option<(Decision, Now)>,
 }
 
 /// A session of a client.
@@ -81,10 +81,10 @@ pub(super) struct Closing {
 }
 
 impl Client {
-    pub(super) fn new(who: ClientRef, now: Now) -> Self {
+    pub(super) fn new(who: ClientRef, born: u64) -> Self {
         Self {
             who,
-            since: now.mono,
+            born,
             last_kid: None,
             is_stale: false,
             pending: None,
@@ -169,8 +169,8 @@ impl Clients {
     }
 
     pub(super) fn remove(&mut self, cid: Cid) -> Option<Client> {
-        let client = self.by_cid.remove(&cid)?;
-        if let Some(at) = client.armed {
+        let mut client = self.by_cid.remove(&cid)?;
+        if let Some(at) = client.armed.take() {
             self.due.remove(&(at, cid));
         }
         if let Some(session) = &client.session {

@@ -51,16 +51,17 @@ impl Engine {
         if kind == RequestKind::Connect {
             self.strays.remove(&cid);
             self.on_connect_of_known(cid, kid, &who, now);
+        } else {
+            self.on_reauth_of_known(cid, &who, now);
         }
         let mut client = match self.clients.remove(cid) {
             Some(mut known) => {
                 self.cancel(cid, known.pending.take().as_deref());
                 known
             }
-            None => Client::new(who.clone(), now),
+            None => Client::new(who.clone(), self.next_serial()),
         };
         client.who = who;
-        client.is_stale = false;
         client.last_kid = Some(kid);
         let serial = self.next_serial();
         let iv_proto = env.number(b"IV_PROTO").unwrap_or(0);
@@ -103,6 +104,19 @@ impl Engine {
             client_ip: self.clients.get(cid).and_then(|client| client.who.client_ip),
         };
         self.outputs.push_back(Output::Authenticate(Ticket { cid, serial }, Box::new(request)));
+    }
+
+    /// A renegotiation shows that a client is up, if it is the one that we know. One from an earlier
+    /// connection stays in doubt until the run is known.
+    fn on_reauth_of_known(&mut self, cid: Cid, who: &ClientRef, now: Now) {
+        let Some(known) = self.clients.get(cid) else {
+            return;
+        };
+        if known.who.user.is_some() && known.who.user != who.user {
+            self.drop_client(cid, Cause::ServerRestarted, now);
+        } else if !known.is_stale {
+            self.mark_up(cid, None, now);
+        }
     }
 
     /// A CONNECT for a client that has a session: another run of the server has begun, unless it
@@ -168,7 +182,7 @@ impl Engine {
             device: Ok(None),
             client_ip: who.client_ip,
         };
-        let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, now));
+        let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, serial));
         client.pending = Some(Box::new(Pending {
             serial,
             kind,

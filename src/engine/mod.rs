@@ -16,17 +16,17 @@ mod replies;
 mod session;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use crate::{
     auth::device::DeviceSource,
-    proto::{Command, Message, StateName, StatusClient},
+    proto::{Command, Message, StatusClient},
     store::SessionRecord,
     telemetry::events::Event,
-    types::{Cid, Mono, Now, Password, ServerName, Timestamp},
+    types::{Cid, Mono, Now, Password, ServerName, SessionId, Timestamp},
 };
 
 use attach::Phase;
@@ -84,14 +84,16 @@ pub struct Engine {
     phase: Phase,
     /// The server waits for `hold release`.
     is_held: bool,
-    /// It has waited for that on this connection.
-    was_held: bool,
     store_is_ready: bool,
+    /// The last question of the connection before this one.
+    last_serial: u64,
     /// From the greeting or `version`; `None` until known.
     management_version: Option<u32>,
     openvpn_version: Arc<str>,
     /// When the server's present run began; names it. `None` until known.
     run: Option<Timestamp>,
+    /// `state` has not answered on this connection: nobody knows whether `run` still holds.
+    awaits_run: bool,
     /// The server has said something since the last accounting.
     was_heard: bool,
     /// The server said that it exits.
@@ -103,6 +105,8 @@ pub struct Engine {
     reconciled: Reconciled,
     /// `status` has answered with a whole list on this connection.
     status_is_known: bool,
+    /// Sessions that were closed since the open ones were asked for.
+    closed_meanwhile: HashSet<SessionId>,
     departed: VecDeque<Departed>,
     outputs: VecDeque<Output>,
     serial: u64,
@@ -137,11 +141,12 @@ impl Engine {
             settings,
             phase: Phase::Down,
             is_held: false,
-            was_held: false,
             store_is_ready: false,
+            last_serial: 0,
             management_version: None,
             openvpn_version: "".into(),
             run: None,
+            awaits_run: true,
             was_heard: false,
             is_stopping: false,
             replies: Replies::default(),
@@ -149,6 +154,7 @@ impl Engine {
             strays: BTreeMap::new(),
             reconciled: Reconciled::No,
             status_is_known: false,
+            closed_meanwhile: HashSet::new(),
             departed: VecDeque::new(),
             outputs: VecDeque::new(),
             serial: 0,
@@ -277,8 +283,8 @@ impl Engine {
     /// A client that has to be looked at again when its next deadline comes.
     fn arm(&mut self, cid: Cid) {
         self.clients.arm(cid);
-        if self.timers.utc_recheck.is_none() {
-            self.timers.utc_recheck = self.clients.next_due().map(|_| Mono::default());
+        if self.timers.utc_recheck.is_none() && self.clients.session_count() > 0 {
+            self.timers.utc_recheck = Some(Mono::default());
         }
     }
 
@@ -305,10 +311,6 @@ fn take_due(timer: &mut Option<Mono>, now: Now) -> bool {
         *timer = None;
     }
     due
-}
-
-fn state_is_serving(name: StateName) -> bool {
-    name == StateName::Connected
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 //! A complete `status 3` is the truth about who is connected; an incomplete one says nothing.
 //! Clients that we do not know wait as strays until the database's open rows tell their session.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use crate::{
-    proto::{StatusClient, StatusReport},
+    proto::{Command, StatusClient, StatusReport},
     store::{SessionRecord, SessionState},
     telemetry::events::ClientRef,
-    types::{Cause, Cid, Mono, Now, SessionId, truncate_on_char},
+    types::{Cause, Cid, Now, truncate_on_char},
 };
 
 use super::{
@@ -28,16 +28,21 @@ impl Engine {
     pub(super) fn ask_status(&mut self, now: Now) {
         if self.can_send() && !self.replies.contains(|e| matches!(e, Expect::Status { .. })) {
             self.timers.status = None;
-            self.send(crate::proto::Command::Status, Expect::Status { asked: now.mono }, now);
+            self.send_status(now);
         }
     }
 
+    pub(super) fn send_status(&mut self, now: Now) {
+        let asked = self.next_serial();
+        self.send(Command::Status, Expect::Status { asked }, now);
+    }
+
     /// The complete list of the server's clients, asked for at `asked`.
-    pub(super) fn on_status(&mut self, report: StatusReport, asked: Mono, now: Now) {
+    pub(super) fn on_status(&mut self, report: StatusReport, asked: u64, now: Now) {
         self.status_is_known = true;
         let listed: BTreeSet<Cid> = report.clients.iter().map(|row| row.cid).collect();
         let gone =
-            self.clients.cids(|client| client.since < asked && !listed.contains(&client.who.cid));
+            self.clients.cids(|client| client.born < asked && !listed.contains(&client.who.cid));
         for row in report.clients {
             let cid = row.cid;
             let Some(client) = self.clients.get_mut(cid) else {
@@ -53,6 +58,9 @@ impl Engine {
             if let Some(session) = client.session.as_mut() {
                 session.count(row.bytes_received, row.bytes_sent);
                 session.is_dirty = true;
+                if !row.virtual_address.is_empty() {
+                    self.mark_up(cid, Some(&row.virtual_address), now);
+                }
             } else if client.closing.is_none() && !row.virtual_address.is_empty() {
                 self.on_stray(row);
             }
@@ -77,6 +85,7 @@ impl Engine {
     pub(super) fn load_open_sessions(&mut self) {
         if self.reconciled == Reconciled::No && self.run.is_some() && self.status_is_known {
             self.reconciled = Reconciled::Loading;
+            self.closed_meanwhile.clear();
             self.outputs.push_back(Output::LoadOpenSessions);
         }
     }
@@ -87,10 +96,11 @@ impl Engine {
             return;
         };
         self.reconciled = Reconciled::Yes;
-        let departing: HashSet<SessionId> =
-            self.departed.iter().map(Departed::session_id).collect();
+        // The rows were read while these still stood open.
+        let mut ended = std::mem::take(&mut self.closed_meanwhile);
+        ended.extend(self.departed.iter().map(Departed::session_id));
         for row in rows {
-            if self.clients.of_session(row.id).is_some() || departing.contains(&row.id) {
+            if self.clients.of_session(row.id).is_some() || ended.contains(&row.id) {
                 continue;
             }
             let same_run = row.run_started == run;
@@ -150,7 +160,8 @@ impl Engine {
         session.count(stray.bytes_received, stray.bytes_sent);
         session.touch(now.utc);
         let record = session.record.clone();
-        let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, now));
+        let born = self.next_serial();
+        let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, born));
         client.session = Some(Box::new(session));
         self.clients.insert(cid, client);
         self.persist(&record);
@@ -161,29 +172,47 @@ impl Engine {
         }
     }
 
-    /// The server's run is another than the one before: what we remember of that is over.
+    /// The server's run is another than the one before: what we remember of that is over. Who has
+    /// asked on this connection is of the new run and is still to be answered.
     pub(super) fn end_stale_run(&mut self, now: Now) {
+        let last_serial = self.last_serial;
         for cid in self.clients.cids(|client| client.is_stale) {
-            self.drop_client(cid, Cause::ServerRestarted, now);
+            let has_asked = |client: &Client| {
+                client.pending.as_ref().is_some_and(|pending| pending.serial > last_serial)
+            };
+            if self.clients.get(cid).is_some_and(has_asked) {
+                self.close_stale_session(cid, Cause::ServerRestarted, now);
+            } else {
+                self.drop_client(cid, Cause::ServerRestarted, now);
+            }
         }
         self.reconciled = Reconciled::No;
     }
 
-    /// The run is the one we remember: its clients and their deadlines are valid again, and
-    /// answers that came meanwhile are sent.
+    /// The run is the one we remember: its clients and their deadlines are valid again.
     pub(super) fn confirm_stale(&mut self, now: Now) {
         for cid in self.clients.cids(|client| client.is_stale) {
-            let Some(client) = self.clients.get_mut(cid) else {
-                continue;
-            };
-            client.is_stale = false;
-            let answer = client.pending.as_mut().and_then(|pending| {
-                let ticket = Ticket { cid, serial: pending.serial };
-                pending.decision.take().map(|decision| (ticket, decision))
-            });
+            if let Some(client) = self.clients.get_mut(cid) {
+                client.is_stale = false;
+            }
             self.arm(cid);
-            if let Some((ticket, decision)) = answer {
-                self.handle_decision(ticket, decision, now);
+        }
+        self.answer_waiting(now);
+    }
+
+    /// Answers that came while there was no link, or while the run was not known, are sent.
+    pub(super) fn answer_waiting(&mut self, now: Now) {
+        let is_answered = |client: &Client| {
+            !client.is_stale && client.pending.as_ref().is_some_and(|p| p.decision.is_some())
+        };
+        for cid in self.clients.cids(is_answered) {
+            let pending = self.clients.get_mut(cid).and_then(|client| client.pending.as_mut());
+            let answer = pending.and_then(|pending| {
+                let ticket = Ticket { cid, serial: pending.serial };
+                pending.decision.take().map(|(decision, decided)| (ticket, decision, decided))
+            });
+            if let Some((ticket, decision, decided)) = answer {
+                self.answer(ticket, decision, decided, now);
             }
         }
     }

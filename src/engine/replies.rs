@@ -13,9 +13,9 @@ pub(super) enum Expect {
     EnvFilter,
     StateOn,
     State,
-    /// With the moment it was asked: clients that came later are not in the list.
+    /// With the serial number when it was asked: clients that were born later are not in the list.
     Status {
-        asked: Mono,
+        asked: u64,
     },
     ByteCount,
     HoldRelease,

@@ -6,6 +6,7 @@ mod reconcile;
 mod renegotiation;
 mod replies;
 mod sessions;
+mod simulation;
 mod wake_up;
 
 use std::time::Duration;
