@@ -9,7 +9,8 @@ use crate::{
 };
 
 use super::{
-    Engine, GREETING_NOTICE, LinkFault, Output, REPLY_TIMEOUT, Reconciled, replies::Expect,
+    Engine, GREETING_NOTICE, LinkFault, Output, REPLY_TIMEOUT, Reconciled, clock_offset_ms,
+    replies::Expect,
 };
 
 /// How far a connection has come.
@@ -32,6 +33,7 @@ impl Engine {
     pub fn handle_connected(&mut self, now: Now) {
         self.phase = Phase::Greeting;
         self.last_serial = self.serial;
+        self.clock_offset_ms.get_or_insert(clock_offset_ms(now));
         self.awaits_run = true;
         self.is_held = false;
         self.is_stopping = false;

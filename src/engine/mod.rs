@@ -293,7 +293,7 @@ impl Engine {
         if !take_due(&mut self.timers.utc_recheck, now) {
             return;
         }
-        let offset = now.utc.as_millis() - i64::try_from(now.mono.0.as_millis()).unwrap_or(0);
+        let offset = clock_offset_ms(now);
         // Slewing moves a clock by at most 30 ms a minute; more is a step.
         if self.clock_offset_ms.is_some_and(|old| (offset - old).abs() > 500) {
             self.rearm_sessions(now);
@@ -303,6 +303,11 @@ impl Engine {
             self.timers.utc_recheck = Some(now.mono + UTC_RECHECK);
         }
     }
+}
+
+/// `utc - mono`, in milliseconds.
+fn clock_offset_ms(now: Now) -> i64 {
+    now.utc.as_millis() - i64::try_from(now.mono.0.as_millis()).unwrap_or(0)
 }
 
 fn take_due(timer: &mut Option<Mono>, now: Now) -> bool {

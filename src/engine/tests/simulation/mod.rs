@@ -53,9 +53,6 @@ fn nobody_is_wrongly_admitted_dropped_forgotten_or_left_in() {
         let tallies = shares.into_iter().map(|share| share.join().expect("no seed fails"));
         tallies.fold(Tally::default(), Tally::plus)
     });
-    if seeds > SEEDS {
-        eprintln!("{sum:?}");
-    }
     // A simulation in which little happens proves little.
     for count in sum.counts() {
         assert!(count >= seeds, "{sum:?}");

@@ -26,7 +26,7 @@ struct Truth {
     /// When its session has to end, by each clock.
     deadline: Option<Timestamp>,
     deadline_mono: Option<Mono>,
-    was_over: bool,
+    earliest_end: Option<Mono>,
     was_admitted: bool,
     is_killed_by_admin: bool,
     /// Its answer or its row may be lost: the daemon was killed, or the link, at the wrong moment.
@@ -239,7 +239,7 @@ impl World {
                 self.tally.killed += 1;
                 let now = self.now;
                 let truth = self.truth(&user);
-                let is_over = truth.was_over
+                let is_over = truth.earliest_end.is_some_and(|at| at <= now.mono)
                     || truth.deadline.is_some_and(|at| at <= now.utc)
                     || truth.deadline_mono.is_some_and(|at| at <= now.mono);
                 let may = is_over
@@ -328,7 +328,10 @@ impl World {
             actor: "test".into(),
             action,
         };
-        let is_known = self.engine.clients.of_session(session).is_some();
+        // One that is being ended is not extended.
+        let is_known = self.engine.clients.of_session(session).is_some_and(|cid| {
+            self.engine.clients.get(cid).is_some_and(|client| client.closing.is_none())
+        });
         let outcome = self.engine.handle_command(&command, self.now);
         if outcome == CommandOutcome::Handled && is_known {
             let mono = self.now.mono + Duration::from_secs(300);
@@ -338,7 +341,7 @@ impl World {
             } else {
                 truth.deadline = Some(deadline);
                 truth.deadline_mono = Some(mono);
-                truth.was_over = false;
+                truth.earliest_end = None;
             }
         }
     }
@@ -484,8 +487,9 @@ impl World {
 
     fn step_clock(&mut self) {
         for truth in self.truths.values_mut() {
-            // Over is over, even if the clock is set back.
-            truth.was_over |= truth.deadline.is_some_and(|at| at <= self.now.utc);
+            // A clock that is set back does not lengthen a session.
+            let end = truth.deadline.map(|at| self.now.mono + at.saturating_since(self.now.utc));
+            truth.earliest_end = truth.earliest_end.into_iter().chain(end).min();
         }
         let step = Duration::from_secs(self.rng.random_range(1..7_200));
         self.now.utc = if self.rng.random() {
