@@ -73,7 +73,8 @@ impl Authenticator {
             Claimed::Valid(user) => Some(user),
             Claimed::Invalid | Claimed::Missing => None,
         };
-        if !adopting && self.is_throttled(request, user) {
+        // Other people's failures must not end a session that runs.
+        if request.kind == RequestKind::Connect && self.is_throttled(request, user) {
             return Ok(DenyReason::Throttled.into());
         }
         let device = request.device.as_ref().ok().and_then(Option::as_ref);

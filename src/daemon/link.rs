@@ -37,7 +37,9 @@ use super::{
 const READ_CHUNK: usize = 16 << 10;
 /// Commands that wait for a server that does not read, in bytes; beyond it the link is given up.
 const MAX_UNSENT: usize = 4 << 20;
-/// Pause before the database is asked again for open sessions.
+/// How long our own changes may take to reach the database before its open sessions are read.
+const SETTLE: Duration = Duration::from_secs(3);
+/// Pause after the database could not tell the open sessions.
 const LOAD_RETRY: Duration = Duration::from_secs(1);
 /// How long the last commands may take when the daemon stops.
 const LAST_WRITE: Duration = Duration::from_secs(1);
@@ -339,9 +341,17 @@ impl Link {
         let backlog = Arc::clone(&self.shared.backlog);
         self.load.spawn(async move {
             loop {
-                backlog.settled(&server).await;
+                // Bounded: while everybody logs in there may always be something to write, and what
+                // is newer than a row is known here.
+                let _ = tokio::time::timeout(SETTLE, backlog.settled(&server)).await;
                 match store.open_sessions(&server).await {
-                    Ok(rows) => return rows,
+                    Ok(open) => {
+                        for error in open.unreadable {
+                            let (server, error) = (server.clone(), error.to_string());
+                            Event::StoreUnreadable { server, error }.emit();
+                        }
+                        return open.sessions;
+                    }
                     Err(error) => {
                         tracing::debug!(%server, %error, "open sessions are not known yet");
                         tokio::time::sleep(LOAD_RETRY).await;

@@ -190,16 +190,15 @@ async fn write_one(backlog: &Backlog, store: &dyn Store, record: SessionRecord) 
 
 /// A row that the database will never take is at least in the log.
 fn log_lost(record: &SessionRecord, error: &StoreError) {
-    tracing::error!(
-        event = "store.refused",
-        session_id = %record.id,
-        server = %record.server,
-        user = %record.user,
-        state = record.state.as_str(),
-        started_at = %record.started_at,
-        bytes_received = record.bytes_received,
-        bytes_sent = record.bytes_sent,
-        error = %error,
-        "the database refuses a session row"
-    );
+    Event::StoreRefused {
+        session_id: record.id,
+        server: record.server.clone(),
+        user: record.user.as_str().into(),
+        state: record.state.as_str(),
+        started_at: record.started_at,
+        bytes_received: record.bytes_received,
+        bytes_sent: record.bytes_sent,
+        error: error.to_string(),
+    }
+    .emit();
 }

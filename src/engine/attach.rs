@@ -206,17 +206,22 @@ impl Engine {
             return;
         }
         self.replies.pop(now.mono);
+        if let Expect::Auth { cid, kid, .. } | Expect::Deny { cid, kid } = expect {
+            self.confirm_answer(cid, kid);
+        }
         let succeeded = !matches!(message, Message::Error(_));
         match (expect, message) {
             (Expect::Version, Message::Version(version)) => {
                 self.openvpn_version = version.openvpn.into();
                 self.management_version = version.management.or(self.management_version);
             }
-            (Expect::State, Message::StateHistory(history)) => {
+            (Expect::State, message) => {
                 self.awaits_run = false;
-                match history.last() {
-                    Some(state) => self.on_present_state(*state, now),
-                    None => self.answer_waiting(now),
+                match message {
+                    Message::StateHistory(history) if !history.is_empty() => {
+                        history.last().map(|state| self.on_present_state(*state, now));
+                    }
+                    _ => self.answer_waiting(now),
                 }
             }
             (Expect::Status { asked }, Message::Status(report)) => {
@@ -226,9 +231,11 @@ impl Engine {
             (Expect::HoldRelease, _) if succeeded => {
                 self.report(Event::HoldReleased { server: self.server() });
             }
-            (Expect::Auth { cid, kid }, _) if !succeeded => self.on_auth_refused(cid, kid, now),
+            (Expect::Auth { cid, kid, reauth }, _) if !succeeded => {
+                self.on_auth_refused(cid, kid, reauth, now);
+            }
             (Expect::Kill { cid }, _) if !succeeded => self.on_kill_refused(cid, now),
-            (Expect::Deny { cid }, _) if !succeeded => {
+            (Expect::Deny { cid, .. }, _) if !succeeded => {
                 self.report(Event::ProtocolUnexpected {
                     server: self.server(),
                     what: "client-deny was refused; the client has gone",

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     auth::request::{Decision, RequestKind},
-    proto::KillMessage,
+    proto::{Command, KillMessage},
     store::SessionRecord,
     telemetry::events::ClientRef,
     types::{Cause, Cid, Kid, Mono, Now, SessionId, Timestamp},
@@ -26,6 +26,8 @@ pub(super) struct Client {
     pub(super) is_stale: bool,
     /// A question that waits for the decision, or for the link.
     pub(super) pending: Option<Box<Pending>>,
+    /// The answer that was sent and has no reply yet: if the connection breaks, it may be lost.
+    pub(super) unconfirmed: Option<Box<Command>>,
     /// Its session, once it was approved.
     pub(super) session: Option<Box<Session>>,
     /// It is being ended.
@@ -88,6 +90,7 @@ impl Client {
             last_kid: None,
             is_stale: false,
             pending: None,
+            unconfirmed: None,
             session: None,
             closing: None,
             armed: None,

@@ -9,7 +9,6 @@ use crate::{
         text,
     },
     proto::{AuthEvent, AuthKind, Command, Env, Parameter, RejectKind, Rejected},
-    store::SessionState,
     telemetry::events::{ClientRef, Event},
     types::{Cause, Cid, DenyReason, Kid, Now, Timestamp, Username, truncate_on_char},
 };
@@ -48,9 +47,10 @@ impl Engine {
         };
         let device = device::claim(&env, &self.settings.device_sources);
         let who = client_ref(cid, Some(kid), &env, device.as_ref().ok().and_then(Option::as_ref));
+        let mut is_impostor = false;
         if kind == RequestKind::Connect {
             self.strays.remove(&cid);
-            self.on_connect_of_known(cid, kid, &who, now);
+            is_impostor = self.on_connect_of_known(cid, kid, &who, now);
         } else {
             self.on_reauth_of_known(cid, &who, now);
         }
@@ -63,6 +63,7 @@ impl Engine {
         };
         client.who = who;
         client.last_kid = Some(kid);
+        client.unconfirmed = None;
         let serial = self.next_serial();
         let iv_proto = env.number(b"IV_PROTO").unwrap_or(0);
         let pending = Pending {
@@ -85,10 +86,11 @@ impl Engine {
         self.arm(cid);
 
         let username = env.get(b"username").unwrap_or_default();
-        if username.len() > LONGEST_USERNAME {
-            // Refused at once: while it is there, `status` is cut short.
+        // While so long a name is there, `status` is cut short.
+        if is_impostor || username.len() > LONGEST_USERNAME {
             let ticket = Ticket { cid, serial };
             self.handle_decision(ticket, DenyReason::Protocol.into(), now);
+            self.end_client(cid, Cause::Unknown, None, now);
             return;
         }
         let request = AuthRequest {
@@ -119,26 +121,29 @@ impl Engine {
         }
     }
 
-    /// A CONNECT for a client that has a session: another run of the server has begun, unless it
-    /// is a further key of the same client before it was up.
-    fn on_connect_of_known(&mut self, cid: Cid, kid: Kid, who: &ClientRef, now: Now) {
+    /// A CONNECT for a client that has a session: a higher key is a further one of the same client
+    /// before it was up, and may not name another user (true: it does; OpenVPN itself looks at that
+    /// only later). Otherwise ids start again: another run of the server has begun.
+    fn on_connect_of_known(&mut self, cid: Cid, kid: Kid, who: &ClientRef, now: Now) -> bool {
         let Some(known) = self.clients.get(cid) else {
-            return;
+            return false;
         };
         if known.is_stale {
             self.drop_client(cid, Cause::ServerRestarted, now);
-            return;
+            return false;
         }
-        let Some(session) = &known.session else {
-            return;
-        };
-        let further_key = session.record.state == SessionState::Pending
-            && known.last_kid.is_some_and(|last| kid > last)
-            && known.who.user == who.user;
-        if !further_key {
-            self.end_run(now);
-            self.ask_status(now);
+        if known.session.is_none() {
+            return false;
         }
+        if known.last_kid.is_none_or(|last| kid > last) {
+            return known.who.user.is_some() && known.who.user != who.user;
+        }
+        self.end_run(now);
+        self.run = None;
+        self.awaits_run = true;
+        self.send(Command::State, Expect::State, now);
+        self.ask_status(now);
+        false
     }
 
     /// The time for a decision is over.
@@ -234,7 +239,7 @@ impl Engine {
             reason: Parameter::new(reason.as_str()),
             client_reason: Some(Parameter::new(text::denial(reason))),
         };
-        self.send(command, Expect::Deny { cid }, now);
+        self.send(command, Expect::Deny { cid, kid }, now);
         self.report(Event::AuthDenied {
             server: self.server(),
             client: ClientRef { kid: Some(kid), ..who },

@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    Engine, Output, Reconciled, Ticket,
+    Engine, Output, Reconciled, STATUS_RETRY, Ticket,
     clients::{Client, Session},
     login::{cut, nobody},
     replies::Expect,
@@ -29,6 +29,8 @@ impl Engine {
         if self.can_send() && !self.replies.contains(|e| matches!(e, Expect::Status { .. })) {
             self.timers.status = None;
             self.send_status(now);
+            // Its reply shows when the list before it had no end.
+            self.send(Command::State, Expect::State, now);
         }
     }
 
@@ -43,6 +45,7 @@ impl Engine {
         let listed: BTreeSet<Cid> = report.clients.iter().map(|row| row.cid).collect();
         let gone =
             self.clients.cids(|client| client.born < asked && !listed.contains(&client.who.cid));
+        self.strays.retain(|cid, _| listed.contains(cid));
         for row in report.clients {
             let cid = row.cid;
             let Some(client) = self.clients.get_mut(cid) else {
@@ -58,10 +61,10 @@ impl Engine {
             if let Some(session) = client.session.as_mut() {
                 session.count(row.bytes_received, row.bytes_sent);
                 session.is_dirty = true;
-                if !row.virtual_address.is_empty() {
-                    self.mark_up(cid, Some(&row.virtual_address), now);
+                if let Some(ip) = row.vpn_ip() {
+                    self.mark_up(cid, Some(ip), now);
                 }
-            } else if client.closing.is_none() && !row.virtual_address.is_empty() {
+            } else if client.closing.is_none() && row.vpn_ip().is_some() {
                 self.on_stray(row);
             }
         }
@@ -76,7 +79,7 @@ impl Engine {
 
     /// A client that we do not know. One without a username has not asked yet.
     fn on_stray(&mut self, row: StatusClient) {
-        if row.username.is_some() || !row.virtual_address.is_empty() {
+        if row.username.is_some() || row.vpn_ip().is_some() {
             self.strays.insert(row.cid, row);
         }
     }
@@ -100,15 +103,21 @@ impl Engine {
         let mut ended = std::mem::take(&mut self.closed_meanwhile);
         ended.extend(self.departed.iter().map(Departed::session_id));
         for row in rows {
-            if self.clients.of_session(row.id).is_some() || ended.contains(&row.id) {
+            if let Some(cid) = self.clients.of_session(row.id) {
+                self.catch_up(cid, &row, now);
+                continue;
+            }
+            if ended.contains(&row.id) {
                 continue;
             }
             let same_run = row.run_started == run;
             let stray = self.strays.get(&row.cid).filter(|stray| {
                 same_run && stray.username.as_deref() == Some(row.user.as_str().as_bytes())
             });
-            if stray.is_some() {
-                if let Some(stray) = self.strays.remove(&row.cid) {
+            if let Some(stray) = stray {
+                if !may_come_up(stray, now) {
+                    let stray = stray.clone();
+                    self.strays.remove(&row.cid);
                     self.adopt(row, &stray, now);
                 }
                 continue;
@@ -129,12 +138,14 @@ impl Engine {
                 continue;
             }
             let who = stray_ref(&stray);
-            if stray.virtual_address.is_empty() {
-                // It waits for an answer to a question that nobody remembers.
-                self.restart_client(cid, who, now);
-            } else {
-                let vpn_ip = Some(cut(&stray.virtual_address, 45));
+            if let Some(ip) = stray.vpn_ip() {
+                let vpn_ip = Some(cut(ip, 45));
                 self.ask_adoption(cid, who, stray.connected_since, vpn_ip, now);
+            } else if may_come_up(&stray, now) {
+                self.strays.insert(cid, stray);
+                self.timers.status = Some(now.mono + STATUS_RETRY);
+            } else {
+                self.restart_client(cid, who, now);
             }
         }
     }
@@ -149,9 +160,9 @@ impl Engine {
         // Its end was begun and is not confirmed: it goes on.
         let ending =
             (record.state == SessionState::Closing).then(|| record.cause.unwrap_or(Cause::Unknown));
-        if !stray.virtual_address.is_empty() {
+        if let Some(ip) = stray.vpn_ip() {
             record.state = SessionState::Active;
-            record.vpn_ip = Some(cut(&stray.virtual_address, 45));
+            record.vpn_ip = Some(cut(ip, 45));
         }
         record.cause = None;
         // Ahead of whatever its last holder may still have to write.
@@ -161,7 +172,7 @@ impl Engine {
         session.touch(now.utc);
         let record = session.record.clone();
         let born = self.next_serial();
-        let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, born));
+        let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who.clone(), born));
         client.session = Some(Box::new(session));
         self.clients.insert(cid, client);
         self.persist(&record);
@@ -169,6 +180,33 @@ impl Engine {
         self.arm(cid);
         if let Some(cause) = ending {
             self.end_client(cid, cause, None, now);
+        } else if stray.vpn_ip().is_none() {
+            // Approved, but the answer never arrived.
+            self.restart_client(cid, who, now);
+        }
+    }
+
+    /// Another daemon held a session of ours meanwhile: what it wrote is newer.
+    fn catch_up(&mut self, cid: Cid, row: &SessionRecord, now: Now) {
+        let Some(client) = self.clients.get_mut(cid) else {
+            return;
+        };
+        let Some(session) = client.session.as_mut().filter(|s| s.record.version < row.version)
+        else {
+            return;
+        };
+        session.record.deadline = row.deadline;
+        session.record.deadline_reason = row.deadline_reason;
+        session.record.expiry_action = row.expiry_action;
+        session.record.version = row.version.saturating_add(ADOPTION_LEAD);
+        session.count(row.bytes_received, row.bytes_sent);
+        session.arm(now);
+        session.touch(now.utc);
+        let record = session.record.clone();
+        self.persist(&record);
+        self.arm(cid);
+        if row.state == SessionState::Closing {
+            self.end_client(cid, row.cause.unwrap_or(Cause::Unknown), None, now);
         }
     }
 
@@ -196,6 +234,7 @@ impl Engine {
                 client.is_stale = false;
             }
             self.arm(cid);
+            self.answer_again(cid, now);
         }
         self.answer_waiting(now);
     }
@@ -216,6 +255,14 @@ impl Engine {
             }
         }
     }
+}
+
+/// Not up, but so new that an approval may be on its way to it. Later it waits for an answer that
+/// nobody remembers.
+fn may_come_up(stray: &StatusClient, now: Now) -> bool {
+    let is_young = now.utc < stray.connected_since.saturating_add(STATUS_RETRY)
+        && stray.connected_since <= now.utc;
+    stray.vpn_ip().is_none() && is_young
 }
 
 fn is_same_user(who: &ClientRef, row: &StatusClient) -> bool {

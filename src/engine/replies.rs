@@ -22,10 +22,12 @@ pub(super) enum Expect {
     Auth {
         cid: Cid,
         kid: Kid,
+        reauth: bool,
     },
     PendingAuth,
     Deny {
         cid: Cid,
+        kid: Kid,
     },
     Kill {
         cid: Cid,

@@ -160,12 +160,24 @@ pub struct StatusClient {
     pub real_address: Box<str>,
     /// The tunnel address; empty for a client that is not approved.
     pub virtual_address: Box<str>,
+    /// The IPv6 address in the tunnel; empty without one.
+    pub virtual_ipv6: Box<str>,
     /// Octets from the client.
     pub bytes_received: u64,
     /// Octets to the client.
     pub bytes_sent: u64,
     /// When it connected, to the second.
     pub connected_since: Timestamp,
+}
+
+impl StatusClient {
+    /// Its address in the tunnel, which only a client has that is up.
+    pub fn vpn_ip(&self) -> Option<&str> {
+        [&self.virtual_address, &self.virtual_ipv6]
+            .into_iter()
+            .map(|ip| &**ip)
+            .find(|ip| !ip.is_empty())
+    }
 }
 
 words! {

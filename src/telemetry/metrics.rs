@@ -99,6 +99,8 @@ pub(super) fn count(event: &Event) {
         | Event::StoreDown { .. }
         | Event::StoreUp { .. }
         | Event::StoreBacklog { .. }
+        | Event::StoreRefused { .. }
+        | Event::StoreUnreadable { .. }
         | Event::ProtocolUnexpected { .. }
         | Event::ServerFatal { .. }
         | Event::ServerRestarted { .. }

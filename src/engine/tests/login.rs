@@ -167,7 +167,7 @@ fn an_overlong_username_is_denied_without_asking_the_database() {
     let mut lab = Lab::up();
     lab.say(auth(AuthKind::Connect, 4, 1, &"x".repeat(900)));
     assert!(lab.asked.is_empty());
-    assert_eq!(lab.verdicts(4), 1);
+    assert_eq!((lab.verdicts(4), lab.kills(4)), (1, 1));
 }
 
 #[test]
@@ -179,4 +179,33 @@ fn a_refused_approval_closes_the_session_and_is_not_repeated() {
     assert_eq!(lab.last_row().state, SessionState::Closed);
     assert!(lab.events.iter().any(|e| matches!(e, Event::AuthError { .. })));
     assert_eq!(lab.verdicts(4), 1);
+}
+
+#[test]
+fn a_second_key_that_names_another_user_ends_that_client_and_nobody_else() {
+    let mut lab = Lab::up();
+    lab.establish(0, "carol", 3_600);
+    let alice = lab.connect(7, "alice");
+    lab.allow_until(alice, None);
+    lab.forget();
+    lab.say(auth(AuthKind::Connect, 7, 2, "mallory"));
+    assert!(lab.asked.is_empty());
+    assert_eq!((lab.verdicts(7), lab.kills(7)), (1, 1));
+    assert!(matches!(&lab.sent[0], Command::ClientDeny { kid: Kid(2), .. }));
+    assert_eq!((lab.kills(0), lab.engine.session_count()), (0, 2));
+    assert!(!lab.events.iter().any(|e| matches!(e, Event::ServerRestarted { .. })));
+}
+
+#[test]
+fn a_second_key_of_an_adopted_client_is_no_restart() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(7, "alice");
+    lab.allow_until(ticket, None);
+    let row = lab.last_row().clone();
+    let mut next = Lab::new();
+    next.attach(RUN, vec![listed(7, "alice", "10.8.0.6")]);
+    next.load(vec![row]);
+    next.forget();
+    next.connect(7, "alice");
+    assert!(!next.events.iter().any(|e| matches!(e, Event::ServerRestarted { .. })));
 }

@@ -140,7 +140,9 @@ impl Lab {
             self.now = Now { mono: self.now.mono + step, utc: self.now.utc.saturating_add(step) };
             self.engine.handle_timeout(self.now);
             self.drain();
-            if !self.is_dead && self.sent.last() == Some(&Command::State) {
+            // Behind `status` it waits for that reply.
+            let is_alone = !self.sent.ends_with(&[Command::Status, Command::State]);
+            if !self.is_dead && is_alone && self.sent.last() == Some(&Command::State) {
                 self.sent.pop();
                 self.say(Message::StateHistory(vec![state(StateName::Connected, RUN)]));
             }
@@ -240,6 +242,7 @@ fn listed(cid: u32, user: &str, address: &str) -> StatusClient {
         common_name: user.as_bytes().into(),
         real_address: "udp4:192.0.2.9:40001".into(),
         virtual_address: address.into(),
+        virtual_ipv6: "".into(),
         bytes_received: 5_000,
         bytes_sent: 6_000,
         connected_since: Timestamp::from_secs(RUN + 10),

@@ -150,7 +150,11 @@ impl World {
     /// No new fault; after a while everything is as it should be.
     pub fn rest_and_audit(&mut self) {
         self.database_comes_up();
-        for _ in 0..240 {
+        let start = self.now.mono;
+        for round in 0..240 {
+            if round == 40 {
+                self.audit_waiting(start);
+            }
             self.link();
             while !self.openvpn.said.is_empty() || !self.openvpn.heard.is_empty() {
                 self.deliver_message();
@@ -164,6 +168,16 @@ impl World {
             self.pass(Duration::from_millis(500));
         }
         self.audit();
+    }
+
+    /// Everybody who waited before `start` has been answered, or is made to log in again.
+    fn audit_waiting(&self, start: Mono) {
+        for instance in self.openvpn.instances.values() {
+            // A renegotiation that was asked while nobody listened is not asked again.
+            let waits = matches!(instance.asked, Some((RequestKind::Connect, at)) if at < start);
+            let leaves = instance.ends.is_some_and(|at| at <= self.now.mono + KILL_RETRY);
+            assert!(!waits || leaves, "20 s after the last fault: {instance:?}");
+        }
     }
 
     fn audit(&self) {
