@@ -266,10 +266,10 @@ impl Engine {
 
     /// Sends an answer and keeps it until its reply has come.
     fn send_answer(&mut self, command: Command, expect: Expect, now: Now) {
-        if let Expect::Auth { cid, .. } | Expect::Deny { cid, .. } = expect {
-            if let Some(client) = self.clients.get_mut(cid) {
-                client.unconfirmed = Some(Box::new(command.clone()));
-            }
+        if let Expect::Auth { cid, .. } | Expect::Deny { cid, .. } = expect
+            && let Some(client) = self.clients.get_mut(cid)
+        {
+            client.unconfirmed = Some(Box::new(command.clone()));
         }
         self.send(command, expect, now);
     }

@@ -219,7 +219,9 @@ impl Engine {
                 self.awaits_run = false;
                 match message {
                     Message::StateHistory(history) if !history.is_empty() => {
-                        history.last().map(|state| self.on_present_state(*state, now));
+                        if let Some(state) = history.last() {
+                            self.on_present_state(*state, now)
+                        }
                     }
                     _ => self.answer_waiting(now),
                 }
