@@ -269,7 +269,7 @@ impl Engine {
         if let Expect::Auth { cid, .. } | Expect::Deny { cid, .. } = expect
             && let Some(client) = self.clients.get_mut(cid)
         {
-            client.unconfirmed = Some(Box::new(command.clone()));
+            client.unconfirmed = Some(Box::new((command.clone(), expect)));
         }
         self.send(command, expect, now);
     }
@@ -285,16 +285,9 @@ impl Engine {
     /// of the same run; to answer twice is no harm.
     pub(super) fn answer_again(&mut self, cid: Cid, now: Now) {
         let unconfirmed = self.clients.get_mut(cid).and_then(|client| client.unconfirmed.take());
-        let Some(command) = unconfirmed.map(|command| *command) else {
-            return;
-        };
-        let expect = match command {
-            Command::ClientAuth { cid, kid, .. } => Expect::Auth { cid, kid, reauth: false },
-            Command::ClientAuthNt { cid, kid } => Expect::Auth { cid, kid, reauth: true },
-            Command::ClientDeny { cid, kid, .. } => Expect::Deny { cid, kid },
-            _ => return,
-        };
-        self.send_answer(command, expect, now);
+        if let Some((command, expect)) = unconfirmed.map(|answer| *answer) {
+            self.send_answer(command, expect, now);
+        }
     }
 
     /// The end of an account holds for a session that runs; an operator's extension of the

@@ -217,13 +217,12 @@ impl Engine {
             }
             (Expect::State, message) => {
                 self.awaits_run = false;
-                match message {
-                    Message::StateHistory(history) if !history.is_empty() => {
-                        if let Some(state) = history.last() {
-                            self.on_present_state(*state, now)
-                        }
-                    }
-                    _ => self.answer_waiting(now),
+                if let Message::StateHistory(history) = message
+                    && let Some(state) = history.last()
+                {
+                    self.on_present_state(*state, now);
+                } else {
+                    self.answer_waiting(now);
                 }
             }
             (Expect::Status { asked }, Message::Status(report)) => {

@@ -13,6 +13,8 @@ use crate::{
     types::{Cause, Cid, Kid, Mono, Now, SessionId, Timestamp},
 };
 
+use super::replies::Expect;
+
 /// One client instance of the server.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -27,7 +29,7 @@ pub(super) struct Client {
     /// A question that waits for the decision, or for the link.
     pub(super) pending: Option<Box<Pending>>,
     /// The answer that was sent and has no reply yet: if the connection breaks, it may be lost.
-    pub(super) unconfirmed: Option<Box<Command>>,
+    pub(super) unconfirmed: Option<Box<(Command, Expect)>>,
     /// Its session, once it was approved.
     pub(super) session: Option<Box<Session>>,
     /// It is being ended.
