@@ -14,7 +14,7 @@ use crate::{
 use super::{
     Engine, STATUS_RETRY, Ticket,
     clients::{Pending, Session},
-    login::cut,
+    login::{cut, nobody},
     replies::Expect,
 };
 
@@ -234,7 +234,11 @@ impl Engine {
             session_id,
             reason,
         });
-        if reauth {
+        if reauth && pending.has_token && reason == DenyReason::BadCredentials {
+            // Its token has expired: it may come back with its password.
+            let who = nobody(cid);
+            self.restart_client(cid, who, now);
+        } else if reauth {
             // The old key stays valid for the transition window: a denial alone is no end.
             self.end_client(cid, cause_of(reason), None, now);
         }

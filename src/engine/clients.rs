@@ -49,6 +49,8 @@ pub(super) struct Pending {
     pub(super) since: Mono,
     /// When it is denied as too late, or tried again (adoption).
     pub(super) due: Mono,
+    /// It sent a token in place of its password.
+    pub(super) has_token: bool,
     /// Whether the client understands `AUTH_FAILED,TEMP`.
     pub(super) knows_temp: bool,
     /// Whether the client understands `AUTH_PENDING`.

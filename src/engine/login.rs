@@ -7,6 +7,7 @@ use crate::{
         device,
         request::{AuthRequest, Claimed, Denial, RequestKind},
         text,
+        token::Token,
     },
     proto::{AuthEvent, AuthKind, Command, Env, Parameter, RejectKind, Rejected},
     telemetry::events::{ClientRef, Event},
@@ -47,6 +48,9 @@ impl Engine {
         };
         let device = device::claim(&env, &self.settings.device_sources);
         let who = client_ref(cid, Some(kid), &env, device.as_ref().ok().and_then(Option::as_ref));
+        let token = password
+            .as_ref()
+            .and_then(|password| Token::read(password.expose(), env.get(b"session_state")));
         let mut is_impostor = false;
         if kind == RequestKind::Connect {
             self.strays.remove(&cid);
@@ -72,6 +76,7 @@ impl Engine {
             kid: Some(kid),
             since: now.mono,
             due: now.mono + self.settings.auth_timeout,
+            has_token: token.is_some(),
             knows_temp: iv_proto & IV_PROTO_AUTH_FAIL_TEMP != 0,
             knows_pending: iv_proto & IV_PROTO_AUTH_PENDING_KW != 0
                 || env.text(b"IV_VER").is_some_and(is_2_5_or_later),
@@ -100,7 +105,8 @@ impl Engine {
                 [] => Claimed::Missing,
                 bytes => Username::from_bytes(bytes).map_or(Claimed::Invalid, Claimed::Valid),
             },
-            password: password.filter(|password| !password.is_empty()),
+            password: password.filter(|password| !password.is_empty() && token.is_none()),
+            token,
             common_name: env.text(b"common_name").map(|cn| cut(cn, 255).into()),
             device: device.map(|claim| claim.map(|claim| claim.id)),
             client_ip: self.clients.get(cid).and_then(|client| client.who.client_ip),
@@ -183,6 +189,7 @@ impl Engine {
                 Some(name) => name.parse().map_or(Claimed::Invalid, Claimed::Valid),
             },
             password: None,
+            token: None,
             common_name: who.common_name.clone(),
             device: Ok(None),
             client_ip: who.client_ip,
@@ -194,6 +201,7 @@ impl Engine {
             kid: None,
             since: now.mono,
             due: now.mono + self.settings.auth_timeout,
+            has_token: false,
             knows_temp: false,
             knows_pending: false,
             vpn_ip,

@@ -34,6 +34,8 @@ pub struct UserRecord {
     pub valid_from: Option<Timestamp>,
     /// Last moment of validity.
     pub valid_until: Option<Timestamp>,
+    /// When the password was last set; session tokens of before are void. `None`: not known.
+    pub password_changed_at: Option<Timestamp>,
     /// When the row was made.
     pub created_at: Timestamp,
     /// When it was last changed.

@@ -1,6 +1,7 @@
 //! The whole daemon, in process, on a real SQLite file, against a scripted OpenVPN.
 
 mod server;
+mod token;
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
@@ -13,7 +14,7 @@ use ovpn_warden::{
         SessionRecord, SessionState, Store,
     },
     telemetry::http::Readiness,
-    types::{Cause, Clock, DeviceId, ExpiryAction, Password},
+    types::{Cause, Clock, DeviceId, ExpiryAction, Password, Timestamp},
 };
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
