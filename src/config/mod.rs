@@ -60,6 +60,8 @@ pub struct Server {
     pub name: ServerName,
     /// Where its management interface is.
     pub management: Endpoint,
+    /// Whose connections are this server's, when it dials in; `None`: anybody's.
+    pub peer: Option<std::net::IpAddr>,
     /// The management password.
     pub password: Option<Password>,
 }

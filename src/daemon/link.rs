@@ -29,7 +29,7 @@ use crate::{
 
 use super::{
     backoff::Backoff,
-    transport::{self, ReadHalf, WriteHalf},
+    transport::{self, Connected, ReadHalf, WriteHalf},
     writer::Backlog,
 };
 
@@ -68,6 +68,8 @@ pub(super) struct Link {
     settings: Settings,
     shared: Shared,
     commands: mpsc::Receiver<CommandRequest>,
+    /// Connections that OpenVPN has made, where it dials in.
+    arrivals: Option<mpsc::Receiver<Connected>>,
     connection: Connection,
     backoff: Backoff,
     questions: JoinSet<(Ticket, Decision)>,
@@ -83,7 +85,9 @@ enum Connection {
     /// Until the next attempt.
     Paused(Instant),
     /// Connecting.
-    Dialing(JoinSet<io::Result<(ReadHalf, WriteHalf)>>),
+    Dialing(JoinSet<io::Result<Connected>>),
+    /// OpenVPN is to dial in.
+    Awaited,
     /// Connected.
     Up(Box<Up>),
 }
@@ -100,7 +104,8 @@ struct Up {
 enum Wake {
     Read(io::Result<usize>),
     Sent(io::Result<usize>),
-    Dialed(io::Result<(ReadHalf, WriteHalf)>),
+    Dialed(io::Result<Connected>),
+    Arrived(Connected),
     Redial,
     Decided(Option<(Ticket, Decision)>),
     Loaded(Vec<SessionRecord>),
@@ -116,6 +121,7 @@ impl Link {
         endpoint: Endpoint,
         shared: Shared,
         commands: mpsc::Receiver<CommandRequest>,
+        arrivals: Option<mpsc::Receiver<Connected>>,
     ) -> Self {
         Self {
             engine: Engine::new(settings.clone()),
@@ -123,6 +129,7 @@ impl Link {
             settings,
             shared,
             commands,
+            arrivals,
             connection: Connection::Dialing(JoinSet::new()),
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
             questions: JoinSet::new(),
@@ -151,15 +158,12 @@ impl Link {
                 Wake::Read(Err(error)) => self.lose(format!("cannot read: {error}")),
                 Wake::Sent(Ok(_)) => {}
                 Wake::Sent(Err(error)) => self.lose(format!("cannot write: {error}")),
-                Wake::Dialed(Ok((reader, writer))) => {
-                    self.connection = Connection::Up(Box::new(Up {
-                        reader,
-                        writer,
-                        codec: ManagementCodec::default(),
-                        unread: BytesMut::new(),
-                        unsent: BytesMut::new(),
-                    }));
-                    self.engine.handle_connected(now);
+                Wake::Dialed(Ok(connected)) => self.begin(connected),
+                Wake::Arrived(connected) => {
+                    if matches!(self.connection, Connection::Up(_)) {
+                        self.lose("OpenVPN has dialled in anew".into());
+                    }
+                    self.begin(connected);
                 }
                 Wake::Dialed(Err(error)) => self.not_connected(&error),
                 Wake::Redial => self.dial(),
@@ -191,6 +195,22 @@ impl Link {
         }
     }
 
+    fn begin(&mut self, connected: Connected) {
+        let Connected { reader, writer, unread, is_password_sent } = connected;
+        let has_unread = !unread.is_empty();
+        self.connection = Connection::Up(Box::new(Up {
+            reader,
+            writer,
+            codec: ManagementCodec::default(),
+            unread,
+            unsent: BytesMut::new(),
+        }));
+        self.engine.handle_connected(is_password_sent, self.shared.clock.now());
+        if has_unread {
+            self.decode(false);
+        }
+    }
+
     async fn wait(&mut self) -> Wake {
         let timer = self.engine.poll_timeout().map(|at| self.shared.clock.instant(at));
         tokio::select! {
@@ -201,6 +221,7 @@ impl Link {
             }
             Some(Ok(rows)) = self.load.join_next(), if !self.load.is_empty() => Wake::Loaded(rows),
             Some(command) = self.commands.recv() => Wake::Command(command),
+            Some(connected) = arrival(&mut self.arrivals) => Wake::Arrived(connected),
             Ok(()) = self.shared.store_ready.changed() => Wake::StoreReady,
             () = sleep_until(timer.map_or_else(far_away, Instant::from_std)),
                 if timer.is_some() => Wake::Timer,
@@ -280,6 +301,10 @@ impl Link {
     }
 
     fn dial(&mut self) {
+        if self.arrivals.is_some() {
+            self.connection = Connection::Awaited;
+            return;
+        }
         let endpoint = self.endpoint.clone();
         let mut dialing = JoinSet::new();
         dialing.spawn(async move { transport::connect(&endpoint).await });
@@ -374,6 +399,7 @@ impl Connection {
                 Some(Err(error)) => Wake::Dialed(Err(io::Error::other(error))),
                 None => pending().await,
             },
+            Self::Awaited => pending().await,
             Self::Up(up) => {
                 let Up { reader, writer, unread, unsent, .. } = &mut **up;
                 unread.reserve(READ_CHUNK);
@@ -383,6 +409,14 @@ impl Connection {
                 }
             }
         }
+    }
+}
+
+/// The next connection that OpenVPN makes, if it is the one that dials.
+async fn arrival(arrivals: &mut Option<mpsc::Receiver<Connected>>) -> Option<Connected> {
+    match arrivals {
+        Some(arrivals) => arrivals.recv().await,
+        None => None,
     }
 }
 

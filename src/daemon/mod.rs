@@ -1,6 +1,7 @@
 //! The daemon: one task for each server, one writer, one poller, and their orderly end.
 
 mod backoff;
+mod door;
 mod link;
 mod poller;
 mod probe;
@@ -19,7 +20,7 @@ use crate::{
         service::Authenticator,
         throttle::{Limits, Throttle},
     },
-    config::{Config, Server},
+    config::{Config, Endpoint, Server},
     engine::Settings,
     store::Store,
     telemetry::http::Readiness,
@@ -28,6 +29,7 @@ use crate::{
 
 pub use probe::{Visit, VisitError, visit};
 
+use door::Candidate;
 use link::{Link, Shared};
 use poller::Poller;
 use writer::Backlog;
@@ -90,12 +92,30 @@ pub async fn run(
     };
     let links = TaskTracker::new();
     let mut commands = HashMap::new();
+    let mut doors: HashMap<_, Vec<Candidate>> = HashMap::new();
     for server in &config.servers {
         let (sender, receiver) = mpsc::channel(COMMAND_QUEUE);
         commands.insert(server.name.clone(), sender);
         let settings = settings(config, server);
-        let link = Link::new(settings, server.management.clone(), shared.clone(), receiver);
+        let arrivals = match server.management {
+            Endpoint::Listen(address) => {
+                let (link, arrivals) = mpsc::channel(1);
+                doors.entry(address).or_default().push(Candidate {
+                    server: server.name.clone(),
+                    peer: server.peer,
+                    password: server.password.clone(),
+                    link,
+                });
+                Some(arrivals)
+            }
+            Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
+        };
+        let endpoint = server.management.clone();
+        let link = Link::new(settings, endpoint, shared.clone(), receiver, arrivals);
         links.spawn(link.run());
+    }
+    for (address, candidates) in doors {
+        links.spawn(door::run(address, candidates, stop.clone()));
     }
     links.close();
     let poller = Poller {

@@ -29,9 +29,9 @@ pub(super) enum Phase {
 }
 
 impl Engine {
-    /// A transport is connected.
-    pub fn handle_connected(&mut self, now: Now) {
-        self.phase = Phase::Greeting;
+    /// A transport is connected; where OpenVPN dialled in, the password may be sent already.
+    pub fn handle_connected(&mut self, is_password_sent: bool, now: Now) {
+        self.phase = if is_password_sent { Phase::PasswordSent } else { Phase::Greeting };
         self.last_serial = self.serial;
         self.clock_offset_ms.get_or_insert(clock_offset_ms(now));
         self.awaits_run = true;

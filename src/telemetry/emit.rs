@@ -49,6 +49,7 @@ impl Event {
             | Self::LinkUp { .. }
             | Self::LinkLost { .. }
             | Self::LinkWaiting { .. }
+            | Self::LinkRefused { .. }
             | Self::StoreDown { .. }
             | Self::StoreUp { .. }
             | Self::StoreBacklog { .. }
@@ -122,6 +123,12 @@ impl Event {
                 retry_in_ms = millis(*retry_in),
                 error,
                 "the management port is not ours yet"
+            ),
+            Self::LinkRefused { address, error } => tracing::warn!(
+                event = "link.refused",
+                address = &**address,
+                error,
+                "what dialled in is no server of ours"
             ),
             Self::StoreDown { error } => {
                 tracing::error!(event = "store.down", error, "the database does not answer");

@@ -14,6 +14,7 @@ pub const NAMES: &[&str] = &[
     "link.up",
     "link.lost",
     "link.waiting",
+    "link.refused",
     "auth.allowed",
     "auth.denied",
     "auth.error",
@@ -111,6 +112,13 @@ pub enum Event {
         /// Until the next attempt; zero while the attempt goes on.
         retry_in: Duration,
         /// What we wait for.
+        error: String,
+    },
+    /// `link.refused`: something dialled in that is no server of ours.
+    LinkRefused {
+        /// From where.
+        address: Arc<str>,
+        /// Why not.
         error: String,
     },
     /// `auth.allowed`.

@@ -92,6 +92,7 @@ pub(super) fn count(event: &Event) {
         | Event::ConfigRejected { .. }
         | Event::LinkUp { .. }
         | Event::LinkWaiting { .. }
+        | Event::LinkRefused { .. }
         | Event::SessionOpened { .. }
         | Event::SessionAdopted { .. }
         | Event::SessionExtended { .. }

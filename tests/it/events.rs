@@ -31,6 +31,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("link.up", "Attached to a server's management port; sessions are compared."),
     ("link.lost", "The port is not reached, or was lost. Tried again for ever; told once."),
     ("link.waiting", "The port is there, but another client is served."),
+    ("link.refused", "Something dialled in to a `listen://` address that is no server of ours."),
     ("auth.allowed", "A login or renegotiation was answered with yes."),
     ("auth.denied", "It was answered with no; `reason` says why."),
     (
@@ -218,6 +219,10 @@ fn samples() -> Vec<Event> {
             address: address(),
             retry_in: Duration::ZERO,
             error: "another management client is served".into(),
+        },
+        Event::LinkRefused {
+            address: "192.0.2.66:40001".into(),
+            error: "it accepts the password of no server".into(),
         },
         Event::AuthAllowed {
             server: server(),

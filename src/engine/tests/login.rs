@@ -29,7 +29,7 @@ fn an_allowed_client_gets_one_answer_a_backstop_and_a_row() {
 fn an_older_server_gets_no_session_timeout() {
     let mut lab = Lab::new();
     lab.engine.handle_store_ready(true, lab.now);
-    lab.engine.handle_connected(lab.now);
+    lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Info { management_version: Some(3) });
     lab.say(Message::Version(Version { openvpn: "OpenVPN 2.5.11".into(), management: Some(3) }));
     lab.success();

@@ -84,7 +84,7 @@ impl Lab {
     }
 
     fn attach(&mut self, run: i64, clients: Vec<StatusClient>) {
-        self.engine.handle_connected(self.now);
+        self.engine.handle_connected(false, self.now);
         self.say(Message::Info { management_version: Some(5) });
         self.say(Message::Version(Version {
             openvpn: "OpenVPN 2.6.14".into(),

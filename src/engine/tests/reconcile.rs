@@ -160,7 +160,7 @@ fn a_connect_that_comes_before_the_run_is_known_is_answered() {
     lab.establish(0, "alice", 3_600);
     lab.engine.handle_lost(lab.now);
     lab.forget();
-    lab.engine.handle_connected(lab.now);
+    lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Info { management_version: Some(5) });
     let bob = lab.connect(0, "bob");
     lab.say(Message::Version(Version::default()));
@@ -177,7 +177,7 @@ fn a_list_that_cannot_be_trusted_removes_nobody_and_is_asked_for_again() {
     lab.establish(4, "alice", 3_600);
     lab.engine.handle_lost(lab.now);
     lab.forget();
-    lab.engine.handle_connected(lab.now);
+    lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Info { management_version: Some(5) });
     lab.say(Message::Version(Version::default()));
     lab.success();

@@ -1,5 +1,6 @@
 //! The whole daemon, in process, on a real SQLite file, against a scripted OpenVPN.
 
+mod listen;
 mod server;
 mod token;
 
@@ -130,6 +131,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             timeout: Duration::from_secs(5),
         },
         servers: vec![config::Server {
+            peer: None,
             name: "udp".parse().unwrap(),
             management,
             password: password.map(|p| Password::from(p.as_bytes())),

@@ -452,7 +452,7 @@ impl World {
     fn link(&mut self) {
         if !self.openvpn.is_linked {
             self.openvpn.link();
-            self.engine.handle_connected(self.now);
+            self.engine.handle_connected(false, self.now);
             self.drain();
         }
     }
