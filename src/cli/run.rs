@@ -1,6 +1,6 @@
 //! `run`: the daemon in the foreground, as systemd starts it.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,7 +21,7 @@ use super::{
 };
 
 /// Serves until SIGTERM or SIGINT.
-pub(super) fn execute(globals: &Globals, _: RunArgs) -> Result<Exit, CliError> {
+pub(super) fn execute(globals: &Globals, args: RunArgs) -> Result<Exit, CliError> {
     let config = context::config(globals)?;
     if config.servers.is_empty() {
         return Err(CliError::usage("no server is configured")
@@ -31,10 +31,15 @@ pub(super) fn execute(globals: &Globals, _: RunArgs) -> Result<Exit, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::failed(format!("cannot start: {error}")))?;
-    runtime.block_on(serve(globals, config))
+    runtime.block_on(serve(globals, config, args.record.as_deref()))
 }
 
-async fn serve(globals: &Globals, config: Config) -> Result<Exit, CliError> {
+async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Result<Exit, CliError> {
+    if let Some(dir) = record {
+        std::fs::create_dir_all(dir).map_err(|error| {
+            CliError::failed(format!("cannot make {} for --record: {error}", dir.display()))
+        })?;
+    }
     let logging = telemetry::init(&config.log)
         .map_err(|error| CliError::failed(format!("cannot log: {error}")))?;
     let store = context::open(&config)?;
@@ -66,7 +71,7 @@ async fn serve(globals: &Globals, config: Config) -> Result<Exit, CliError> {
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog(stop.clone()));
     let clock = Clock::new();
-    let daemon = daemon::run(&config, store, readiness, clock, stop.clone());
+    let daemon = daemon::run(&config, store, readiness, clock, stop.clone(), record);
     tokio::pin!(daemon);
     let signal = loop {
         tokio::select! {

@@ -62,6 +62,8 @@ pub struct Server {
     pub management: Endpoint,
     /// Whose connections are this server's, when it dials in; `None`: anybody's.
     pub peer: Option<std::net::IpAddr>,
+    /// Where other tools may speak to this server.
+    pub relay: Option<Endpoint>,
     /// The management password.
     pub password: Option<Password>,
 }

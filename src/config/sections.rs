@@ -92,10 +92,11 @@ fn servers(report: &mut Report, value: Option<Value>) -> Vec<Server> {
         let name = server_name(&mut section, index, &mut names);
         let management = management(&mut section, index, &mut addresses);
         let peer = peer(&mut section, management.as_ref().map(|(endpoint, _)| endpoint));
+        let relay = relay(&mut section, index, &mut addresses);
         let password: Option<Password> = section.secret("password");
         section.finish();
         if let (Some(name), Some((management, at))) = (name, management) {
-            servers.push(Server { name, management, peer, password });
+            servers.push(Server { name, management, peer, relay, password });
             places.push(at);
         }
     }
@@ -127,6 +128,30 @@ fn refuse_confusable(servers: &[Server], places: Vec<Place>, report: &mut Report
             ),
         });
     }
+}
+
+/// Where other tools may speak to the server: without a password, so on this machine only.
+fn relay(
+    section: &mut Section<'_>,
+    index: usize,
+    addresses: &mut HashMap<String, usize>,
+) -> Option<Endpoint> {
+    const FORMS: &str = "use unix:///path or tcp://127.0.0.1:port";
+    let (text, at) = section.text("relay")?;
+    let is_local = |host: &str| host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let problem = match Endpoint::parse(&text) {
+        Ok(Endpoint::Tcp { host, .. }) if !is_local(&host) => {
+            format!("everybody could read there who is connected; {FORMS}")
+        }
+        Ok(Endpoint::Listen(_)) => format!("it is always listened on; {FORMS}"),
+        Ok(endpoint) => match addresses.insert(endpoint.to_string(), index) {
+            None => return Some(endpoint),
+            Some(first) => format!("servers[{first}] has the same address; correct one of them"),
+        },
+        Err(_) => format!("`{}` is no place for a socket; {FORMS}", shown(&text)),
+    };
+    section.report.errors.push(ConfigError::Invalid { at, problem });
+    None
 }
 
 /// The address from which a server dials in.

@@ -3,7 +3,7 @@
 //! It reads and writes at the same time, so that a server that does not read cannot stall it,
 //! and never waits for the database.
 
-use std::{collections::HashMap, future::pending, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::pending, io, path::Path, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
@@ -29,6 +29,8 @@ use crate::{
 
 use super::{
     backoff::Backoff,
+    record::Recorder,
+    relay::{Relay, ToolEvent},
     transport::{self, Connected, ReadHalf, WriteHalf},
     writer::Backlog,
 };
@@ -59,6 +61,8 @@ pub(super) struct Shared {
     pub(super) store_ready: watch::Receiver<bool>,
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
+    /// Where captures go.
+    pub(super) record: Option<Arc<Path>>,
 }
 
 /// One server's task.
@@ -75,6 +79,9 @@ pub(super) struct Link {
     questions: JoinSet<(Ticket, Decision)>,
     handles: HashMap<Ticket, AbortHandle>,
     load: JoinSet<Vec<SessionRecord>>,
+    /// Other tools at this server.
+    relay: Option<Relay>,
+    recorder: Option<Recorder>,
     /// Whether operators were told that the link is down.
     is_down_reported: bool,
     /// The number of sessions that the metrics have.
@@ -106,6 +113,7 @@ enum Wake {
     Sent(io::Result<usize>),
     Dialed(io::Result<Connected>),
     Arrived(Connected),
+    Tool(ToolEvent),
     Redial,
     Decided(Option<(Ticket, Decision)>),
     Loaded(Vec<SessionRecord>),
@@ -122,6 +130,7 @@ impl Link {
         shared: Shared,
         commands: mpsc::Receiver<CommandRequest>,
         arrivals: Option<mpsc::Receiver<Connected>>,
+        relay: Option<Relay>,
     ) -> Self {
         Self {
             engine: Engine::new(settings.clone()),
@@ -130,6 +139,8 @@ impl Link {
             shared,
             commands,
             arrivals,
+            relay,
+            recorder: None,
             connection: Connection::Dialing(JoinSet::new()),
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
             questions: JoinSet::new(),
@@ -167,6 +178,7 @@ impl Link {
                 }
                 Wake::Dialed(Err(error)) => self.not_connected(&error),
                 Wake::Redial => self.dial(),
+                Wake::Tool(event) => self.on_tool(event),
                 Wake::Decided(Some((ticket, decision))) => {
                     self.handles.remove(&ticket);
                     self.engine.handle_decision(ticket, decision, now);
@@ -198,17 +210,39 @@ impl Link {
     fn begin(&mut self, connected: Connected) {
         let Connected { reader, writer, unread, is_password_sent } = connected;
         let has_unread = !unread.is_empty();
-        self.connection = Connection::Up(Box::new(Up {
-            reader,
-            writer,
-            codec: ManagementCodec::default(),
-            unread,
-            unsent: BytesMut::new(),
-        }));
+        let mut codec = ManagementCodec::default();
+        self.begin_capture();
+        if self.relay.is_some() || self.recorder.is_some() {
+            codec.open_tap();
+        }
+        self.connection =
+            Connection::Up(Box::new(Up { reader, writer, codec, unread, unsent: BytesMut::new() }));
         self.engine.handle_connected(is_password_sent, self.shared.clock.now());
         if has_unread {
             self.decode(false);
         }
+    }
+
+    fn begin_capture(&mut self) {
+        let Some(dir) = &self.shared.record else { return };
+        let now = self.shared.clock.now().utc;
+        match Recorder::begin(dir, &self.settings.server, now) {
+            Ok(recorder) => self.recorder = Some(recorder),
+            Err(error) => {
+                self.recorder = None;
+                tracing::error!(server = %self.settings.server, %error, "cannot record");
+            }
+        }
+    }
+
+    fn on_tool(&mut self, event: ToolEvent) {
+        let now = self.shared.clock.now();
+        let version = self.engine.management_version().filter(|_| self.engine.is_ready());
+        let Some(relay) = &mut self.relay else { return };
+        if let Some((id, command)) = relay.handle(event, version) {
+            self.engine.handle_relay(id, command, now);
+        }
+        self.engine.handle_log_wanted(relay.wants_log(), now);
     }
 
     async fn wait(&mut self) -> Wake {
@@ -222,6 +256,7 @@ impl Link {
             Some(Ok(rows)) = self.load.join_next(), if !self.load.is_empty() => Wake::Loaded(rows),
             Some(command) = self.commands.recv() => Wake::Command(command),
             Some(connected) = arrival(&mut self.arrivals) => Wake::Arrived(connected),
+            Some(event) = tool_event(&mut self.relay) => Wake::Tool(event),
             Ok(()) = self.shared.store_ready.changed() => Wake::StoreReady,
             () = sleep_until(timer.map_or_else(far_away, Instant::from_std)),
                 if timer.is_some() => Wake::Timer,
@@ -234,11 +269,19 @@ impl Link {
         loop {
             // The engine may have given the connection up over the last message.
             let Connection::Up(up) = &mut self.connection else { return };
+            up.codec.set_relaying(self.engine.is_relaying());
             let decoded = if at_end {
                 up.codec.decode_eof(&mut up.unread)
             } else {
                 up.codec.decode(&mut up.unread)
             };
+            let tapped = up.codec.take_tapped();
+            if let Some(recorder) = &mut self.recorder {
+                recorder.write(&tapped);
+            }
+            if let Some(relay) = &self.relay {
+                relay.notify(&tapped);
+            }
             match decoded {
                 Ok(Some(message)) => self.engine.handle_message(message, now),
                 Ok(None) => return,
@@ -275,6 +318,11 @@ impl Link {
                 }
                 Output::Persist(record) => self.shared.backlog.push(*record),
                 Output::LoadOpenSessions => self.load_open_sessions(),
+                Output::Relayed(id, line, is_last) => {
+                    if let Some(relay) = &mut self.relay {
+                        relay.reply(id, &line, is_last);
+                    }
+                }
                 Output::Report(event) => self.report(&event),
                 Output::Reconnect(fault) => {
                     let pause = (fault == LinkFault::WrongPassword
@@ -320,6 +368,10 @@ impl Link {
         let retry_in = pause.unwrap_or_else(|| self.backoff.pause());
         self.connection = Connection::Paused(Instant::from_std(self.instant_in(retry_in)));
         self.load = JoinSet::new();
+        self.recorder = None;
+        if let Some(relay) = &mut self.relay {
+            relay.close_all();
+        }
         self.engine.handle_lost(self.shared.clock.now());
         self.shared.readiness.set_link(&self.settings.server, false);
         if self.is_down_reported {
@@ -416,6 +468,14 @@ impl Connection {
 async fn arrival(arrivals: &mut Option<mpsc::Receiver<Connected>>) -> Option<Connected> {
     match arrivals {
         Some(arrivals) => arrivals.recv().await,
+        None => None,
+    }
+}
+
+/// What a tool does next, if there may be any.
+async fn tool_event(relay: &mut Option<Relay>) -> Option<ToolEvent> {
+    match relay {
+        Some(relay) => relay.event().await,
         None => None,
     }
 }

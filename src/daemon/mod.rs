@@ -5,10 +5,12 @@ mod door;
 mod link;
 mod poller;
 mod probe;
+mod record;
+mod relay;
 mod transport;
 mod writer;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,6 +34,7 @@ pub use probe::{Visit, VisitError, visit};
 use door::Candidate;
 use link::{Link, Shared};
 use poller::Poller;
+use relay::Relay;
 use writer::Backlog;
 
 /// Operators' requests that may wait for one link.
@@ -48,7 +51,7 @@ pub enum StartError {
     Password(#[from] PasswordError),
 }
 
-/// Serves all configured servers until `stop`, then stores what is left and returns. No VPN
+/// Serves all configured servers, and records what they say below `record`, until `stop`, then stores what is left and returns. No VPN
 /// client is disconnected by stopping.
 ///
 /// # Errors
@@ -59,6 +62,7 @@ pub async fn run(
     readiness: Arc<Readiness>,
     clock: Clock,
     stop: CancellationToken,
+    record: Option<&Path>,
 ) -> Result<(), StartError> {
     let auth = &config.auth;
     let pool = Arc::new(HashPool::new(auth.hash_workers, auth.hash_queue)?);
@@ -89,6 +93,7 @@ pub async fn run(
         store_ready,
         clock,
         stop: stop.clone(),
+        record: record.map(Into::into),
     };
     let links = TaskTracker::new();
     let mut commands = HashMap::new();
@@ -111,7 +116,12 @@ pub async fn run(
             Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
         };
         let endpoint = server.management.clone();
-        let link = Link::new(settings, endpoint, shared.clone(), receiver, arrivals);
+        let relay = server.relay.clone().map(|endpoint| {
+            let (sender, events) = mpsc::channel(relay::QUEUE);
+            links.spawn(relay::serve(server.name.clone(), endpoint, sender, stop.clone()));
+            Relay::new(events)
+        });
+        let link = Link::new(settings, endpoint, shared.clone(), receiver, arrivals, relay);
         links.spawn(link.run());
     }
     for (address, candidates) in doors {

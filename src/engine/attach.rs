@@ -114,6 +114,9 @@ impl Engine {
         // Last, because its one-line reply shows when the list before it had no end.
         let seconds = u32::try_from(self.settings.accounting_interval.as_secs()).unwrap_or(60);
         self.send(Command::ByteCount(seconds.max(1)), Expect::ByteCount, now);
+        if self.wants_log {
+            self.send(Command::Log(true), Expect::Log, now);
+        }
         self.timers.accounting = Some(now.mono + self.settings.accounting_interval);
     }
 
@@ -194,6 +197,7 @@ impl Engine {
                         | Expect::HoldRelease
                         | Expect::Auth { .. }
                         | Expect::PendingAuth
+                        | Expect::Log
                         | Expect::Deny { .. }
                         | Expect::Kill { .. },
                 )

@@ -12,6 +12,7 @@ mod clients;
 mod io;
 mod login;
 mod reconcile;
+mod relay;
 mod replies;
 mod session;
 
@@ -34,7 +35,7 @@ use clients::Clients;
 use replies::{Expect, Replies};
 use session::Departed;
 
-pub use io::{CommandOutcome, LinkFault, Output, Ticket};
+pub use io::{CommandOutcome, LinkFault, Output, RelayId, Ticket};
 
 /// How long a reply may take before the connection is given up: OpenVPN answers within
 /// milliseconds unless it hangs.
@@ -96,6 +97,8 @@ pub struct Engine {
     awaits_run: bool,
     /// The server has said something since the last accounting.
     was_heard: bool,
+    /// Somebody reads the server's log over our connection.
+    wants_log: bool,
     /// The server said that it exits.
     is_stopping: bool,
     replies: Replies,
@@ -148,6 +151,7 @@ impl Engine {
             run: None,
             awaits_run: true,
             was_heard: false,
+            wants_log: false,
             is_stopping: false,
             replies: Replies::default(),
             clients: Clients::default(),
@@ -188,6 +192,7 @@ impl Engine {
             | Message::Status(_)
             | Message::StateHistory(_)
             | Message::End => self.on_reply(message, now),
+            Message::Relayed(line) => self.on_relayed(line, now),
             Message::Log | Message::Notify | Message::Other(_) => {}
         }
     }
@@ -247,6 +252,11 @@ impl Engine {
     /// Whether the connection is up and its set-up commands are answered.
     pub fn is_ready(&self) -> bool {
         self.phase == Phase::Ready
+    }
+
+    /// The server's version of the management protocol, once it is known.
+    pub fn management_version(&self) -> Option<u32> {
+        self.management_version
     }
 
     fn server(&self) -> ServerName {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::types::{Cid, Kid, Mono};
 
-use super::REPLY_TIMEOUT;
+use super::{REPLY_TIMEOUT, RelayId};
 
 /// What the oldest unanswered command was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,12 @@ pub(super) enum Expect {
         reauth: bool,
     },
     PendingAuth,
+    Log,
+    /// Another tool's, by its number.
+    Relayed {
+        id: RelayId,
+        is_list: bool,
+    },
     Deny {
         cid: Cid,
         kid: Kid,
@@ -47,6 +53,8 @@ impl Expect {
             Self::HoldRelease => "hold release",
             Self::Auth { .. } => "client-auth",
             Self::PendingAuth => "client-pending-auth",
+            Self::Log => "log",
+            Self::Relayed { .. } => "a relayed command",
             Self::Deny { .. } => "client-deny",
             Self::Kill { .. } => "client-kill",
         }
@@ -73,6 +81,11 @@ impl Replies {
     pub(super) fn pop(&mut self, now: Mono) -> Option<Expect> {
         self.last_reply = now;
         self.queue.pop_front().map(|(expect, _)| expect)
+    }
+
+    /// A part of the oldest command's reply has come.
+    pub(super) fn go_on(&mut self, now: Mono) {
+        self.last_reply = now;
     }
 
     pub(super) fn clear(&mut self) {

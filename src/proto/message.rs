@@ -72,6 +72,9 @@ pub enum Message {
     StateHistory(Vec<State>),
     /// A reply body that ended without a line of a known shape.
     End,
+    /// A line of the reply to what another tool asked; see
+    /// [`super::ManagementCodec::set_relaying`].
+    Relayed(Box<[u8]>),
     /// Something that is refused; at most one a line or block.
     Rejected(Rejected),
 }

@@ -3,6 +3,7 @@
 mod attach;
 mod login;
 mod reconcile;
+mod relay;
 mod renegotiation;
 mod replies;
 mod sessions;
@@ -38,6 +39,7 @@ struct Lab {
     events: Vec<Event>,
     loads: usize,
     faults: Vec<LinkFault>,
+    relayed: Vec<(u64, String, bool)>,
     /// The server does not answer when it is asked whether it is there.
     is_dead: bool,
 }
@@ -69,6 +71,7 @@ impl Lab {
             events: Vec::new(),
             loads: 0,
             faults: Vec::new(),
+            relayed: Vec::new(),
             is_dead: false,
         }
     }
@@ -121,6 +124,9 @@ impl Lab {
                 Output::Persist(record) => self.rows.push(*record),
                 Output::Report(event) => self.events.push(event),
                 Output::Reconnect(fault) => self.faults.push(fault),
+                Output::Relayed(id, line, is_last) => {
+                    self.relayed.push((id.0, String::from_utf8(line.into()).unwrap(), is_last));
+                }
             }
         }
     }

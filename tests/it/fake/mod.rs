@@ -1,6 +1,7 @@
 //! The whole daemon, in process, on a real SQLite file, against a scripted OpenVPN.
 
 mod listen;
+mod relay;
 mod server;
 mod token;
 
@@ -32,6 +33,7 @@ struct Bed {
     config: Config,
     store: Arc<dyn Store>,
     clock: Clock,
+    record: Option<PathBuf>,
 }
 
 /// A running daemon.
@@ -59,7 +61,7 @@ impl Bed {
         let config = config(&url, management, password);
         let store = open(&config);
         store.migrate(false).await.unwrap();
-        let bed = Self { _folder: folder, config, store, clock: Clock::new() };
+        let bed = Self { _folder: folder, config, store, clock: Clock::new(), record: None };
         bed.add_user("alice", "correct horse").await;
         bed
     }
@@ -94,8 +96,10 @@ impl Bed {
     fn start_on(&self, store: Arc<dyn Store>) -> Daemon {
         let stop = CancellationToken::new();
         let (config, clock, token) = (self.config.clone(), self.clock, stop.clone());
+        let record = self.record.clone();
         let task = tokio::spawn(async move {
-            daemon::run(&config, store, Arc::new(Readiness::default()), clock, token).await
+            let readiness = Arc::new(Readiness::default());
+            daemon::run(&config, store, readiness, clock, token, record.as_deref()).await
         });
         Daemon { stop, task }
     }
@@ -132,6 +136,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
         },
         servers: vec![config::Server {
             peer: None,
+            relay: None,
             name: "udp".parse().unwrap(),
             management,
             password: password.map(|p| Password::from(p.as_bytes())),

@@ -149,7 +149,11 @@ impl OpenVpn {
         let refused = || Message::Error("not now".into());
         let mut deed = None;
         let reply = match command {
-            Command::Password(_) | Command::EnvFilterOff | Command::ByteCount(_) => success(),
+            Command::Password(_)
+            | Command::EnvFilterOff
+            | Command::ByteCount(_)
+            | Command::Log(_)
+            | Command::Relayed(_) => success(),
             Command::Version => {
                 Message::Version(Version { openvpn: "OpenVPN 2.6.14".into(), management: Some(5) })
             }

@@ -549,6 +549,7 @@ impl World {
                     assert!(row.version > old, "versions grow: {row:?}");
                     self.backlog.insert(row.id, *row);
                 }
+                Output::Relayed(..) => panic!("nobody has asked"),
                 Output::LoadOpenSessions => {
                     self.is_loading = true;
                     self.loaded = None;
