@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    daemon,
+    daemon::Daemon,
     store::Store,
     telemetry::{self, Logging, events::Event, http::Readiness},
     types::Clock,
@@ -66,16 +66,19 @@ async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Resu
         ),
         None => None,
     };
+    let clock = Clock::new();
+    let daemon = Daemon::prepare(&config, store, readiness, clock, stop.clone(), record)
+        .await
+        .map_err(|error| CliError::failed(error.to_string()))?;
     let servers = config.servers.iter().map(|server| server.name.clone()).collect();
     Event::DaemonStarted { servers }.emit();
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog(stop.clone()));
-    let clock = Clock::new();
-    let daemon = daemon::run(&config, store, readiness, clock, stop.clone(), record);
+    let daemon = daemon.run();
     tokio::pin!(daemon);
     let signal = loop {
         tokio::select! {
-            result = &mut daemon => return ended(result),
+            () = &mut daemon => return Err(CliError::failed("the daemon ended by itself")),
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
             _ = hangup.recv() => reload(globals, &logging),
@@ -84,18 +87,14 @@ async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Resu
     notify(&[NotifyState::Stopping]);
     Event::DaemonStopping { signal }.emit();
     stop.cancel();
-    let result = daemon.await;
+    daemon.await;
     // A task that was cancelled or panicked has nothing left to do.
     let _ = watchdog.await;
     if let Some(http) = http {
         let _ = http.await;
     }
     drop(logging);
-    ended(result)
-}
-
-fn ended(result: Result<(), daemon::StartError>) -> Result<Exit, CliError> {
-    result.map(|()| Exit::Done).map_err(|error| CliError::failed(error.to_string()))
+    Ok(Exit::Done)
 }
 
 /// SIGHUP: the level of the log is read anew. Every other key counts from the next start.

@@ -48,49 +48,24 @@ pub(super) struct Candidate {
     pub(super) link: mpsc::Sender<Connected>,
 }
 
-/// Listens until `stop`.
-pub(super) async fn run(address: SocketAddr, candidates: Vec<Candidate>, stop: CancellationToken) {
-    let Some(listener) = stop.run_until_cancelled(bind(address, &candidates)).await else { return };
-    let mut strangers = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            Some(_) = strangers.join_next(), if !strangers.is_empty() => continue,
-            accepted = listener.accept(), if strangers.len() < MAX_STRANGERS => accepted,
-        };
-        match accepted {
-            Ok((stream, from)) => {
-                let candidates = candidates.clone();
-                strangers.spawn(async move {
-                    let met = timeout(INTRODUCTION, meet(stream, from.ip(), &candidates)).await;
-                    let error = match met {
-                        Ok(Ok(())) => return,
-                        Ok(Err(error)) => error,
-                        Err(_) => "it did not say who it is".into(),
-                    };
-                    let address = from.to_string().into();
-                    Event::LinkRefused { address, error }.emit();
-                });
-            }
-            // Out of descriptors, for one: not to be tried in a circle.
-            Err(error) => {
-                tracing::debug!(%address, %error, "cannot accept");
-                sleep(BIND_RETRY).await;
-            }
-        }
-    }
+/// The address where servers dial in.
+pub(super) struct Door {
+    address: SocketAddr,
+    candidates: Vec<Candidate>,
+    /// `None` while another daemon has the address.
+    listener: Option<TcpListener>,
 }
 
-async fn bind(address: SocketAddr, candidates: &[Candidate]) -> TcpListener {
-    let mut is_told = false;
-    loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return listener,
-            Err(error) if !is_told => {
-                is_told = true;
+impl Door {
+    /// Listens, if nobody else has the address: OpenVPN does not try twice, so an address that is
+    /// free is open before the daemon calls itself ready.
+    pub(super) async fn open(address: SocketAddr, candidates: Vec<Candidate>) -> Self {
+        let listener = match TcpListener::bind(address).await {
+            Ok(listener) => Some(listener),
+            Err(error) => {
                 let busy = error.kind() == io::ErrorKind::AddrInUse;
                 let hint = if busy { "another daemon has it; waiting" } else { "see `management`" };
-                for candidate in candidates {
+                for candidate in &candidates {
                     Event::LinkWaiting {
                         server: candidate.server.clone(),
                         address: format!("listen://{address}").into(),
@@ -99,11 +74,61 @@ async fn bind(address: SocketAddr, candidates: &[Candidate]) -> TcpListener {
                     }
                     .emit();
                 }
+                None
             }
-            Err(_) => {}
-        }
-        sleep(BIND_RETRY).await;
+        };
+        Self { address, candidates, listener }
     }
+
+    /// Lets servers in until `stop`.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let _ = stop.run_until_cancelled(self.serve()).await;
+    }
+
+    async fn serve(self) {
+        let Self { address, candidates, listener } = self;
+        let listener = match listener {
+            Some(listener) => listener,
+            None => free(address).await,
+        };
+        let mut strangers = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                Some(_) = strangers.join_next(), if !strangers.is_empty() => continue,
+                accepted = listener.accept(), if strangers.len() < MAX_STRANGERS => accepted,
+            };
+            match accepted {
+                Ok((stream, from)) => {
+                    strangers.spawn(introduce(stream, from, candidates.clone()));
+                }
+                // Out of descriptors, for one: not to be tried in a circle.
+                Err(error) => {
+                    tracing::debug!(%address, %error, "cannot accept");
+                    sleep(BIND_RETRY).await;
+                }
+            }
+        }
+    }
+}
+
+/// Listens once the address is free.
+async fn free(address: SocketAddr) -> TcpListener {
+    loop {
+        sleep(BIND_RETRY).await;
+        if let Ok(listener) = TcpListener::bind(address).await {
+            return listener;
+        }
+    }
+}
+
+/// Hands a connection to its server, or says why not.
+async fn introduce(stream: TcpStream, from: SocketAddr, candidates: Vec<Candidate>) {
+    let error = match timeout(INTRODUCTION, meet(stream, from.ip(), &candidates)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(_) => "it did not say who it is".into(),
+    };
+    Event::LinkRefused { address: from.to_string().into(), error }.emit();
 }
 
 /// Finds out which server has dialled in, and hands it over.

@@ -44,7 +44,7 @@ const MAX_BEHIND: usize = 8 << 20;
 /// The same in lines: more than the longest `status` has.
 const MAX_LINES_BEHIND: usize = 100_000;
 /// Lines of all tools that may wait for the link.
-pub(super) const QUEUE: usize = 64;
+const QUEUE: usize = 64;
 /// Pause before the socket is tried again, when another daemon has it.
 const BIND_RETRY: Duration = Duration::from_millis(500);
 /// How long a tool that leaves may take to read the rest.
@@ -102,10 +102,6 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub(super) fn new(events: mpsc::Receiver<ToolEvent>) -> Self {
-        Self { events, tools: HashMap::new(), asked: HashMap::new(), next: 0 }
-    }
-
     /// What a tool does next. Cancel-safe.
     pub(super) async fn event(&mut self) -> Option<ToolEvent> {
         self.events.recv().await
@@ -245,36 +241,48 @@ impl Tool {
     }
 }
 
-/// Offers the socket until `stop`.
-pub(super) async fn serve(
+/// The socket that tools of one server connect to.
+pub(super) struct Socket {
     server: ServerName,
     endpoint: Endpoint,
     events: mpsc::Sender<ToolEvent>,
-    stop: CancellationToken,
-) {
-    let Some(door) = stop.run_until_cancelled(open(&server, &endpoint)).await else { return };
-    let mut tools = JoinSet::new();
-    let mut number = 0;
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            Some(_) = tools.join_next(), if !tools.is_empty() => continue,
-            accepted = door.accept(), if tools.len() < MAX_TOOLS => accepted,
-        };
-        match accepted {
-            Ok((reader, writer)) => {
-                number += 1;
-                tools.spawn(attend(number, reader, writer, events.clone()));
-            }
-            Err(error) => {
-                tracing::debug!(%server, %error, "cannot accept a tool");
-                sleep(BIND_RETRY).await;
+}
+
+/// The two ends of a relay: the socket, and what the server's link sees of it.
+pub(super) fn relay(server: ServerName, endpoint: Endpoint) -> (Socket, Relay) {
+    let (sender, events) = mpsc::channel(QUEUE);
+    let relay = Relay { events, tools: HashMap::new(), asked: HashMap::new(), next: 0 };
+    (Socket { server, endpoint, events: sender }, relay)
+}
+
+impl Socket {
+    /// Offers the socket until `stop`.
+    pub(super) async fn serve(self, stop: CancellationToken) {
+        let Self { server, endpoint, events } = self;
+        let Some(door) = stop.run_until_cancelled(open(&server, &endpoint)).await else { return };
+        let mut tools = JoinSet::new();
+        let mut number = 0;
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                Some(_) = tools.join_next(), if !tools.is_empty() => continue,
+                accepted = door.accept(), if tools.len() < MAX_TOOLS => accepted,
+            };
+            match accepted {
+                Ok((reader, writer)) => {
+                    number += 1;
+                    tools.spawn(attend(number, reader, writer, events.clone()));
+                }
+                Err(error) => {
+                    tracing::debug!(%server, %error, "cannot accept a tool");
+                    sleep(BIND_RETRY).await;
+                }
             }
         }
-    }
-    if let Endpoint::Unix(path) = &endpoint {
-        // Left behind, the next start would find and replace it.
-        let _ = std::fs::remove_file(path);
+        if let Endpoint::Unix(path) = &endpoint {
+            // Left behind, the next start would find and replace it.
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 

@@ -303,7 +303,7 @@ fn a_planted_violation_is_caught() {
         ("config/load.rs", "use clap::Parser;"),
         ("config/load.rs", "use crate::auth::service::Authenticator;"),
         ("telemetry/emit.rs", "use crate::engine::Output;"),
-        ("main.rs", "fn main() { ovpn_warden::daemon::run(); }"),
+        ("main.rs", "fn main() { ovpn_warden::daemon::visit(); }"),
         ("somewhere/new.rs", ""),
     ] {
         assert!(!violations(path, text).is_empty(), "{path}: {text}");

@@ -99,7 +99,12 @@ impl Bed {
         let record = self.record.clone();
         let task = tokio::spawn(async move {
             let readiness = Arc::new(Readiness::default());
-            daemon::run(&config, store, readiness, clock, token, record.as_deref()).await
+            let record = record.as_deref();
+            daemon::Daemon::prepare(&config, store, readiness, clock, token, record)
+                .await?
+                .run()
+                .await;
+            Ok(())
         });
         Daemon { stop, task }
     }
