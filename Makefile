@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RIG := tests/rig
 
-.PHONY: help build demo test check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit
+.PHONY: help build demo test test-matrix check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -21,6 +21,9 @@ demo: build ## the whole job on a real OpenVPN, with a verdict per line
 # ARGS go to cargo test: make test ARGS='--test it store'
 test: ## every test, against a private MySQL and MariaDB and a real OpenVPN
 	@$(RIG)/run.sh $(ARGS)
+
+test-matrix: ## the real-OpenVPN tests against every OpenVPN that Debian carries
+	@$(RIG)/matrix.sh
 
 check: check-fmt check-clippy check-doc check-deny check-advisories ## format, lints, documentation, dependencies
 

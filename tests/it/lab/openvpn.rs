@@ -201,6 +201,19 @@ impl Server {
         self.wait_for_management(earlier);
     }
 
+    /// Its version: `(2, 6)`.
+    #[track_caller]
+    pub fn version(&self) -> (u32, u32) {
+        let mut command = std::process::Command::new(&self.options.program);
+        let output = must(command.arg("--version").output(), "ask for the version");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text.split_whitespace().nth(1).and_then(|version| {
+            let mut numbers = version.split(['.', '_']).map(str::parse::<u32>);
+            Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+        });
+        must(version.ok_or(text), "read the version")
+    }
+
     fn tunnel_address(&self) -> String {
         format!("10.8.{}.1", self.index)
     }
@@ -243,7 +256,9 @@ impl Default for ClientOptions {
             real_tun: false,
             own_address: false,
             certificate: None,
-            program: "openvpn".into(),
+            program: std::env::var_os("WARDEN_TEST_OPENVPN_CLIENT")
+                .unwrap_or_else(|| "openvpn".into())
+                .into(),
             extra: Vec::new(),
         }
     }
