@@ -169,8 +169,9 @@ impl Clients {
     }
 
     pub(super) fn remove(&mut self, cid: Cid) -> Option<Client> {
-        let client = self.by_cid.remove(&cid)?;
-        if let Some(at) = client.armed {
+        let mut client = self.by_cid.remove(&cid)?;
+        // Who is put back has to be armed anew.
+        if let Some(at) = client.armed.take() {
             self.due.remove(&(at, cid));
         }
         if let Some(session) = &client.session {

@@ -52,3 +52,25 @@ fn a_renegotiation_of_an_unknown_client_is_checked_in_full_and_then_adopted() {
     lab.pass(Duration::from_secs(601));
     assert!(lab.kills(999) >= 1, "its deadline holds");
 }
+
+#[test]
+fn a_renegotiation_just_before_the_deadline_does_not_move_it() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 20);
+    lab.pass(Duration::from_secs(15));
+    lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
+    let ticket = lab.asked.last().unwrap().0;
+    lab.allow_until(ticket, Some(9_999));
+    lab.pass(Duration::from_secs(5));
+    assert_eq!(lab.kills(4), 1);
+}
+
+#[test]
+fn a_renegotiation_of_a_client_that_is_being_ended_does_not_stop_that() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 20);
+    lab.pass(Duration::from_secs(20));
+    lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
+    lab.pass(KILL_RETRY);
+    assert_eq!(lab.kills(4), 2);
+}
