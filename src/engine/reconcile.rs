@@ -142,8 +142,8 @@ impl Engine {
         if !stray.virtual_address.is_empty() {
             record.state = SessionState::Active;
             record.vpn_ip = Some(cut(&stray.virtual_address, 45));
+            record.cause = None;
         }
-        record.cause = None;
         // Ahead of whatever its last holder may still have to write.
         record.version = record.version.saturating_add(ADOPTION_LEAD);
         let mut session = Session::new(record, now);
