@@ -26,7 +26,7 @@ use crate::{
     proto::{Command, Message, StateName, StatusClient},
     store::SessionRecord,
     telemetry::events::Event,
-    types::{Cid, Mono, Now, Password, ServerName, Timestamp},
+    types::{Cid, Mono, Now, Password, ServerName, SessionId, Timestamp},
 };
 
 use attach::Phase;
@@ -104,6 +104,8 @@ pub struct Engine {
     /// `status` has answered with a whole list on this connection.
     status_is_known: bool,
     departed: VecDeque<Departed>,
+    /// The last sessions that were closed; the database may still show them open.
+    closed: VecDeque<SessionId>,
     outputs: VecDeque<Output>,
     serial: u64,
     timers: Timers,
@@ -150,6 +152,7 @@ impl Engine {
             reconciled: Reconciled::No,
             status_is_known: false,
             departed: VecDeque::new(),
+            closed: VecDeque::new(),
             outputs: VecDeque::new(),
             serial: 0,
             timers: Timers::default(),

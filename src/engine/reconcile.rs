@@ -87,10 +87,15 @@ impl Engine {
             return;
         };
         self.reconciled = Reconciled::Yes;
-        let departing: HashSet<SessionId> =
-            self.departed.iter().map(Departed::session_id).collect();
+        // The database may be behind: what is ended here is not ended once more.
+        let ended: HashSet<SessionId> = self
+            .departed
+            .iter()
+            .map(Departed::session_id)
+            .chain(self.closed.iter().copied())
+            .collect();
         for row in rows {
-            if self.clients.of_session(row.id).is_some() || departing.contains(&row.id) {
+            if self.clients.of_session(row.id).is_some() || ended.contains(&row.id) {
                 continue;
             }
             let same_run = row.run_started == run;

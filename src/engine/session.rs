@@ -2,7 +2,7 @@
 
 use crate::{
     auth::text,
-    proto::{Command, Env, KillMessage, Parameter},
+    proto::{Command, Env, KillMessage, Parameter, limits::MAX_STATUS_CLIENTS},
     store::{CommandAction, SessionCommand, SessionRecord, SessionState},
     telemetry::events::{ClientRef, Event},
     types::{Cause, Cid, ExpiryAction, Mono, Now, SessionId, Timestamp},
@@ -123,6 +123,10 @@ impl Engine {
         record.ended_at = Some(ended_at);
         record.updated_at = ended_at;
         record.cause = Some(cause);
+        self.closed.push_back(record.id);
+        if self.closed.len() > MAX_STATUS_CLIENTS {
+            self.closed.pop_front();
+        }
         self.persist(&record);
         self.report(Event::SessionClosed {
             server: self.server(),

@@ -256,3 +256,16 @@ fn an_internal_fault_is_an_error_line_and_a_temporary_denial() {
         [Event::AuthError { .. }, Event::AuthDenied { reason: DenyReason::BackendUnavailable, .. }]
     ));
 }
+
+#[test]
+fn a_session_that_the_database_still_shows_open_is_closed_only_once() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    let row = lab.last_row().clone();
+    lab.say(Message::State(state(StateName::Reconnecting, RUN)));
+    lab.say(Message::State(state(StateName::Connected, RUN + 9)));
+    assert_eq!((lab.loads, lab.last_row().state), (2, SessionState::Closed));
+    lab.load(vec![row]);
+    let closed = lab.events.iter().filter(|e| matches!(e, Event::SessionClosed { .. })).count();
+    assert_eq!(closed, 1);
+}
