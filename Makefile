@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RIG := tests/rig
 
-.PHONY: help build demo test check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit
+.PHONY: help build demo test check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -22,10 +22,17 @@ demo: build ## the whole job on a real OpenVPN, with a verdict per line
 test: ## every test, against a private MySQL and MariaDB and a real OpenVPN
 	@$(RIG)/run.sh $(ARGS)
 
+# TARGET=engine SECONDS=600: one target, and how long each runs
+fuzz: ## the fuzz targets for a minute each; needs a nightly toolchain
+	@$(RIG)/fuzz.sh run $(or $(SECONDS),60) $(TARGET)
+fuzz-keep: ## what they found since, minimised, into the corpus that the tests replay
+	@$(RIG)/fuzz.sh keep $(TARGET)
+
 check: check-fmt check-clippy check-doc check-deny check-advisories ## format, lints, documentation, dependencies
 
 check-fmt:
 	cargo fmt --check
+	rustfmt --check fuzz/fuzz_targets/*.rs
 check-clippy:
 	@$(RIG)/install.sh build
 	cargo clippy --all-targets --locked -- -D warnings
