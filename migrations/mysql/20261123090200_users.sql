@@ -6,6 +6,7 @@ CREATE TABLE users (
     enabled       BOOLEAN         NOT NULL DEFAULT TRUE,
     valid_from    DATETIME(3)     NULL,
     valid_until   DATETIME(3)     NULL,
+    password_changed_at DATETIME(3) NULL,
     created_at    DATETIME(3)     NOT NULL,
     updated_at    DATETIME(3)     NOT NULL,
     PRIMARY KEY (id),

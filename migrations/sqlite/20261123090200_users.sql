@@ -6,6 +6,7 @@ CREATE TABLE users (
     enabled       INTEGER NOT NULL DEFAULT 1,
     valid_from    TEXT    NULL,
     valid_until   TEXT    NULL,
+    password_changed_at TEXT NULL,
     created_at    TEXT    NOT NULL,
     updated_at    TEXT    NOT NULL
 ) STRICT;

@@ -10,3 +10,4 @@ pub mod request;
 pub mod service;
 pub mod text;
 pub mod throttle;
+pub mod token;

@@ -6,7 +6,7 @@ use crate::types::{
     Cause, DenyReason, DeviceId, ExpiryAction, Password, ServerName, SessionId, Timestamp, Username,
 };
 
-use super::device::DeviceError;
+use super::{device::DeviceError, token::Token};
 
 /// What kind of answer is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +46,10 @@ pub struct AuthRequest {
     pub kind: RequestKind,
     /// Who it says it is.
     pub user: Claimed<Username>,
-    /// Its password; `None` when absent or empty.
+    /// Its password; `None` when absent or empty, or when it sent a token.
     pub password: Option<Password>,
+    /// OpenVPN's token in place of the password.
+    pub token: Option<Token>,
     /// From its certificate, verified by OpenVPN.
     pub common_name: Option<Arc<str>>,
     /// The device it says it is.

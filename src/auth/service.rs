@@ -66,14 +66,16 @@ impl Authenticator {
 
     async fn judge(&self, request: &AuthRequest) -> Result<Decision, Fault> {
         let adopting = matches!(request.kind, RequestKind::Adopt { .. });
-        if request.user == Claimed::Missing || (request.password.is_none() && !adopting) {
+        let proves = request.password.is_some() || request.token.is_some();
+        if request.user == Claimed::Missing || !(proves || adopting) {
             return Ok(DenyReason::MissingCredentials.into());
         }
         let user = match &request.user {
             Claimed::Valid(user) => Some(user),
             Claimed::Invalid | Claimed::Missing => None,
         };
-        if !adopting && self.is_throttled(request, user) {
+        // Other people's failures must not end a session that runs.
+        if request.kind == RequestKind::Connect && self.is_throttled(request, user) {
             return Ok(DenyReason::Throttled.into());
         }
         let device = request.device.as_ref().ok().and_then(Option::as_ref);
@@ -81,9 +83,17 @@ impl Authenticator {
             Some(user) => self.store.facts(user, device).await?,
             None => None,
         };
-        let password = match &request.password {
-            Some(password) if !adopting => self.check(request, password, facts.as_ref()).await?,
-            _ => PasswordCheck::NotNeeded,
+        let password = match (&request.token, &request.password) {
+            _ if adopting => PasswordCheck::NotNeeded,
+            (Some(token), _) => {
+                let changed = facts.as_ref().and_then(|facts| facts.user.password_changed_at);
+                match token.stands_for(changed) {
+                    true => PasswordCheck::NotNeeded,
+                    false => PasswordCheck::Wrong,
+                }
+            }
+            (None, Some(password)) => self.check(request, password, facts.as_ref()).await?,
+            (None, None) => PasswordCheck::Wrong,
         };
         let now = self.clock.now();
         let case = Case {
@@ -94,7 +104,8 @@ impl Authenticator {
             now: now.utc,
         };
         let verdict = decide(&case);
-        if !adopting {
+        // A token that has expired is nobody's guess at a password.
+        if !adopting && request.token.is_none() {
             self.remember(request, user, &verdict.err());
         }
         match verdict {

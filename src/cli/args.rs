@@ -136,7 +136,11 @@ pub enum Command {
 
 /// Arguments of `run`.
 #[derive(Debug, Clone, Default, Args)]
-pub struct RunArgs {}
+pub struct RunArgs {
+    /// Keep what each server says, without secrets, as a file below DIR that `decode` reads
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+}
 
 /// Arguments of `check`.
 #[derive(Debug, Clone, Default, Args)]

@@ -177,6 +177,8 @@ impl Serialize for Line<'_> {
             Message::Log => object!(serializer, "log"),
             Message::State(_) => object!(serializer, "state"),
             Message::Notify => object!(serializer, "notify"),
+            // `decode` relays for nobody.
+            Message::Relayed(_) => object!(serializer, "other"),
             Message::Other(_) => object!(serializer, "other"),
             Message::Auth(event) => self.auth(event, serializer),
             Message::Established { cid, env } => self.block("established", *cid, env, serializer),

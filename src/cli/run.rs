@@ -1,6 +1,6 @@
 //! `run`: the daemon in the foreground, as systemd starts it.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    daemon,
+    daemon::Daemon,
     store::Store,
     telemetry::{self, Logging, events::Event, http::Readiness},
     types::Clock,
@@ -21,7 +21,7 @@ use super::{
 };
 
 /// Serves until SIGTERM or SIGINT.
-pub(super) fn execute(globals: &Globals, _: RunArgs) -> Result<Exit, CliError> {
+pub(super) fn execute(globals: &Globals, args: RunArgs) -> Result<Exit, CliError> {
     let config = context::config(globals)?;
     if config.servers.is_empty() {
         return Err(CliError::usage("no server is configured")
@@ -31,10 +31,15 @@ pub(super) fn execute(globals: &Globals, _: RunArgs) -> Result<Exit, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::failed(format!("cannot start: {error}")))?;
-    runtime.block_on(serve(globals, config))
+    runtime.block_on(serve(globals, config, args.record.as_deref()))
 }
 
-async fn serve(globals: &Globals, config: Config) -> Result<Exit, CliError> {
+async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Result<Exit, CliError> {
+    if let Some(dir) = record {
+        std::fs::create_dir_all(dir).map_err(|error| {
+            CliError::failed(format!("cannot make {} for --record: {error}", dir.display()))
+        })?;
+    }
     let logging = telemetry::init(&config.log)
         .map_err(|error| CliError::failed(format!("cannot log: {error}")))?;
     let store = context::open(&config)?;
@@ -61,16 +66,19 @@ async fn serve(globals: &Globals, config: Config) -> Result<Exit, CliError> {
         ),
         None => None,
     };
+    let clock = Clock::new();
+    let daemon = Daemon::prepare(&config, store, readiness, clock, stop.clone(), record)
+        .await
+        .map_err(|error| CliError::failed(error.to_string()))?;
     let servers = config.servers.iter().map(|server| server.name.clone()).collect();
     Event::DaemonStarted { servers }.emit();
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog(stop.clone()));
-    let clock = Clock::new();
-    let daemon = daemon::run(&config, store, readiness, clock, stop.clone());
+    let daemon = daemon.run();
     tokio::pin!(daemon);
     let signal = loop {
         tokio::select! {
-            result = &mut daemon => return ended(result),
+            () = &mut daemon => return Err(CliError::failed("the daemon ended by itself")),
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
             _ = hangup.recv() => reload(globals, &logging),
@@ -79,18 +87,14 @@ async fn serve(globals: &Globals, config: Config) -> Result<Exit, CliError> {
     notify(&[NotifyState::Stopping]);
     Event::DaemonStopping { signal }.emit();
     stop.cancel();
-    let result = daemon.await;
+    daemon.await;
     // A task that was cancelled or panicked has nothing left to do.
     let _ = watchdog.await;
     if let Some(http) = http {
         let _ = http.await;
     }
     drop(logging);
-    ended(result)
-}
-
-fn ended(result: Result<(), daemon::StartError>) -> Result<Exit, CliError> {
-    result.map(|()| Exit::Done).map_err(|error| CliError::failed(error.to_string()))
+    Ok(Exit::Done)
 }
 
 /// SIGHUP: the level of the log is read anew. Every other key counts from the next start.

@@ -1,6 +1,6 @@
 //! The URL of a management interface.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
 /// Longest path of a unix socket, in bytes (`sun_path` of Linux, without its final NUL).
 const MAX_SOCKET_PATH: usize = 107;
@@ -17,12 +17,14 @@ pub enum Endpoint {
     },
     /// `unix:///path`.
     Unix(PathBuf),
+    /// `listen://address:port`: OpenVPN dials in (`management-client`).
+    Listen(SocketAddr),
 }
 
 impl Endpoint {
     /// Reads the URL; the error says what to write.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
-        const FORMS: &str = "use tcp://host:port or unix:///path";
+        const FORMS: &str = "use tcp://host:port, unix:///path or listen://address:port";
         if let Some(path) = url.strip_prefix("unix://") {
             if !path.starts_with('/') || path.contains('\0') {
                 return Err(
@@ -36,10 +38,13 @@ impl Endpoint {
             }
             return Ok(Self::Unix(path.into()));
         }
-        if url.starts_with("listen://") {
-            return Err(format!(
-                "listen:// (OpenVPN dials in) is not supported in this version; let OpenVPN listen and {FORMS}"
-            ));
+        if let Some(address) = url.strip_prefix("listen://") {
+            return match address.parse::<SocketAddr>() {
+                Ok(address) if address.port() != 0 => Ok(Self::Listen(address)),
+                _ => Err("no address and port to listen on; use listen://127.0.0.1:7600 (IPv6 in \
+                          brackets)"
+                    .into()),
+            };
         }
         let Some(rest) = url.strip_prefix("tcp://") else {
             return Err(format!("not the address of a management interface; {FORMS}"));
@@ -74,6 +79,7 @@ impl fmt::Display for Endpoint {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Listen(address) => write!(f, "listen://{address}"),
         }
     }
 }
@@ -89,6 +95,8 @@ mod tests {
             "tcp://vpn-1.example.net:7505",
             "tcp://[::1]:7505",
             "unix:///run/openvpn/udp.sock",
+            "listen://127.0.0.1:7600",
+            "listen://[::1]:7600",
         ] {
             assert_eq!(Endpoint::parse(url).map(|e| e.to_string()), Ok(url.into()));
         }
@@ -111,12 +119,14 @@ mod tests {
             "unix://relative.sock",
             "unix://",
             "http://host:1",
+            "listen://7600",
+            "listen://localhost:7600",
+            "listen://127.0.0.1:0",
+            "listen:///run/x.sock",
         ] {
             let problem = Endpoint::parse(url).unwrap_err();
             assert!(problem.contains("://"), "{url}: {problem}");
         }
         assert!(Endpoint::parse(&format!("unix:///{}", "x".repeat(200))).is_err());
-        let problem = Endpoint::parse("listen://127.0.0.1:7600").unwrap_err();
-        assert!(problem.contains("not supported in this version"), "{problem}");
     }
 }

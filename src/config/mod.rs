@@ -60,6 +60,10 @@ pub struct Server {
     pub name: ServerName,
     /// Where its management interface is.
     pub management: Endpoint,
+    /// Whose connections are this server's, when it dials in; `None`: anybody's.
+    pub peer: Option<std::net::IpAddr>,
+    /// Where other tools may speak to this server.
+    pub relay: Option<Endpoint>,
     /// The management password.
     pub password: Option<Password>,
 }

@@ -24,6 +24,8 @@ const SECTIONS: &[&str] = &["database", "servers", "auth", "session", "throttle"
 
 /// Ten years: a longer limit is a typing error.
 const MAX_LIMIT_S: u32 = 315_360_000;
+/// Passwords that OpenVPN lets a management client try.
+const MAX_GUESSES: usize = 3;
 /// Client variables that may be asked for a device id.
 const MAX_SOURCES: usize = 16;
 
@@ -75,7 +77,7 @@ fn servers(report: &mut Report, value: Option<Value>) -> Vec<Server> {
             return Vec::new();
         }
     };
-    let mut servers = Vec::new();
+    let (mut servers, mut places) = (Vec::new(), Vec::new());
     let mut names: HashMap<ServerName, usize> = HashMap::new();
     let mut addresses: HashMap<String, usize> = HashMap::new();
     for (index, item) in items.into_iter().enumerate() {
@@ -89,13 +91,81 @@ fn servers(report: &mut Report, value: Option<Value>) -> Vec<Server> {
         let mut section = Section::new(report, format!("servers[{index}]"), Some(item));
         let name = server_name(&mut section, index, &mut names);
         let management = management(&mut section, index, &mut addresses);
+        let peer = peer(&mut section, management.as_ref().map(|(endpoint, _)| endpoint));
+        let relay = relay(&mut section, index, &mut addresses);
         let password: Option<Password> = section.secret("password");
         section.finish();
-        if let (Some(name), Some(management)) = (name, management) {
-            servers.push(Server { name, management, password });
+        if let (Some(name), Some((management, at))) = (name, management) {
+            servers.push(Server { name, management, peer, relay, password });
+            places.push(at);
         }
     }
+    refuse_confusable(&servers, places, report);
     servers
+}
+
+/// Servers that dial in to one address have to be told apart.
+fn refuse_confusable(servers: &[Server], places: Vec<Place>, report: &mut Report) {
+    for (index, (server, at)) in servers.iter().zip(places).enumerate() {
+        let Endpoint::Listen(address) = server.management else { continue };
+        let same =
+            |other: &&Server| other.management == server.management && other.peer == server.peer;
+        let Some(other) = servers[..index].iter().find(same) else { continue };
+        let secret = |server: &Server| server.password.as_ref().map(|p| p.expose().to_vec());
+        let group = servers.iter().filter(same).count();
+        let mend = if secret(server).is_none() || secret(server) == secret(other) {
+            "give each a password_file of its own, or a peer"
+        } else if group > MAX_GUESSES {
+            "OpenVPN takes three passwords only: give some of them a peer"
+        } else {
+            continue;
+        };
+        report.errors.push(ConfigError::Invalid {
+            at,
+            problem: format!(
+                "server `{}` cannot be told from `{}`, which dials in to {address} too; {mend}",
+                server.name, other.name
+            ),
+        });
+    }
+}
+
+/// Where other tools may speak to the server: without a password, so on this machine only.
+fn relay(
+    section: &mut Section<'_>,
+    index: usize,
+    addresses: &mut HashMap<String, usize>,
+) -> Option<Endpoint> {
+    const FORMS: &str = "use unix:///path or tcp://127.0.0.1:port";
+    let (text, at) = section.text("relay")?;
+    let is_local = |host: &str| host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let problem = match Endpoint::parse(&text) {
+        Ok(Endpoint::Tcp { host, .. }) if !is_local(&host) => {
+            format!("everybody could read there who is connected; {FORMS}")
+        }
+        Ok(Endpoint::Listen(_)) => format!("it is always listened on; {FORMS}"),
+        Ok(endpoint) => match addresses.insert(endpoint.to_string(), index) {
+            None => return Some(endpoint),
+            Some(first) => format!("servers[{first}] has the same address; correct one of them"),
+        },
+        Err(_) => format!("`{}` is no place for a socket; {FORMS}", shown(&text)),
+    };
+    section.report.errors.push(ConfigError::Invalid { at, problem });
+    None
+}
+
+/// The address from which a server dials in.
+fn peer(section: &mut Section<'_>, management: Option<&Endpoint>) -> Option<std::net::IpAddr> {
+    let (text, at) = section.text("peer")?;
+    let problem = match text.parse() {
+        Ok(address) if matches!(management, Some(Endpoint::Listen(_)) | None) => {
+            return Some(address);
+        }
+        Ok(_) => "only a server that dials in (management = \"listen://…\") has a peer".into(),
+        Err(_) => format!("`{}` is no address; use the one that OpenVPN dials from", shown(&text)),
+    };
+    section.report.errors.push(ConfigError::Invalid { at, problem });
+    None
 }
 
 fn server_name(
@@ -122,7 +192,7 @@ fn management(
     section: &mut Section<'_>,
     index: usize,
     addresses: &mut HashMap<String, usize>,
-) -> Option<Endpoint> {
+) -> Option<(Endpoint, Place)> {
     const MEND: &str =
         "say where OpenVPN's `management` line listens, as management = \"tcp://127.0.0.1:7505\"";
     let (text, at) = section.required("management", MEND)?;
@@ -130,8 +200,9 @@ fn management(
         // What stands before an `@` may be a password: it is not shown.
         Err(_) if text.contains('@') => "no user or password belongs in it: the password has keys of its own; use tcp://host:port or unix:///path".into(),
         Err(problem) => format!("`{}`: {problem}", shown(&text)),
+        Ok(endpoint @ Endpoint::Listen(_)) => return Some((endpoint, at)),
         Ok(endpoint) => match addresses.insert(endpoint.to_string(), index) {
-            None => return Some(endpoint),
+            None => return Some((endpoint, at)),
             Some(first) => format!(
                 "servers[{first}] has the same address, and OpenVPN serves one client at a time; correct one of them"
             ),

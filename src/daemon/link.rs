@@ -3,7 +3,7 @@
 //! It reads and writes at the same time, so that a server that does not read cannot stall it,
 //! and never waits for the database.
 
-use std::{collections::HashMap, future::pending, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::pending, io, path::Path, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
@@ -29,7 +29,9 @@ use crate::{
 
 use super::{
     backoff::Backoff,
-    transport::{self, ReadHalf, WriteHalf},
+    record::Recorder,
+    relay::{Relay, ToolEvent},
+    transport::{self, Connected, ReadHalf, WriteHalf},
     writer::Backlog,
 };
 
@@ -37,7 +39,9 @@ use super::{
 const READ_CHUNK: usize = 16 << 10;
 /// Commands that wait for a server that does not read, in bytes; beyond it the link is given up.
 const MAX_UNSENT: usize = 4 << 20;
-/// Pause before the database is asked again for open sessions.
+/// How long our own changes may take to reach the database before its open sessions are read.
+const SETTLE: Duration = Duration::from_secs(3);
+/// Pause after the database could not tell the open sessions.
 const LOAD_RETRY: Duration = Duration::from_secs(1);
 /// How long the last commands may take when the daemon stops.
 const LAST_WRITE: Duration = Duration::from_secs(1);
@@ -57,6 +61,8 @@ pub(super) struct Shared {
     pub(super) store_ready: watch::Receiver<bool>,
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
+    /// Where captures go.
+    pub(super) record: Option<Arc<Path>>,
 }
 
 /// One server's task.
@@ -66,11 +72,16 @@ pub(super) struct Link {
     settings: Settings,
     shared: Shared,
     commands: mpsc::Receiver<CommandRequest>,
+    /// Connections that OpenVPN has made, where it dials in.
+    arrivals: Option<mpsc::Receiver<Connected>>,
     connection: Connection,
     backoff: Backoff,
     questions: JoinSet<(Ticket, Decision)>,
     handles: HashMap<Ticket, AbortHandle>,
     load: JoinSet<Vec<SessionRecord>>,
+    /// Other tools at this server.
+    relay: Option<Relay>,
+    recorder: Option<Recorder>,
     /// Whether operators were told that the link is down.
     is_down_reported: bool,
     /// The number of sessions that the metrics have.
@@ -81,7 +92,9 @@ enum Connection {
     /// Until the next attempt.
     Paused(Instant),
     /// Connecting.
-    Dialing(JoinSet<io::Result<(ReadHalf, WriteHalf)>>),
+    Dialing(JoinSet<io::Result<Connected>>),
+    /// OpenVPN is to dial in.
+    Awaited,
     /// Connected.
     Up(Box<Up>),
 }
@@ -98,7 +111,9 @@ struct Up {
 enum Wake {
     Read(io::Result<usize>),
     Sent(io::Result<usize>),
-    Dialed(io::Result<(ReadHalf, WriteHalf)>),
+    Dialed(io::Result<Connected>),
+    Arrived(Connected),
+    Tool(ToolEvent),
     Redial,
     Decided(Option<(Ticket, Decision)>),
     Loaded(Vec<SessionRecord>),
@@ -114,6 +129,8 @@ impl Link {
         endpoint: Endpoint,
         shared: Shared,
         commands: mpsc::Receiver<CommandRequest>,
+        arrivals: Option<mpsc::Receiver<Connected>>,
+        relay: Option<Relay>,
     ) -> Self {
         Self {
             engine: Engine::new(settings.clone()),
@@ -121,6 +138,9 @@ impl Link {
             settings,
             shared,
             commands,
+            arrivals,
+            relay,
+            recorder: None,
             connection: Connection::Dialing(JoinSet::new()),
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
             questions: JoinSet::new(),
@@ -149,18 +169,16 @@ impl Link {
                 Wake::Read(Err(error)) => self.lose(format!("cannot read: {error}")),
                 Wake::Sent(Ok(_)) => {}
                 Wake::Sent(Err(error)) => self.lose(format!("cannot write: {error}")),
-                Wake::Dialed(Ok((reader, writer))) => {
-                    self.connection = Connection::Up(Box::new(Up {
-                        reader,
-                        writer,
-                        codec: ManagementCodec::default(),
-                        unread: BytesMut::new(),
-                        unsent: BytesMut::new(),
-                    }));
-                    self.engine.handle_connected(now);
+                Wake::Dialed(Ok(connected)) => self.begin(connected),
+                Wake::Arrived(connected) => {
+                    if matches!(self.connection, Connection::Up(_)) {
+                        self.lose("OpenVPN has dialled in anew".into());
+                    }
+                    self.begin(connected);
                 }
                 Wake::Dialed(Err(error)) => self.not_connected(&error),
                 Wake::Redial => self.dial(),
+                Wake::Tool(event) => self.on_tool(event),
                 Wake::Decided(Some((ticket, decision))) => {
                     self.handles.remove(&ticket);
                     self.engine.handle_decision(ticket, decision, now);
@@ -189,6 +207,44 @@ impl Link {
         }
     }
 
+    fn begin(&mut self, connected: Connected) {
+        let Connected { reader, writer, unread, is_password_sent } = connected;
+        let has_unread = !unread.is_empty();
+        let mut codec = ManagementCodec::default();
+        self.begin_capture();
+        if self.relay.is_some() || self.recorder.is_some() {
+            codec.open_tap();
+        }
+        self.connection =
+            Connection::Up(Box::new(Up { reader, writer, codec, unread, unsent: BytesMut::new() }));
+        self.engine.handle_connected(is_password_sent, self.shared.clock.now());
+        if has_unread {
+            self.decode(false);
+        }
+    }
+
+    fn begin_capture(&mut self) {
+        let Some(dir) = &self.shared.record else { return };
+        let now = self.shared.clock.now().utc;
+        match Recorder::begin(dir, &self.settings.server, now) {
+            Ok(recorder) => self.recorder = Some(recorder),
+            Err(error) => {
+                self.recorder = None;
+                tracing::error!(server = %self.settings.server, %error, "cannot record");
+            }
+        }
+    }
+
+    fn on_tool(&mut self, event: ToolEvent) {
+        let now = self.shared.clock.now();
+        let version = self.engine.management_version().filter(|_| self.engine.is_ready());
+        let Some(relay) = &mut self.relay else { return };
+        if let Some((id, command)) = relay.handle(event, version) {
+            self.engine.handle_relay(id, command, now);
+        }
+        self.engine.handle_log_wanted(relay.wants_log(), now);
+    }
+
     async fn wait(&mut self) -> Wake {
         let timer = self.engine.poll_timeout().map(|at| self.shared.clock.instant(at));
         tokio::select! {
@@ -199,6 +255,8 @@ impl Link {
             }
             Some(Ok(rows)) = self.load.join_next(), if !self.load.is_empty() => Wake::Loaded(rows),
             Some(command) = self.commands.recv() => Wake::Command(command),
+            Some(connected) = arrival(&mut self.arrivals) => Wake::Arrived(connected),
+            Some(event) = tool_event(&mut self.relay) => Wake::Tool(event),
             Ok(()) = self.shared.store_ready.changed() => Wake::StoreReady,
             () = sleep_until(timer.map_or_else(far_away, Instant::from_std)),
                 if timer.is_some() => Wake::Timer,
@@ -211,11 +269,19 @@ impl Link {
         loop {
             // The engine may have given the connection up over the last message.
             let Connection::Up(up) = &mut self.connection else { return };
+            up.codec.set_relaying(self.engine.is_relaying());
             let decoded = if at_end {
                 up.codec.decode_eof(&mut up.unread)
             } else {
                 up.codec.decode(&mut up.unread)
             };
+            let tapped = up.codec.take_tapped();
+            if let Some(recorder) = &mut self.recorder {
+                recorder.write(&tapped);
+            }
+            if let Some(relay) = &self.relay {
+                relay.notify(&tapped);
+            }
             match decoded {
                 Ok(Some(message)) => self.engine.handle_message(message, now),
                 Ok(None) => return,
@@ -252,6 +318,11 @@ impl Link {
                 }
                 Output::Persist(record) => self.shared.backlog.push(*record),
                 Output::LoadOpenSessions => self.load_open_sessions(),
+                Output::Relayed(id, line, is_last) => {
+                    if let Some(relay) = &mut self.relay {
+                        relay.reply(id, &line, is_last);
+                    }
+                }
                 Output::Report(event) => self.report(&event),
                 Output::Reconnect(fault) => {
                     let pause = (fault == LinkFault::WrongPassword
@@ -278,6 +349,10 @@ impl Link {
     }
 
     fn dial(&mut self) {
+        if self.arrivals.is_some() {
+            self.connection = Connection::Awaited;
+            return;
+        }
         let endpoint = self.endpoint.clone();
         let mut dialing = JoinSet::new();
         dialing.spawn(async move { transport::connect(&endpoint).await });
@@ -292,8 +367,11 @@ impl Link {
     fn lose_for(&mut self, error: String, pause: Option<Duration>) {
         let retry_in = pause.unwrap_or_else(|| self.backoff.pause());
         self.connection = Connection::Paused(Instant::from_std(self.instant_in(retry_in)));
-        self.load.abort_all();
         self.load = JoinSet::new();
+        self.recorder = None;
+        if let Some(relay) = &mut self.relay {
+            relay.close_all();
+        }
         self.engine.handle_lost(self.shared.clock.now());
         self.shared.readiness.set_link(&self.settings.server, false);
         if self.is_down_reported {
@@ -333,13 +411,24 @@ impl Link {
         clock.instant(clock.now().mono + pause)
     }
 
-    /// Reads the open sessions, as often as it takes.
+    /// Reads the open sessions, as often as it takes. What was asked for earlier is out of date.
     fn load_open_sessions(&mut self) {
+        self.load = JoinSet::new();
         let (store, server) = (Arc::clone(&self.shared.store), self.settings.server.clone());
+        let backlog = Arc::clone(&self.shared.backlog);
         self.load.spawn(async move {
             loop {
+                // Bounded: while everybody logs in there may always be something to write.
+                let _ = tokio::time::timeout(SETTLE, backlog.settled(&server)).await;
+                let unwritten = backlog.unwritten(&server);
                 match store.open_sessions(&server).await {
-                    Ok(rows) => return rows,
+                    Ok(open) => {
+                        for error in open.unreadable {
+                            let (server, error) = (server.clone(), error.to_string());
+                            Event::StoreUnreadable { server, error }.emit();
+                        }
+                        return unwritten.applied_to(open.sessions);
+                    }
                     Err(error) => {
                         tracing::debug!(%server, %error, "open sessions are not known yet");
                         tokio::time::sleep(LOAD_RETRY).await;
@@ -362,6 +451,7 @@ impl Connection {
                 Some(Err(error)) => Wake::Dialed(Err(io::Error::other(error))),
                 None => pending().await,
             },
+            Self::Awaited => pending().await,
             Self::Up(up) => {
                 let Up { reader, writer, unread, unsent, .. } = &mut **up;
                 unread.reserve(READ_CHUNK);
@@ -371,6 +461,22 @@ impl Connection {
                 }
             }
         }
+    }
+}
+
+/// The next connection that OpenVPN makes, if it is the one that dials.
+async fn arrival(arrivals: &mut Option<mpsc::Receiver<Connected>>) -> Option<Connected> {
+    match arrivals {
+        Some(arrivals) => arrivals.recv().await,
+        None => None,
+    }
+}
+
+/// What a tool does next, if there may be any.
+async fn tool_event(relay: &mut Option<Relay>) -> Option<ToolEvent> {
+    match relay {
+        Some(relay) => relay.event().await,
+        None => None,
     }
 }
 

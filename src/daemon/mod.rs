@@ -1,13 +1,16 @@
 //! The daemon: one task for each server, one writer, one poller, and their orderly end.
 
 mod backoff;
+mod door;
 mod link;
 mod poller;
 mod probe;
+mod record;
+mod relay;
 mod transport;
 mod writer;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,7 +22,7 @@ use crate::{
         service::Authenticator,
         throttle::{Limits, Throttle},
     },
-    config::{Config, Server},
+    config::{Config, Endpoint, Server},
     engine::Settings,
     store::Store,
     telemetry::http::Readiness,
@@ -28,8 +31,10 @@ use crate::{
 
 pub use probe::{Visit, VisitError, visit};
 
+use door::{Candidate, Door};
 use link::{Link, Shared};
 use poller::Poller;
+use relay::Socket;
 use writer::Backlog;
 
 /// Operators' requests that may wait for one link.
@@ -46,78 +51,141 @@ pub enum StartError {
     Password(#[from] PasswordError),
 }
 
-/// Serves all configured servers until `stop`, then stores what is left and returns. No VPN
-/// client is disconnected by stopping.
-///
-/// # Errors
-/// [`StartError`]; once started it does not fail.
-pub async fn run(
-    config: &Config,
+/// Everything that serves, ready to begin.
+pub struct Daemon {
+    links: Vec<Link>,
+    doors: Vec<Door>,
+    relays: Vec<Socket>,
+    poller: Poller,
+    backlog: Arc<Backlog>,
     store: Arc<dyn Store>,
-    readiness: Arc<Readiness>,
-    clock: Clock,
     stop: CancellationToken,
-) -> Result<(), StartError> {
+}
+
+impl Daemon {
+    /// Prepares to serve all configured servers until `stop`, and to record what they say below
+    /// `record`. Addresses where servers dial in are open when this returns, unless taken.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn prepare(
+        config: &Config,
+        store: Arc<dyn Store>,
+        readiness: Arc<Readiness>,
+        clock: Clock,
+        stop: CancellationToken,
+        record: Option<&Path>,
+    ) -> Result<Self, StartError> {
+        let backlog = Arc::new(Backlog::default());
+        let (ready_sender, store_ready) = watch::channel(false);
+        let shared = Shared {
+            authenticator: Arc::new(authenticator(config, &store, clock)?),
+            store: Arc::clone(&store),
+            backlog: Arc::clone(&backlog),
+            readiness: Arc::clone(&readiness),
+            store_ready,
+            clock,
+            stop: stop.clone(),
+            record: record.map(Into::into),
+        };
+        let mut links = Vec::with_capacity(config.servers.len());
+        let mut relays = Vec::new();
+        let mut commands = HashMap::new();
+        let mut candidates: HashMap<_, Vec<Candidate>> = HashMap::new();
+        for server in &config.servers {
+            let (sender, receiver) = mpsc::channel(COMMAND_QUEUE);
+            commands.insert(server.name.clone(), sender);
+            let arrivals = match server.management {
+                Endpoint::Listen(address) => {
+                    let (link, arrivals) = mpsc::channel(1);
+                    candidates.entry(address).or_default().push(Candidate {
+                        server: server.name.clone(),
+                        peer: server.peer,
+                        password: server.password.clone(),
+                        link,
+                    });
+                    Some(arrivals)
+                }
+                Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
+            };
+            let relay = server.relay.clone().map(|endpoint| {
+                let (socket, relay) = relay::relay(server.name.clone(), endpoint);
+                relays.push(socket);
+                relay
+            });
+            links.push(Link::new(
+                settings(config, server),
+                server.management.clone(),
+                shared.clone(),
+                receiver,
+                arrivals,
+                relay,
+            ));
+        }
+        let mut doors = Vec::with_capacity(candidates.len());
+        for (address, candidates) in candidates {
+            doors.push(Door::open(address, candidates).await);
+        }
+        let poller = Poller {
+            store: Arc::clone(&store),
+            backlog: Arc::clone(&backlog),
+            readiness,
+            links: commands,
+            store_ready: ready_sender,
+            clock,
+            stop: stop.clone(),
+        };
+        Ok(Self { links, doors, relays, poller, backlog, store, stop })
+    }
+
+    /// Serves until told to stop, then stores what is left and returns. No VPN client is
+    /// disconnected by stopping.
+    pub async fn run(self) {
+        let Self { links, doors, relays, poller, backlog, store, stop } = self;
+        let tasks = TaskTracker::new();
+        for relay in relays {
+            tasks.spawn(relay.serve(stop.clone()));
+        }
+        for link in links {
+            tasks.spawn(link.run());
+        }
+        for door in doors {
+            tasks.spawn(door.run(stop.clone()));
+        }
+        tasks.close();
+        let poller = tokio::spawn(poller.run());
+        // The writer goes on until the links have handed over their last rows.
+        let writer_stop = CancellationToken::new();
+        let writer = tokio::spawn(writer::run(backlog, Arc::clone(&store), writer_stop.clone()));
+        stop.cancelled().await;
+        tasks.wait().await;
+        writer_stop.cancel();
+        // A task that panicked has said so already; there is nothing left to do for it.
+        let _ = tokio::join!(writer, poller);
+        store.close().await;
+    }
+}
+
+fn authenticator(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    clock: Clock,
+) -> Result<Authenticator, StartError> {
     let auth = &config.auth;
     let pool = Arc::new(HashPool::new(auth.hash_workers, auth.hash_queue)?);
-    let authenticator = Arc::new(Authenticator::new(
-        Arc::clone(&store),
-        pool,
-        Throttle::new(Limits {
-            user_failures: config.throttle.user_failures,
-            address_failures: config.throttle.address_failures,
-            window: config.throttle.window,
-        }),
-        Defaults {
-            device_mode: auth.device_mode,
-            session_limit: config.session.limit,
-            expiry_action: config.session.expiry_action,
-            match_common_name: auth.match_common_name,
-        },
-        HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p },
-        clock,
-    )?);
-    let backlog = Arc::new(Backlog::default());
-    let (ready_sender, store_ready) = watch::channel(false);
-    let shared = Shared {
-        authenticator,
-        store: Arc::clone(&store),
-        backlog: Arc::clone(&backlog),
-        readiness: Arc::clone(&readiness),
-        store_ready,
-        clock,
-        stop: stop.clone(),
+    let throttle = Throttle::new(Limits {
+        user_failures: config.throttle.user_failures,
+        address_failures: config.throttle.address_failures,
+        window: config.throttle.window,
+    });
+    let defaults = Defaults {
+        device_mode: auth.device_mode,
+        session_limit: config.session.limit,
+        expiry_action: config.session.expiry_action,
+        match_common_name: auth.match_common_name,
     };
-    let links = TaskTracker::new();
-    let mut commands = HashMap::new();
-    for server in &config.servers {
-        let (sender, receiver) = mpsc::channel(COMMAND_QUEUE);
-        commands.insert(server.name.clone(), sender);
-        let settings = settings(config, server);
-        let link = Link::new(settings, server.management.clone(), shared.clone(), receiver);
-        links.spawn(link.run());
-    }
-    links.close();
-    let poller = Poller {
-        store: Arc::clone(&store),
-        backlog: Arc::clone(&backlog),
-        readiness,
-        links: commands,
-        store_ready: ready_sender,
-        clock,
-        stop: stop.clone(),
-    };
-    let poller = tokio::spawn(poller.run());
-    // The writer goes on until the links have handed over their last rows.
-    let writer_stop = CancellationToken::new();
-    let writer = tokio::spawn(writer::run(backlog, Arc::clone(&store), writer_stop.clone()));
-    stop.cancelled().await;
-    links.wait().await;
-    writer_stop.cancel();
-    // A task that panicked has said so already; there is nothing left to do for it.
-    let _ = tokio::join!(writer, poller);
-    store.close().await;
-    Ok(())
+    let params = HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p };
+    Ok(Authenticator::new(Arc::clone(store), pool, throttle, defaults, params, clock)?)
 }
 
 fn settings(config: &Config, server: &Server) -> Settings {

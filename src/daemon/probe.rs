@@ -6,16 +6,17 @@ use bytes::BytesMut;
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
     time::timeout,
 };
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::{
-    config::Server,
+    config::{Endpoint, Server},
     proto::{Command, ManagementCodec, Message, Version},
 };
 
-use super::transport;
+use super::transport::{self, Connected};
 
 /// How long the server may be silent.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -27,6 +28,8 @@ pub enum Visit {
     Free(Version),
     /// The port is there, but another client is served: the daemon itself, if it runs.
     Held,
+    /// OpenVPN dials in to this address, and we can listen there.
+    Listens,
 }
 
 /// Why a visit failed; says what to do.
@@ -54,13 +57,17 @@ pub enum VisitError {
 /// [`VisitError`].
 #[expect(clippy::wildcard_enum_match_arm, reason = "a visitor ignores most of what is said")]
 pub async fn visit(server: &Server) -> Result<Visit, VisitError> {
-    let (mut reader, mut writer) = match transport::connect(&server.management).await {
-        Ok(halves) => halves,
-        Err(error) if transport::is_busy(&error) => return Ok(Visit::Held),
-        Err(error) => {
-            return Err(VisitError::Connect(transport::explain(&server.management, &error)));
-        }
-    };
+    if let Endpoint::Listen(address) = server.management {
+        return visit_own_port(address).await;
+    }
+    let Connected { mut reader, mut writer, .. } =
+        match transport::connect(&server.management).await {
+            Ok(connected) => connected,
+            Err(error) if transport::is_busy(&error) => return Ok(Visit::Held),
+            Err(error) => {
+                return Err(VisitError::Connect(transport::explain(&server.management, &error)));
+            }
+        };
     let mut codec = ManagementCodec::default();
     let (mut unread, mut unsent) = (BytesMut::new(), BytesMut::new());
     let mut asked_before = false;
@@ -90,5 +97,14 @@ pub async fn visit(server: &Server) -> Result<Visit, VisitError> {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(closed(error)),
         }
+    }
+}
+
+/// Where OpenVPN dials in, only the address can be tried.
+async fn visit_own_port(address: std::net::SocketAddr) -> Result<Visit, VisitError> {
+    match TcpListener::bind(address).await {
+        Ok(_) => Ok(Visit::Listens),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(Visit::Held),
+        Err(error) => Err(VisitError::Connect(format!("cannot listen on {address}: {error}"))),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -15,28 +16,51 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) type ReadHalf = Box<dyn AsyncRead + Send + Unpin>;
 pub(super) type WriteHalf = Box<dyn AsyncWrite + Send + Unpin>;
 
+/// A connection to a management interface.
+pub(super) struct Connected {
+    pub(super) reader: ReadHalf,
+    pub(super) writer: WriteHalf,
+    /// What was read of it already.
+    pub(super) unread: BytesMut,
+    /// The password was sent, and `unread` begins with the answer.
+    pub(super) is_password_sent: bool,
+}
+
+impl Connected {
+    pub(super) fn new(reader: ReadHalf, writer: WriteHalf) -> Self {
+        Self { reader, writer, unread: BytesMut::new(), is_password_sent: false }
+    }
+
+    /// # Errors
+    /// The system's error.
+    pub(super) fn tcp(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let (reader, writer) = stream.into_split();
+        Ok(Self::new(Box::new(reader), Box::new(writer)))
+    }
+}
+
 /// Connects to a management interface.
 ///
 /// # Errors
 /// The system's error, or `TimedOut`.
-pub(super) async fn connect(endpoint: &Endpoint) -> io::Result<(ReadHalf, WriteHalf)> {
+pub(super) async fn connect(endpoint: &Endpoint) -> io::Result<Connected> {
     tokio::time::timeout(CONNECT_TIMEOUT, dial(endpoint))
         .await
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")))
 }
 
-async fn dial(endpoint: &Endpoint) -> io::Result<(ReadHalf, WriteHalf)> {
+async fn dial(endpoint: &Endpoint) -> io::Result<Connected> {
     match endpoint {
         Endpoint::Tcp { host, port } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
-            stream.set_nodelay(true)?;
-            let (read, write) = stream.into_split();
-            Ok((Box::new(read), Box::new(write)))
+            Connected::tcp(TcpStream::connect((host.as_str(), *port)).await?)
         }
         Endpoint::Unix(path) => {
-            let (read, write) = UnixStream::connect(path).await?.into_split();
-            Ok((Box::new(read), Box::new(write)))
+            let (reader, writer) = UnixStream::connect(path).await?.into_split();
+            Ok(Connected::new(Box::new(reader), Box::new(writer)))
         }
+        // Only `door` listens; who dials it is OpenVPN.
+        Endpoint::Listen(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 use super::{
     Engine, STATUS_RETRY, Ticket,
     clients::{Pending, Session},
-    login::cut,
+    login::{cut, nobody},
     replies::Expect,
 };
 
@@ -30,28 +30,33 @@ const PENDING_TIMEOUT_S: u32 = 3_600;
 impl Engine {
     /// The decision on a ticket. One that is no longer waited for is ignored.
     pub fn handle_decision(&mut self, ticket: Ticket, decision: Decision, now: Now) {
-        let can_send = self.can_send();
+        self.answer(ticket, decision, now, now);
+    }
+
+    /// `decided`: what the clocks said at the decision, by which its deadline counts.
+    pub(super) fn answer(&mut self, ticket: Ticket, decision: Decision, decided: Now, now: Now) {
+        let knows_run = self.can_send() && !self.awaits_run;
         let Some(client) = self.clients.get_mut(ticket.cid) else {
             return;
         };
         let Some(pending) = client.pending.as_mut().filter(|p| p.serial == ticket.serial) else {
             return;
         };
-        if client.is_stale || !can_send {
-            pending.decision = Some(decision);
+        if client.is_stale || !knows_run {
+            pending.decision = Some((decision, decided));
             return;
         }
         let Some(pending) = client.pending.take() else {
             return;
         };
         match decision {
-            Decision::Allow(grant) => self.allow(ticket.cid, *pending, grant, now),
+            Decision::Allow(grant) => self.allow(ticket.cid, *pending, grant, decided, now),
             Decision::Deny(denial) => self.deny(ticket.cid, *pending, &denial, now),
         }
         self.arm(ticket.cid);
     }
 
-    fn allow(&mut self, cid: Cid, pending: Pending, grant: Grant, now: Now) {
+    fn allow(&mut self, cid: Cid, pending: Pending, grant: Grant, decided: Now, now: Now) {
         let Some(client) = self.clients.get(cid) else {
             return;
         };
@@ -79,10 +84,12 @@ impl Engine {
             (RequestKind::Connect, Some(kid)) => {
                 let config = self.backstop(deadline, now);
                 let command = Command::ClientAuth { cid, kid, config };
-                self.send(command, Expect::Auth { cid, kid }, now);
+                self.send_answer(command, Expect::Auth { cid, kid, reauth }, now);
             }
             (RequestKind::Reauth { .. }, Some(kid)) => {
-                self.send(Command::ClientAuthNt { cid, kid }, Expect::Auth { cid, kid }, now);
+                let command = Command::ClientAuthNt { cid, kid };
+                self.send_answer(command, Expect::Auth { cid, kid, reauth }, now);
+                self.shorten(cid, &grant, now);
             }
             (RequestKind::Adopt { .. }, _) | (_, None) => {}
         }
@@ -99,7 +106,7 @@ impl Engine {
         if let Some(record) = new {
             self.persist(&record);
             let adopted = record.state == SessionState::Active;
-            self.clients.open(cid, Session::new(record, now));
+            self.clients.open(cid, Session::new(record, decided));
             if adopted {
                 self.report_adopted(cid);
             }
@@ -202,7 +209,7 @@ impl Engine {
             self.deny_adoption(cid, pending, reason, now);
             return;
         };
-        if reauth && reason.is_temporary() && (session_id.is_some() || self.is_stray(cid)) {
+        if reauth && reason.is_temporary() {
             self.tolerate(cid, kid, &pending, now);
             return;
         }
@@ -218,7 +225,7 @@ impl Engine {
             reason: Parameter::new(reason.as_str()),
             client_reason: Some(client_reason),
         };
-        self.send(command, Expect::Deny { cid }, now);
+        self.send_answer(command, Expect::Deny { cid, kid }, now);
         self.report(Event::AuthDenied {
             server: self.server(),
             client: who,
@@ -227,7 +234,11 @@ impl Engine {
             session_id,
             reason,
         });
-        if reauth && !reason.is_temporary() {
+        if reauth && pending.has_token && reason == DenyReason::BadCredentials {
+            // Its token has expired: it may come back with its password.
+            let who = nobody(cid);
+            self.restart_client(cid, who, now);
+        } else if reauth {
             // The old key stays valid for the transition window: a denial alone is no end.
             self.end_client(cid, cause_of(reason), None, now);
         }
@@ -246,9 +257,64 @@ impl Engine {
             session_id: record.map(|record| record.id),
             deadline: record.and_then(|record| record.deadline),
         };
+        let has_session = record.is_some();
         self.wake_up(cid, pending, now);
-        self.send(Command::ClientAuthNt { cid, kid }, Expect::Auth { cid, kid }, now);
+        let command = Command::ClientAuthNt { cid, kid };
+        self.send_answer(command, Expect::Auth { cid, kid, reauth: true }, now);
         self.report(event);
+        if !has_session {
+            // The list leads to its session, and to its deadline.
+            self.ask_status(now);
+        }
+    }
+
+    /// Sends an answer and keeps it until its reply has come.
+    fn send_answer(&mut self, command: Command, expect: Expect, now: Now) {
+        if let Expect::Auth { cid, .. } | Expect::Deny { cid, .. } = expect
+            && let Some(client) = self.clients.get_mut(cid)
+        {
+            client.unconfirmed = Some(Box::new((command.clone(), expect)));
+        }
+        self.send(command, expect, now);
+    }
+
+    /// OpenVPN has read an answer.
+    pub(super) fn confirm_answer(&mut self, cid: Cid, kid: Kid) {
+        if let Some(client) = self.clients.get_mut(cid).filter(|c| c.last_kid == Some(kid)) {
+            client.unconfirmed = None;
+        }
+    }
+
+    /// An answer that broke off with the connection is sent once more. It names the same client
+    /// of the same run; to answer twice is no harm.
+    pub(super) fn answer_again(&mut self, cid: Cid, now: Now) {
+        let unconfirmed = self.clients.get_mut(cid).and_then(|client| client.unconfirmed.take());
+        if let Some((command, expect)) = unconfirmed.map(|answer| *answer) {
+            self.send_answer(command, expect, now);
+        }
+    }
+
+    /// The end of an account holds for a session that runs; an operator's extension of the
+    /// session's own limit stays.
+    fn shorten(&mut self, cid: Cid, grant: &Grant, now: Now) {
+        let Some(at) =
+            grant.deadline.filter(|_| grant.deadline_reason == Some(Cause::AccountExpiry))
+        else {
+            return;
+        };
+        let Some(session) = self.clients.get_mut(cid).and_then(|c| c.session.as_mut()) else {
+            return;
+        };
+        if session.record.deadline.is_some_and(|old| old <= at) {
+            return;
+        }
+        session.record.deadline = Some(at);
+        session.record.deadline_reason = Some(Cause::AccountExpiry);
+        session.arm(now);
+        session.touch(now.utc);
+        let record = session.record.clone();
+        self.persist(&record);
+        self.arm(cid);
     }
 
     /// Connected as far as the server says, but its session is not found yet.
@@ -270,23 +336,21 @@ impl Engine {
     }
 
     /// `client-auth` was refused: the client or the key is gone.
-    pub(super) fn on_auth_refused(&mut self, cid: Cid, kid: Kid, now: Now) {
+    pub(super) fn on_auth_refused(&mut self, cid: Cid, kid: Kid, reauth: bool, now: Now) {
         let Some(client) = self.clients.get(cid) else {
             return;
         };
+        let is_pending = client
+            .session
+            .as_ref()
+            .is_some_and(|session| session.record.state == SessionState::Pending);
+        let never_up = !reauth && is_pending && client.last_kid == Some(kid);
         self.report(Event::AuthError {
             server: self.server(),
             client: ClientRef { kid: Some(kid), ..client.who.clone() },
-            reauth: false,
+            reauth,
             latency: std::time::Duration::ZERO,
             error: "the server refused client-auth: the client or its key is gone".into(),
-        });
-        let never_up = self.clients.get(cid).is_some_and(|client| {
-            client.last_kid == Some(kid)
-                && client
-                    .session
-                    .as_ref()
-                    .is_some_and(|session| session.record.state == SessionState::Pending)
         });
         if never_up {
             self.close_session(cid, Cause::Unknown, now);

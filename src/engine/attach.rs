@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::{
-    proto::{Command, Message, State, StateName},
+    proto::{Command, Message, State, StateName, StatusReport},
     telemetry::events::Event,
     types::Now,
 };
 
 use super::{
-    Engine, GREETING_NOTICE, LinkFault, REPLY_TIMEOUT, Reconciled, replies::Expect,
-    state_is_serving,
+    Engine, GREETING_NOTICE, LinkFault, Output, REPLY_TIMEOUT, Reconciled, clock_offset_ms,
+    replies::Expect,
 };
 
 /// How far a connection has come.
@@ -29,11 +29,13 @@ pub(super) enum Phase {
 }
 
 impl Engine {
-    /// A transport is connected.
-    pub fn handle_connected(&mut self, now: Now) {
-        self.phase = Phase::Greeting;
+    /// A transport is connected; where OpenVPN dialled in, the password may be sent already.
+    pub fn handle_connected(&mut self, is_password_sent: bool, now: Now) {
+        self.phase = if is_password_sent { Phase::PasswordSent } else { Phase::Greeting };
+        self.last_serial = self.serial;
+        self.clock_offset_ms.get_or_insert(clock_offset_ms(now));
+        self.awaits_run = true;
         self.is_held = false;
-        self.was_held = false;
         self.is_stopping = false;
         self.replies.clear();
         self.reconciled = Reconciled::No;
@@ -86,7 +88,7 @@ impl Engine {
     pub(super) fn on_prompt(&mut self, now: Now) {
         match (self.phase, &self.settings.password) {
             (Phase::Greeting, Some(password)) => {
-                self.outputs.push_back(super::Output::Send(Command::Password(password.clone())));
+                self.outputs.push_back(Output::Send(Command::Password(password.clone())));
                 self.phase = Phase::PasswordSent;
                 self.timers.greeting = Some(now.mono + REPLY_TIMEOUT);
             }
@@ -108,16 +110,18 @@ impl Engine {
         self.send(Command::EnvFilterOff, Expect::EnvFilter, now);
         self.send(Command::StateOn, Expect::StateOn, now);
         self.send(Command::State, Expect::State, now);
-        self.send(Command::Status, Expect::Status { asked: now.mono }, now);
+        self.send_status(now);
         // Last, because its one-line reply shows when the list before it had no end.
         let seconds = u32::try_from(self.settings.accounting_interval.as_secs()).unwrap_or(60);
         self.send(Command::ByteCount(seconds.max(1)), Expect::ByteCount, now);
+        if self.wants_log {
+            self.send(Command::Log(true), Expect::Log, now);
+        }
         self.timers.accounting = Some(now.mono + self.settings.accounting_interval);
     }
 
     pub(super) fn on_hold(&mut self, now: Now) {
         self.is_held = true;
-        self.was_held = true;
         self.release_hold(now);
     }
 
@@ -126,6 +130,21 @@ impl Engine {
         if self.is_held && self.store_is_ready && self.phase == Phase::Ready {
             self.is_held = false;
             self.send(Command::HoldRelease, Expect::HoldRelease, now);
+        }
+    }
+
+    /// The answer to `state`. Before it serves, a server has no clients.
+    fn on_present_state(&mut self, state: State, now: Now) {
+        match state.name {
+            StateName::Connected => self.on_run(state, now),
+            StateName::Reconnecting
+            | StateName::Connecting
+            | StateName::AssignIp
+            | StateName::AddRoutes => {
+                self.end_run(now);
+                self.run = None;
+            }
+            StateName::Exiting | StateName::Other => self.answer_waiting(now),
         }
     }
 
@@ -178,6 +197,7 @@ impl Engine {
                         | Expect::HoldRelease
                         | Expect::Auth { .. }
                         | Expect::PendingAuth
+                        | Expect::Log
                         | Expect::Deny { .. }
                         | Expect::Kill { .. },
                 )
@@ -190,15 +210,23 @@ impl Engine {
             return;
         }
         self.replies.pop(now.mono);
+        if let Expect::Auth { cid, kid, .. } | Expect::Deny { cid, kid } = expect {
+            self.confirm_answer(cid, kid);
+        }
         let succeeded = !matches!(message, Message::Error(_));
         match (expect, message) {
             (Expect::Version, Message::Version(version)) => {
                 self.openvpn_version = version.openvpn.into();
                 self.management_version = version.management.or(self.management_version);
             }
-            (Expect::State, Message::StateHistory(history)) => {
-                if let Some(state) = history.last().filter(|s| state_is_serving(s.name)) {
-                    self.on_run(*state, now);
+            (Expect::State, message) => {
+                self.awaits_run = false;
+                if let Message::StateHistory(history) = message
+                    && let Some(state) = history.last()
+                {
+                    self.on_present_state(*state, now);
+                } else {
+                    self.answer_waiting(now);
                 }
             }
             (Expect::Status { asked }, Message::Status(report)) => {
@@ -208,9 +236,11 @@ impl Engine {
             (Expect::HoldRelease, _) if succeeded => {
                 self.report(Event::HoldReleased { server: self.server() });
             }
-            (Expect::Auth { cid, kid }, _) if !succeeded => self.on_auth_refused(cid, kid, now),
+            (Expect::Auth { cid, kid, reauth }, _) if !succeeded => {
+                self.on_auth_refused(cid, kid, reauth, now);
+            }
             (Expect::Kill { cid }, _) if !succeeded => self.on_kill_refused(cid, now),
-            (Expect::Deny { cid }, _) if !succeeded => {
+            (Expect::Deny { cid, .. }, _) if !succeeded => {
                 self.report(Event::ProtocolUnexpected {
                     server: self.server(),
                     what: "client-deny was refused; the client has gone",
@@ -225,8 +255,8 @@ impl Engine {
                 });
             }
             // Refused while the server is held: there are no clients then.
-            (Expect::Status { .. }, _) if !succeeded && self.was_held => {
-                self.status_is_known = true
+            (Expect::Status { asked }, _) if !succeeded && self.is_held => {
+                self.on_status(StatusReport::default(), asked, now);
             }
             (Expect::Status { .. }, _) if !succeeded => {
                 self.timers.status = Some(now.mono + super::STATUS_RETRY);

@@ -7,25 +7,29 @@ use std::{
 
 use crate::{
     auth::request::{Decision, RequestKind},
-    proto::KillMessage,
+    proto::{Command, KillMessage},
     store::SessionRecord,
     telemetry::events::ClientRef,
     types::{Cause, Cid, Kid, Mono, Now, SessionId, Timestamp},
 };
+
+use super::replies::Expect;
 
 /// One client instance of the server.
 #[derive(Debug)]
 pub(super) struct Client {
     /// Who it is, for log lines.
     pub(super) who: ClientRef,
-    /// When we first heard of it.
-    pub(super) since: Mono,
+    /// When we first heard of it, among the engine's serial numbers.
+    pub(super) born: u64,
     /// The highest key id seen.
     pub(super) last_kid: Option<Kid>,
     /// From an earlier connection: may be gone or, after a restart, somebody else.
     pub(super) is_stale: bool,
     /// A question that waits for the decision, or for the link.
     pub(super) pending: Option<Box<Pending>>,
+    /// The answer that was sent and has no reply yet: if the connection breaks, it may be lost.
+    pub(super) unconfirmed: Option<Box<(Command, Expect)>>,
     /// Its session, once it was approved.
     pub(super) session: Option<Box<Session>>,
     /// It is being ended.
@@ -45,6 +49,8 @@ pub(super) struct Pending {
     pub(super) since: Mono,
     /// When it is denied as too late, or tried again (adoption).
     pub(super) due: Mono,
+    /// It sent a token in place of its password.
+    pub(super) has_token: bool,
     /// Whether the client understands `AUTH_FAILED,TEMP`.
     pub(super) knows_temp: bool,
     /// Whether the client understands `AUTH_PENDING`.
@@ -57,8 +63,8 @@ pub(super) struct Pending {
     pub(super) client_platform: Option<String>,
     /// The device that the client named.
     pub(super) device: Option<crate::types::DeviceId>,
-    /// The answer, when it came while there was no link to send it on.
-    pub(super) decision: Option<Decision>,
+    /// The answer and when it came, while there is no link to send it on.
+    pub(super) decision: Option<(Decision, Now)>,
 }
 
 /// A session of a client.
@@ -81,13 +87,14 @@ pub(super) struct Closing {
 }
 
 impl Client {
-    pub(super) fn new(who: ClientRef, now: Now) -> Self {
+    pub(super) fn new(who: ClientRef, born: u64) -> Self {
         Self {
             who,
-            since: now.mono,
+            born,
             last_kid: None,
             is_stale: false,
             pending: None,
+            unconfirmed: None,
             session: None,
             closing: None,
             armed: None,
@@ -170,7 +177,6 @@ impl Clients {
 
     pub(super) fn remove(&mut self, cid: Cid) -> Option<Client> {
         let mut client = self.by_cid.remove(&cid)?;
-        // Who is put back has to be armed anew.
         if let Some(at) = client.armed.take() {
             self.due.remove(&(at, cid));
         }

@@ -17,6 +17,10 @@ pub struct Ticket {
     pub serial: u64,
 }
 
+/// Names what another tool has asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelayId(pub u64);
+
 /// Something for the shell to do.
 #[derive(Debug)]
 pub enum Output {
@@ -30,6 +34,8 @@ pub enum Output {
     Persist(Box<SessionRecord>),
     /// Read the server's open sessions; answer with `handle_open_sessions`.
     LoadOpenSessions,
+    /// A line for the tool that asked, and whether it is the last.
+    Relayed(RelayId, Box<[u8]>, bool),
     /// Log and count this.
     Report(Event),
     /// Close the connection and make a new one.

@@ -7,9 +7,9 @@ use crate::{
         device,
         request::{AuthRequest, Claimed, Denial, RequestKind},
         text,
+        token::Token,
     },
     proto::{AuthEvent, AuthKind, Command, Env, Parameter, RejectKind, Rejected},
-    store::SessionState,
     telemetry::events::{ClientRef, Event},
     types::{Cause, Cid, DenyReason, Kid, Now, Timestamp, Username, truncate_on_char},
 };
@@ -48,20 +48,26 @@ impl Engine {
         };
         let device = device::claim(&env, &self.settings.device_sources);
         let who = client_ref(cid, Some(kid), &env, device.as_ref().ok().and_then(Option::as_ref));
+        let token = password
+            .as_ref()
+            .and_then(|password| Token::read(password.expose(), env.get(b"session_state")));
+        let mut is_impostor = false;
         if kind == RequestKind::Connect {
             self.strays.remove(&cid);
-            self.on_connect_of_known(cid, kid, &who, now);
+            is_impostor = self.on_connect_of_known(cid, kid, &who, now);
+        } else {
+            self.on_reauth_of_known(cid, &who, now);
         }
         let mut client = match self.clients.remove(cid) {
             Some(mut known) => {
                 self.cancel(cid, known.pending.take().as_deref());
                 known
             }
-            None => Client::new(who.clone(), now),
+            None => Client::new(who.clone(), self.next_serial()),
         };
         client.who = who;
-        client.is_stale = false;
         client.last_kid = Some(kid);
+        client.unconfirmed = None;
         let serial = self.next_serial();
         let iv_proto = env.number(b"IV_PROTO").unwrap_or(0);
         let pending = Pending {
@@ -70,6 +76,7 @@ impl Engine {
             kid: Some(kid),
             since: now.mono,
             due: now.mono + self.settings.auth_timeout,
+            has_token: token.is_some(),
             knows_temp: iv_proto & IV_PROTO_AUTH_FAIL_TEMP != 0,
             knows_pending: iv_proto & IV_PROTO_AUTH_PENDING_KW != 0
                 || env.text(b"IV_VER").is_some_and(is_2_5_or_later),
@@ -84,10 +91,11 @@ impl Engine {
         self.arm(cid);
 
         let username = env.get(b"username").unwrap_or_default();
-        if username.len() > LONGEST_USERNAME {
-            // Refused at once: while it is there, `status` is cut short.
+        // While so long a name is there, `status` is cut short.
+        if is_impostor || username.len() > LONGEST_USERNAME {
             let ticket = Ticket { cid, serial };
             self.handle_decision(ticket, DenyReason::Protocol.into(), now);
+            self.end_client(cid, Cause::Unknown, None, now);
             return;
         }
         let request = AuthRequest {
@@ -97,7 +105,8 @@ impl Engine {
                 [] => Claimed::Missing,
                 bytes => Username::from_bytes(bytes).map_or(Claimed::Invalid, Claimed::Valid),
             },
-            password: password.filter(|password| !password.is_empty()),
+            password: password.filter(|password| !password.is_empty() && token.is_none()),
+            token,
             common_name: env.text(b"common_name").map(|cn| cut(cn, 255).into()),
             device: device.map(|claim| claim.map(|claim| claim.id)),
             client_ip: self.clients.get(cid).and_then(|client| client.who.client_ip),
@@ -105,26 +114,42 @@ impl Engine {
         self.outputs.push_back(Output::Authenticate(Ticket { cid, serial }, Box::new(request)));
     }
 
-    /// A CONNECT for a client that has a session: another run of the server has begun, unless it
-    /// is a further key of the same client before it was up.
-    fn on_connect_of_known(&mut self, cid: Cid, kid: Kid, who: &ClientRef, now: Now) {
+    /// A renegotiation shows that a client is up, if it is the one that we know. One from an earlier
+    /// connection stays in doubt until the run is known.
+    fn on_reauth_of_known(&mut self, cid: Cid, who: &ClientRef, now: Now) {
         let Some(known) = self.clients.get(cid) else {
             return;
         };
+        if known.who.user.is_some() && known.who.user != who.user {
+            self.drop_client(cid, Cause::ServerRestarted, now);
+        } else if !known.is_stale {
+            self.mark_up(cid, None, now);
+        }
+    }
+
+    /// A CONNECT for a client that has a session: a higher key is a further one of the same client
+    /// before it was up, and may not name another user (true: it does; OpenVPN itself looks at that
+    /// only later). Otherwise ids start again: another run of the server has begun.
+    fn on_connect_of_known(&mut self, cid: Cid, kid: Kid, who: &ClientRef, now: Now) -> bool {
+        let Some(known) = self.clients.get(cid) else {
+            return false;
+        };
         if known.is_stale {
             self.drop_client(cid, Cause::ServerRestarted, now);
-            return;
+            return false;
         }
-        let Some(session) = &known.session else {
-            return;
-        };
-        let further_key = session.record.state == SessionState::Pending
-            && known.last_kid.is_some_and(|last| kid > last)
-            && known.who.user == who.user;
-        if !further_key {
-            self.end_run(now);
-            self.ask_status(now);
+        if known.session.is_none() {
+            return false;
         }
+        if known.last_kid.is_none_or(|last| kid > last) {
+            return known.who.user.is_some() && known.who.user != who.user;
+        }
+        self.end_run(now);
+        self.run = None;
+        self.awaits_run = true;
+        self.send(Command::State, Expect::State, now);
+        self.ask_status(now);
+        false
     }
 
     /// The time for a decision is over.
@@ -164,17 +189,19 @@ impl Engine {
                 Some(name) => name.parse().map_or(Claimed::Invalid, Claimed::Valid),
             },
             password: None,
+            token: None,
             common_name: who.common_name.clone(),
             device: Ok(None),
             client_ip: who.client_ip,
         };
-        let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, now));
+        let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, serial));
         client.pending = Some(Box::new(Pending {
             serial,
             kind,
             kid: None,
             since: now.mono,
             due: now.mono + self.settings.auth_timeout,
+            has_token: false,
             knows_temp: false,
             knows_pending: false,
             vpn_ip,
@@ -212,7 +239,11 @@ impl Engine {
         let session_id =
             known.and_then(|client| client.session.as_ref()).map(|session| session.record.id);
         let who = known.map_or_else(|| nobody(cid), |client| client.who.clone());
-        let pending = self.clients.get_mut(cid).and_then(|client| client.pending.take());
+        let pending = self.clients.get_mut(cid).and_then(|client| {
+            // This is the newest question: an answer to an older one is void.
+            client.unconfirmed = None;
+            client.pending.take()
+        });
         self.cancel(cid, pending.as_deref());
         let command = Command::ClientDeny {
             cid,
@@ -220,7 +251,7 @@ impl Engine {
             reason: Parameter::new(reason.as_str()),
             client_reason: Some(Parameter::new(text::denial(reason))),
         };
-        self.send(command, Expect::Deny { cid }, now);
+        self.send(command, Expect::Deny { cid, kid }, now);
         self.report(Event::AuthDenied {
             server: self.server(),
             client: ClientRef { kid: Some(kid), ..who },

@@ -12,18 +12,19 @@ mod clients;
 mod io;
 mod login;
 mod reconcile;
+mod relay;
 mod replies;
 mod session;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use crate::{
     auth::device::DeviceSource,
-    proto::{Command, Message, StateName, StatusClient},
+    proto::{Command, Message, StatusClient},
     store::SessionRecord,
     telemetry::events::Event,
     types::{Cid, Mono, Now, Password, ServerName, SessionId, Timestamp},
@@ -34,7 +35,7 @@ use clients::Clients;
 use replies::{Expect, Replies};
 use session::Departed;
 
-pub use io::{CommandOutcome, LinkFault, Output, Ticket};
+pub use io::{CommandOutcome, LinkFault, Output, RelayId, Ticket};
 
 /// How long a reply may take before the connection is given up: OpenVPN answers within
 /// milliseconds unless it hangs.
@@ -84,16 +85,20 @@ pub struct Engine {
     phase: Phase,
     /// The server waits for `hold release`.
     is_held: bool,
-    /// It has waited for that on this connection.
-    was_held: bool,
     store_is_ready: bool,
+    /// The last question of the connection before this one.
+    last_serial: u64,
     /// From the greeting or `version`; `None` until known.
     management_version: Option<u32>,
     openvpn_version: Arc<str>,
     /// When the server's present run began; names it. `None` until known.
     run: Option<Timestamp>,
+    /// `state` has not answered on this connection: nobody knows whether `run` still holds.
+    awaits_run: bool,
     /// The server has said something since the last accounting.
     was_heard: bool,
+    /// Somebody reads the server's log over our connection.
+    wants_log: bool,
     /// The server said that it exits.
     is_stopping: bool,
     replies: Replies,
@@ -103,9 +108,9 @@ pub struct Engine {
     reconciled: Reconciled,
     /// `status` has answered with a whole list on this connection.
     status_is_known: bool,
+    /// Sessions that were closed since the open ones were asked for.
+    closed_meanwhile: HashSet<SessionId>,
     departed: VecDeque<Departed>,
-    /// The last sessions that were closed; the database may still show them open.
-    closed: VecDeque<SessionId>,
     outputs: VecDeque<Output>,
     serial: u64,
     timers: Timers,
@@ -139,20 +144,22 @@ impl Engine {
             settings,
             phase: Phase::Down,
             is_held: false,
-            was_held: false,
             store_is_ready: false,
+            last_serial: 0,
             management_version: None,
             openvpn_version: "".into(),
             run: None,
+            awaits_run: true,
             was_heard: false,
+            wants_log: false,
             is_stopping: false,
             replies: Replies::default(),
             clients: Clients::default(),
             strays: BTreeMap::new(),
             reconciled: Reconciled::No,
             status_is_known: false,
+            closed_meanwhile: HashSet::new(),
             departed: VecDeque::new(),
-            closed: VecDeque::new(),
             outputs: VecDeque::new(),
             serial: 0,
             timers: Timers::default(),
@@ -185,6 +192,7 @@ impl Engine {
             | Message::Status(_)
             | Message::StateHistory(_)
             | Message::End => self.on_reply(message, now),
+            Message::Relayed(line) => self.on_relayed(line, now),
             Message::Log | Message::Notify | Message::Other(_) => {}
         }
     }
@@ -246,6 +254,11 @@ impl Engine {
         self.phase == Phase::Ready
     }
 
+    /// The server's version of the management protocol, once it is known.
+    pub fn management_version(&self) -> Option<u32> {
+        self.management_version
+    }
+
     fn server(&self) -> ServerName {
         self.settings.server.clone()
     }
@@ -280,8 +293,8 @@ impl Engine {
     /// A client that has to be looked at again when its next deadline comes.
     fn arm(&mut self, cid: Cid) {
         self.clients.arm(cid);
-        if self.timers.utc_recheck.is_none() {
-            self.timers.utc_recheck = self.clients.next_due().map(|_| Mono::default());
+        if self.timers.utc_recheck.is_none() && self.clients.session_count() > 0 {
+            self.timers.utc_recheck = Some(Mono::default());
         }
     }
 
@@ -290,7 +303,7 @@ impl Engine {
         if !take_due(&mut self.timers.utc_recheck, now) {
             return;
         }
-        let offset = now.utc.as_millis() - i64::try_from(now.mono.0.as_millis()).unwrap_or(0);
+        let offset = clock_offset_ms(now);
         // Slewing moves a clock by at most 30 ms a minute; more is a step.
         if self.clock_offset_ms.is_some_and(|old| (offset - old).abs() > 500) {
             self.rearm_sessions(now);
@@ -302,16 +315,17 @@ impl Engine {
     }
 }
 
+/// `utc - mono`, in milliseconds.
+fn clock_offset_ms(now: Now) -> i64 {
+    now.utc.as_millis() - i64::try_from(now.mono.0.as_millis()).unwrap_or(0)
+}
+
 fn take_due(timer: &mut Option<Mono>, now: Now) -> bool {
     let due = timer.is_some_and(|at| at <= now.mono);
     if due {
         *timer = None;
     }
     due
-}
-
-fn state_is_serving(name: StateName) -> bool {
-    name == StateName::Connected
 }
 
 #[cfg(test)]

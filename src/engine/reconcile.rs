@@ -3,17 +3,17 @@
 //! A complete `status 3` is the truth about who is connected; an incomplete one says nothing.
 //! Clients that we do not know wait as strays until the database's open rows tell their session.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use crate::{
-    proto::{StatusClient, StatusReport},
+    proto::{Command, StatusClient, StatusReport},
     store::{SessionRecord, SessionState},
     telemetry::events::ClientRef,
-    types::{Cause, Cid, Mono, Now, SessionId, truncate_on_char},
+    types::{Cause, Cid, Now, truncate_on_char},
 };
 
 use super::{
-    Engine, Output, Reconciled, Ticket,
+    Engine, Output, Reconciled, STATUS_RETRY, Ticket,
     clients::{Client, Session},
     login::{cut, nobody},
     replies::Expect,
@@ -28,16 +28,24 @@ impl Engine {
     pub(super) fn ask_status(&mut self, now: Now) {
         if self.can_send() && !self.replies.contains(|e| matches!(e, Expect::Status { .. })) {
             self.timers.status = None;
-            self.send(crate::proto::Command::Status, Expect::Status { asked: now.mono }, now);
+            self.send_status(now);
+            // Its reply shows when the list before it had no end.
+            self.send(Command::State, Expect::State, now);
         }
     }
 
+    pub(super) fn send_status(&mut self, now: Now) {
+        let asked = self.next_serial();
+        self.send(Command::Status, Expect::Status { asked }, now);
+    }
+
     /// The complete list of the server's clients, asked for at `asked`.
-    pub(super) fn on_status(&mut self, report: StatusReport, asked: Mono, now: Now) {
+    pub(super) fn on_status(&mut self, report: StatusReport, asked: u64, now: Now) {
         self.status_is_known = true;
         let listed: BTreeSet<Cid> = report.clients.iter().map(|row| row.cid).collect();
         let gone =
-            self.clients.cids(|client| client.since < asked && !listed.contains(&client.who.cid));
+            self.clients.cids(|client| client.born < asked && !listed.contains(&client.who.cid));
+        self.strays.retain(|cid, _| listed.contains(cid));
         for row in report.clients {
             let cid = row.cid;
             let Some(client) = self.clients.get_mut(cid) else {
@@ -53,7 +61,10 @@ impl Engine {
             if let Some(session) = client.session.as_mut() {
                 session.count(row.bytes_received, row.bytes_sent);
                 session.is_dirty = true;
-            } else if client.closing.is_none() && !row.virtual_address.is_empty() {
+                if let Some(ip) = row.vpn_ip() {
+                    self.mark_up(cid, Some(ip), now);
+                }
+            } else if client.closing.is_none() && row.vpn_ip().is_some() {
                 self.on_stray(row);
             }
         }
@@ -68,7 +79,7 @@ impl Engine {
 
     /// A client that we do not know. One without a username has not asked yet.
     fn on_stray(&mut self, row: StatusClient) {
-        if row.username.is_some() || !row.virtual_address.is_empty() {
+        if row.username.is_some() || row.vpn_ip().is_some() {
             self.strays.insert(row.cid, row);
         }
     }
@@ -77,6 +88,7 @@ impl Engine {
     pub(super) fn load_open_sessions(&mut self) {
         if self.reconciled == Reconciled::No && self.run.is_some() && self.status_is_known {
             self.reconciled = Reconciled::Loading;
+            self.closed_meanwhile.clear();
             self.outputs.push_back(Output::LoadOpenSessions);
         }
     }
@@ -87,23 +99,25 @@ impl Engine {
             return;
         };
         self.reconciled = Reconciled::Yes;
-        // The database may be behind: what is ended here is not ended once more.
-        let ended: HashSet<SessionId> = self
-            .departed
-            .iter()
-            .map(Departed::session_id)
-            .chain(self.closed.iter().copied())
-            .collect();
+        // The rows were read while these still stood open.
+        let mut ended = std::mem::take(&mut self.closed_meanwhile);
+        ended.extend(self.departed.iter().map(Departed::session_id));
         for row in rows {
-            if self.clients.of_session(row.id).is_some() || ended.contains(&row.id) {
+            if let Some(cid) = self.clients.of_session(row.id) {
+                self.catch_up(cid, &row, now);
+                continue;
+            }
+            if ended.contains(&row.id) {
                 continue;
             }
             let same_run = row.run_started == run;
             let stray = self.strays.get(&row.cid).filter(|stray| {
                 same_run && stray.username.as_deref() == Some(row.user.as_str().as_bytes())
             });
-            if stray.is_some() {
-                if let Some(stray) = self.strays.remove(&row.cid) {
+            if let Some(stray) = stray {
+                if !may_come_up(stray, now) {
+                    let stray = stray.clone();
+                    self.strays.remove(&row.cid);
                     self.adopt(row, &stray, now);
                 }
                 continue;
@@ -124,12 +138,14 @@ impl Engine {
                 continue;
             }
             let who = stray_ref(&stray);
-            if stray.virtual_address.is_empty() {
-                // It waits for an answer to a question that nobody remembers.
-                self.restart_client(cid, who, now);
-            } else {
-                let vpn_ip = Some(cut(&stray.virtual_address, 45));
+            if let Some(ip) = stray.vpn_ip() {
+                let vpn_ip = Some(cut(ip, 45));
                 self.ask_adoption(cid, who, stray.connected_since, vpn_ip, now);
+            } else if may_come_up(&stray, now) {
+                self.strays.insert(cid, stray);
+                self.timers.status = Some(now.mono + STATUS_RETRY);
+            } else {
+                self.restart_client(cid, who, now);
             }
         }
     }
@@ -144,9 +160,9 @@ impl Engine {
         // Its end was begun and is not confirmed: it goes on.
         let ending =
             (record.state == SessionState::Closing).then(|| record.cause.unwrap_or(Cause::Unknown));
-        if !stray.virtual_address.is_empty() {
+        if let Some(ip) = stray.vpn_ip() {
             record.state = SessionState::Active;
-            record.vpn_ip = Some(cut(&stray.virtual_address, 45));
+            record.vpn_ip = Some(cut(ip, 45));
             record.cause = None;
         }
         // Ahead of whatever its last holder may still have to write.
@@ -155,7 +171,8 @@ impl Engine {
         session.count(stray.bytes_received, stray.bytes_sent);
         session.touch(now.utc);
         let record = session.record.clone();
-        let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, now));
+        let born = self.next_serial();
+        let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who.clone(), born));
         client.session = Some(Box::new(session));
         self.clients.insert(cid, client);
         self.persist(&record);
@@ -163,35 +180,89 @@ impl Engine {
         self.arm(cid);
         if let Some(cause) = ending {
             self.end_client(cid, cause, None, now);
+        } else if stray.vpn_ip().is_none() {
+            // Approved, but the answer never arrived.
+            self.restart_client(cid, who, now);
         }
     }
 
-    /// The server's run is another than the one before: what we remember of that is over.
+    /// Another daemon held a session of ours meanwhile: what it wrote is newer.
+    fn catch_up(&mut self, cid: Cid, row: &SessionRecord, now: Now) {
+        let Some(client) = self.clients.get_mut(cid) else {
+            return;
+        };
+        let Some(session) = client.session.as_mut().filter(|s| s.record.version < row.version)
+        else {
+            return;
+        };
+        session.record.deadline = row.deadline;
+        session.record.deadline_reason = row.deadline_reason;
+        session.record.expiry_action = row.expiry_action;
+        session.record.version = row.version.saturating_add(ADOPTION_LEAD);
+        session.count(row.bytes_received, row.bytes_sent);
+        session.arm(now);
+        session.touch(now.utc);
+        let record = session.record.clone();
+        self.persist(&record);
+        self.arm(cid);
+        if row.state == SessionState::Closing {
+            self.end_client(cid, row.cause.unwrap_or(Cause::Unknown), None, now);
+        }
+    }
+
+    /// The server's run is another than the one before: what we remember of that is over. Who has
+    /// asked on this connection is of the new run and is still to be answered.
     pub(super) fn end_stale_run(&mut self, now: Now) {
+        let last_serial = self.last_serial;
         for cid in self.clients.cids(|client| client.is_stale) {
-            self.drop_client(cid, Cause::ServerRestarted, now);
+            let has_asked = |client: &Client| {
+                client.pending.as_ref().is_some_and(|pending| pending.serial > last_serial)
+            };
+            if self.clients.get(cid).is_some_and(has_asked) {
+                self.close_stale_session(cid, Cause::ServerRestarted, now);
+            } else {
+                self.drop_client(cid, Cause::ServerRestarted, now);
+            }
         }
         self.reconciled = Reconciled::No;
     }
 
-    /// The run is the one we remember: its clients and their deadlines are valid again, and
-    /// answers that came meanwhile are sent.
+    /// The run is the one we remember: its clients and their deadlines are valid again.
     pub(super) fn confirm_stale(&mut self, now: Now) {
         for cid in self.clients.cids(|client| client.is_stale) {
-            let Some(client) = self.clients.get_mut(cid) else {
-                continue;
-            };
-            client.is_stale = false;
-            let answer = client.pending.as_mut().and_then(|pending| {
-                let ticket = Ticket { cid, serial: pending.serial };
-                pending.decision.take().map(|decision| (ticket, decision))
-            });
+            if let Some(client) = self.clients.get_mut(cid) {
+                client.is_stale = false;
+            }
             self.arm(cid);
-            if let Some((ticket, decision)) = answer {
-                self.handle_decision(ticket, decision, now);
+            self.answer_again(cid, now);
+        }
+        self.answer_waiting(now);
+    }
+
+    /// Answers that came while there was no link, or while the run was not known, are sent.
+    pub(super) fn answer_waiting(&mut self, now: Now) {
+        let is_answered = |client: &Client| {
+            !client.is_stale && client.pending.as_ref().is_some_and(|p| p.decision.is_some())
+        };
+        for cid in self.clients.cids(is_answered) {
+            let pending = self.clients.get_mut(cid).and_then(|client| client.pending.as_mut());
+            let answer = pending.and_then(|pending| {
+                let ticket = Ticket { cid, serial: pending.serial };
+                pending.decision.take().map(|(decision, decided)| (ticket, decision, decided))
+            });
+            if let Some((ticket, decision, decided)) = answer {
+                self.answer(ticket, decision, decided, now);
             }
         }
     }
+}
+
+/// Not up, but so new that an approval may be on its way to it. Later it waits for an answer that
+/// nobody remembers.
+fn may_come_up(stray: &StatusClient, now: Now) -> bool {
+    let is_young = now.utc < stray.connected_since.saturating_add(STATUS_RETRY)
+        && stray.connected_since <= now.utc;
+    stray.vpn_ip().is_none() && is_young
 }
 
 fn is_same_user(who: &ClientRef, row: &StatusClient) -> bool {

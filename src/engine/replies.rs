@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::types::{Cid, Kid, Mono};
 
-use super::REPLY_TIMEOUT;
+use super::{REPLY_TIMEOUT, RelayId};
 
 /// What the oldest unanswered command was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,19 +13,27 @@ pub(super) enum Expect {
     EnvFilter,
     StateOn,
     State,
-    /// With the moment it was asked: clients that came later are not in the list.
+    /// With the serial number when it was asked: clients that were born later are not in the list.
     Status {
-        asked: Mono,
+        asked: u64,
     },
     ByteCount,
     HoldRelease,
     Auth {
         cid: Cid,
         kid: Kid,
+        reauth: bool,
     },
     PendingAuth,
+    Log,
+    /// Another tool's, by its number.
+    Relayed {
+        id: RelayId,
+        is_list: bool,
+    },
     Deny {
         cid: Cid,
+        kid: Kid,
     },
     Kill {
         cid: Cid,
@@ -45,6 +53,8 @@ impl Expect {
             Self::HoldRelease => "hold release",
             Self::Auth { .. } => "client-auth",
             Self::PendingAuth => "client-pending-auth",
+            Self::Log => "log",
+            Self::Relayed { .. } => "a relayed command",
             Self::Deny { .. } => "client-deny",
             Self::Kill { .. } => "client-kill",
         }
@@ -71,6 +81,11 @@ impl Replies {
     pub(super) fn pop(&mut self, now: Mono) -> Option<Expect> {
         self.last_reply = now;
         self.queue.pop_front().map(|(expect, _)| expect)
+    }
+
+    /// A part of the oldest command's reply has come.
+    pub(super) fn go_on(&mut self, now: Mono) {
+        self.last_reply = now;
     }
 
     pub(super) fn clear(&mut self) {

@@ -2,7 +2,7 @@
 
 use crate::{
     auth::text,
-    proto::{Command, Env, KillMessage, Parameter, limits::MAX_STATUS_CLIENTS},
+    proto::{Command, Env, KillMessage, Parameter},
     store::{CommandAction, SessionCommand, SessionRecord, SessionState},
     telemetry::events::{ClientRef, Event},
     types::{Cause, Cid, ExpiryAction, Mono, Now, SessionId, Timestamp},
@@ -10,7 +10,7 @@ use crate::{
 
 use super::{
     CommandOutcome, DEPARTURE_GRACE, Engine, KILL_RETRY, Output, Reconciled,
-    clients::Closing,
+    clients::{Client, Closing},
     login::{cut, nobody},
     replies::Expect,
 };
@@ -32,10 +32,21 @@ impl Departed {
 
 impl Engine {
     pub(super) fn on_established(&mut self, cid: Cid, env: &Env, now: Now) {
-        let Some(client) = self.clients.get_mut(cid) else {
+        if self.clients.get(cid).is_none() {
             // A reconnect with a token that OpenVPN judged by itself, or a client that left
             // before it was up: the list tells.
             self.ask_status(now);
+            return;
+        }
+        let ip =
+            env.text(b"ifconfig_pool_remote_ip").or_else(|| env.text(b"ifconfig_pool_remote_ip6"));
+        self.mark_up(cid, ip, now);
+    }
+
+    /// An approved client is connected: ESTABLISHED says so, or, where that was missed, the list or
+    /// a renegotiation.
+    pub(super) fn mark_up(&mut self, cid: Cid, vpn_ip: Option<&str>, now: Now) {
+        let Some(client) = self.clients.get_mut(cid) else {
             return;
         };
         let Some(session) = client.session.as_mut() else {
@@ -45,9 +56,7 @@ impl Engine {
             return;
         }
         session.record.state = SessionState::Active;
-        if let Some(ip) =
-            env.text(b"ifconfig_pool_remote_ip").or_else(|| env.text(b"ifconfig_pool_remote_ip6"))
-        {
+        if let Some(ip) = vpn_ip {
             session.record.vpn_ip.get_or_insert_with(|| cut(ip, 45));
         }
         session.touch(now.utc);
@@ -123,11 +132,10 @@ impl Engine {
         record.ended_at = Some(ended_at);
         record.updated_at = ended_at;
         record.cause = Some(cause);
-        self.closed.push_back(record.id);
-        if self.closed.len() > MAX_STATUS_CLIENTS {
-            self.closed.pop_front();
-        }
         self.persist(&record);
+        if self.reconciled == Reconciled::Loading {
+            self.closed_meanwhile.insert(record.id);
+        }
         self.report(Event::SessionClosed {
             server: self.server(),
             client: ClientRef { kid: None, ..who },
@@ -161,15 +169,22 @@ impl Engine {
         }
     }
 
-    /// Closes a session whose client stays known.
+    /// Closes a session that ends now; its client stays known.
     pub(super) fn close_session(&mut self, cid: Cid, cause: Cause, now: Now) {
+        if let Some(session) = self.clients.get_mut(cid).and_then(|c| c.session.as_mut()) {
+            session.record.ended_at = Some(now.utc);
+        }
+        self.close_stale_session(cid, cause, now);
+    }
+
+    /// Closes a session at its last sign of life; its client stays known.
+    pub(super) fn close_stale_session(&mut self, cid: Cid, cause: Cause, now: Now) {
         let Some(who) = self.clients.get(cid).map(|client| client.who.clone()) else {
             return;
         };
         if let Some(session) = self.clients.close(cid) {
-            let mut record = session.record;
-            record.ended_at = Some(now.utc);
-            self.close_departed(Departed { due: now.mono, who, record }, Some(cause));
+            let departed = Departed { due: now.mono, who, record: session.record };
+            self.close_departed(departed, Some(cause));
             self.arm(cid);
         }
     }
@@ -272,8 +287,8 @@ impl Engine {
 
     /// Makes a client that nobody can answer any more connect again.
     pub(super) fn restart_client(&mut self, cid: Cid, who: ClientRef, now: Now) {
-        let mut client =
-            self.clients.remove(cid).unwrap_or_else(|| super::clients::Client::new(who, now));
+        let born = self.next_serial();
+        let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, born));
         client.closing = Some(Box::new(Closing {
             cause: Cause::Unknown,
             message: KillMessage::Restart(Parameter::new("Please log in again")),

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, io};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 use zeroize::Zeroize;
 
@@ -15,6 +15,7 @@ use super::{
     grammar::{self, Line},
     message::{Message, RejectKind, Rejected},
     reply::Replies,
+    tap::Tap,
 };
 
 /// Longest free text that is kept of a line, in bytes.
@@ -30,12 +31,36 @@ pub struct ManagementCodec {
     replies: Replies,
     /// Octets consumed since the connection began.
     offset: u64,
+    /// The next reply is another tool's.
+    is_relaying: bool,
+    tap: Option<Tap>,
     /// What one line gave beside its first message: at most two.
     more: VecDeque<Message>,
 }
 
 impl ManagementCodec {
+    /// Whether the reply that comes next is another tool's: its lines are given out as they are.
+    pub fn set_relaying(&mut self, is_relaying: bool) {
+        self.is_relaying = is_relaying;
+    }
+
+    /// From here on keeps what is read, without secrets, for [`Self::take_tapped`].
+    pub fn open_tap(&mut self) {
+        self.tap.get_or_insert_default();
+    }
+
+    /// The lines that were read since the last call.
+    pub fn take_tapped(&mut self) -> Bytes {
+        self.tap.as_mut().map(Tap::take).unwrap_or_default()
+    }
+
     fn on_line(&mut self, line: &[u8], offset: u64) -> Option<Message> {
+        if let Some(tap) = &mut self.tap {
+            tap.line(line);
+        }
+        if self.is_relaying && !line.starts_with(b">") {
+            return Some(Message::Relayed(line.into()));
+        }
         match grammar::line(line) {
             Line::Empty => None,
             Line::Env(key, value) => self.assembler.variable(key, value, offset),
@@ -89,6 +114,9 @@ impl ManagementCodec {
 
     /// A line over the bound: the block or list around it cannot be trusted.
     fn too_long(&mut self, offset: u64) -> Message {
+        if let Some(tap) = &mut self.tap {
+            tap.too_long();
+        }
         self.replies.spoil();
         let kind = RejectKind::LineTooLong;
         self.assembler.reject(kind, offset).unwrap_or_else(|| rejected(kind, offset))
@@ -124,7 +152,12 @@ impl Decoder for ManagementCodec {
                     let secret = SECRET_LINES.iter().any(|start| line.starts_with(start));
                     (self.on_line(line, self.offset), consumed, secret)
                 }
-                Some((Cut::Prompt, consumed)) => (Some(Message::Prompt), consumed, false),
+                Some((Cut::Prompt, consumed)) => {
+                    if let Some(tap) = &mut self.tap {
+                        tap.prompt();
+                    }
+                    (Some(Message::Prompt), consumed, false)
+                }
                 Some((Cut::TooLong, consumed)) => {
                     (Some(self.too_long(self.offset)), consumed, true)
                 }

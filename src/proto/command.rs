@@ -9,6 +9,7 @@ use crate::types::{Cid, Kid, Password};
 use super::{
     config_line::ConfigLine,
     limits::{MAX_COMMAND_LINE, MAX_ESCAPED, MAX_PARAMETER},
+    relay::RelayedCommand,
 };
 
 /// One quoted parameter of free text: at most [`MAX_PARAMETER`] bytes, at most [`MAX_ESCAPED`]
@@ -86,6 +87,10 @@ pub enum Command {
     Status,
     /// `hold release`.
     HoldRelease,
+    /// `log on`, `log off`.
+    Log(bool),
+    /// What another tool asks.
+    Relayed(RelayedCommand),
     /// `client-auth CID KID`, the lines, `END`.
     ClientAuth {
         /// The client.
@@ -149,6 +154,8 @@ impl Command {
             Self::ByteCount(seconds) => put(out, format_args!("bytecount {seconds}")),
             Self::Status => out.put_slice(b"status 3"),
             Self::HoldRelease => out.put_slice(b"hold release"),
+            Self::Log(is_on) => out.put_slice(if *is_on { b"log on" } else { b"log off" }),
+            Self::Relayed(command) => out.put_slice(command.as_str().as_bytes()),
             Self::ClientAuth { cid, kid, config } => {
                 put(out, format_args!("client-auth {cid} {kid}\n"));
                 for line in config {

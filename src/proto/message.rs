@@ -72,6 +72,9 @@ pub enum Message {
     StateHistory(Vec<State>),
     /// A reply body that ended without a line of a known shape.
     End,
+    /// A line of the reply to what another tool asked; see
+    /// [`super::ManagementCodec::set_relaying`].
+    Relayed(Box<[u8]>),
     /// Something that is refused; at most one a line or block.
     Rejected(Rejected),
 }
@@ -160,12 +163,24 @@ pub struct StatusClient {
     pub real_address: Box<str>,
     /// The tunnel address; empty for a client that is not approved.
     pub virtual_address: Box<str>,
+    /// The IPv6 address in the tunnel; empty without one.
+    pub virtual_ipv6: Box<str>,
     /// Octets from the client.
     pub bytes_received: u64,
     /// Octets to the client.
     pub bytes_sent: u64,
     /// When it connected, to the second.
     pub connected_since: Timestamp,
+}
+
+impl StatusClient {
+    /// Its address in the tunnel, which only a client has that is up.
+    pub fn vpn_ip(&self) -> Option<&str> {
+        [&self.virtual_address, &self.virtual_ipv6]
+            .into_iter()
+            .map(|ip| &**ip)
+            .find(|ip| !ip.is_empty())
+    }
 }
 
 words! {

@@ -16,7 +16,9 @@ mod grammar;
 pub mod lexer;
 pub mod limits;
 mod message;
+mod relay;
 mod reply;
+mod tap;
 
 pub use codec::ManagementCodec;
 pub use command::{Command, KillMessage, Parameter};
@@ -26,3 +28,4 @@ pub use message::{
     AuthEvent, AuthKind, Message, RejectKind, Rejected, State, StateName, StatusClient,
     StatusReport, Version,
 };
+pub use relay::{Asked, RelayedCommand, Stream, asked};

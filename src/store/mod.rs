@@ -22,8 +22,8 @@ pub use open::{Options, open};
 pub use plan::hot_queries;
 pub use record::{
     Actor, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus, Facts, NewDevice,
-    NewUser, PolicyRecord, SessionCommand, SessionFilter, SessionRecord, SessionState, UserPatch,
-    UserRecord,
+    NewUser, OpenSessions, PolicyRecord, SessionCommand, SessionFilter, SessionRecord,
+    SessionState, UserPatch, UserRecord,
 };
 
 /// The state of a database's schema against what this build knows.
@@ -89,8 +89,9 @@ pub trait Store: Send + Sync + 'static {
     /// `version` is higher than the stored one. Repeating a call changes nothing.
     async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError>;
 
-    /// Every session of a server that has not ended.
-    async fn open_sessions(&self, server: &ServerName) -> Result<Vec<SessionRecord>, StoreError>;
+    /// Every session of a server that has not ended. A row that cannot be read does not hide the
+    /// others.
+    async fn open_sessions(&self, server: &ServerName) -> Result<OpenSessions, StoreError>;
 
     /// Requests by operators for sessions of these servers that no daemon has handled, oldest
     /// first, at most 1,000.

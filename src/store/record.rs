@@ -1,5 +1,6 @@
 //! Rows as the rest of the program sees them.
 
+use super::error::StoreError;
 use std::net::IpAddr;
 
 use crate::types::{
@@ -33,6 +34,8 @@ pub struct UserRecord {
     pub valid_from: Option<Timestamp>,
     /// Last moment of validity.
     pub valid_until: Option<Timestamp>,
+    /// When the password was last set; session tokens of before are void. `None`: not known.
+    pub password_changed_at: Option<Timestamp>,
     /// When the row was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -227,6 +230,15 @@ impl SessionRecord {
     pub fn duration_s(&self) -> u64 {
         self.ended_at.unwrap_or(self.updated_at).saturating_since(self.started_at).as_secs()
     }
+}
+
+/// The open sessions of one server.
+#[derive(Debug, Default)]
+pub struct OpenSessions {
+    /// Those that can be read.
+    pub sessions: Vec<SessionRecord>,
+    /// Why others cannot: [`StoreError::Corrupt`], with table, column and id.
+    pub unreadable: Vec<StoreError>,
 }
 
 /// Which sessions to list.

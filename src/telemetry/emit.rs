@@ -49,9 +49,12 @@ impl Event {
             | Self::LinkUp { .. }
             | Self::LinkLost { .. }
             | Self::LinkWaiting { .. }
+            | Self::LinkRefused { .. }
             | Self::StoreDown { .. }
             | Self::StoreUp { .. }
             | Self::StoreBacklog { .. }
+            | Self::StoreRefused { .. }
+            | Self::StoreUnreadable { .. }
             | Self::ServerFatal { .. }
             | Self::ServerRestarted { .. }
             | Self::HoldReleased { .. }
@@ -121,6 +124,12 @@ impl Event {
                 error,
                 "the management port is not ours yet"
             ),
+            Self::LinkRefused { address, error } => tracing::warn!(
+                event = "link.refused",
+                address = &**address,
+                error,
+                "what dialled in is no server of ours"
+            ),
             Self::StoreDown { error } => {
                 tracing::error!(event = "store.down", error, "the database does not answer");
             }
@@ -131,6 +140,33 @@ impl Event {
                 event = "store.backlog",
                 pending,
                 "session changes wait for the database"
+            ),
+            Self::StoreRefused {
+                session_id,
+                server,
+                user,
+                state,
+                started_at,
+                bytes_received,
+                bytes_sent,
+                error,
+            } => tracing::error!(
+                event = "store.refused",
+                %session_id,
+                server = server.as_str(),
+                user = &**user,
+                state,
+                %started_at,
+                bytes_received,
+                bytes_sent,
+                error,
+                "the database refuses a session row"
+            ),
+            Self::StoreUnreadable { server, error } => tracing::error!(
+                event = "store.unreadable",
+                server = server.as_str(),
+                error,
+                "a session's row cannot be read; it is passed over"
             ),
             Self::ServerFatal { server, text } => tracing::error!(
                 event = "server.fatal",

@@ -14,6 +14,7 @@ pub const NAMES: &[&str] = &[
     "link.up",
     "link.lost",
     "link.waiting",
+    "link.refused",
     "auth.allowed",
     "auth.denied",
     "auth.error",
@@ -28,6 +29,7 @@ pub const NAMES: &[&str] = &[
     "store.up",
     "store.backlog",
     "store.refused",
+    "store.unreadable",
     "protocol.rejected",
     "protocol.unexpected",
     "server.fatal",
@@ -110,6 +112,13 @@ pub enum Event {
         /// Until the next attempt; zero while the attempt goes on.
         retry_in: Duration,
         /// What we wait for.
+        error: String,
+    },
+    /// `link.refused`: something dialled in that is no server of ours.
+    LinkRefused {
+        /// From where.
+        address: Arc<str>,
+        /// Why not.
         error: String,
     },
     /// `auth.allowed`.
@@ -253,6 +262,32 @@ pub enum Event {
     StoreBacklog {
         /// How many.
         pending: usize,
+    },
+    /// `store.refused`: the database will never take this row; the line is all that is left of it.
+    StoreRefused {
+        /// The session.
+        session_id: SessionId,
+        /// Server.
+        server: ServerName,
+        /// Whose.
+        user: Arc<str>,
+        /// Where it was in its life.
+        state: &'static str,
+        /// When it was approved.
+        started_at: Timestamp,
+        /// Octets from the client.
+        bytes_received: u64,
+        /// Octets to the client.
+        bytes_sent: u64,
+        /// What the database says.
+        error: String,
+    },
+    /// `store.unreadable`: an open session's row is not understood and is passed over.
+    StoreUnreadable {
+        /// Server.
+        server: ServerName,
+        /// Which column of which row, and what is wrong with it.
+        error: String,
     },
     /// `protocol.rejected`.
     ProtocolRejected {

@@ -92,6 +92,7 @@ pub(super) fn count(event: &Event) {
         | Event::ConfigRejected { .. }
         | Event::LinkUp { .. }
         | Event::LinkWaiting { .. }
+        | Event::LinkRefused { .. }
         | Event::SessionOpened { .. }
         | Event::SessionAdopted { .. }
         | Event::SessionExtended { .. }
@@ -99,6 +100,8 @@ pub(super) fn count(event: &Event) {
         | Event::StoreDown { .. }
         | Event::StoreUp { .. }
         | Event::StoreBacklog { .. }
+        | Event::StoreRefused { .. }
+        | Event::StoreUnreadable { .. }
         | Event::ProtocolUnexpected { .. }
         | Event::ServerFatal { .. }
         | Event::ServerRestarted { .. }

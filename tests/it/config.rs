@@ -309,11 +309,27 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
         ),
         (
             "[[servers]]\nname = \"a\"\nmanagement = \"localhost\"\n",
-            "config.toml: servers[0].management: `localhost`: not the address of a management interface; use tcp://host:port or unix:///path",
+            "config.toml: servers[0].management: `localhost`: not the address of a management interface; use tcp://host:port, unix:///path or listen://address:port",
         ),
         (
-            "[[servers]]\nname = \"a\"\nmanagement = \"listen://127.0.0.1:7600\"\n",
-            "config.toml: servers[0].management: `listen://127.0.0.1:7600`: listen:// (OpenVPN dials in) is not supported in this version; let OpenVPN listen and use tcp://host:port or unix:///path",
+            "[[servers]]\nname = \"a\"\nmanagement = \"listen://7600\"\n",
+            "config.toml: servers[0].management: `listen://7600`: no address and port to listen on; use listen://127.0.0.1:7600 (IPv6 in brackets)",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\nmanagement = \"tcp://h:1\"\npeer = \"127.0.0.1\"\n",
+            "config.toml: servers[0].peer: only a server that dials in (management = \"listen://…\") has a peer",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\nmanagement = \"listen://127.0.0.1:1\"\n[[servers]]\nname = \"b\"\nmanagement = \"listen://127.0.0.1:1\"\n",
+            "config.toml: servers[1].management: server `b` cannot be told from `a`, which dials in to 127.0.0.1:1 too; give each a password_file of its own, or a peer",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\nmanagement = \"tcp://h:1\"\nrelay = \"tcp://0.0.0.0:7600\"\n",
+            "config.toml: servers[0].relay: everybody could read there who is connected; use unix:///path or tcp://127.0.0.1:port",
+        ),
+        (
+            "[[servers]]\nname = \"a\"\nmanagement = \"tcp://127.0.0.1:1\"\nrelay = \"tcp://127.0.0.1:1\"\n",
+            "config.toml: servers[0].relay: servers[0] has the same address; correct one of them",
         ),
         (
             "[[servers]]\nname = \"a\"\nmanagement = \"tcp://h:1\"\n[[servers]]\nname = \"a\"\nmanagement = \"tcp://h:2\"\n",

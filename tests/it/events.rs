@@ -31,6 +31,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("link.up", "Attached to a server's management port; sessions are compared."),
     ("link.lost", "The port is not reached, or was lost. Tried again for ever; told once."),
     ("link.waiting", "The port is there, but another client is served."),
+    ("link.refused", "Something dialled in to a `listen://` address that is no server of ours."),
     ("auth.allowed", "A login or renegotiation was answered with yes."),
     ("auth.denied", "It was answered with no; `reason` says why."),
     (
@@ -51,6 +52,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("store.up", "It answers again."),
     ("store.backlog", "Session changes wait in memory for the database."),
     ("store.refused", "The database will never take this row; the line is all that is left of it."),
+    ("store.unreadable", "A session's row is not understood and passed over; mend or remove it."),
     ("protocol.rejected", "Something from the management port cannot be trusted; never its bytes."),
     ("protocol.unexpected", "A sound message that does not fit what is known. For experts."),
     ("server.fatal", "OpenVPN says that it cannot go on."),
@@ -218,6 +220,10 @@ fn samples() -> Vec<Event> {
             retry_in: Duration::ZERO,
             error: "another management client is served".into(),
         },
+        Event::LinkRefused {
+            address: "192.0.2.66:40001".into(),
+            error: "it accepts the password of no server".into(),
+        },
         Event::AuthAllowed {
             server: server(),
             client: client(true),
@@ -280,6 +286,22 @@ fn samples() -> Vec<Event> {
         Event::StoreDown { error: "database unavailable: connection refused".into() },
         Event::StoreUp { pending: 3 },
         Event::StoreBacklog { pending: 1_000 },
+        Event::StoreRefused {
+            session_id,
+            server: server(),
+            user: "alice".into(),
+            state: "closed",
+            started_at: Timestamp::from_secs(1_795_435_003),
+            bytes_received: 1_234_567,
+            bytes_sent: 7_654_321,
+            error: "database refused a statement: data too long".into(),
+        },
+        Event::StoreUnreadable {
+            server: server(),
+            error:
+                "sessions.state where id is `019ab0c5-46bf-7707-8707-070707070707`: unknown word"
+                    .into(),
+        },
         Event::ProtocolRejected { server: server(), kind: "malformed", offset: 4_711 },
         Event::ProtocolUnexpected {
             server: server(),
@@ -313,19 +335,6 @@ fn lines() -> Lines {
         for event in samples() {
             event.emit();
         }
-        // The one line that the writer of sessions writes by itself, with a whole row in it.
-        tracing::error!(
-            event = "store.refused",
-            session_id = "019ab0c5-46bf-7707-8707-070707070707",
-            server = "udp-1194",
-            user = "alice",
-            state = "closed",
-            started_at = "2026-11-23T03:56:43.007Z",
-            bytes_received = 1_234_567,
-            bytes_sent = 7_654_321,
-            error = "database refused a statement: data too long",
-            "the database refuses a session's row"
-        );
     });
     let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
     let mut lines = BTreeMap::new();

@@ -25,6 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "auth::decide",
             "auth::device",
             "auth::text",
+            "auth::token",
             "telemetry::events",
         ],
     ),
@@ -44,6 +45,7 @@ const CORES: &[&str] = &[
     "auth/request.rs",
     "auth/text.rs",
     "auth/throttle.rs",
+    "auth/token.rs",
     "telemetry/events.rs",
     "store/record.rs",
     "store/error.rs",
@@ -84,7 +86,7 @@ const PLACES: &[(&str, &[&str])] = &[
 /// What in a file, by its path below `src/`, breaks a rule.
 fn violations(path: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    if path.ends_with("/tests.rs") {
+    if path.ends_with("/tests.rs") || path.contains("/tests/") {
         return found;
     }
     let Some((room, allowed)) = ROOMS.iter().find(|(room, _)| is_in(path, room)) else {
@@ -301,7 +303,7 @@ fn a_planted_violation_is_caught() {
         ("config/load.rs", "use clap::Parser;"),
         ("config/load.rs", "use crate::auth::service::Authenticator;"),
         ("telemetry/emit.rs", "use crate::engine::Output;"),
-        ("main.rs", "fn main() { ovpn_warden::daemon::run(); }"),
+        ("main.rs", "fn main() { ovpn_warden::daemon::visit(); }"),
         ("somewhere/new.rs", ""),
     ] {
         assert!(!violations(path, text).is_empty(), "{path}: {text}");

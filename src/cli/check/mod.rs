@@ -190,6 +190,9 @@ async fn visit(
             Ok(Visit::Free(version)) => {
                 Line::good(subject, format!("answers: {}", version.openvpn))
             }
+            Ok(Visit::Listens) => {
+                Line::good(subject, "free to listen on; whether OpenVPN dials in shows in `run`")
+            }
             Ok(Visit::Held) => Line::new(
                 Severity::Note.as_str(),
                 subject,

@@ -26,7 +26,7 @@ fn a_new_connection_is_set_up_with_env_filter_0_and_realtime_state() {
 #[test]
 fn the_password_is_sent_once_and_a_second_prompt_means_it_is_wrong() {
     let mut lab = Lab::with_password(Some("s3cret"));
-    lab.engine.handle_connected(lab.now);
+    lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Prompt);
     assert_eq!(lab.sent, [Command::Password(Password::from(&b"s3cret"[..]))]);
     lab.say(Message::Prompt);
@@ -37,7 +37,7 @@ fn the_password_is_sent_once_and_a_second_prompt_means_it_is_wrong() {
 #[test]
 fn a_password_without_an_answer_means_reconnect() {
     let mut lab = Lab::with_password(Some("s3cret"));
-    lab.engine.handle_connected(lab.now);
+    lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Prompt);
     lab.pass(REPLY_TIMEOUT);
     assert_eq!(lab.faults, [LinkFault::ReplyTimeout { command: "password" }]);
@@ -46,7 +46,7 @@ fn a_password_without_an_answer_means_reconnect() {
 #[test]
 fn a_right_password_leads_to_the_greeting() {
     let mut lab = Lab::with_password(Some("s3cret"));
-    lab.engine.handle_connected(lab.now);
+    lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Prompt);
     lab.say(Message::Success("password is correct".into()));
     lab.say(Message::Info { management_version: Some(5) });
@@ -57,7 +57,7 @@ fn a_right_password_leads_to_the_greeting() {
 #[test]
 fn a_prompt_without_a_configured_password_is_a_clear_fault() {
     let mut lab = Lab::new();
-    lab.engine.handle_connected(lab.now);
+    lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Prompt);
     assert_eq!(lab.faults, [LinkFault::PasswordNeeded]);
 }
@@ -65,7 +65,7 @@ fn a_prompt_without_a_configured_password_is_a_clear_fault() {
 #[test]
 fn silence_after_connecting_is_told_once_and_waited_out() {
     let mut lab = Lab::new();
-    lab.engine.handle_connected(lab.now);
+    lab.engine.handle_connected(false, lab.now);
     lab.pass(GREETING_NOTICE + second());
     assert!(matches!(&lab.events[..], [Event::LinkWaiting { .. }]));
     lab.pass(Duration::from_secs(3_600));
@@ -78,7 +78,7 @@ fn silence_after_connecting_is_told_once_and_waited_out() {
 #[test]
 fn a_held_server_is_released_only_once_the_link_is_set_up_and_the_database_answers() {
     let mut lab = Lab::new();
-    lab.engine.handle_connected(lab.now);
+    lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Info { management_version: Some(5) });
     lab.say(Message::Hold);
     lab.say(Message::Version(Version::default()));
@@ -112,7 +112,7 @@ fn every_hold_is_released_and_late_replies_pair_up() {
 fn a_held_server_refuses_status_and_is_attached_all_the_same() {
     let mut lab = Lab::new();
     lab.engine.handle_store_ready(true, lab.now);
-    lab.engine.handle_connected(lab.now);
+    lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Info { management_version: Some(5) });
     lab.say(Message::Hold);
     lab.say(Message::Version(Version::default()));

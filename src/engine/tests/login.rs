@@ -29,7 +29,7 @@ fn an_allowed_client_gets_one_answer_a_backstop_and_a_row() {
 fn an_older_server_gets_no_session_timeout() {
     let mut lab = Lab::new();
     lab.engine.handle_store_ready(true, lab.now);
-    lab.engine.handle_connected(lab.now);
+    lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Info { management_version: Some(3) });
     lab.say(Message::Version(Version { openvpn: "OpenVPN 2.5.11".into(), management: Some(3) }));
     lab.success();
@@ -163,11 +163,27 @@ fn a_rejected_block_that_names_its_client_is_denied() {
 }
 
 #[test]
+fn a_rejected_block_voids_an_approval_that_may_not_have_arrived() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(4, "alice");
+    lab.decide(ticket, Decision::Allow(grant(lab.now, 1, None)));
+    lab.engine.handle_lost(lab.now);
+    lab.engine.handle_connected(false, lab.now);
+    lab.say(Message::Info { management_version: Some(5) });
+    let (kind, client) = (RejectKind::DuplicateKey, Some((Cid(4), Kid(1))));
+    lab.say(Message::Rejected(Rejected { kind, client, offset: 12 }));
+    lab.engine.handle_lost(lab.now);
+    lab.sent.clear();
+    lab.attach(RUN, vec![listed(4, "alice", "")]);
+    assert_eq!(lab.verdicts(4), 0);
+}
+
+#[test]
 fn an_overlong_username_is_denied_without_asking_the_database() {
     let mut lab = Lab::up();
     lab.say(auth(AuthKind::Connect, 4, 1, &"x".repeat(900)));
     assert!(lab.asked.is_empty());
-    assert_eq!(lab.verdicts(4), 1);
+    assert_eq!((lab.verdicts(4), lab.kills(4)), (1, 1));
 }
 
 #[test]
@@ -179,4 +195,33 @@ fn a_refused_approval_closes_the_session_and_is_not_repeated() {
     assert_eq!(lab.last_row().state, SessionState::Closed);
     assert!(lab.events.iter().any(|e| matches!(e, Event::AuthError { .. })));
     assert_eq!(lab.verdicts(4), 1);
+}
+
+#[test]
+fn a_second_key_that_names_another_user_ends_that_client_and_nobody_else() {
+    let mut lab = Lab::up();
+    lab.establish(0, "carol", 3_600);
+    let alice = lab.connect(7, "alice");
+    lab.allow_until(alice, None);
+    lab.forget();
+    lab.say(auth(AuthKind::Connect, 7, 2, "mallory"));
+    assert!(lab.asked.is_empty());
+    assert_eq!((lab.verdicts(7), lab.kills(7)), (1, 1));
+    assert!(matches!(&lab.sent[0], Command::ClientDeny { kid: Kid(2), .. }));
+    assert_eq!((lab.kills(0), lab.engine.session_count()), (0, 2));
+    assert!(!lab.events.iter().any(|e| matches!(e, Event::ServerRestarted { .. })));
+}
+
+#[test]
+fn a_second_key_of_an_adopted_client_is_no_restart() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(7, "alice");
+    lab.allow_until(ticket, None);
+    let row = lab.last_row().clone();
+    let mut next = Lab::new();
+    next.attach(RUN, vec![listed(7, "alice", "10.8.0.6")]);
+    next.load(vec![row]);
+    next.forget();
+    next.connect(7, "alice");
+    assert!(!next.events.iter().any(|e| matches!(e, Event::ServerRestarted { .. })));
 }

@@ -3,9 +3,11 @@
 mod attach;
 mod login;
 mod reconcile;
+mod relay;
 mod renegotiation;
 mod replies;
 mod sessions;
+mod simulation;
 mod wake_up;
 
 use std::time::Duration;
@@ -37,6 +39,7 @@ struct Lab {
     events: Vec<Event>,
     loads: usize,
     faults: Vec<LinkFault>,
+    relayed: Vec<(u64, String, bool)>,
     /// The server does not answer when it is asked whether it is there.
     is_dead: bool,
 }
@@ -68,6 +71,7 @@ impl Lab {
             events: Vec::new(),
             loads: 0,
             faults: Vec::new(),
+            relayed: Vec::new(),
             is_dead: false,
         }
     }
@@ -83,7 +87,7 @@ impl Lab {
     }
 
     fn attach(&mut self, run: i64, clients: Vec<StatusClient>) {
-        self.engine.handle_connected(self.now);
+        self.engine.handle_connected(false, self.now);
         self.say(Message::Info { management_version: Some(5) });
         self.say(Message::Version(Version {
             openvpn: "OpenVPN 2.6.14".into(),
@@ -120,6 +124,9 @@ impl Lab {
                 Output::Persist(record) => self.rows.push(*record),
                 Output::Report(event) => self.events.push(event),
                 Output::Reconnect(fault) => self.faults.push(fault),
+                Output::Relayed(id, line, is_last) => {
+                    self.relayed.push((id.0, String::from_utf8(line.into()).unwrap(), is_last));
+                }
             }
         }
     }
@@ -139,7 +146,9 @@ impl Lab {
             self.now = Now { mono: self.now.mono + step, utc: self.now.utc.saturating_add(step) };
             self.engine.handle_timeout(self.now);
             self.drain();
-            if !self.is_dead && self.sent.last() == Some(&Command::State) {
+            // Behind `status` it waits for that reply.
+            let is_alone = !self.sent.ends_with(&[Command::Status, Command::State]);
+            if !self.is_dead && is_alone && self.sent.last() == Some(&Command::State) {
                 self.sent.pop();
                 self.say(Message::StateHistory(vec![state(StateName::Connected, RUN)]));
             }
@@ -239,6 +248,7 @@ fn listed(cid: u32, user: &str, address: &str) -> StatusClient {
         common_name: user.as_bytes().into(),
         real_address: "udp4:192.0.2.9:40001".into(),
         virtual_address: address.into(),
+        virtual_ipv6: "".into(),
         bytes_received: 5_000,
         bytes_sent: 6_000,
         connected_since: Timestamp::from_secs(RUN + 10),

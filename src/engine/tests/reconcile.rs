@@ -172,7 +172,7 @@ fn a_connect_that_comes_before_the_run_is_known_is_answered() {
     lab.establish(0, "alice", 3_600);
     lab.engine.handle_lost(lab.now);
     lab.forget();
-    lab.engine.handle_connected(lab.now);
+    lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Info { management_version: Some(5) });
     let bob = lab.connect(0, "bob");
     lab.say(Message::Version(Version::default()));
@@ -189,7 +189,7 @@ fn a_list_that_cannot_be_trusted_removes_nobody_and_is_asked_for_again() {
     lab.establish(4, "alice", 3_600);
     lab.engine.handle_lost(lab.now);
     lab.forget();
-    lab.engine.handle_connected(lab.now);
+    lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Info { management_version: Some(5) });
     lab.say(Message::Version(Version::default()));
     lab.success();
@@ -200,8 +200,9 @@ fn a_list_that_cannot_be_trusted_removes_nobody_and_is_asked_for_again() {
     assert!(lab.engine.is_ready());
     assert_eq!(lab.engine.session_count(), 1);
     assert_eq!(lab.loads, 1, "rows of live clients are not judged without the list");
+    lab.sent.clear();
     lab.pass(Duration::from_secs(5));
-    assert_eq!(lab.sent.last(), Some(&Command::Status));
+    assert_eq!(lab.sent, [Command::Status, Command::State]);
     lab.say(Message::Status(StatusReport { clients: vec![listed(4, "alice", "10.8.0.6")] }));
     assert_eq!(lab.loads, 2);
 }
@@ -258,14 +259,83 @@ fn an_internal_fault_is_an_error_line_and_a_temporary_denial() {
 }
 
 #[test]
-fn a_session_that_the_database_still_shows_open_is_closed_only_once() {
+fn an_answer_that_broke_off_with_the_connection_is_sent_again() {
+    for (decision, is_denial) in [
+        (Decision::Allow(grant(Lab::up().now, 1, None)), false),
+        (DenyReason::DeviceUnknown.into(), true),
+    ] {
+        let mut lab = Lab::up();
+        let ticket = lab.connect(4, "alice");
+        lab.decide(ticket, decision);
+        assert_eq!(lab.verdicts(4), 1);
+        lab.engine.handle_lost(lab.now);
+        lab.sent.clear();
+        lab.attach(RUN, vec![listed(4, "alice", "")]);
+        assert_eq!(lab.verdicts(4), 1, "the same run: once more");
+        assert_eq!(lab.sent.iter().any(|c| matches!(c, Command::ClientDeny { .. })), is_denial);
+        lab.success();
+        lab.engine.handle_lost(lab.now);
+        lab.sent.clear();
+        lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6")]);
+        assert_eq!(lab.verdicts(4), 0, "its reply has come");
+    }
+}
+
+#[test]
+fn an_answer_that_broke_off_is_void_in_another_run() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(4, "alice");
+    lab.decide(ticket, Decision::Allow(grant(lab.now, 1, None)));
+    lab.engine.handle_lost(lab.now);
+    lab.sent.clear();
+    lab.attach(RUN + 50, vec![listed(4, "bob", "")]);
+    assert_eq!(lab.verdicts(4), 0);
+}
+
+#[test]
+fn a_session_that_another_daemon_held_meanwhile_goes_on_under_its_terms() {
     let mut lab = Lab::up();
     lab.establish(4, "alice", 3_600);
-    let row = lab.last_row().clone();
-    lab.say(Message::State(state(StateName::Reconnecting, RUN)));
-    lab.say(Message::State(state(StateName::Connected, RUN + 9)));
-    assert_eq!((lab.loads, lab.last_row().state), (2, SessionState::Closed));
+    let mut theirs = lab.last_row().clone();
+    lab.engine.handle_lost(lab.now);
+    theirs.version = 1_004;
+    theirs.deadline = Some(lab.now.utc.saturating_add(Duration::from_secs(30)));
+    theirs.bytes_received = 9_000;
+    lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6")]);
+    lab.load(vec![theirs]);
+    assert!(lab.last_row().version > 1_004, "or the database would keep theirs");
+    assert_eq!(lab.last_row().bytes_received, 9_000);
+    lab.pass(Duration::from_secs(30));
+    assert_eq!(lab.kills(4), 1);
+}
+
+#[test]
+fn an_approval_that_never_arrived_before_a_crash_ends_in_a_new_login() {
+    let mut row = row_of(4, "alice", 3_600);
+    row.state = SessionState::Pending;
+    let waiting = |lab: &Lab, age| {
+        let connected_since = lab.now.utc.saturating_sub(Duration::from_secs(age));
+        StatusClient { connected_since, ..listed(4, "alice", "") }
+    };
+    let mut lab = Lab::new();
+    let young = waiting(&lab, 1);
+    lab.attach(RUN, vec![young.clone()]);
+    lab.load(vec![row.clone()]);
+    assert!(lab.rows.is_empty() && lab.kills(4) == 0, "it may be about to come up");
+    lab.pass(Duration::from_secs(5));
+    lab.say(Message::Status(StatusReport { clients: vec![young] }));
     lab.load(vec![row]);
-    let closed = lab.events.iter().filter(|e| matches!(e, Event::SessionClosed { .. })).count();
-    assert_eq!(closed, 1);
+    assert!(lab.sent.iter().any(|c| matches!(
+        c,
+        Command::ClientKill { cid: Cid(4), message: KillMessage::Restart(_) }
+    )));
+}
+
+#[test]
+fn a_client_with_an_ipv6_address_only_is_up() {
+    let mut lab = Lab::new();
+    let row = StatusClient { virtual_ipv6: "fd00::6".into(), ..listed(4, "alice", "") };
+    lab.attach(RUN, vec![row]);
+    lab.load(vec![]);
+    assert!(matches!(lab.asked[0].1.kind, RequestKind::Adopt { .. }));
 }

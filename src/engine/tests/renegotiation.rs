@@ -54,14 +54,49 @@ fn a_renegotiation_of_an_unknown_client_is_checked_in_full_and_then_adopted() {
 }
 
 #[test]
-fn a_renegotiation_just_before_the_deadline_does_not_move_it() {
+fn a_renegotiation_that_meets_an_outage_before_its_session_is_found_is_not_refused() {
+    let mut lab = Lab::new();
+    lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6")]);
+    lab.load(vec![]);
+    lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
+    let ticket = lab.asked.last().unwrap().0;
+    lab.sent.clear();
+    lab.decide(ticket, DenyReason::BackendUnavailable.into());
+    assert_eq!(
+        lab.sent,
+        [
+            Command::ClientAuthNt { cid: Cid(4), kid: Kid(3) },
+            // The list leads to its session.
+            Command::Status,
+            Command::State
+        ]
+    );
+}
+
+#[test]
+fn a_renegotiation_brings_an_earlier_end_of_the_account() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
+    let ticket = lab.asked.last().unwrap().0;
+    let mut sooner = grant(lab.now, 9, Some(60));
+    sooner.deadline_reason = Some(Cause::AccountExpiry);
+    lab.decide(ticket, Decision::Allow(sooner));
+    lab.success();
+    assert_eq!(lab.last_row().deadline_reason, Some(Cause::AccountExpiry));
+    lab.pass(Duration::from_secs(61));
+    assert_eq!(lab.kills(4), 1);
+}
+
+#[test]
+fn a_renegotiation_shortly_before_the_deadline_does_not_lose_it() {
     let mut lab = Lab::up();
     lab.establish(4, "alice", 20);
     lab.pass(Duration::from_secs(15));
     lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
     let ticket = lab.asked.last().unwrap().0;
-    lab.allow_until(ticket, Some(9_999));
-    lab.pass(Duration::from_secs(5));
+    lab.allow_until(ticket, Some(20));
+    lab.pass(Duration::from_secs(6));
     assert_eq!(lab.kills(4), 1);
 }
 

@@ -22,6 +22,7 @@ pub fn user(row: &Row) -> Result<UserRecord, StoreError> {
         enabled: cells.flag("enabled")?,
         valid_from: cells.time("valid_from")?,
         valid_until: cells.time("valid_until")?,
+        password_changed_at: cells.time("password_changed_at")?,
         created_at: cells.some_time("created_at")?,
         updated_at: cells.some_time("updated_at")?,
     })

@@ -8,7 +8,7 @@ use super::{
     transaction,
 };
 use crate::{
-    store::{SessionFilter, SessionRecord, StoreError},
+    store::{OpenSessions, SessionFilter, SessionRecord, StoreError},
     types::{ServerName, SessionId},
 };
 
@@ -61,13 +61,17 @@ impl<C: Connector> SqlStore<C> {
         })
     }
 
-    pub async fn open_sessions(
-        &self,
-        server: &ServerName,
-    ) -> Result<Vec<SessionRecord>, StoreError> {
+    pub async fn open_sessions(&self, server: &ServerName) -> Result<OpenSessions, StoreError> {
         let args = vec![server.as_str().into()];
         let rows = self.read(self.sql.open_sessions, args).await?;
-        rows.iter().map(record::session).collect()
+        let mut open = OpenSessions::default();
+        for row in rows.iter().map(record::session) {
+            match row {
+                Ok(session) => open.sessions.push(session),
+                Err(error) => open.unreadable.push(error),
+            }
+        }
+        Ok(open)
     }
 
     pub async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRecord>, StoreError> {

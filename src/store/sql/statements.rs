@@ -18,6 +18,7 @@ pub struct Statements {
     pub users: &'static str,
     pub add_user: &'static str,
     pub patch_user: &'static str,
+    pub password_changed: &'static str,
     pub remove_devices: &'static str,
     pub remove_user: &'static str,
     pub add_device: &'static str,
@@ -46,6 +47,7 @@ pub struct Statements {
 macro_rules! user_columns {
     () => {
         "u.id, u.name, u.password_hash, u.policy, u.enabled, u.valid_from, u.valid_until, \
+         u.password_changed_at, \
          u.created_at, u.updated_at"
     };
 }
@@ -112,12 +114,13 @@ pub const COMMON: Statements = Statements {
         " FROM users u WHERE u.name > ? ORDER BY u.name LIMIT ?"
     ),
     add_user: "INSERT INTO users (name, password_hash, policy, enabled, valid_from, valid_until, \
-               created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+               password_changed_at, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     patch_user: "UPDATE users SET password_hash = COALESCE(?, password_hash), \
                  policy = COALESCE(?, policy), enabled = COALESCE(?, enabled), \
                  valid_from = CASE WHEN ? THEN ? ELSE valid_from END, \
                  valid_until = CASE WHEN ? THEN ? ELSE valid_until END, \
                  updated_at = ? WHERE id = ?",
+    password_changed: "UPDATE users SET password_changed_at = ? WHERE id = ?",
     remove_devices: "DELETE FROM devices WHERE user_id = ?",
     remove_user: "DELETE FROM users WHERE id = ?",
     add_device: "INSERT INTO devices (user_id, kind, identifier, label, status, created_at, \

@@ -6,8 +6,8 @@ use super::{Connector, SqlStore};
 use crate::{
     store::{
         Actor, CommandAction, CommandId, DeviceRecord, DeviceStatus, Facts, Migrated, NewDevice,
-        NewUser, PolicyRecord, Schema, SessionCommand, SessionFilter, SessionRecord, Store,
-        StoreError, UserPatch, UserRecord,
+        NewUser, OpenSessions, PolicyRecord, Schema, SessionCommand, SessionFilter, SessionRecord,
+        Store, StoreError, UserPatch, UserRecord,
     },
     types::{DeviceId, ServerName, SessionId, Timestamp, Username},
 };
@@ -52,7 +52,7 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::persist(self, sessions).await
     }
 
-    async fn open_sessions(&self, server: &ServerName) -> Result<Vec<SessionRecord>, StoreError> {
+    async fn open_sessions(&self, server: &ServerName) -> Result<OpenSessions, StoreError> {
         Self::open_sessions(self, server).await
     }
 

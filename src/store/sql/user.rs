@@ -30,6 +30,7 @@ impl<C: Connector> SqlStore<C> {
             true.into(),
             user.valid_from.into(),
             user.valid_until.into(),
+            user.password_hash.as_ref().map(|_| by.at).into(),
             by.at.into(),
             by.at.into(),
         ];
@@ -95,6 +96,10 @@ impl<C: Connector> SqlStore<C> {
                 id.into(),
             ];
             tx.execute(self.sql.patch_user, &args).await?;
+            // By itself, so that a view without such a column hinders nothing else.
+            if patch.password_hash.is_some() {
+                tx.execute(self.sql.password_changed, &[by.at.into(), id.into()]).await?;
+            }
             tx.execute(self.sql.audit, &audit).await?;
             Ok(())
         })

@@ -1,6 +1,9 @@
 //! The whole daemon, in process, on a real SQLite file, against a scripted OpenVPN.
 
+mod listen;
+mod relay;
 mod server;
+mod token;
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
@@ -13,7 +16,7 @@ use ovpn_warden::{
         SessionRecord, SessionState, Store,
     },
     telemetry::http::Readiness,
-    types::{Cause, Clock, DeviceId, ExpiryAction, Password},
+    types::{Cause, Clock, DeviceId, ExpiryAction, Password, Timestamp},
 };
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -30,6 +33,7 @@ struct Bed {
     config: Config,
     store: Arc<dyn Store>,
     clock: Clock,
+    record: Option<PathBuf>,
 }
 
 /// A running daemon.
@@ -57,7 +61,7 @@ impl Bed {
         let config = config(&url, management, password);
         let store = open(&config);
         store.migrate(false).await.unwrap();
-        let bed = Self { _folder: folder, config, store, clock: Clock::new() };
+        let bed = Self { _folder: folder, config, store, clock: Clock::new(), record: None };
         bed.add_user("alice", "correct horse").await;
         bed
     }
@@ -92,8 +96,15 @@ impl Bed {
     fn start_on(&self, store: Arc<dyn Store>) -> Daemon {
         let stop = CancellationToken::new();
         let (config, clock, token) = (self.config.clone(), self.clock, stop.clone());
+        let record = self.record.clone();
         let task = tokio::spawn(async move {
-            daemon::run(&config, store, Arc::new(Readiness::default()), clock, token).await
+            let readiness = Arc::new(Readiness::default());
+            let record = record.as_deref();
+            daemon::Daemon::prepare(&config, store, readiness, clock, token, record)
+                .await?
+                .run()
+                .await;
+            Ok(())
         });
         Daemon { stop, task }
     }
@@ -129,6 +140,8 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             timeout: Duration::from_secs(5),
         },
         servers: vec![config::Server {
+            peer: None,
+            relay: None,
             name: "udp".parse().unwrap(),
             management,
             password: password.map(|p| Password::from(p.as_bytes())),

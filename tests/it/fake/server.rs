@@ -63,7 +63,7 @@ pub struct Controller {
 }
 
 impl Controller {
-    fn new(
+    pub fn new(
         read: impl AsyncRead + Send + Unpin + 'static,
         write: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Self {

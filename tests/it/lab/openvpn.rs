@@ -17,6 +17,8 @@ pub enum Transport {
     #[default]
     Tcp,
     Unix,
+    /// It dials the daemon, which has to be there already.
+    DialsIn,
 }
 
 #[derive(Clone, Debug)]
@@ -101,6 +103,11 @@ impl Server {
         match options.transport {
             Transport::Tcp => command.args(["--management", "127.0.0.1", &management_port(index)]),
             Transport::Unix => command.arg("--management").arg(socket(dir, index)).arg("unix"),
+            Transport::DialsIn => command.arg("--management-client").args([
+                "--management",
+                "127.0.0.1",
+                &management_port(index),
+            ]),
         };
         if options.password {
             command.arg("management.pw");
@@ -111,6 +118,9 @@ impl Server {
 
     #[track_caller]
     fn wait_for_management(&mut self, earlier: usize) {
+        if self.options.transport == Transport::DialsIn {
+            return;
+        }
         let listening = wait_until(Duration::from_secs(10), || {
             if self.management_offers() > earlier {
                 Some(true)
@@ -138,6 +148,7 @@ impl Server {
         match self.options.transport {
             Transport::Tcp => format!("tcp://127.0.0.1:{}", management_port(self.index)),
             Transport::Unix => format!("unix://{}", socket(self.dir.path(), self.index).display()),
+            Transport::DialsIn => format!("listen://127.0.0.1:{}", management_port(self.index)),
         }
     }
 

@@ -34,6 +34,7 @@ const fn name(message: &Message) -> &'static str {
         Message::Log => "log",
         Message::State(_) => "state",
         Message::Notify => "notify",
+        Message::Relayed(_) => "relayed",
         Message::Other(_) => "other",
         Message::Auth(event) => match event.kind {
             AuthKind::Connect => "connect",

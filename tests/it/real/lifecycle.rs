@@ -73,25 +73,6 @@ fn openvpn_ends_the_session_itself_when_the_daemon_is_dead() {
 }
 
 #[test]
-fn a_restart_of_openvpn_by_each_signal_closes_sessions_and_lets_clients_come_back() {
-    let test = "SIGHUP and SIGUSR1";
-    let Some(mut site) = Site::new(test, Backend::Sqlite, ServerOptions::default(), "") else {
-        return;
-    };
-    let mut alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
-    for signal in ["USR1", "HUP"] {
-        let mark = site.warden.mark();
-        site.server.signal(signal);
-        let closed = site.warden.wait_event_since(mark, "session.closed", |_| true, SOON);
-        assert_eq!(closed["cause"], "server_restarted", "{signal}");
-        site.warden.wait_event_since(mark, "session.opened", |_| true, Duration::from_secs(60));
-        let back = crate::lab::wait_until(SOON, || (alice.ping(1) == 1).then_some(()));
-        assert!(back.is_some(), "{signal}: {}", alice.log());
-    }
-    assert!(alice.is_running());
-}
-
-#[test]
 fn a_crash_of_openvpn_is_survived_and_told() {
     let Some(mut site) = Site::new("crash", Backend::Sqlite, ServerOptions::default(), "") else {
         return;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{SOON, Site, on_each_backend};
-use crate::lab::{Backend, ClientOptions, ServerOptions, Transport};
+use crate::lab::{Backend, ClientOptions, Lab, MAC, PASSWORD, ServerOptions, Transport};
 
 on_each_backend! {
     a_right_login_is_let_in_and_every_wrong_one_is_told_why => right_and_wrong;
@@ -119,4 +119,27 @@ fn a_renegotiation_is_answered_without_a_break() {
         SOON,
     );
     assert_eq!(alice.ping(1), 0);
+}
+
+#[test]
+fn an_openvpn_that_dials_in_is_served_and_ends_with_its_controller() {
+    let Some(lab) = Lab::new("management-client") else { return };
+    let database = lab.database(Backend::Sqlite);
+    let server = "[[servers]]\nname = \"udp-1194\"\nmanagement = \"listen://127.0.0.1:7505\"\n";
+    let mut warden = lab.warden(&lab.config(&database, &[], server));
+    warden.ok(&["migrate"], "");
+    warden.ok(&["user", "add", "alice", "--password-stdin"], PASSWORD);
+    warden.ok(&["device", "add", "alice", MAC], "");
+    warden.start();
+    warden.wait_event("daemon.started", |_| true, SOON);
+    let transport = Transport::DialsIn;
+    let mut server = lab.server(ServerOptions { transport, password: false, ..Default::default() });
+    warden.wait_event("link.up", |_| true, SOON);
+    let mut client = lab.client(&server, ClientOptions::default());
+    assert!(client.connected(SOON), "{}", client.log());
+    warden.wait_event("session.opened", |_| true, SOON);
+    // OpenVPN's own rule, told in docs/operations.md.
+    warden.stop();
+    let ended = crate::lab::wait_until(SOON, || (!server.is_running()).then_some(()));
+    assert!(ended.is_some(), "{}", server.log());
 }

@@ -2,6 +2,7 @@
 
 mod lifecycle;
 mod login;
+mod matrix;
 mod wake_up;
 
 use std::time::Duration;

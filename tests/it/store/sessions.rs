@@ -129,7 +129,7 @@ pub async fn a_thousand_sessions_are_written_in_one_call(bed: Arc<Bed>) {
     let sessions: Vec<_> = (0..1_000).map(session).collect();
     bed.store.persist(&sessions).await.unwrap();
     bed.store.persist(&sessions).await.unwrap();
-    let open = bed.store.open_sessions(&session(0).server).await.unwrap();
+    let open = bed.store.open_sessions(&session(0).server).await.unwrap().sessions;
     assert_eq!(open, sessions);
 }
 
@@ -182,7 +182,7 @@ pub async fn two_daemons_write_at_once_and_the_highest_versions_stay(bed: Arc<Be
         write(bed.second(), vec![21, 3, 17, 2]),
         write(Arc::clone(&bed.store), (5..=15).collect()),
     );
-    let open = bed.store.open_sessions(&session(0).server).await.unwrap();
+    let open = bed.store.open_sessions(&session(0).server).await.unwrap().sessions;
     let mut expected = sessions(21);
     expected.sort_by_key(|session| session.id);
     assert_eq!(open, expected);
@@ -197,7 +197,7 @@ pub async fn open_sessions_are_those_of_the_server_that_have_not_ended(bed: Arc<
     };
     let all = [session(1), closed(2, 1), elsewhere, closing.clone()];
     bed.store.persist(&all).await.unwrap();
-    let open = bed.store.open_sessions(&session(1).server).await.unwrap();
+    let open = bed.store.open_sessions(&session(1).server).await.unwrap().sessions;
     assert_eq!(open, [session(1), closing]);
 }
 
@@ -250,7 +250,8 @@ pub async fn sessions_are_found_by_the_start_of_their_id(bed: Arc<Bed>) {
 }
 
 pub async fn bad_session_rows_are_named(bed: Arc<Bed>) {
-    bed.store.persist(&[session(1)]).await.unwrap();
+    let other = SessionRecord { id: session(2).id, cid: Cid(77), ..session(1) };
+    bed.store.persist(&[session(1), other.clone()]).await.unwrap();
     let id = session(1).id;
     for (spoil, mend, column) in [
         ("state = 'canary'", "state = 'active'", "state"),
@@ -258,12 +259,13 @@ pub async fn bad_session_rows_are_named(bed: Arc<Bed>) {
         ("device_kind = 'opaque'", "device_kind = 'mac'", "device"),
         ("device = 'ff:ff'", "device = NULL", "device"),
     ] {
-        bed.sql(&format!("UPDATE sessions SET {spoil}")).await;
-        let read = bed.store.open_sessions(&session(1).server).await;
-        let Err(StoreError::Corrupt(text)) = read else { panic!("{spoil}: {read:?}") };
+        bed.sql(&format!("UPDATE sessions SET {spoil} WHERE id = '{id}'")).await;
+        let read = bed.store.open_sessions(&session(1).server).await.unwrap();
+        assert_eq!(read.sessions.iter().map(|row| row.id).collect::<Vec<_>>(), [other.id]);
+        let [StoreError::Corrupt(text)] = &read.unreadable[..] else { panic!("{spoil}: {read:?}") };
         let place = format!("sessions.{column} where id is `{id}`");
         assert!(text.starts_with(&place) && !text.contains("canary"), "{text}");
-        bed.sql(&format!("UPDATE sessions SET {mend}")).await;
+        bed.sql(&format!("UPDATE sessions SET {mend} WHERE id = '{id}'")).await;
     }
     assert!(bed.store.session(id).await.unwrap().is_some());
 }

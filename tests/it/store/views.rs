@@ -35,7 +35,7 @@ const OWN_TABLES: &str = "
     CREATE VIEW users AS
         SELECT nr AS id, login AS name, pw AS password_hash, groupname AS policy,
                active AS enabled, NULL AS valid_from, last_day AS valid_until,
-               made AS created_at, made AS updated_at
+               NULL AS password_changed_at, made AS created_at, made AS updated_at
         FROM staff;
     CREATE VIEW devices AS
         SELECT staff_nr AS user_id, 'mac' AS kind,

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use ovpn_warden::{
     proto::{
-        Command, ConfigLine, KillMessage, ManagementCodec, Parameter, lexer,
+        Asked, Command, ConfigLine, KillMessage, ManagementCodec, Parameter, asked, lexer,
         limits::{MAX_COMMAND_LINE, MAX_CONFIG_LINE, MAX_ESCAPED, MAX_PARAMETER},
     },
     types::{Cid, Kid, Password},
@@ -31,6 +31,10 @@ pub(crate) const OPTIONS: [&str; 13] = [
     "max-routes-per-client",
     "disable",
 ];
+
+/// How commands begin that another tool may pass on.
+const READING: [&str; 10] =
+    ["version", "help", "pid", "load-stats", "verb", "mute", "status", "state", "log", "echo"];
 
 /// Checks one input: texts with FF between them. Its first bytes are the numbers too.
 pub(crate) fn check(input: &[u8]) {
@@ -64,6 +68,7 @@ pub(super) fn texts_are_safe(cid: Cid, kid: Kid, seconds: u32, texts: &[&[u8]]) 
         let text = String::from_utf8_lossy(bytes);
         let parameter = Parameter::new(&text);
         assert_eq!(parameter.as_str(), kept(&text));
+        commands.extend(relayed(bytes));
         config.extend(ConfigLine::parse(&text));
         config.extend(pushed(&text));
         commands.extend([
@@ -95,6 +100,18 @@ pub(super) fn are_read_as_meant(commands: &[Command]) {
     }
     let meant: Vec<Run> = commands.iter().map(meant).collect();
     assert_eq!(wire::runs(&out), Ok(meant), "{}", String::from_utf8_lossy(&out));
+}
+
+/// What another tool may say with this line: only what reads.
+fn relayed(line: &[u8]) -> Option<Command> {
+    let (Asked::Pass(command) | Asked::Switch { history: Some(command), .. }) = asked(line) else {
+        return None;
+    };
+    let mut words = command.as_str().split(' ');
+    let first = words.next().unwrap_or_default();
+    assert!(READING.contains(&first), "{command:?}");
+    assert!(words.clone().count() <= 1 && words.all(|word| !word.is_empty()), "{command:?}");
+    Some(Command::Relayed(command))
 }
 
 /// A password, which is no command, is one line: its first.
@@ -136,6 +153,8 @@ fn meant(command: &Command) -> Run {
         Command::ByteCount(seconds) => vec!["bytecount".into(), seconds.to_string()],
         Command::Status => vec!["status".into(), "3".into()],
         Command::HoldRelease => vec!["hold".into(), "release".into()],
+        Command::Log(is_on) => vec!["log".into(), if *is_on { "on" } else { "off" }.into()],
+        Command::Relayed(command) => command.as_str().split(' ').map(Into::into).collect(),
         Command::ClientAuth { cid, kid, config } => {
             body = config.iter().map(config_line).collect();
             vec!["client-auth".into(), cid.0.to_string(), kid.0.to_string()]

@@ -129,6 +129,7 @@ fn bounded(message: &Message) {
         | Message::Notify
         | Message::ByteCount { .. }
         | Message::End
+        | Message::Relayed(_)
         | Message::Rejected(_) => {}
     }
 }

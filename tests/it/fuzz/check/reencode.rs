@@ -86,6 +86,7 @@ impl Found {
             | Message::State(_)
             | Message::Notify
             | Message::StateHistory(_)
+            | Message::Relayed(_)
             | Message::End => {}
         }
     }

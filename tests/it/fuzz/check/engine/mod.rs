@@ -19,8 +19,8 @@ use ovpn_warden::{
         device::DeviceSource,
         request::{Decision, Denial, Grant},
     },
-    engine::{Engine, Output, Settings, Ticket},
-    proto::{Command, ManagementCodec},
+    engine::{Engine, Output, RelayId, Settings, Ticket},
+    proto::{Asked, Command, ManagementCodec, asked},
     store::{CommandAction, CommandId, SessionCommand},
     types::{Cause, DenyReason, ExpiryAction, Mono, Now, Password, SessionId, Timestamp},
 };
@@ -214,6 +214,17 @@ impl Lab {
             }
             b'h' => self.load(),
             b'm' => self.command(script.byte(), script.byte()),
+            // Another tool: asks, wants to read the log or no longer.
+            b'u' => {
+                let lines = [&b"status 2"[..], b"version", b"state all", b"load-stats", b"pid"];
+                let how = usize::from(script.byte());
+                if let Asked::Pass(command) = asked(lines[how % lines.len()]) {
+                    self.engine.handle_relay(RelayId(self.grants), command, self.now);
+                } else {
+                    self.engine.handle_log_wanted(how.is_multiple_of(2), self.now);
+                }
+                self.drain();
+            }
             // The daemon stops, or dies, and another begins.
             b'z' => self.restart(script.byte() & 1 == 0),
             _ => {}
@@ -228,7 +239,7 @@ impl Lab {
         self.codec = ManagementCodec::default();
         self.unread.clear();
         self.shadow.connected(self.now);
-        self.engine.handle_connected(self.now);
+        self.engine.handle_connected(false, self.now);
         self.drain();
         let said = self.server.greeting(with_password);
         self.say(&said);
@@ -252,7 +263,9 @@ impl Lab {
             return;
         }
         self.unread.extend_from_slice(bytes);
-        while let Some(message) = self.codec.decode(&mut self.unread).unwrap() {
+        loop {
+            self.codec.set_relaying(self.engine.is_relaying());
+            let Some(message) = self.codec.decode(&mut self.unread).unwrap() else { return };
             self.shadow.heard(&message, self.now);
             self.engine.handle_message(message, self.now);
             self.drain();
@@ -278,7 +291,7 @@ impl Lab {
                         self.questions.pop_first();
                     }
                 }
-                Output::CancelAuth(_) | Output::Report(_) => {}
+                Output::CancelAuth(_) | Output::Report(_) | Output::Relayed(..) => {}
                 Output::Persist(record) => self.store.write(*record),
                 Output::LoadOpenSessions => self.loads += 1,
                 Output::Reconnect(_) => self.lose(),

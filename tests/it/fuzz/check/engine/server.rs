@@ -81,11 +81,15 @@ impl Server {
                 format!("{},CONNECTED,SUCCESS,10.8.0.1,,,,\r\nEND\r\n", self.run)
             }
             Command::Status => return Some(self.list()),
+            // A tool's question: a list, or one line.
+            Command::Relayed(command) if command.is_list() => "whatever\r\nEND\r\n".to_owned(),
+            Command::Relayed(_) => "SUCCESS: done\r\n".to_owned(),
             Command::Password(_)
             | Command::EnvFilterOff
             | Command::StateOn
             | Command::ByteCount(_)
             | Command::HoldRelease
+            | Command::Log(_)
             | Command::ClientAuth { .. }
             | Command::ClientAuthNt { .. }
             | Command::ClientPendingAuth { .. }

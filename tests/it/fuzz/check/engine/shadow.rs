@@ -54,6 +54,9 @@ pub(super) struct Shadow {
 enum Asked {
     State,
     Status,
+    Relayed,
+    /// A verdict on that client.
+    Verdict(Cid),
     Other,
 }
 
@@ -125,7 +128,15 @@ impl Shadow {
         self.is_greeted = false;
         self.is_confirmed = false;
         self.is_prompted = false;
-        self.commands.clear();
+        // Nobody knows whether they arrived: they may be sent again.
+        for asked in self.commands.drain(..) {
+            if let Asked::Verdict(cid) = asked
+                && let Some(question) = self.questions.get_mut(&cid)
+            {
+                question.is_answered = false;
+                question.is_due = false;
+            }
+        }
         self.forget_who_is_up();
     }
 
@@ -243,7 +254,9 @@ impl Shadow {
                     self.serves_since(state.at, now);
                 }
             }
-            Message::Hold
+            // The engine says which is the last, and the last only is its output.
+            Message::Relayed(_)
+            | Message::Hold
             | Message::Fatal(_)
             | Message::Log
             | Message::Notify
@@ -333,6 +346,12 @@ impl Shadow {
                 assert!(self.is_connected, "open sessions are asked for without a connection");
             }
             Output::Report(_) => {}
+            Output::Relayed(_, _, is_last) => {
+                // Without a link the answer comes at once.
+                if *is_last && self.is_connected && self.commands.front() == Some(&Asked::Relayed) {
+                    self.commands.pop_front();
+                }
+            }
             Output::Reconnect(fault) => {
                 assert!(self.is_connected, "{fault} without a connection");
             }
@@ -348,7 +367,14 @@ impl Shadow {
         }
         assert!(self.is_greeted, "{command:?} before the greeting");
         are_read_as_meant(std::slice::from_ref(command));
-        self.commands.push_back(if *command == Command::State {
+        self.commands.push_back(if let Command::Relayed(_) = command {
+            Asked::Relayed
+        } else if let Command::ClientAuth { cid, .. }
+        | Command::ClientAuthNt { cid, .. }
+        | Command::ClientDeny { cid, .. } = command
+        {
+            Asked::Verdict(*cid)
+        } else if *command == Command::State {
             Asked::State
         } else if *command == Command::Status {
             Asked::Status
@@ -380,6 +406,8 @@ impl Shadow {
             | Command::State
             | Command::ByteCount(_)
             | Command::Status
+            | Command::Log(_)
+            | Command::Relayed(_)
             | Command::HoldRelease => {}
         }
     }

@@ -45,9 +45,17 @@ impl Store {
         self.rows.clone()
     }
 
-    /// Every open row.
+    /// Every open row, as the daemon tells them: with what waits to be written.
     pub(super) fn open(&self) -> Vec<SessionRecord> {
-        self.rows.values().filter(|row| row.state != SessionState::Closed).cloned().collect()
+        let mut rows = self.rows.clone();
+        for record in &self.unwritten {
+            rows.entry(record.id).and_modify(|row| {
+                if record.version > row.version {
+                    *row = record.clone();
+                }
+            });
+        }
+        rows.into_values().filter(|row| row.state != SessionState::Closed).collect()
     }
 
     pub(super) fn nth(&self, which: usize) -> Option<SessionId> {
