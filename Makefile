@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RIG := tests/rig
 
-.PHONY: help build demo test test-matrix check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit
+.PHONY: help build demo test test-matrix check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -25,10 +25,17 @@ test: ## every test, against a private MySQL and MariaDB and a real OpenVPN
 test-matrix: ## the real-OpenVPN tests against every OpenVPN that Debian carries
 	@$(RIG)/matrix.sh
 
+# TARGET=engine SECONDS=600: one target, and how long each runs
+fuzz: ## the fuzz targets for a minute each; needs a nightly toolchain
+	@$(RIG)/fuzz.sh run $(or $(SECONDS),60) $(TARGET)
+fuzz-keep: ## what they found since, minimised, into the corpus that the tests replay
+	@$(RIG)/fuzz.sh keep $(TARGET)
+
 check: check-fmt check-clippy check-doc check-deny check-advisories ## format, lints, documentation, dependencies
 
 check-fmt:
 	cargo fmt --check
+	rustfmt --check fuzz/fuzz_targets/*.rs
 check-clippy:
 	@$(RIG)/install.sh build
 	cargo clippy --all-targets --locked -- -D warnings

@@ -418,16 +418,16 @@ impl Link {
         let backlog = Arc::clone(&self.shared.backlog);
         self.load.spawn(async move {
             loop {
-                // Bounded: while everybody logs in there may always be something to write, and what
-                // is newer than a row is known here.
+                // Bounded: while everybody logs in there may always be something to write.
                 let _ = tokio::time::timeout(SETTLE, backlog.settled(&server)).await;
+                let unwritten = backlog.unwritten(&server);
                 match store.open_sessions(&server).await {
                     Ok(open) => {
                         for error in open.unreadable {
                             let (server, error) = (server.clone(), error.to_string());
                             Event::StoreUnreadable { server, error }.emit();
                         }
-                        return open.sessions;
+                        return unwritten.applied_to(open.sessions);
                     }
                     Err(error) => {
                         tracing::debug!(%server, %error, "open sessions are not known yet");

@@ -5,7 +5,7 @@
 //! changes nothing. New sessions need the database to be admitted, so an outage adds none.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    store::{SessionRecord, Store, StoreError},
+    store::{SessionRecord, SessionState, Store, StoreError},
     telemetry::events::Event,
     types::{ServerName, SessionId},
 };
@@ -39,8 +39,8 @@ pub(super) struct Backlog {
 #[derive(Debug, Default)]
 struct Waiting {
     rows: HashMap<SessionId, SessionRecord>,
-    /// Servers with a row in the batch that is being written.
-    writing: HashSet<ServerName>,
+    /// The batch that is being written.
+    writing: Arc<[SessionRecord]>,
 }
 
 impl Backlog {
@@ -61,8 +61,7 @@ impl Backlog {
             let written = self.written.notified();
             let is_settled = {
                 let waiting = self.waiting();
-                !waiting.writing.contains(server)
-                    && waiting.rows.values().all(|row| row.server != *server)
+                waiting.all().all(|row| row.server != *server)
             };
             if is_settled {
                 return;
@@ -71,29 +70,61 @@ impl Backlog {
         }
     }
 
-    fn take(&self) -> Vec<SessionRecord> {
-        let mut waiting = self.waiting();
-        let ids: Vec<SessionId> = waiting.rows.keys().take(BATCH).copied().collect();
-        let batch: Vec<_> = ids.iter().filter_map(|id| waiting.rows.remove(id)).collect();
-        waiting.writing = batch.iter().map(|row| row.server.clone()).collect();
-        batch
+    /// A server's rows that the database may not hold yet.
+    pub(super) fn unwritten(&self, server: &ServerName) -> Unwritten {
+        let waiting = self.waiting();
+        let mut rows = HashMap::new();
+        for row in waiting.all().filter(|row| row.server == *server) {
+            put(&mut rows, row.clone());
+        }
+        Unwritten(rows)
     }
 
-    fn put_back(&self, batch: Vec<SessionRecord>) {
+    fn take(&self) -> Arc<[SessionRecord]> {
+        let mut waiting = self.waiting();
+        let ids: Vec<SessionId> = waiting.rows.keys().take(BATCH).copied().collect();
+        waiting.writing = ids.iter().filter_map(|id| waiting.rows.remove(id)).collect();
+        Arc::clone(&waiting.writing)
+    }
+
+    fn put_back(&self, batch: &[SessionRecord]) {
         let mut waiting = self.waiting();
         for record in batch {
-            put(&mut waiting.rows, record);
+            put(&mut waiting.rows, record.clone());
         }
     }
 
     /// The batch is written, or waits again.
     fn finish_batch(&self) {
-        self.waiting().writing.clear();
+        self.waiting().writing = Arc::default();
         self.written.notify_waiters();
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn all(&self) -> impl Iterator<Item = &SessionRecord> {
+        self.rows.values().chain(self.writing.iter())
+    }
+}
+
+/// Rows that were on their way when others were read.
+pub(super) struct Unwritten(HashMap<SessionId, SessionRecord>);
+
+impl Unwritten {
+    /// Open sessions as they are once all is written.
+    pub(super) fn applied_to(mut self, mut open: Vec<SessionRecord>) -> Vec<SessionRecord> {
+        open.retain_mut(|row| {
+            if let Some(newer) = self.0.remove(&row.id).filter(|newer| newer.version > row.version)
+            {
+                *row = newer;
+            }
+            row.state != SessionState::Closed
+        });
+        open
     }
 }
 
@@ -123,7 +154,7 @@ pub(super) async fn run(backlog: Arc<Backlog>, store: Arc<dyn Store>, stop: Canc
             if batch.is_empty() {
                 break;
             }
-            if write(&backlog, &*store, batch).await {
+            if write(&backlog, &*store, &batch).await {
                 backoff.reset();
                 noticed = false;
                 continue;
@@ -142,7 +173,7 @@ pub(super) async fn run(backlog: Arc<Backlog>, store: Arc<dyn Store>, stop: Canc
     let last = async {
         loop {
             let batch = backlog.take();
-            if batch.is_empty() || !write(&backlog, &*store, batch).await {
+            if batch.is_empty() || !write(&backlog, &*store, &batch).await {
                 break;
             }
         }
@@ -156,14 +187,14 @@ pub(super) async fn run(backlog: Arc<Backlog>, store: Arc<dyn Store>, stop: Canc
 }
 
 /// Writes one batch; false when the database is away and the batch waits again.
-async fn write(backlog: &Backlog, store: &dyn Store, batch: Vec<SessionRecord>) -> bool {
+async fn write(backlog: &Backlog, store: &dyn Store, batch: &[SessionRecord]) -> bool {
     let is_written = try_write(backlog, store, batch).await;
     backlog.finish_batch();
     is_written
 }
 
-async fn try_write(backlog: &Backlog, store: &dyn Store, batch: Vec<SessionRecord>) -> bool {
-    match store.persist(&batch).await {
+async fn try_write(backlog: &Backlog, store: &dyn Store, batch: &[SessionRecord]) -> bool {
+    match store.persist(batch).await {
         Ok(()) => true,
         Err(error) if error.is_transient() => {
             tracing::debug!(%error, rows = batch.len(), "session rows wait for the database");
@@ -180,11 +211,11 @@ async fn try_write(backlog: &Backlog, store: &dyn Store, batch: Vec<SessionRecor
     }
 }
 
-async fn write_one(backlog: &Backlog, store: &dyn Store, record: SessionRecord) {
-    match store.persist(std::slice::from_ref(&record)).await {
+async fn write_one(backlog: &Backlog, store: &dyn Store, record: &SessionRecord) {
+    match store.persist(std::slice::from_ref(record)).await {
         Ok(()) => {}
-        Err(error) if error.is_transient() => backlog.put_back(vec![record]),
-        Err(error) => log_lost(&record, &error),
+        Err(error) if error.is_transient() => backlog.put_back(std::slice::from_ref(record)),
+        Err(error) => log_lost(record, &error),
     }
 }
 
@@ -201,4 +232,67 @@ fn log_lost(record: &SessionRecord, error: &StoreError) {
         error: error.to_string(),
     }
     .emit();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        store::SessionState,
+        types::{Cid, ExpiryAction, Timestamp},
+    };
+
+    fn row(number: u8, version: u32, state: SessionState) -> SessionRecord {
+        let at = Timestamp::from_secs(1_795_435_000);
+        SessionRecord {
+            id: SessionId::new(at, [number; 10]),
+            version,
+            state,
+            server: "udp".parse().unwrap(),
+            run_started: at,
+            cid: Cid(number.into()),
+            user: "alice".parse().unwrap(),
+            common_name: None,
+            device: None,
+            client_ip: None,
+            client_port: None,
+            vpn_ip: None,
+            client_version: None,
+            client_platform: None,
+            started_at: at,
+            updated_at: at,
+            deadline: None,
+            deadline_reason: None,
+            expiry_action: ExpiryAction::Halt,
+            ended_at: None,
+            cause: None,
+            bytes_received: 0,
+            bytes_sent: 0,
+        }
+    }
+
+    #[test]
+    fn rows_that_were_read_are_brought_up_to_what_waits_and_what_is_being_written() {
+        use SessionState::{Active, Closed, Pending};
+        let backlog = Backlog::default();
+        for waiting in [row(1, 3, Closed), row(2, 3, Closed)] {
+            backlog.push(waiting);
+        }
+        let batch = backlog.take();
+        assert_eq!((batch.len(), backlog.len()), (2, 0));
+        backlog.push(row(3, 5, Active));
+        let unwritten = backlog.unwritten(&"udp".parse().unwrap());
+        let read =
+            vec![row(1, 2, Active), row(2, 1_004, Active), row(3, 4, Pending), row(4, 1, Active)];
+        let open: Vec<_> = unwritten
+            .applied_to(read)
+            .iter()
+            .map(|row| (row.cid.0, row.version, row.state))
+            .collect();
+        assert_eq!(open, [(2, 1_004, Active), (3, 5, Active), (4, 1, Active)]);
+        backlog.put_back(&batch);
+        backlog.finish_batch();
+        assert_eq!(backlog.len(), 3);
+        assert!(backlog.unwritten(&"tcp".parse().unwrap()).applied_to(vec![]).is_empty());
+    }
 }

@@ -239,7 +239,11 @@ impl Engine {
         let session_id =
             known.and_then(|client| client.session.as_ref()).map(|session| session.record.id);
         let who = known.map_or_else(|| nobody(cid), |client| client.who.clone());
-        let pending = self.clients.get_mut(cid).and_then(|client| client.pending.take());
+        let pending = self.clients.get_mut(cid).and_then(|client| {
+            // This is the newest question: an answer to an older one is void.
+            client.unconfirmed = None;
+            client.pending.take()
+        });
         self.cancel(cid, pending.as_deref());
         let command = Command::ClientDeny {
             cid,

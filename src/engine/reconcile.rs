@@ -163,8 +163,8 @@ impl Engine {
         if let Some(ip) = stray.vpn_ip() {
             record.state = SessionState::Active;
             record.vpn_ip = Some(cut(ip, 45));
+            record.cause = None;
         }
-        record.cause = None;
         // Ahead of whatever its last holder may still have to write.
         record.version = record.version.saturating_add(ADOPTION_LEAD);
         let mut session = Session::new(record, now);

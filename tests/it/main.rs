@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod events;
 mod fake;
+mod fuzz;
 #[expect(dead_code, reason = "a laboratory has more instruments than every experiment needs")]
 mod lab;
 mod layering;

@@ -163,6 +163,22 @@ fn a_rejected_block_that_names_its_client_is_denied() {
 }
 
 #[test]
+fn a_rejected_block_voids_an_approval_that_may_not_have_arrived() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(4, "alice");
+    lab.decide(ticket, Decision::Allow(grant(lab.now, 1, None)));
+    lab.engine.handle_lost(lab.now);
+    lab.engine.handle_connected(false, lab.now);
+    lab.say(Message::Info { management_version: Some(5) });
+    let (kind, client) = (RejectKind::DuplicateKey, Some((Cid(4), Kid(1))));
+    lab.say(Message::Rejected(Rejected { kind, client, offset: 12 }));
+    lab.engine.handle_lost(lab.now);
+    lab.sent.clear();
+    lab.attach(RUN, vec![listed(4, "alice", "")]);
+    assert_eq!(lab.verdicts(4), 0);
+}
+
+#[test]
 fn an_overlong_username_is_denied_without_asking_the_database() {
     let mut lab = Lab::up();
     lab.say(auth(AuthKind::Connect, 4, 1, &"x".repeat(900)));

@@ -37,6 +37,18 @@ fn a_client_that_was_being_ended_is_ended_again() {
 }
 
 #[test]
+fn a_client_that_is_adopted_while_it_is_being_ended_keeps_its_cause() {
+    let mut row = row_of(4, "alice", 3_600);
+    row.state = SessionState::Closing;
+    row.cause = Some(Cause::Admin);
+    let mut lab = Lab::new();
+    lab.attach(RUN, vec![listed(4, "alice", "")]);
+    lab.load(vec![row]);
+    assert!(lab.rows.iter().all(|row| row.cause == Some(Cause::Admin)), "{:?}", lab.rows);
+    assert_eq!(lab.kills(4), 1);
+}
+
+#[test]
 fn a_client_whose_deadline_passed_while_nobody_watched_is_killed_at_once() {
     let mut row = row_of(4, "alice", 20);
     row.deadline = Some(Timestamp::from_secs(RUN));

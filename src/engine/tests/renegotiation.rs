@@ -99,3 +99,13 @@ fn a_renegotiation_shortly_before_the_deadline_does_not_lose_it() {
     lab.pass(Duration::from_secs(6));
     assert_eq!(lab.kills(4), 1);
 }
+
+#[test]
+fn a_renegotiation_of_a_client_that_is_being_ended_does_not_stop_that() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 20);
+    lab.pass(Duration::from_secs(20));
+    lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
+    lab.pass(KILL_RETRY);
+    assert_eq!(lab.kills(4), 2);
+}

@@ -45,6 +45,21 @@ impl Default for ServerOptions {
     }
 }
 
+impl ServerOptions {
+    /// The program's version: `(2, 6)`.
+    #[track_caller]
+    pub fn version(&self) -> (u32, u32) {
+        let mut command = std::process::Command::new(&self.program);
+        let output = must(command.arg("--version").output(), "ask for the version");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text.split_whitespace().nth(1).and_then(|version| {
+            let mut numbers = version.split(['.', '_']).map(str::parse::<u32>);
+            Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+        });
+        must(version.ok_or(text), "read the version")
+    }
+}
+
 /// Turns `&["--verb", "4"]` into what the `extra` fields hold.
 pub fn arguments(list: &[&str]) -> Vec<String> {
     list.iter().map(|&argument| argument.to_owned()).collect()
@@ -201,17 +216,10 @@ impl Server {
         self.wait_for_management(earlier);
     }
 
-    /// Its version: `(2, 6)`.
+    /// As [`ServerOptions::version`].
     #[track_caller]
     pub fn version(&self) -> (u32, u32) {
-        let mut command = std::process::Command::new(&self.options.program);
-        let output = must(command.arg("--version").output(), "ask for the version");
-        let text = String::from_utf8_lossy(&output.stdout);
-        let version = text.split_whitespace().nth(1).and_then(|version| {
-            let mut numbers = version.split(['.', '_']).map(str::parse::<u32>);
-            Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-        });
-        must(version.ok_or(text), "read the version")
+        self.options.version()
     }
 
     fn tunnel_address(&self) -> String {

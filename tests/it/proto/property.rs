@@ -13,6 +13,7 @@ use proptest::{
 use tokio_util::codec::Encoder;
 
 use super::{cases, decoded, lexer, messages};
+use crate::fuzz::check::command::{OPTIONS, kept};
 
 /// A piece of the protocol, sound or spoilt.
 fn fragment() -> impl Strategy<Value = Vec<u8>> {
@@ -187,23 +188,6 @@ proptest! {
     }
 }
 
-/// What a `client-auth` body may set.
-const OPTIONS: [&str; 13] = [
-    "push",
-    "push-reset",
-    "push-remove",
-    "ifconfig-push",
-    "ifconfig-ipv6-push",
-    "iroute",
-    "iroute-ipv6",
-    "session-timeout",
-    "inactive",
-    "ping",
-    "ping-restart",
-    "max-routes-per-client",
-    "disable",
-];
-
 /// A line of a `client-auth` body, often a sound one.
 fn config_text() -> impl Strategy<Value = String> {
     let argument = prop_oneof![
@@ -235,19 +219,6 @@ fn text() -> impl Strategy<Value = String> {
         select(vec!["\\", "\"", "x", "é"]).prop_map(|c| c.repeat(150)),
     ];
     vec(piece, 0..30).prop_map(|pieces| pieces.concat())
-}
-
-/// What is left of `text` as one parameter: the rule written a second time.
-fn kept(text: &str) -> String {
-    let (mut kept, mut escaped) = (String::new(), 0);
-    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
-        escaped += c.len_utf8() + usize::from(c == '"' || c == '\\');
-        if kept.len() + c.len_utf8() > 256 || escaped > 340 {
-            break;
-        }
-        kept.push(c);
-    }
-    kept
 }
 
 type Words = Vec<Vec<String>>;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{SOON, Site, on_each_backend};
+use super::{SOON, Site, on_each_backend, reneg_sec};
 use crate::lab::{Backend, ClientOptions, Lab, MAC, PASSWORD, ServerOptions, Transport};
 
 on_each_backend! {
@@ -101,17 +101,18 @@ fn without_its_database_logins_are_refused_for_a_while_and_live_clients_stay() {
 
 #[test]
 fn a_renegotiation_is_answered_without_a_break() {
-    let options =
-        ServerOptions { extra: crate::lab::arguments(&["--reneg-sec", "3"]), ..Default::default() };
+    let (seconds, time) = reneg_sec();
+    let extra = crate::lab::arguments(&["--reneg-sec", seconds]);
+    let options = ServerOptions { extra, ..Default::default() };
     let Some(site) = Site::new("renegotiation", Backend::Sqlite, options, "") else { return };
     let alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
-    site.warden.wait_event("auth.allowed", |event| event["reauth"] == true, SOON);
+    site.warden.wait_event("auth.allowed", |event| event["reauth"] == true, time);
     // A packet that meets the change of keys may be lost; the tunnel is not.
     let goes_on = crate::lab::wait_until(SOON, || (alice.ping(1) == 1).then_some(()));
     assert!(goes_on.is_some(), "{}", alice.log());
     let mark = site.warden.mark();
     site.warden.ok(&["user", "disable", "alice"], "");
-    site.warden.wait_event_since(mark, "auth.denied", |event| event["reauth"] == true, SOON);
+    site.warden.wait_event_since(mark, "auth.denied", |event| event["reauth"] == true, time);
     site.warden.wait_event_since(
         mark,
         "session.closed",

@@ -15,6 +15,18 @@ use crate::lab::{
 
 pub const SOON: Duration = Duration::from_secs(10);
 
+/// The seconds between renegotiations, as an argument of a server: few.
+///
+/// 2.5 looks every 10 s whether a new key was approved; clients take it into use after half of
+/// this, or 60 s. Below 20 s packets would be lost in between.
+pub fn reneg_sec() -> (&'static str, Duration) {
+    if ServerOptions::default().version() < (2, 6) {
+        ("24", Duration::from_secs(40))
+    } else {
+        ("8", Duration::from_secs(25))
+    }
+}
+
 /// A server, a database with alice and her device, and a daemon that serves them.
 pub struct Site {
     pub lab: Lab,
