@@ -108,7 +108,7 @@ fn a_renegotiation_is_answered_without_a_break() {
     let alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
     site.warden.wait_event("auth.allowed", |event| event["reauth"] == true, time);
     // A packet that meets the change of keys may be lost; the tunnel is not.
-    let goes_on = crate::lab::wait_until(SOON, || (alice.ping(1) == 1).then_some(()));
+    let goes_on = crate::lab::wait_until(time, || (alice.ping(1) == 1).then_some(()));
     assert!(goes_on.is_some(), "{}", alice.log());
     let mark = site.warden.mark();
     site.warden.ok(&["user", "disable", "alice"], "");

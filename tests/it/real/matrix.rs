@@ -51,7 +51,7 @@ fn reauth() {
     for kid in [1, 2] {
         let again = |event: &Value| event["reauth"] == true && event["kid"].as_u64() >= Some(kid);
         site.warden.wait_event("auth.allowed", again, time);
-        assert!(is_up(&alice, SOON), "{}", alice.log());
+        assert!(is_up(&alice, time), "{}", alice.log());
     }
     assert!(site.warden.events().iter().all(|event| event["event"] != "auth.denied"));
 }
@@ -68,7 +68,7 @@ fn reauth_with_token() {
     let alice = site.connected(with_tun());
     let again = |event: &Value| event["reauth"] == true;
     site.warden.wait_event("auth.allowed", again, time);
-    assert!(is_up(&alice, SOON), "{}", alice.log());
+    assert!(is_up(&alice, time), "{}", alice.log());
     // The token stands for the password, and only for that.
     let mark = site.warden.mark();
     site.warden.ok(&["device", "block", "alice", crate::lab::MAC], "");

@@ -15,10 +15,11 @@ use crate::lab::{
 
 pub const SOON: Duration = Duration::from_secs(10);
 
-/// The seconds between renegotiations, as an argument of a server: few.
+/// The seconds between renegotiations, as an argument of a server: few. And how long to wait for
+/// what they bring.
 ///
-/// 2.5 looks every 10 s whether a new key was approved; clients take it into use after half of
-/// this, or 60 s. Below 20 s packets would be lost in between.
+/// 2.5 looks only every 10 s whether a new key was approved (TLS_MULTI_AUTH_STATUS_INTERVAL in its
+/// ssl.h), while its clients use the key at once: a tunnel carries nothing until then.
 pub fn reneg_sec() -> (&'static str, Duration) {
     if ServerOptions::default().version() < (2, 6) {
         ("24", Duration::from_secs(40))
