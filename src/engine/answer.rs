@@ -22,10 +22,10 @@ use super::{
 const MANAGEMENT_2_5: u32 = 3;
 /// Management version of OpenVPN 2.6, the first with `session-timeout`.
 const MANAGEMENT_2_6: u32 = 5;
-/// What a client is allowed to wait in `client-pending-auth`. OpenVPN, at both ends, cuts it to
-/// the larger of its own `hand-window` and half its `reneg-sec`, so that a value above every
-/// `hand-window` shortens none.
-const PENDING_TIMEOUT_S: u32 = 3_600;
+/// What a client is allowed to wait in `client-pending-auth`, from the end of its TLS handshake:
+/// OpenVPN's own `hand-window`. The approval follows at once, so only a server that dies in
+/// between lets a client wait so long.
+const PENDING_TIMEOUT_S: u32 = 60;
 
 impl Engine {
     /// The decision on a ticket. One that is no longer waited for is ignored.

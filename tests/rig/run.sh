@@ -57,7 +57,8 @@ for kind in mysql mariadb; do
   export "WARDEN_TEST_${kind^^}_URL=${URL:?}" "WARDEN_TEST_${kind^^}_CA=${CA:?}" "WARDEN_TEST_${kind^^}_DIR=$dir/$kind"
 done
 export WARDEN_TEST_SKIPPED=$dir/skipped
-export TMPDIR=$dir/tmp # what the tests leave goes with the rest
+# What the tests leave goes with the rest, unless it is to be looked at.
+[[ -n "${WARDEN_TEST_KEEP:-}" ]] || export TMPDIR=$dir/tmp
 : >"$WARDEN_TEST_SKIPPED"
 [[ -c /dev/net/tun ]] || export WARDEN_TEST_NO_TUN=1
 

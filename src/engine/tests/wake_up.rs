@@ -43,7 +43,7 @@ fn a_server_of_2_6_is_nudged_with_key_and_time_before_the_approval() {
     assert_eq!(
         sent,
         [
-            Command::ClientPendingAuth { cid: Cid(4), wait: Some((Kid(1), 3_600)), text },
+            Command::ClientPendingAuth { cid: Cid(4), wait: Some((Kid(1), 60)), text },
             Command::ClientAuth { cid: Cid(4), kid: Kid(1), config: vec![] },
         ]
     );
