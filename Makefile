@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RIG := tests/rig
 
-.PHONY: help build demo test test-matrix test-kills check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep
+.PHONY: help build demo test test-matrix test-kills test-monitor check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -24,6 +24,8 @@ test: ## every test, against a private MySQL and MariaDB and a real OpenVPN
 
 test-matrix: ## the real-OpenVPN tests against every OpenVPN that Debian carries
 	@$(RIG)/matrix.sh
+test-monitor: ## openvpn-monitor, of PyPI, at the relay of a real OpenVPN
+	WARDEN_TEST_MONITOR=$$($(RIG)/monitor.sh) $(RIG)/run.sh --test it real::relay -- --include-ignored
 # WARDEN_TEST_SEED=N repeats a scenario
 test-kills: ## a hundred kills of the daemon and of OpenVPN under clients, on SQLite and on MySQL
 	WARDEN_TEST_KILLS=$${WARDEN_TEST_KILLS:-100} $(RIG)/run.sh --test it real::kills -- --nocapture

@@ -7,6 +7,7 @@ mod config;
 mod events;
 mod fake;
 mod fuzz;
+mod hazards;
 #[expect(dead_code, reason = "a laboratory has more instruments than every experiment needs")]
 mod lab;
 mod layering;

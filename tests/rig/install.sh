@@ -7,6 +7,7 @@
 #   lab       what the Rust tests need beside OpenVPN
 #   mariadb   the MariaDB server and client programs
 #   systemd   systemd-analyze, to check the unit
+#   python    Python, to run another tool beside the daemon
 #   suite     what suite.sh needs to unpack programs of another Debian suite
 set -euo pipefail
 
@@ -17,6 +18,7 @@ declare -A groups=(
   # The -core packages hold the programs without the system service, its user and its /var/lib.
   [mariadb]="mariadb-server-core mariadb-client-core openssl"
   [systemd]="systemd"
+  [python]="python3-venv"
   [suite]="debian-archive-keyring ca-certificates tar xz-utils zstd"
 )
 

@@ -225,3 +225,14 @@ fn a_second_key_of_an_adopted_client_is_no_restart() {
     next.connect(7, "alice");
     assert!(!next.events.iter().any(|e| matches!(e, Event::ServerRestarted { .. })));
 }
+
+#[test]
+fn an_answer_to_a_challenge_that_nobody_asked_decides_nothing() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(4, "alice");
+    lab.say(auth(AuthKind::CrResponse(b"123456"[..].into()), 4, 1, "alice"));
+    assert!(matches!(lab.events.last(), Some(Event::ProtocolUnexpected { .. })));
+    assert!(lab.sent.is_empty() && lab.cancelled.is_empty() && lab.asked.len() == 1);
+    lab.allow_until(ticket, None);
+    assert_eq!(lab.verdicts(4), 1);
+}

@@ -1,6 +1,7 @@
 //! The whole daemon, in process, on a real SQLite file, against a scripted OpenVPN.
 
 mod listen;
+mod many;
 mod relay;
 mod server;
 mod token;

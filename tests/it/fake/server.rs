@@ -75,6 +75,11 @@ impl Controller {
         self.writer.write_all(text.as_bytes()).await.unwrap();
     }
 
+    /// Says it, unless the controller has closed the connection.
+    pub async fn try_say(&mut self, text: &str) -> bool {
+        self.writer.write_all(text.as_bytes()).await.is_ok()
+    }
+
     /// The controller's next line.
     pub async fn line(&mut self) -> String {
         let mut line = String::new();

@@ -148,6 +148,11 @@ impl Lab {
             + more
     }
 
+    /// The folder in which everything of this lab is.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// A daemon with this configuration, not started yet: run `migrate`, `user add` and so on with
     /// [`Warden::cli`], then [`Warden::start`].
     #[track_caller]

@@ -4,6 +4,7 @@ mod kills;
 mod lifecycle;
 mod login;
 mod matrix;
+mod relay;
 mod wake_up;
 
 use std::time::Duration;
