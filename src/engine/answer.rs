@@ -56,6 +56,19 @@ impl Engine {
         self.arm(ticket.cid);
     }
 
+    /// A denial does not wait until the run is known: its question came on this connection.
+    pub(super) fn deny_at_once(&mut self, ticket: Ticket, reason: DenyReason, now: Now) {
+        let can_send = self.can_send();
+        let pending = self
+            .clients
+            .get_mut(ticket.cid)
+            .and_then(|client| client.pending.take_if(|p| p.serial == ticket.serial && can_send));
+        match pending {
+            Some(pending) => self.deny(ticket.cid, *pending, &Denial::new(reason), now),
+            None => self.handle_decision(ticket, reason.into(), now),
+        }
+    }
+
     fn allow(&mut self, cid: Cid, pending: Pending, grant: Grant, decided: Now, now: Now) {
         let Some(client) = self.clients.get(cid) else {
             return;

@@ -93,8 +93,7 @@ impl Engine {
         let username = env.get(b"username").unwrap_or_default();
         // While so long a name is there, `status` is cut short.
         if is_impostor || username.len() > LONGEST_USERNAME {
-            let ticket = Ticket { cid, serial };
-            self.handle_decision(ticket, DenyReason::Protocol.into(), now);
+            self.deny_at_once(Ticket { cid, serial }, DenyReason::Protocol, now);
             self.end_client(cid, Cause::Unknown, None, now);
             return;
         }
