@@ -22,6 +22,8 @@ const ATTACH: Millis = 5_000;
 pub struct Evidence {
     pub rows: Value,
     pub events: Vec<Value>,
+    /// When OpenVPN removed a client, and its name. It tells no client whose time-out is over.
+    pub exits: Vec<(Millis, String)>,
     pub crew: Crew,
     pub faults: Vec<Fault>,
     /// Good clients that did not come in after the last fault.
@@ -63,7 +65,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     }
     for member in &evidence.crew.members {
         verdict.clients += 1;
-        judge_member(member, &rows, &evidence.faults, &mut verdict);
+        judge_member(member, &rows, evidence, &mut verdict);
     }
     let names: Vec<&str> = evidence.crew.members.iter().map(|m| m.name.as_str()).collect();
     for row in &rows {
@@ -77,8 +79,17 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     verdict
 }
 
-fn judge_member(member: &Member, rows: &[Row], faults: &[Fault], verdict: &mut Verdict) {
-    let record = member.record();
+fn judge_member(member: &Member, rows: &[Row], evidence: &Evidence, verdict: &mut Verdict) {
+    let faults = &evidence.faults[..];
+    let mut record = member.record();
+    for tunnel in &mut record.tunnels {
+        let exits = evidence.exits.iter().filter(|(_, name)| *name == member.name);
+        let removed = exits.map(|(at, _)| *at).find(|at| *at > tunnel.since);
+        let known = tunnel.end.as_ref().map_or(Millis::MAX, |(at, _)| *at);
+        if let Some(removed) = removed.filter(|at| *at < known) {
+            tunnel.end = Some((removed, "removed by the server".into()));
+        }
+    }
     let name = &member.name;
     let mut find = |text: String| verdict.findings.push(format!("{name}: {text}"));
     if member.kind.is_bad() {

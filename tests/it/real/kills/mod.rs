@@ -295,6 +295,7 @@ impl Scenario {
         Evidence {
             rows: warden.json(&["session", "list", "--all"]),
             events: warden.events(),
+            exits: records::exits(&self.crew.site.server.log()),
             crew: self.crew,
             faults: self.faults,
             missing,

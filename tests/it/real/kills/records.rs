@@ -62,3 +62,11 @@ impl ClientRecord {
         self.tunnels.last().filter(|tunnel| tunnel.end.is_none()).map(|tunnel| tunnel.since)
     }
 }
+
+/// What a server's log says of clients that it removed.
+pub fn exits(log: &str) -> Vec<(Millis, String)> {
+    lines(log)
+        .filter(|(_, text)| text.ends_with("client-instance exiting"))
+        .filter_map(|(at, text)| Some((at, text.split_once('/')?.0.to_owned())))
+        .collect()
+}
