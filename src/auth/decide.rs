@@ -96,6 +96,18 @@ pub fn decide(case: &Case<'_>) -> Result<Terms, DenyReason> {
     }
 }
 
+/// Every rule with its verdict, the user's existence first: `None` for a pass. A decision stops at
+/// the first reason; this does not.
+pub fn explain(case: &Case<'_>) -> Vec<(&'static str, Option<DenyReason>)> {
+    const USER: &str = "user";
+    match case.facts {
+        None => vec![(USER, decide(case).err())],
+        Some(facts) => std::iter::once((USER, None))
+            .chain(RULES.iter().map(|rule| (rule.name, (rule.judge)(case, facts))))
+            .collect(),
+    }
+}
+
 fn password(case: &Case<'_>, _: &Facts) -> Option<DenyReason> {
     (case.password == PasswordCheck::Wrong).then_some(DenyReason::BadCredentials)
 }

@@ -183,7 +183,8 @@ fn authenticator(
     Ok(Authenticator::new(Arc::clone(store), pool, throttle, defaults(config), params, clock)?)
 }
 
-fn defaults(config: &Config) -> Defaults {
+/// What a decision takes from the configuration.
+pub fn defaults(config: &Config) -> Defaults {
     Defaults {
         device_mode: config.auth.device_mode,
         session_limit: config.session.limit,
