@@ -66,7 +66,11 @@ pub const RULES: &[Rule] = &[
     Rule { name: "account_validity", judge: account_validity },
     Rule { name: "common_name", judge: common_name },
     Rule { name: "device", judge: device },
+    Rule { name: "cooldown", judge: cooldown },
 ];
+
+/// Devices that a user may bring where the policy does not say how many.
+const MAX_DEVICES: u32 = 8;
 
 /// The terms of an allowed session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +145,11 @@ fn device(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
             match (&case.request.device, facts.device) {
                 (Err(_), _) => Some(DenyReason::DeviceInvalid),
                 (Ok(None), _) => Some(DenyReason::DeviceMissing),
-                (Ok(Some(_)), None) => Some(DenyReason::DeviceUnknown),
+                (Ok(Some(_)), None) => match enrolment(case, facts) {
+                    Some(DeviceStatus::Approved) => None,
+                    Some(DeviceStatus::Pending) => Some(DenyReason::DevicePending),
+                    Some(DeviceStatus::Blocked) | None => Some(DenyReason::DeviceUnknown),
+                },
                 (Ok(Some(_)), Some(DeviceStatus::Pending)) => Some(DenyReason::DevicePending),
                 (Ok(Some(_)), Some(DeviceStatus::Blocked)) => Some(DenyReason::DeviceBlocked),
                 (Ok(Some(_)), Some(DeviceStatus::Approved)) => None,
@@ -158,6 +166,38 @@ fn terms(case: &Case<'_>, facts: &Facts) -> Terms {
         }
     };
     terms_since(start, &facts.policy, facts.user.valid_until, case.defaults)
+}
+
+/// With what standing a device that the user does not have yet is registered by itself: by an open
+/// enrolment in any mode, as the first one by `learn`, to wait for approval by `approve`.
+pub fn enrolment(case: &Case<'_>, facts: &Facts) -> Option<DeviceStatus> {
+    let is_new = facts.device.is_none() && matches!(case.request.device, Ok(Some(_)));
+    if !is_new || matches!(case.request.kind, RequestKind::Adopt { .. }) {
+        return None;
+    }
+    let mode = facts.policy.device_mode.unwrap_or(case.defaults.device_mode);
+    let has_room = facts.devices < facts.policy.max_devices.unwrap_or(MAX_DEVICES);
+    let is_open = facts.enrolment_until.is_some_and(|until| case.now < until);
+    match mode {
+        DeviceMode::Off | DeviceMode::Log => None,
+        DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce if is_open && has_room => {
+            Some(DeviceStatus::Approved)
+        }
+        DeviceMode::Learn if facts.devices == 0 => Some(DeviceStatus::Approved),
+        DeviceMode::Approve if has_room => Some(DeviceStatus::Pending),
+        DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => None,
+    }
+}
+
+/// Who came back by itself after its time was over stays out for a while.
+fn cooldown(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
+    let seconds = facts.policy.cooldown_s.unwrap_or(0);
+    if seconds == 0 || case.request.kind != RequestKind::Connect {
+        return None;
+    }
+    let pause = Duration::from_secs(seconds.into());
+    let cools = facts.expired_at.is_some_and(|at| case.now < at.saturating_add(pause));
+    (cools || facts.is_expiring).then_some(DenyReason::Cooldown)
 }
 
 /// Judges a session that runs by what the database says now, without waiting for its
@@ -261,6 +301,10 @@ mod tests {
             },
             policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
             device: Some(DeviceStatus::Approved),
+            devices: 1,
+            enrolment_until: None,
+            expired_at: None,
+            is_expiring: false,
         }
     }
 
@@ -276,6 +320,65 @@ mod tests {
             }),
             device: Some(Some(DeviceStatus::Approved)),
         }
+    }
+
+    #[test]
+    fn a_device_is_registered_by_itself_where_the_mode_or_an_enrolment_says_so() {
+        use DeviceMode::{Approve, Enforce, Learn, Log, Off};
+        use DeviceStatus::{Approved, Pending};
+        let soon = Some(NOW.saturating_add(Duration::from_secs(60)));
+        for (mode, devices, window, max, expected) in [
+            (Learn, 0, None, None, Some(Approved)),
+            (Learn, 1, None, None, None),
+            (Learn, 1, soon, None, Some(Approved)),
+            (Learn, 1, Some(NOW), None, None),
+            (Approve, 0, None, None, Some(Pending)),
+            (Approve, 7, None, None, Some(Pending)),
+            (Approve, 8, None, None, None),
+            (Approve, 8, None, Some(9), Some(Pending)),
+            (Approve, 1, soon, None, Some(Approved)),
+            (Enforce, 0, None, None, None),
+            (Enforce, 3, soon, None, Some(Approved)),
+            (Enforce, 3, soon, Some(3), None),
+            (Log, 0, soon, None, None),
+            (Off, 0, soon, None, None),
+        ] {
+            let mut facts = Facts { device: None, devices, enrolment_until: window, ..facts() };
+            facts.policy.max_devices = max;
+            facts.policy.device_mode = Some(mode);
+            let (request, defaults) = (request(), defaults());
+            let case = Case {
+                request: &request,
+                facts: Some(&facts),
+                password: PasswordCheck::Right,
+                defaults: &defaults,
+                now: NOW,
+            };
+            let told = format!("{mode} with {devices} devices");
+            assert_eq!(enrolment(&case, &facts), expected, "{told}");
+            let verdict = match (mode, expected) {
+                (Off | Log, _) | (_, Some(Approved)) => None,
+                (_, Some(_)) => Some(DenyReason::DevicePending),
+                (_, None) => Some(DenyReason::DeviceUnknown),
+            };
+            assert_eq!(decide(&case).err(), verdict, "{told}");
+        }
+    }
+
+    #[test]
+    fn who_comes_back_during_the_cool_down_stays_out() {
+        let mut facts = facts();
+        facts.expired_at = Some(NOW.saturating_sub(Duration::from_secs(59)));
+        assert!(judge(&request(), Some(&facts), &defaults()).is_ok(), "there is none");
+        facts.policy.cooldown_s = Some(60);
+        assert_eq!(judge(&request(), Some(&facts), &defaults()), Err(DenyReason::Cooldown));
+        let live = RequestKind::Reauth { connected_since: NOW };
+        let reauth = AuthRequest { kind: live, ..request() };
+        assert!(judge(&reauth, Some(&facts), &defaults()).is_ok());
+        facts.expired_at = Some(NOW.saturating_sub(Duration::from_secs(60)));
+        assert!(judge(&request(), Some(&facts), &defaults()).is_ok());
+        facts.is_expiring = true;
+        assert_eq!(judge(&request(), Some(&facts), &defaults()), Err(DenyReason::Cooldown));
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
-    store::{Facts, Store, StoreError},
-    types::{Clock, DenyReason, Password, SessionId, Username},
+    store::{Actor, Claim, DeviceStatus, Facts, NewDevice, OnLimit, Store, StoreError},
+    types::{Clock, DenyReason, Password, SessionId, Timestamp, Username},
 };
 
 use super::{
-    decide::{Case, Defaults, PasswordCheck, decide},
+    decide::{Case, Defaults, PasswordCheck, Terms, decide, enrolment},
     password::{
         self, HashParams, PasswordError,
         pool::{HashPool, PoolError, Priority},
@@ -80,7 +80,7 @@ impl Authenticator {
         }
         let device = request.device.as_ref().ok().and_then(Option::as_ref);
         let facts = match user {
-            Some(user) => self.store.facts(user, device).await?,
+            Some(user) => self.store.facts(user, device, self.clock.now().utc).await?,
             None => None,
         };
         let password = match (&request.token, &request.password) {
@@ -108,20 +108,77 @@ impl Authenticator {
         if !adopting && request.token.is_none() {
             self.remember(request, user, &verdict.err());
         }
+        let verdict = match (verdict, facts.as_ref(), user) {
+            (verdict, Some(facts), Some(user)) => {
+                let enrolment = enrolment(&case, facts);
+                self.enrol(request, user, facts, verdict, enrolment, now.utc).await?
+            }
+            (verdict, _, _) => verdict,
+        };
         match verdict {
             Err(reason) => Ok(reason.into()),
             Ok(terms) => {
+                let session_id = SessionId::new(now.utc, rand::random());
+                if let (Some(facts), Some(user)) = (&facts, user)
+                    && !self.has_place(request, user, facts, session_id, now.utc).await?
+                {
+                    return Ok(DenyReason::TooManySessions.into());
+                }
                 if let (Some(facts), PasswordCheck::Right) = (facts, password) {
                     self.upgrade(request, facts);
                 }
                 Ok(Decision::Allow(Grant {
-                    session_id: SessionId::new(now.utc, rand::random()),
+                    session_id,
                     deadline: terms.deadline,
                     deadline_reason: terms.deadline_reason,
                     expiry_action: terms.expiry_action,
                 }))
             }
         }
+    }
+
+    /// Registers a device that its user has brought.
+    async fn enrol(
+        &self,
+        request: &AuthRequest,
+        user: &Username,
+        facts: &Facts,
+        verdict: Result<Terms, DenyReason>,
+        enrolment: Option<DeviceStatus>,
+        now: Timestamp,
+    ) -> Result<Result<Terms, DenyReason>, Fault> {
+        let (Some(status), Ok(Some(device))) = (enrolment, &request.device) else {
+            return Ok(verdict);
+        };
+        // Only somebody who is let in otherwise, or whose device is all that is in doubt.
+        if !matches!(verdict, Ok(_) | Err(DenyReason::DevicePending)) {
+            return Ok(verdict);
+        }
+        let device = NewDevice { user: user.clone(), id: device.clone(), label: None, status };
+        let by = Actor { name: "daemon:enrolment".into(), at: now };
+        let is_done = self.store.enrol_device(&device, facts.devices, &by).await?;
+        // The audit has it, too.
+        tracing::debug!(%user, device = %device.id, %status, is_done, "device brought by its user");
+        Ok(if is_done { verdict } else { verdict.and(Err(DenyReason::DeviceUnknown)) })
+    }
+
+    /// Whether the user may have one more session; takes the place.
+    async fn has_place(
+        &self,
+        request: &AuthRequest,
+        user: &Username,
+        facts: &Facts,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<bool, Fault> {
+        let max = facts.policy.max_sessions.unwrap_or(0);
+        if max == 0 || request.kind != RequestKind::Connect {
+            return Ok(true);
+        }
+        let device = request.device.as_ref().ok().and_then(Option::as_ref);
+        let on_limit = facts.policy.on_limit.unwrap_or(OnLimit::ReplaceSameDevice);
+        let claim = Claim { session, user, device, max, on_limit };
+        Ok(self.store.claim(&claim, now).await?)
     }
 
     /// Compares the password, or a dummy where there is nothing to compare with.

@@ -1,18 +1,21 @@
 //! `device …`: what users may connect with.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use serde::Serialize;
+use serde_json::json;
 
 use super::{
     Desk,
     exit::{CliError, warn},
     input,
-    output::{View, or_dash, short_time},
+    output::{View, or_dash, rfc3339, short_time},
     parse,
 };
 use crate::{
     store::{DeviceRecord, DeviceStatus, NewDevice},
-    types::{DeviceId, Timestamp, Username},
+    types::{DeviceId, Timestamp, Username, parse_duration},
 };
 
 /// `device …`.
@@ -33,6 +36,17 @@ pub enum DeviceCommand {
     List {
         /// Login name
         user: Option<Username>,
+    },
+    /// Let the next unknown device of a user be registered by itself, once
+    Enrol {
+        /// Login name
+        user: Username,
+        /// Until then: 1h, 30m, at most 30d
+        #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
+        duration: String,
+        /// End it
+        #[arg(long, conflicts_with = "duration")]
+        close: bool,
     },
     /// Let a device connect
     Approve {
@@ -64,6 +78,7 @@ pub enum DeviceCommand {
 }
 
 const MOST: u32 = 10_000;
+const LONGEST_ENROLMENT: Duration = Duration::from_secs(30 * 86_400);
 
 pub async fn execute(desk: &mut Desk, command: DeviceCommand) -> Result<(), CliError> {
     match command {
@@ -83,6 +98,19 @@ pub async fn execute(desk: &mut Desk, command: DeviceCommand) -> Result<(), CliE
             }
             desk.out.list(&devices.iter().map(DeviceView::from).collect::<Vec<_>>())
         }
+        DeviceCommand::Enrol { user, duration, close } => {
+            let until = if close { None } else { Some(enrolment_end(desk.now(), &duration)?) };
+            desk.store.open_enrolment(&user, until, &desk.actor()).await.map_err(|error| {
+                CliError::from(error).or_next("`ovpn-warden user list` shows all users")
+            })?;
+            let message = match until {
+                Some(until) => {
+                    format!("the next new device of user `{user}` is registered until {until}")
+                }
+                None => format!("no device of user `{user}` is registered by itself"),
+            };
+            desk.out.done(&message, &json!({ "user": user.as_str(), "until": rfc3339(until) }))
+        }
         DeviceCommand::Approve { user, id } => {
             judge(desk, &user, &id, DeviceStatus::Approved).await
         }
@@ -96,6 +124,15 @@ pub async fn execute(desk: &mut Desk, command: DeviceCommand) -> Result<(), CliE
                 .map_err(|error| CliError::from(error).or_next(see(&user)))?;
             desk.out.done(&format!("device `{id}` of user `{user}` removed"), &view)
         }
+    }
+}
+
+fn enrolment_end(now: Timestamp, duration: &str) -> Result<Timestamp, CliError> {
+    match parse_duration(duration) {
+        Some(duration) if duration <= LONGEST_ENROLMENT => Ok(now.saturating_add(duration)),
+        Some(_) => Err(CliError::usage("--for: at most 30d")),
+        None => Err(CliError::usage(format!("--for: `{duration}` is no duration"))
+            .or_next("write it as 30m, 1h or 2d")),
     }
 }
 

@@ -60,7 +60,7 @@ pub async fn execute(
         return Err(CliError::usage("no server is configured").or_next("name one with --server"));
     };
     let password = if args.password_stdin { Some(input::new_password(true)?) } else { None };
-    let facts = desk.store.facts(&args.user, args.device.as_ref()).await?;
+    let facts = desk.store.facts(&args.user, args.device.as_ref(), now).await?;
     let check = match &password {
         Some(password) => compare(password, facts.as_ref())?,
         None => PasswordCheck::NotNeeded,

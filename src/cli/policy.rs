@@ -14,7 +14,7 @@ use super::{
     parse::{OrNone, PolicyName},
 };
 use crate::{
-    store::{DeviceMode, PolicyRecord},
+    store::{DeviceMode, MAX_COOLDOWN, OnLimit, PolicyRecord},
     types::ExpiryAction,
 };
 
@@ -61,9 +61,39 @@ pub struct Limits {
     /// What a client is told at the end (halt, restart); `none`: as configured
     #[arg(long, value_name = "ACTION", value_parser = expiry_action(), hide_possible_values = true)]
     expiry_action: Option<OrNone<ExpiryAction>>,
-    /// How devices are judged (off, log, enforce); `none`: as configured
+    /// How devices are judged (off, log, learn, approve, enforce); `none`: as configured
     #[arg(long, value_name = "MODE", value_parser = device_mode(), hide_possible_values = true)]
     device_mode: Option<OrNone<DeviceMode>>,
+    /// Devices that a user may bring by himself, all in all; `none`: 8
+    #[arg(long, value_name = "N")]
+    max_devices: Option<OrNone<u32>>,
+    /// Sessions of a user at once, on all servers; 0 or `none`: any number
+    #[arg(long, value_name = "N")]
+    max_sessions: Option<OrNone<u32>>,
+    /// What happens to one more (deny, replace_oldest, replace_same_device);
+    /// `none`: replace_same_device
+    #[arg(long, value_name = "WORD", value_parser = on_limit(), hide_possible_values = true)]
+    on_limit: Option<OrNone<OnLimit>>,
+    /// For how long a user whose time was over stays out, in seconds, at most a day;
+    /// 0 or `none`: not at all
+    #[arg(long, value_name = "N", value_parser = cooldown)]
+    cooldown_s: Option<OrNone<u32>>,
+}
+
+fn on_limit() -> impl TypedValueParser<Value = OrNone<OnLimit>> {
+    PossibleValuesParser::new(["deny", "replace_oldest", "replace_same_device", "none"])
+        .try_map(|word| word.parse())
+}
+
+fn cooldown(text: &str) -> Result<OrNone<u32>, String> {
+    let most = MAX_COOLDOWN.as_secs();
+    match text.parse() {
+        Ok(OrNone::Value(seconds)) if u64::from(seconds) > most => {
+            Err(format!("it is at most {most} seconds"))
+        }
+        Ok(value) => Ok(value),
+        Err(error) => Err(format!("{error}")),
+    }
 }
 
 fn expiry_action() -> impl TypedValueParser<Value = OrNone<ExpiryAction>> {
@@ -71,12 +101,19 @@ fn expiry_action() -> impl TypedValueParser<Value = OrNone<ExpiryAction>> {
 }
 
 fn device_mode() -> impl TypedValueParser<Value = OrNone<DeviceMode>> {
-    PossibleValuesParser::new(["off", "log", "enforce", "none"]).try_map(|word| word.parse())
+    PossibleValuesParser::new(["off", "log", "learn", "approve", "enforce", "none"])
+        .try_map(|word| word.parse())
 }
 
 impl Limits {
     const fn is_empty(&self) -> bool {
-        self.session_limit_s.is_none() && self.expiry_action.is_none() && self.device_mode.is_none()
+        self.session_limit_s.is_none()
+            && self.expiry_action.is_none()
+            && self.device_mode.is_none()
+            && self.max_devices.is_none()
+            && self.max_sessions.is_none()
+            && self.on_limit.is_none()
+            && self.cooldown_s.is_none()
     }
 
     fn apply(self, policy: &mut PolicyRecord) {
@@ -88,6 +125,18 @@ impl Limits {
         }
         if let Some(value) = self.device_mode {
             policy.device_mode = value.into_option();
+        }
+        if let Some(value) = self.max_devices {
+            policy.max_devices = value.into_option();
+        }
+        if let Some(value) = self.max_sessions {
+            policy.max_sessions = value.into_option();
+        }
+        if let Some(value) = self.on_limit {
+            policy.on_limit = value.into_option();
+        }
+        if let Some(value) = self.cooldown_s {
+            policy.cooldown_s = value.into_option();
         }
     }
 }
@@ -102,7 +151,7 @@ pub async fn execute(desk: &mut Desk, command: PolicyCommand) -> Result<(), CliE
         PolicyCommand::Set { name, limits } => {
             if limits.is_empty() {
                 return Err(CliError::usage("nothing to change")
-                    .or_next("give --session-limit-s, --expiry-action or --device-mode"));
+                    .or_next("give a limit: `policy set --help` lists them"));
             }
             let mut policy = existing(desk, &name).await?;
             limits.apply(&mut policy);
@@ -154,6 +203,10 @@ struct PolicyView {
     session_limit_s: Option<u32>,
     expiry_action: Option<&'static str>,
     device_mode: Option<&'static str>,
+    max_devices: Option<u32>,
+    max_sessions: Option<u32>,
+    on_limit: Option<&'static str>,
+    cooldown_s: Option<u32>,
 }
 
 impl From<&PolicyRecord> for PolicyView {
@@ -163,6 +216,10 @@ impl From<&PolicyRecord> for PolicyView {
             session_limit_s: policy.session_limit_s,
             expiry_action: policy.expiry_action.map(ExpiryAction::as_str),
             device_mode: policy.device_mode.map(DeviceMode::as_str),
+            max_devices: policy.max_devices,
+            max_sessions: policy.max_sessions,
+            on_limit: policy.on_limit.map(OnLimit::as_str),
+            cooldown_s: policy.cooldown_s,
         }
     }
 }
@@ -190,11 +247,23 @@ impl View for PolicyView {
 
     fn details(&self) -> Vec<(&'static str, String)> {
         let [limit, action, mode] = self.values();
+        let word = self.on_limit.unwrap_or(OnLimit::ReplaceSameDevice.as_str());
+        let sessions = match self.max_sessions {
+            None | Some(0) => "any number".to_owned(),
+            Some(n) => format!("{n}, then {word}"),
+        };
+        let cooldown = match self.cooldown_s {
+            None | Some(0) => "none".to_owned(),
+            Some(s) => format!("{s} s"),
+        };
         vec![
             ("name", self.name.clone()),
             ("session limit", limit),
             ("expiry action", action),
             ("device mode", mode),
+            ("devices", self.max_devices.map_or("8".into(), |n| n.to_string())),
+            ("sessions at once", sessions),
+            ("cool-down", cooldown),
         ]
     }
 }
@@ -209,12 +278,16 @@ mod tests {
             name: "p".into(),
             session_limit_s: Some(60),
             expiry_action: Some(ExpiryAction::Halt),
-            device_mode: None,
+            ..PolicyRecord::default()
         };
         let limits = Limits {
             session_limit_s: None,
             expiry_action: Some(OrNone::None),
             device_mode: Some(OrNone::Value(DeviceMode::Log)),
+            max_devices: None,
+            max_sessions: Some(OrNone::Value(2)),
+            on_limit: None,
+            cooldown_s: None,
         };
         limits.apply(&mut policy);
         assert_eq!(
@@ -224,6 +297,8 @@ mod tests {
                 session_limit_s: Some(60),
                 expiry_action: None,
                 device_mode: Some(DeviceMode::Log),
+                max_sessions: Some(2),
+                ..PolicyRecord::default()
             }
         );
     }

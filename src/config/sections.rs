@@ -241,21 +241,22 @@ fn auth(mut section: Section<'_>) -> Auth {
 }
 
 fn device_mode(section: &mut Section<'_>) -> Option<DeviceMode> {
-    let modes = [DeviceMode::Off, DeviceMode::Log, DeviceMode::Enforce];
+    let modes = [
+        DeviceMode::Off,
+        DeviceMode::Log,
+        DeviceMode::Learn,
+        DeviceMode::Approve,
+        DeviceMode::Enforce,
+    ];
     let modes = modes.map(|mode| (mode.as_str(), mode));
     let (text, at) = section.required("device_mode", DAMAGED)?;
-    if !matches!(text.parse(), Ok(DeviceMode::Learn | DeviceMode::Approve)) {
-        return section.pick(&text, at, &modes);
-    }
-    let problem = format!("`{text}` is not available in this version; use off, log or enforce");
-    section.report.errors.push(ConfigError::Invalid { at, problem });
-    None
+    section.pick(&text, at, &modes)
 }
 
 fn device_sources(section: &mut Section<'_>, mode: DeviceMode) -> Vec<DeviceSource> {
     let Some((names, at)) = section.list("device_sources") else { return Vec::new() };
     let problem = match names.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>() {
-        Ok(sources) if sources.is_empty() && mode == DeviceMode::Enforce => {
+        Ok(sources) if sources.is_empty() && !matches!(mode, DeviceMode::Off | DeviceMode::Log) => {
             "it is empty, so nobody could connect; name UV_CLIENT_MAC or IV_HWADDR, or set device_mode = \"off\"".into()
         }
         Ok(sources) if sources.len() > MAX_SOURCES => {

@@ -3,13 +3,13 @@
 //! It reads and writes at the same time, so that a server that does not read cannot stall it,
 //! and never waits for the database.
 
-use std::{collections::HashMap, future::pending, io, path::Path, sync::Arc, time::Duration};
+use std::{future::pending, io, path::Path, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{mpsc, oneshot, watch},
-    task::{AbortHandle, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep_until},
 };
 use tokio_util::{
@@ -29,6 +29,7 @@ use crate::{
 
 use super::{
     backoff::Backoff,
+    questions::{Bounds, Questions},
     record::Recorder,
     relay::{Relay, ToolEvent},
     transport::{self, Connected, ReadHalf, WriteHalf},
@@ -60,6 +61,7 @@ pub(super) enum LinkRequest {
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) authenticator: Arc<Authenticator>,
+    pub(super) questions: Bounds,
     pub(super) store: Arc<dyn Store>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) readiness: Arc<Readiness>,
@@ -81,8 +83,7 @@ pub(super) struct Link {
     arrivals: Option<mpsc::Receiver<Connected>>,
     connection: Connection,
     backoff: Backoff,
-    questions: JoinSet<(Ticket, Decision)>,
-    handles: HashMap<Ticket, AbortHandle>,
+    questions: Questions,
     load: JoinSet<Vec<SessionRecord>>,
     /// Other tools at this server.
     relay: Option<Relay>,
@@ -137,6 +138,7 @@ impl Link {
         arrivals: Option<mpsc::Receiver<Connected>>,
         relay: Option<Relay>,
     ) -> Self {
+        let questions = Questions::new(Arc::clone(&shared.authenticator), shared.questions);
         Self {
             engine: Engine::new(settings.clone()),
             endpoint,
@@ -148,8 +150,7 @@ impl Link {
             recorder: None,
             connection: Connection::Dialing(JoinSet::new()),
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
-            questions: JoinSet::new(),
-            handles: HashMap::new(),
+            questions,
             load: JoinSet::new(),
             is_down_reported: false,
             told_sessions: None,
@@ -185,11 +186,10 @@ impl Link {
                 Wake::Redial => self.dial(),
                 Wake::Tool(event) => self.on_tool(event),
                 Wake::Decided(Some((ticket, decision))) => {
-                    self.handles.remove(&ticket);
                     self.engine.handle_decision(ticket, decision, now);
                 }
                 // Cancelled, or it panicked: the engine's own time-out answers.
-                Wake::Decided(None) => self.handles.retain(|_, handle| !handle.is_finished()),
+                Wake::Decided(None) => {}
                 Wake::Loaded(rows) => self.engine.handle_open_sessions(rows, now),
                 Wake::Request(LinkRequest::Command(command, outcome)) => {
                     // The poller may have given up waiting; it asks again.
@@ -258,9 +258,7 @@ impl Link {
         tokio::select! {
             () = self.shared.stop.cancelled() => Wake::Stop,
             wake = self.connection.wait() => wake,
-            Some(done) = self.questions.join_next(), if !self.questions.is_empty() => {
-                Wake::Decided(done.ok())
-            }
+            done = self.questions.next(), if !self.questions.is_empty() => Wake::Decided(done),
             Some(Ok(rows)) = self.load.join_next(), if !self.load.is_empty() => Wake::Loaded(rows),
             Some(request) = self.requests.recv() => Wake::Request(request),
             Some(connected) = arrival(&mut self.arrivals) => Wake::Arrived(connected),
@@ -313,17 +311,11 @@ impl Link {
                     }
                 }
                 Output::Authenticate(ticket, request) => {
-                    let authenticator = Arc::clone(&self.shared.authenticator);
-                    let handle = self
-                        .questions
-                        .spawn(async move { (ticket, authenticator.authenticate(*request).await) });
-                    self.handles.insert(ticket, handle);
-                }
-                Output::CancelAuth(ticket) => {
-                    if let Some(handle) = self.handles.remove(&ticket) {
-                        handle.abort();
+                    if let Some(decision) = self.questions.ask(ticket, request) {
+                        self.engine.handle_decision(ticket, decision, self.shared.clock.now());
                     }
                 }
+                Output::CancelAuth(ticket) => self.questions.cancel(ticket),
                 Output::Persist(record) => self.shared.backlog.push(*record),
                 Output::LoadOpenSessions => self.load_open_sessions(),
                 Output::Relayed(id, line, is_last) => {

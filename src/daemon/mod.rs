@@ -5,6 +5,7 @@ mod door;
 mod link;
 mod poller;
 mod probe;
+mod questions;
 mod record;
 mod relay;
 mod transport;
@@ -34,11 +35,14 @@ pub use probe::{Visit, VisitError, visit};
 use door::{Candidate, Door};
 use link::{Link, Shared};
 use poller::Poller;
+use questions::Bounds;
 use relay::Socket;
 use writer::Backlog;
 
 /// Requests that may wait for one link.
 const REQUEST_QUEUE: usize = 64;
+/// Logins of one server under way at once, at least: some ask the database while others hash.
+const AT_ONCE: usize = 32;
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +84,10 @@ impl Daemon {
         let (ready_sender, store_ready) = watch::channel(false);
         let shared = Shared {
             authenticator: Arc::new(authenticator(config, &store, clock)?),
+            questions: Bounds {
+                at_once: AT_ONCE.max(config.auth.hash_workers.get() * 2),
+                waiting: config.auth.hash_queue,
+            },
             store: Arc::clone(&store),
             backlog: Arc::clone(&backlog),
             readiness: Arc::clone(&readiness),

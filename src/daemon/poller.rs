@@ -105,6 +105,7 @@ impl Poller {
                 actor: command.actor.clone(),
                 action: match command.action {
                     CommandAction::Kill { .. } => "session.kill",
+                    CommandAction::Replace => "session.replace",
                     CommandAction::Extend { .. } => "session.extend",
                 },
                 target: command.session.to_string(),

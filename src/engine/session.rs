@@ -390,6 +390,7 @@ impl Engine {
             CommandAction::Kill { reason } => {
                 self.end_client(cid, Cause::Admin, reason.as_deref(), now);
             }
+            CommandAction::Replace => self.end_client(cid, Cause::Replaced, None, now),
             CommandAction::Extend { deadline } => self.extend(cid, *deadline, now),
         }
         CommandOutcome::Handled

@@ -21,10 +21,13 @@ pub use open::{Options, open};
 #[doc(hidden)]
 pub use plan::hot_queries;
 pub use record::{
-    Account, Actor, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus, Facts,
-    NewDevice, NewUser, OpenSessions, PolicyRecord, SessionCommand, SessionFilter, SessionRecord,
-    SessionState, Standing, UserPatch, UserRecord,
+    Account, Actor, Claim, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus, Facts,
+    NewDevice, NewUser, OnLimit, OpenSessions, PolicyRecord, SessionCommand, SessionFilter,
+    SessionRecord, SessionState, Standing, UserPatch, UserRecord,
 };
+
+/// Longest cool-down that counts.
+pub const MAX_COOLDOWN: std::time::Duration = std::time::Duration::from_secs(86_400);
 
 /// The state of a database's schema against what this build knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +77,29 @@ pub trait Store: Send + Sync + 'static {
         &self,
         user: &Username,
         device: Option<&DeviceId>,
+        now: Timestamp,
     ) -> Result<Option<Facts>, StoreError>;
+
+    /// Registers a device that its user brought by himself, if the user still has `known` devices;
+    /// false when others were faster. An open enrolment is over with it.
+    async fn enrol_device(
+        &self,
+        device: &NewDevice,
+        known: u32,
+        by: &Actor,
+    ) -> Result<bool, StoreError>;
+
+    /// Lets the next unknown device of a user be registered by itself until then; `None` ends that.
+    async fn open_enrolment(
+        &self,
+        user: &Username,
+        until: Option<Timestamp>,
+        by: &Actor,
+    ) -> Result<(), StoreError>;
+
+    /// Takes a place among a user's sessions, in one transaction over all daemons; false when there
+    /// is none. Sessions that have to make room are asked to end, as by an operator.
+    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Replaces a password hash if it is still `old` (compare and swap); false when it is not.
     async fn upgrade_hash(

@@ -89,6 +89,26 @@ pub struct PolicyRecord {
     pub expiry_action: Option<ExpiryAction>,
     /// How devices are judged.
     pub device_mode: Option<DeviceMode>,
+    /// Devices that may be registered or recorded by themselves, all in all.
+    pub max_devices: Option<u32>,
+    /// Sessions at once, on all servers together; 0 and `None`: any number.
+    pub max_sessions: Option<u32>,
+    /// What happens to one more.
+    pub on_limit: Option<OnLimit>,
+    /// For how long a user whose time was over stays out, in seconds.
+    pub cooldown_s: Option<u32>,
+}
+
+words! {
+    /// What happens to a session that is one too many.
+    OnLimit {
+        /// It is refused.
+        Deny = "deny",
+        /// The oldest is ended.
+        ReplaceOldest = "replace_oldest",
+        /// Those of the same device are ended; without one, it is refused.
+        ReplaceSameDevice = "replace_same_device",
+    }
 }
 
 words! {
@@ -158,6 +178,29 @@ pub struct Facts {
     pub policy: PolicyRecord,
     /// The standing of the presented device, if the user has it.
     pub device: Option<DeviceStatus>,
+    /// How many devices the user has, whatever their standing.
+    pub devices: u32,
+    /// Until when the next unknown device is registered by itself.
+    pub enrolment_until: Option<Timestamp>,
+    /// When the user's time was last over, within [`super::MAX_COOLDOWN`].
+    pub expired_at: Option<Timestamp>,
+    /// A session of the user is being ended because its time is over.
+    pub is_expiring: bool,
+}
+
+/// A place among a user's sessions, to be taken before a login is answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The session to be.
+    pub session: SessionId,
+    /// Whose.
+    pub user: &'a Username,
+    /// On which device.
+    pub device: Option<&'a DeviceId>,
+    /// Sessions at once.
+    pub max: u32,
+    /// What happens when there are as many.
+    pub on_limit: OnLimit,
 }
 
 /// What a session that runs is judged by again and again.
@@ -301,6 +344,8 @@ pub enum CommandAction {
         /// Shown to the client.
         reason: Option<String>,
     },
+    /// End it for a newer one of its user.
+    Replace,
     /// Move its deadline to this moment.
     Extend {
         /// The new deadline.

@@ -262,16 +262,12 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
             "config.toml: auth.device_sources: it is empty, so nobody could connect; name UV_CLIENT_MAC or IV_HWADDR, or set device_mode = \"off\"",
         ),
         (
-            "[auth]\ndevice_mode = \"learn\"\n",
-            "config.toml: auth.device_mode: `learn` is not available in this version; use off, log or enforce",
-        ),
-        (
             "[auth]\nargon2_m_kib = 8\nargon2_p = 4\n",
             "config.toml: auth.argon2_m_kib: argon2_p = 4 needs at least 32 KiB; raise it or lower argon2_p",
         ),
         (
             "[auth]\ndevice_mode = \"strict\"\n",
-            "config.toml: auth.device_mode: `strict` is not one of the permitted words; use off, log or enforce",
+            "config.toml: auth.device_mode: `strict` is not one of the permitted words; use off, log, learn, approve or enforce",
         ),
         (
             "[auth]\ntimeout = 8000\n",

@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{
-    Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, standing_columns, user_columns,
+    Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns, policy_of_user,
+    standing_columns,
 };
 
 /// A row is replaced when the new version is higher and it has not ended. Assignments run from
@@ -43,11 +44,8 @@ pub const STATEMENTS: Statements = Statements {
     begin: "START TRANSACTION",
     facts: concat!(
         "SELECT ",
-        user_columns!(),
-        ", p.name AS policy_name, p.session_limit_s AS policy_session_limit_s, \
-         p.expiry_action AS policy_expiry_action, p.device_mode AS policy_device_mode, \
-         d.identifier AS device_identifier, d.status AS device_status \
-         FROM users u \
+        login_columns!(),
+        "FROM users u \
          LEFT JOIN policies p ON p.name = \
          CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
          LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = ? \
@@ -56,6 +54,7 @@ pub const STATEMENTS: Statements = Statements {
     standings: concat!(
         "SELECT ",
         standing_columns!(),
+        policy_of_user!(),
         " FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
          LEFT JOIN policies p ON p.name = \
          CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \

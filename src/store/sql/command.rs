@@ -18,11 +18,13 @@ impl<C: Connector> SqlStore<C> {
     ) -> Result<CommandId, StoreError> {
         let (word, reason, deadline) = match action {
             CommandAction::Kill { reason } => ("kill", reason.as_deref(), None),
+            CommandAction::Replace => ("replace", None, None),
             CommandAction::Extend { deadline } => ("extend", None, Some(*deadline)),
         };
         let id = session.to_string();
         let (audited, detail) = match action {
             CommandAction::Kill { reason } => ("session.kill", reason.clone()),
+            CommandAction::Replace => ("session.replace", None),
             CommandAction::Extend { deadline } => {
                 ("session.extend", Some(format!("deadline={deadline}")))
             }

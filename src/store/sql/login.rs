@@ -6,7 +6,7 @@ use super::{
     transaction,
 };
 use crate::{
-    store::{DeviceStatus, Facts, StoreError},
+    store::{DeviceStatus, Facts, MAX_COOLDOWN, StoreError},
     types::{DeviceId, Timestamp, Username},
 };
 
@@ -15,9 +15,16 @@ impl<C: Connector> SqlStore<C> {
         &self,
         user: &Username,
         device: Option<&DeviceId>,
+        now: Timestamp,
     ) -> Result<Option<Facts>, StoreError> {
         let device = device.map(DeviceId::to_string);
-        let args = vec![device.clone().into(), user.as_str().into()];
+        let args = vec![
+            user.as_str().into(),
+            now.saturating_sub(MAX_COOLDOWN).into(),
+            user.as_str().into(),
+            device.clone().into(),
+            user.as_str().into(),
+        ];
         let rows = none_of_that_name(self.read(self.sql.facts, args).await, user)?;
         judge(&rows, user, device.as_deref())
     }
@@ -87,7 +94,16 @@ fn facts(row: &Row, device: Option<&str>) -> Result<Facts, StoreError> {
         stored @ Some(_) if stored == device => Some(cells.some_parsed::<DeviceStatus>("status")?),
         Some(_) | None => None,
     };
-    Ok(Facts { policy: record::policy(policy)?, user, device: status })
+    let own = Cells::new(row, "users", "name");
+    Ok(Facts {
+        policy: record::policy(policy)?,
+        user,
+        device: status,
+        devices: own.some_number("device_count")?,
+        enrolment_until: own.time("enrolment_until")?,
+        expired_at: own.time("expired_at")?,
+        is_expiring: own.some_number::<u64>("expiring_count")? > 0,
+    })
 }
 
 impl<C: Connector> SqlStore<C> {

@@ -4,9 +4,11 @@
 //! transactions, retries, auditing and the reading of rows are here. Nothing here names sqlx.
 
 mod batch;
+mod claim;
 mod command;
 mod device;
 mod driver;
+mod enrolment;
 mod error;
 mod login;
 mod policy;
@@ -30,7 +32,7 @@ pub use error::{Failure, SqlError};
 pub use pool::{Lease, Limits, Pool};
 pub use session_query::SessionQueries;
 pub use statements::{COMMON, PERSIST_HEAD, PERSIST_ROW, Statements};
-pub(super) use statements::{standing_columns, user_columns};
+pub(super) use statements::{login_columns, policy_of_user, standing_columns, user_columns};
 pub use transaction::Attempt;
 use transaction::transaction;
 pub use value::{Cells, Row, Value};

@@ -26,6 +26,10 @@ impl<C: Connector> SqlStore<C> {
             policy.session_limit_s.into(),
             policy.expiry_action.map(|action| action.as_str()).into(),
             policy.device_mode.map(|mode| mode.as_str()).into(),
+            policy.max_devices.into(),
+            policy.max_sessions.into(),
+            policy.on_limit.map(|word| word.as_str()).into(),
+            policy.cooldown_s.into(),
             by.at.into(),
             policy.name.as_str().into(),
         ];
@@ -110,6 +114,10 @@ fn describe(policy: &PolicyRecord) -> String {
         policy.session_limit_s.map(|s| format!("session_limit_s={s}")),
         policy.expiry_action.map(|a| format!("expiry_action={a}")),
         policy.device_mode.map(|m| format!("device_mode={m}")),
+        policy.max_devices.map(|n| format!("max_devices={n}")),
+        policy.max_sessions.map(|n| format!("max_sessions={n}")),
+        policy.on_limit.map(|word| format!("on_limit={word}")),
+        policy.cooldown_s.map(|s| format!("cooldown_s={s}")),
     ]
     .into_iter()
     .flatten()

@@ -34,6 +34,10 @@ pub fn policy(cells: Cells<'_>) -> Result<PolicyRecord, StoreError> {
         session_limit_s: cells.number("session_limit_s")?,
         expiry_action: cells.parsed("expiry_action")?,
         device_mode: cells.parsed("device_mode")?,
+        max_devices: cells.number("max_devices")?,
+        max_sessions: cells.number("max_sessions")?,
+        on_limit: cells.parsed("on_limit")?,
+        cooldown_s: cells.number("cooldown_s")?,
     })
 }
 
@@ -61,6 +65,7 @@ pub fn command(row: &Row) -> Result<SessionCommand, StoreError> {
     let cells = Cells::new(row, "session_commands", "id");
     let action = match cells.some_text("action")? {
         "kill" => CommandAction::Kill { reason: cells.owned("reason")? },
+        "replace" => CommandAction::Replace,
         "extend" => CommandAction::Extend { deadline: cells.some_time("deadline")? },
         _ => return Err(cells.corrupt("action", "is not a known value")),
     };

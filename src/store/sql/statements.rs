@@ -38,6 +38,13 @@ pub struct Statements {
     pub session: &'static str,
     pub sessions_by_prefix: &'static str,
     pub sessions: &'static LazyLock<SessionQueries>,
+    pub count_devices: &'static str,
+    pub close_enrolment: &'static str,
+    pub open_enrolment: &'static str,
+    pub sessions_of_user: &'static str,
+    pub claims_of_user: &'static str,
+    pub add_claim: &'static str,
+    pub forget_claims: &'static str,
     pub add_command: &'static str,
     pub command_handled: &'static str,
     pub pending_commands: &'static LazyLock<Batch>,
@@ -59,7 +66,38 @@ macro_rules! device_columns {
 }
 macro_rules! policy_columns {
     () => {
-        "name, session_limit_s, expiry_action, device_mode"
+        "name, session_limit_s, expiry_action, device_mode, max_devices, max_sessions, on_limit, \
+         cooldown_s"
+    };
+}
+/// The policy `p` of a user.
+macro_rules! policy_of_user {
+    () => {
+        "p.name AS policy_name, p.session_limit_s AS policy_session_limit_s, \
+         p.expiry_action AS policy_expiry_action, p.device_mode AS policy_device_mode, \
+         p.max_devices AS policy_max_devices, p.max_sessions AS policy_max_sessions, \
+         p.on_limit AS policy_on_limit, p.cooldown_s AS policy_cooldown_s"
+    };
+}
+/// What a login needs beside the user's own row. Parameters: the name, the moment from which an end
+/// counts, the name. The names are compared whole: MySQL's `=` ignores trailing spaces.
+macro_rules! login_columns {
+    () => {
+        concat!(
+            $crate::store::sql::user_columns!(),
+            ", ",
+            $crate::store::sql::policy_of_user!(),
+            ", d.identifier AS device_identifier, d.status AS device_status, \
+             (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id) AS device_count, \
+             (SELECT e.open_until FROM device_enrolments e WHERE e.user_id = u.id) \
+             AS enrolment_until, \
+             (SELECT MAX(x.ended_at) FROM sessions x WHERE x.user_name = ? AND x.ended_at > ? \
+             AND x.cause IN ('session_limit', 'time_quota', 'data_quota', 'hours', 'idle')) \
+             AS expired_at, \
+             (SELECT COUNT(*) FROM sessions y WHERE y.user_name = ? AND y.ended_at IS NULL \
+             AND y.cause IN ('session_limit', 'time_quota', 'data_quota', 'hours', 'idle')) \
+             AS expiring_count "
+        )
     };
 }
 macro_rules! session_columns {
@@ -75,12 +113,10 @@ macro_rules! standing_columns {
         "s.id, s.user_name, s.started_at, s.device, u.id AS user_id, u.name AS user_own_name, \
          u.enabled AS user_enabled, u.valid_from AS user_valid_from, \
          u.valid_until AS user_valid_until, \
-         p.name AS policy_name, p.session_limit_s AS policy_session_limit_s, \
-         p.expiry_action AS policy_expiry_action, p.device_mode AS policy_device_mode, \
-         d.identifier AS device_identifier, d.status AS device_status"
+         d.identifier AS device_identifier, d.status AS device_status, "
     };
 }
-pub(crate) use {standing_columns, user_columns};
+pub(crate) use {login_columns, policy_of_user, standing_columns, user_columns};
 
 /// The start of an insert of sessions; `duration_s` is worked out by the program, so that a
 /// person can read it.
@@ -153,10 +189,12 @@ pub const COMMON: Statements = Statements {
     remove_device: "DELETE FROM devices WHERE user_id = ? AND identifier = ?",
     policy: concat!("SELECT ", policy_columns!(), " FROM policies WHERE name = ?"),
     policies: concat!("SELECT ", policy_columns!(), " FROM policies ORDER BY name"),
-    add_policy: "INSERT INTO policies (session_limit_s, expiry_action, device_mode, updated_at, \
-                 name, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+    add_policy: "INSERT INTO policies (session_limit_s, expiry_action, device_mode, max_devices, \
+                 max_sessions, on_limit, cooldown_s, updated_at, name, created_at) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     replace_policy: "UPDATE policies SET session_limit_s = ?, expiry_action = ?, \
-                     device_mode = ?, updated_at = ? WHERE name = ?",
+                     device_mode = ?, max_devices = ?, max_sessions = ?, on_limit = ?, \
+                     cooldown_s = ?, updated_at = ? WHERE name = ?",
     policy_in_use: "SELECT id FROM users WHERE policy = ? LIMIT 1",
     remove_policy: "DELETE FROM policies WHERE name = ?",
     persist: &NO_BATCH,
@@ -173,6 +211,18 @@ pub const COMMON: Statements = Statements {
         " FROM sessions WHERE id >= ? AND id < ? ORDER BY id LIMIT 2"
     ),
     sessions: &SESSIONS,
+    count_devices: "SELECT COUNT(*) AS devices FROM devices WHERE user_id = ?",
+    close_enrolment: "DELETE FROM device_enrolments WHERE user_id = ?",
+    open_enrolment: "INSERT INTO device_enrolments (user_id, open_until) VALUES (?, ?)",
+    sessions_of_user: "SELECT id, server, device, started_at FROM sessions \
+                       WHERE user_name = ? AND ended_at IS NULL AND state <> 'closing' \
+                       AND OCTET_LENGTH(user_name) = OCTET_LENGTH(?) ORDER BY started_at, id LIMIT 1000",
+    claims_of_user: "SELECT COUNT(*) AS claims FROM session_claims c \
+                     LEFT JOIN sessions s ON s.id = c.session_id \
+                     WHERE c.user_name = ? AND c.claimed_at > ? AND s.id IS NULL",
+    add_claim: "INSERT INTO session_claims (session_id, user_name, device, claimed_at) \
+                VALUES (?, ?, ?, ?)",
+    forget_claims: "DELETE FROM session_claims WHERE user_name = ? AND claimed_at < ?",
     add_command: "INSERT INTO session_commands (session_id, server, action, reason, deadline, \
                   actor, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
     command_handled: "SELECT id, handled_at FROM session_commands WHERE id = ?",

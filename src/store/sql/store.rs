@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use super::{Connector, SqlStore};
 use crate::{
     store::{
-        Actor, CommandAction, CommandId, DeviceRecord, DeviceStatus, Facts, Migrated, NewDevice,
-        NewUser, OpenSessions, PolicyRecord, Schema, SessionCommand, SessionFilter, SessionRecord,
-        Standing, Store, StoreError, UserPatch, UserRecord,
+        Actor, Claim, CommandAction, CommandId, DeviceRecord, DeviceStatus, Facts, Migrated,
+        NewDevice, NewUser, OpenSessions, PolicyRecord, Schema, SessionCommand, SessionFilter,
+        SessionRecord, Standing, Store, StoreError, UserPatch, UserRecord,
     },
     types::{DeviceId, ServerName, SessionId, Timestamp, Username},
 };
@@ -34,8 +34,31 @@ impl<C: Connector> Store for SqlStore<C> {
         &self,
         user: &Username,
         device: Option<&DeviceId>,
+        now: Timestamp,
     ) -> Result<Option<Facts>, StoreError> {
-        Self::facts(self, user, device).await
+        Self::facts(self, user, device, now).await
+    }
+
+    async fn enrol_device(
+        &self,
+        device: &NewDevice,
+        known: u32,
+        by: &Actor,
+    ) -> Result<bool, StoreError> {
+        Self::enrol_device(self, device, known, by).await
+    }
+
+    async fn open_enrolment(
+        &self,
+        user: &Username,
+        until: Option<Timestamp>,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        Self::open_enrolment(self, user, until, by).await
+    }
+
+    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError> {
+        Self::claim(self, claim, now).await
     }
 
     async fn upgrade_hash(

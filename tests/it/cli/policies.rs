@@ -7,28 +7,26 @@ use super::bench::Bench;
 #[test]
 fn the_story_of_a_policy() {
     let bench = Bench::new();
-    let default = json!({
-        "name": "default", "session_limit_s": null, "expiry_action": null, "device_mode": null,
-    });
-    assert_eq!(bench.json(&["policy", "list"]), json!([default]));
+    let policy = |name: &str, limit: Option<u32>, action: Option<&str>, mode: Option<&str>| {
+        json!({
+            "name": name, "session_limit_s": limit, "expiry_action": action, "device_mode": mode,
+            "max_devices": null, "max_sessions": null, "on_limit": null, "cooldown_s": null,
+        })
+    };
+    assert_eq!(bench.json(&["policy", "list"]), json!([policy("default", None, None, None)]));
 
     bench.ok(&["policy", "add", "staff", "--session-limit-s", "3600", "--device-mode", "log"]);
     bench.ok(&["policy", "set", "staff", "--expiry-action", "restart"]);
-    assert_eq!(
-        bench.json(&["policy", "show", "staff"]),
-        json!({
-            "name": "staff", "session_limit_s": 3600, "expiry_action": "restart",
-            "device_mode": "log",
-        })
-    );
-    bench.ok(&["policy", "set", "staff", "--session-limit-s", "none", "--device-mode", "enforce"]);
-    assert_eq!(
-        bench.json(&["policy", "show", "staff"]),
-        json!({
-            "name": "staff", "session_limit_s": null, "expiry_action": "restart",
-            "device_mode": "enforce",
-        })
-    );
+    let shown = || bench.json(&["policy", "show", "staff"]);
+    assert_eq!(shown(), policy("staff", Some(3_600), Some("restart"), Some("log")));
+    bench.ok(&["policy", "set", "staff", "--session-limit-s", "none", "--device-mode", "learn"]);
+    assert_eq!(shown(), policy("staff", None, Some("restart"), Some("learn")));
+    let limits = ["--max-devices", "2", "--max-sessions", "1", "--cooldown-s", "60"];
+    bench.ok(&[&["policy", "set", "staff"][..], &limits].concat());
+    bench.ok(&["policy", "set", "staff", "--on-limit", "replace_oldest"]);
+    let staff = shown();
+    assert_eq!((&staff["max_devices"], &staff["max_sessions"]), (&json!(2), &json!(1)));
+    assert_eq!((&staff["on_limit"], &staff["cooldown_s"]), (&json!("replace_oldest"), &json!(60)));
     bench.ok(&["policy", "set", "default", "--session-limit-s", "0"]);
     assert!(bench.ok(&["policy", "show", "default"]).contains("none"));
 
@@ -43,7 +41,9 @@ fn what_cannot_be_is_refused_and_said() {
     bench.run(&["policy", "add", "staff"]).fails(1, "policy `staff` exists already");
     bench.run(&["policy", "add", "a b"]).fails(2, "1 to 64 of");
     bench.run(&["policy", "add", "none"]).fails(2, "none");
-    bench.run(&["policy", "add", "x", "--device-mode", "learn"]).fails(2, "enforce");
+    bench.run(&["policy", "add", "x", "--device-mode", "strict"]).fails(2, "enforce");
+    bench.run(&["policy", "add", "x", "--cooldown-s", "86401"]).fails(2, "at most 86400");
+    bench.run(&["policy", "add", "x", "--on-limit", "kick"]).fails(2, "replace_oldest");
     bench.run(&["policy", "add", "x", "--expiry-action", "stop"]).fails(2, "restart");
     bench.run(&["policy", "add", "x", "--session-limit-s", "-5"]).fails(2, "");
     bench.run(&["policy", "set", "staff"]).fails(2, "nothing to change");

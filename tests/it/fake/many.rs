@@ -11,6 +11,7 @@ async fn bed_of(listeners: &[Listener]) -> Bed {
     let mut bed = Bed::new(&listeners[0]).await;
     // All logins come from one address here.
     bed.config.throttle.address_failures = 0;
+    bed.config.auth.hash_queue = 64;
     let first = bed.config.servers[0].clone();
     bed.config.servers = listeners
         .iter()

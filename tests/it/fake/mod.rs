@@ -1,5 +1,6 @@
 //! The whole daemon, in process, on a real SQLite file, against a scripted OpenVPN.
 
+mod limits;
 mod listen;
 mod many;
 mod relay;

@@ -60,6 +60,7 @@ fn openvpn_ends_the_session_itself_when_the_daemon_is_dead() {
         return;
     };
     let mut alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
+    site.session(|row| row["state"] == "active");
     site.warden.kill();
     assert_eq!(alice.ping(1), 1);
     if site.server.version() >= (2, 6) {

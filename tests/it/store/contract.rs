@@ -35,6 +35,7 @@ contract! { with:
     devices {
         a_device_is_registered_judged_and_removed
         a_device_belongs_to_its_user_only
+        a_device_is_enrolled_once_and_closes_the_enrolment
         devices_are_listed_by_user_and_age
     }
     policies {
@@ -62,6 +63,9 @@ contract! { with:
         two_daemons_write_at_once_and_the_highest_versions_stay
         open_sessions_are_those_of_the_server_that_have_not_ended
         standings_are_what_live_sessions_are_judged_by
+        facts_tell_whose_time_was_over
+        places_are_claimed_over_all_servers_and_claims_grow_old
+        sessions_make_room_for_a_newer_one
         sessions_are_filtered_newest_first
         sessions_are_found_by_the_start_of_their_id
         bad_session_rows_are_named

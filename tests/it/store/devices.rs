@@ -32,11 +32,11 @@ pub async fn a_device_is_registered_judged_and_removed(bed: Arc<Bed>) {
         for status in [DeviceStatus::Blocked, DeviceStatus::Blocked, DeviceStatus::Approved] {
             let set = store.set_device_status(&name("alice"), &id(text), status, &by()).await;
             assert_eq!(set, Ok(()));
-            let facts = store.facts(&name("alice"), Some(&id(text))).await.unwrap().unwrap();
+            let facts = store.facts(&name("alice"), Some(&id(text)), at(0)).await.unwrap().unwrap();
             assert_eq!(facts.device, Some(status));
         }
         store.remove_device(&name("alice"), &id(text), &by()).await.unwrap();
-        let facts = store.facts(&name("alice"), Some(&id(text))).await.unwrap().unwrap();
+        let facts = store.facts(&name("alice"), Some(&id(text)), at(0)).await.unwrap().unwrap();
         assert_eq!(facts.device, None);
     }
 }
@@ -47,11 +47,11 @@ pub async fn a_device_belongs_to_its_user_only(bed: Arc<Bed>) {
     bed.add_user("bob").await;
     bed.add_device("alice", MAC).await;
     bed.add_device("alice", UUID).await;
-    let facts = store.facts(&name("bob"), Some(&id(MAC))).await.unwrap().unwrap();
+    let facts = store.facts(&name("bob"), Some(&id(MAC)), at(0)).await.unwrap().unwrap();
     assert_eq!(facts.device, None);
     // Ids are compared by bytes, too.
     let lower = id(&UUID.to_ascii_lowercase());
-    let facts = store.facts(&name("alice"), Some(&lower)).await.unwrap().unwrap();
+    let facts = store.facts(&name("alice"), Some(&lower), at(0)).await.unwrap().unwrap();
     assert_eq!(facts.device, None);
 
     let missing = StoreError::NotFound(format!("device `{MAC}` of user `bob`"));
@@ -96,4 +96,32 @@ pub async fn devices_are_listed_by_user_and_age(bed: Arc<Bed>) {
     assert_eq!(list(1).await, ["03"]);
     let nobody = bed.store.devices(Some(&name("carol")), 10).await.unwrap();
     assert_eq!(nobody, []);
+}
+
+pub async fn a_device_is_enrolled_once_and_closes_the_enrolment(bed: Arc<Bed>) {
+    let store = &bed.store;
+    bed.add_user("alice").await;
+    let alice = name("alice");
+    let facts = async || store.facts(&alice, Some(&id(MAC)), at(0)).await.unwrap().unwrap();
+    let missing = store.open_enrolment(&name("bob"), Some(at(60)), &by()).await;
+    assert!(matches!(missing, Err(StoreError::NotFound(_))), "{missing:?}");
+    for until in [at(30), at(60)] {
+        store.open_enrolment(&alice, Some(until), &by()).await.unwrap();
+        assert_eq!(facts().await.enrolment_until, Some(until));
+    }
+    let new = |text: &str| NewDevice {
+        user: alice.clone(),
+        id: id(text),
+        label: None,
+        status: DeviceStatus::Approved,
+    };
+    assert_eq!(store.enrol_device(&new(MAC), 3, &by()).await, Ok(false), "others were faster");
+    assert_eq!(store.enrol_device(&new(MAC), 0, &by()).await, Ok(true));
+    let after = facts().await;
+    assert_eq!((after.device, after.devices), (Some(DeviceStatus::Approved), 1));
+    assert_eq!(after.enrolment_until, None);
+    assert_eq!(store.enrol_device(&new(MAC), 1, &by()).await, Ok(false), "it is there");
+    store.open_enrolment(&alice, Some(at(60)), &by()).await.unwrap();
+    store.open_enrolment(&alice, None, &by()).await.unwrap();
+    assert_eq!(facts().await.enrolment_until, None);
 }

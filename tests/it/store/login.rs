@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use ovpn_warden::store::{DeviceStatus, PolicyRecord, StoreError, UserPatch};
 
-use super::bed::{Backend, Bed, MAC, UUID, by, id, name};
+use super::bed::{Backend, Bed, MAC, UUID, at, by, id, name};
 
 pub async fn an_unknown_user_has_no_facts(bed: Arc<Bed>) {
-    assert_eq!(bed.store.facts(&name("nobody"), Some(&id(MAC))).await, Ok(None));
+    assert_eq!(bed.store.facts(&name("nobody"), Some(&id(MAC)), at(0)).await, Ok(None));
 }
 
 pub async fn facts_are_the_user_its_policy_and_the_presented_device(bed: Arc<Bed>) {
     bed.add_user("alice").await;
     bed.add_device("alice", MAC).await;
     bed.add_device("alice", UUID).await;
-    let facts = async |device| bed.store.facts(&name("alice"), device).await.unwrap().unwrap();
+    let facts =
+        async |device| bed.store.facts(&name("alice"), device, at(0)).await.unwrap().unwrap();
     let (mac, other) = (id(MAC), id("02:1a:2b:3c:4d:5f"));
     let known = facts(Some(&mac)).await;
     assert_eq!(known.user, bed.store.user(&name("alice")).await.unwrap().unwrap());
@@ -28,7 +29,7 @@ pub async fn a_disabled_user_has_facts(bed: Arc<Bed>) {
     bed.add_user("alice").await;
     let off = UserPatch { enabled: Some(false), ..UserPatch::default() };
     bed.store.patch_user(&name("alice"), &off, &by()).await.unwrap();
-    let facts = bed.store.facts(&name("alice"), None).await.unwrap().unwrap();
+    let facts = bed.store.facts(&name("alice"), None, at(0)).await.unwrap().unwrap();
     assert!(!facts.user.enabled);
 }
 
@@ -45,7 +46,7 @@ async fn force(bed: &Bed, statement: &str) {
 pub async fn a_policy_that_is_gone_is_bad_data_and_not_the_default(bed: Arc<Bed>) {
     bed.add_user("alice").await;
     force(&bed, "UPDATE users SET policy = 'gone'").await;
-    let facts = async || bed.store.facts(&name("alice"), None).await;
+    let facts = async || bed.store.facts(&name("alice"), None, at(0)).await;
     let at = "users.policy where name is `alice`: ";
     let named = StoreError::Corrupt(format!("{at}names no policy"));
     assert_eq!(facts().await, Err(named));
@@ -76,21 +77,21 @@ pub async fn bad_data_is_named_by_place(bed: Arc<Bed>) {
         ),
     ] {
         bed.sql(spoil).await;
-        let facts = bed.store.facts(&name("alice"), Some(&device)).await;
+        let facts = bed.store.facts(&name("alice"), Some(&device), at(0)).await;
         assert_eq!(facts, Err(StoreError::Corrupt(place)));
         bed.sql(mend).await;
     }
     if bed.backend == Backend::Sqlite {
         bed.sql("UPDATE users SET valid_until = 'next week'").await;
-        let facts = bed.store.facts(&name("alice"), None).await;
+        let facts = bed.store.facts(&name("alice"), None, at(0)).await;
         assert!(matches!(facts, Err(StoreError::Corrupt(text)) if text.contains("valid_until")));
         bed.sql("UPDATE users SET valid_until = NULL; UPDATE policies SET session_limit_s = -1")
             .await;
-        let facts = bed.store.facts(&name("alice"), None).await;
+        let facts = bed.store.facts(&name("alice"), None, at(0)).await;
         assert!(matches!(facts, Err(StoreError::Corrupt(text)) if text.contains("out of range")));
         bed.sql("UPDATE policies SET session_limit_s = NULL").await;
     }
-    let facts = bed.store.facts(&name("alice"), Some(&device)).await.unwrap().unwrap();
+    let facts = bed.store.facts(&name("alice"), Some(&device), at(0)).await.unwrap().unwrap();
     let default = PolicyRecord { name: "default".into(), ..PolicyRecord::default() };
     assert_eq!(facts.policy, default);
 }

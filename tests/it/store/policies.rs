@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use ovpn_warden::{
-    store::{DeviceMode, NewUser, PolicyRecord, StoreError},
+    store::{DeviceMode, NewUser, OnLimit, PolicyRecord, StoreError},
     types::ExpiryAction,
 };
 
-use super::bed::{Bed, by, name, new_user};
+use super::bed::{Bed, at, by, name, new_user};
 
 fn staff() -> PolicyRecord {
     PolicyRecord {
@@ -15,6 +15,10 @@ fn staff() -> PolicyRecord {
         session_limit_s: Some(u32::MAX),
         expiry_action: Some(ExpiryAction::Restart),
         device_mode: Some(DeviceMode::Learn),
+        max_devices: Some(3),
+        max_sessions: Some(0),
+        on_limit: Some(OnLimit::ReplaceOldest),
+        cooldown_s: Some(60),
     }
 }
 
@@ -57,7 +61,7 @@ pub async fn a_policy_in_use_is_kept(bed: Arc<Bed>) {
     bed.store.add_user(&user, &by()).await.unwrap();
     let in_use = StoreError::InUse("policy `staff`".into());
     assert_eq!(bed.store.remove_policy("staff", &by()).await, Err(in_use));
-    let facts = bed.store.facts(&name("alice"), None).await.unwrap().unwrap();
+    let facts = bed.store.facts(&name("alice"), None, at(0)).await.unwrap().unwrap();
     assert_eq!(facts.policy, staff());
     bed.store.remove_user(&name("alice"), &by()).await.unwrap();
     bed.store.remove_policy("staff", &by()).await.unwrap();

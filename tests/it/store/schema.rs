@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ovpn_warden::store::{Schema, StoreError};
 
-use super::bed::{Backend, Bed, name};
+use super::bed::{Backend, Bed, at, name};
 
 /// Version and name of each file in `migrations/`.
 fn files(backend: Backend) -> Vec<(i64, String)> {
@@ -25,7 +25,7 @@ fn files(backend: Backend) -> Vec<(i64, String)> {
 pub async fn an_empty_database_is_missing_its_schema(bed: Arc<Bed>) {
     assert_eq!(bed.store.ping().await, Ok(()));
     assert_eq!(bed.store.schema().await, Ok(Schema::Missing));
-    let facts = bed.store.facts(&name("alice"), None).await;
+    let facts = bed.store.facts(&name("alice"), None, at(0)).await;
     assert!(matches!(facts, Err(StoreError::Schema(_))), "{facts:?}");
 }
 

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use ovpn_warden::{
-    store::{DeviceStatus, SessionFilter, SessionRecord, SessionState, StoreError, UserPatch},
-    types::{Cause, Cid, ExpiryAction, SessionId, Timestamp},
+    store::{
+        Claim, CommandAction, DeviceStatus, OnLimit, SessionFilter, SessionRecord, SessionState,
+        StoreError, UserPatch,
+    },
+    types::{Cause, Cid, DeviceId, ExpiryAction, SessionId, Timestamp, Username},
 };
 
 use super::bed::{Backend, Bed, MAC, UUID, at, by, id, name, session};
@@ -234,6 +237,73 @@ pub async fn standings_are_what_live_sessions_are_judged_by(bed: Arc<Bed>) {
     // A name that the database may take for the same is another.
     store.persist(&[SessionRecord { user: name("alice "), ..session(5) }]).await.unwrap();
     assert_eq!(standings().await[2].account, None);
+}
+
+pub async fn facts_tell_whose_time_was_over(bed: Arc<Bed>) {
+    let store = &bed.store;
+    bed.add_user("alice").await;
+    let facts = async |now| store.facts(&name("alice"), None, now).await.unwrap().unwrap();
+    assert_eq!((facts(at(9)).await.expired_at, facts(at(9)).await.is_expiring), (None, false));
+    let over = SessionRecord { cause: Some(Cause::SessionLimit), ..closed(1, 2) };
+    let left = SessionRecord {
+        ended_at: Some(at(6_000)),
+        cause: Some(Cause::UserRequest),
+        ..closed(2, 2)
+    };
+    store.persist(&[over, left]).await.unwrap();
+    assert_eq!(facts(at(7_000)).await.expired_at, Some(at(5_000)));
+    assert_eq!(facts(at(5_000 + 86_401_000)).await.expired_at, None, "too long ago");
+    let ending = SessionRecord {
+        state: SessionState::Closing,
+        cause: Some(Cause::SessionLimit),
+        ..session(3)
+    };
+    store.persist(&[ending]).await.unwrap();
+    assert!(facts(at(7_000)).await.is_expiring);
+}
+
+fn claim<'a>(number: u32, user: &'a Username, device: Option<&'a DeviceId>, max: u32) -> Claim<'a> {
+    let on_limit = OnLimit::ReplaceSameDevice;
+    Claim { session: session(number).id, user, device, max, on_limit }
+}
+
+pub async fn places_are_claimed_over_all_servers_and_claims_grow_old(bed: Arc<Bed>) {
+    let store = &bed.store;
+    bed.add_user("alice").await;
+    let (alice, mac) = (name("alice"), id(MAC));
+    let elsewhere =
+        SessionRecord { server: "tcp-443".parse().unwrap(), device: Some(id(UUID)), ..session(1) };
+    store.persist(&[elsewhere, closed(2, 1)]).await.unwrap();
+    assert_eq!(store.claim(&claim(3, &alice, Some(&mac), 1), at(0)).await, Ok(false));
+    assert_eq!(store.claim(&claim(3, &alice, Some(&mac), 2), at(0)).await, Ok(true));
+    let second = claim(4, &alice, Some(&mac), 2);
+    assert_eq!(store.claim(&second, at(30_000)).await, Ok(false), "the place is taken");
+    assert_eq!(store.claim(&second, at(61_000)).await, Ok(true), "it never came");
+    // Its row is there: it counts once.
+    store.persist(&[SessionRecord { device: None, ..session(4) }]).await.unwrap();
+    assert_eq!(store.claim(&claim(5, &alice, Some(&mac), 3), at(62_000)).await, Ok(true));
+
+    let all = (10..30).map(|number| {
+        let (store, alice) = (Arc::clone(store), alice.clone());
+        tokio::spawn(async move { store.claim(&claim(number, &alice, None, 6), at(63_000)).await })
+    });
+    let mut taken = 0;
+    for one in all.collect::<Vec<_>>() {
+        taken += u32::from(one.await.unwrap().unwrap());
+    }
+    assert_eq!(taken, 3, "two sessions, one claim and three more");
+}
+
+pub async fn sessions_make_room_for_a_newer_one(bed: Arc<Bed>) {
+    let store = &bed.store;
+    bed.add_user("alice").await;
+    let (alice, mac) = (name("alice"), id(MAC));
+    store.persist(&[session(1)]).await.unwrap();
+    let newer = claim(2, &alice, Some(&mac), 1);
+    assert_eq!(store.claim(&newer, at(100)).await, Ok(true));
+    let asked = store.pending_commands(&[session(1).server]).await.unwrap();
+    let [replace] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!((replace.session, &replace.action), (session(1).id, &CommandAction::Replace));
 }
 
 pub async fn sessions_are_filtered_newest_first(bed: Arc<Bed>) {

@@ -1,0 +1,4 @@
+ALTER TABLE policies ADD COLUMN max_devices INTEGER NULL;
+ALTER TABLE policies ADD COLUMN max_sessions INTEGER NULL;
+ALTER TABLE policies ADD COLUMN on_limit TEXT NULL;
+ALTER TABLE policies ADD COLUMN cooldown_s INTEGER NULL;

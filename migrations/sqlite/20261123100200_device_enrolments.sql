@@ -1,0 +1,4 @@
+CREATE TABLE device_enrolments (
+    user_id    INTEGER NOT NULL PRIMARY KEY,
+    open_until TEXT    NOT NULL
+) STRICT;

@@ -1,0 +1,108 @@
+//! Limits of policies through the whole daemon: cool-down, sessions at once, devices that users bring.
+
+use ovpn_warden::{
+    store::{OnLimit, PolicyRecord},
+    types::DenyReason,
+};
+
+use super::*;
+
+const OTHER: &str = "02:1a:2b:3c:4d:5f";
+
+/// A daemon and the policy `default` with these limits.
+async fn with(limits: PolicyRecord) -> (Listener, Bed, Daemon, Controller) {
+    let listener = Listener::tcp().await;
+    let bed = Bed::new(&listener).await;
+    let policy = PolicyRecord { name: "default".into(), ..limits };
+    bed.store.put_policy(&policy, true, &bed.actor()).await.unwrap();
+    let daemon = bed.start();
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    (listener, bed, daemon, controller)
+}
+
+async fn log_in(controller: &mut Controller, cid: u32, mac: &str) -> String {
+    controller.connect(cid, "alice", "correct horse", Some(mac)).await;
+    let line = controller.line().await;
+    if line.starts_with("client-auth ") {
+        while controller.line().await != "END" {}
+        controller.establish(cid).await;
+    } else {
+        controller.say("SUCCESS: client-deny command succeeded\n").await;
+    }
+    line
+}
+
+fn denied(line: &str, reason: DenyReason) {
+    let reason = format!("\"{reason}\"");
+    assert!(line.starts_with("client-deny ") && line.contains(&reason), "{line}");
+}
+
+#[tokio::test]
+async fn who_comes_back_by_itself_after_its_time_stays_out() {
+    let limits =
+        PolicyRecord { session_limit_s: Some(1), cooldown_s: Some(60), ..Default::default() };
+    let (_listener, bed, daemon, mut controller) = with(limits).await;
+    assert!(log_in(&mut controller, 0, MAC).await.starts_with("client-auth 0 1"));
+    let kill = controller.line().await;
+    assert!(kill.starts_with("client-kill 0 "), "{kill}");
+    controller.say("SUCCESS: client-kill command succeeded\n").await;
+    // While it is still being ended, and afterwards.
+    bed.session(|session| session.state == SessionState::Closing).await;
+    denied(&log_in(&mut controller, 1, MAC).await, DenyReason::Cooldown);
+    controller.disconnect(0).await;
+    bed.session(|session| session.state == SessionState::Closed).await;
+    denied(&log_in(&mut controller, 2, MAC).await, DenyReason::Cooldown);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn one_session_too_many_is_refused_or_replaces_that_of_the_same_device() {
+    let limits = PolicyRecord {
+        max_sessions: Some(1),
+        on_limit: Some(OnLimit::ReplaceSameDevice),
+        device_mode: Some(DeviceMode::Off),
+        ..Default::default()
+    };
+    let (_listener, bed, daemon, mut controller) = with(limits).await;
+    assert!(log_in(&mut controller, 0, MAC).await.starts_with("client-auth 0 1"));
+    bed.session(|session| session.state == SessionState::Active).await;
+    denied(&log_in(&mut controller, 1, OTHER).await, DenyReason::TooManySessions);
+    assert!(log_in(&mut controller, 2, MAC).await.starts_with("client-auth 2 1"));
+    let kill = controller.line().await;
+    assert_eq!(kill, "client-kill 0 \"HALT,A newer session of yours has replaced this one\"");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_first_device_is_learnt_and_a_second_one_only_by_an_enrolment() {
+    let limits = PolicyRecord { device_mode: Some(DeviceMode::Learn), ..Default::default() };
+    let (_listener, bed, daemon, mut controller) = with(limits).await;
+    let (alice, mac) = ("alice".parse().unwrap(), DeviceId::parse(MAC).unwrap());
+    bed.store.remove_device(&alice, &mac, &bed.actor()).await.unwrap();
+    assert!(log_in(&mut controller, 0, OTHER).await.starts_with("client-auth 0 1"));
+    denied(&log_in(&mut controller, 1, MAC).await, DenyReason::DeviceUnknown);
+    let soon = bed.clock.now().utc.saturating_add(Duration::from_secs(60));
+    bed.store.open_enrolment(&alice, Some(soon), &bed.actor()).await.unwrap();
+    // A wrong password registers nothing.
+    controller.connect(2, "alice", "wrong", Some(MAC)).await;
+    expect_denial(&mut controller, "bad_credentials", "").await;
+    assert!(log_in(&mut controller, 3, MAC).await.starts_with("client-auth 3 1"));
+    denied(&log_in(&mut controller, 4, "02:1a:2b:3c:4d:60").await, DenyReason::DeviceUnknown);
+    assert_eq!(bed.store.devices(Some(&alice), 10).await.unwrap().len(), 2);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_unknown_device_waits_for_its_approval() {
+    let limits = PolicyRecord { device_mode: Some(DeviceMode::Approve), ..Default::default() };
+    let (_listener, bed, daemon, mut controller) = with(limits).await;
+    for cid in 0..2 {
+        denied(&log_in(&mut controller, cid, OTHER).await, DenyReason::DevicePending);
+    }
+    let (alice, other) = ("alice".parse().unwrap(), DeviceId::parse(OTHER).unwrap());
+    let approved = DeviceStatus::Approved;
+    bed.store.set_device_status(&alice, &other, approved, &bed.actor()).await.unwrap();
+    assert!(log_in(&mut controller, 2, OTHER).await.starts_with("client-auth 2 1"));
+    daemon.stop().await;
+}
