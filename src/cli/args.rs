@@ -7,8 +7,8 @@ use clap::{
 };
 
 use super::{
-    device::DeviceCommand, migrate::MigrateArgs, policy::PolicyCommand, session::SessionCommand,
-    user::UserCommand,
+    device::DeviceCommand, migrate::MigrateArgs, policy::PolicyCommand, report::ReportCommand,
+    session::SessionCommand, user::UserCommand,
 };
 
 /// OpenVPN management-interface controller: users, devices and session limits.
@@ -128,6 +128,9 @@ pub enum Command {
     /// Look at sessions, end or extend them
     #[command(subcommand)]
     Session(SessionCommand),
+    /// Who used how much, and what is about to end
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Read a password (prompt or standard input) and print its PHC string
     Hash,
     /// Print what the daemon would understand of management-port bytes, as lines of JSON

@@ -37,6 +37,8 @@ pub struct Statements {
     pub session: &'static str,
     pub sessions_by_prefix: &'static str,
     pub sessions: &'static LazyLock<SessionQueries>,
+    pub expiring_sessions: &'static str,
+    pub remove_ended: &'static str,
     pub add_command: &'static str,
     pub command_handled: &'static str,
     pub pending_commands: &'static LazyLock<Batch>,
@@ -161,6 +163,12 @@ pub const COMMON: Statements = Statements {
         " FROM sessions WHERE id >= ? AND id < ? ORDER BY id LIMIT 2"
     ),
     sessions: &SESSIONS,
+    expiring_sessions: concat!(
+        "SELECT ",
+        session_columns!(),
+        " FROM sessions WHERE ended_at IS NULL AND deadline <= ? ORDER BY deadline, id LIMIT ?"
+    ),
+    remove_ended: "",
     add_command: "INSERT INTO session_commands (session_id, server, action, reason, deadline, \
                   actor, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
     command_handled: "SELECT id, handled_at FROM session_commands WHERE id = ?",
