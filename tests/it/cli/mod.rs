@@ -8,5 +8,6 @@ mod devices;
 mod errors;
 mod passwords;
 mod policies;
+mod reports;
 mod sessions;
 mod users;

@@ -171,6 +171,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             address_failures: 20,
             window: Duration::from_secs(900),
         },
+        retention: config::Retention { sessions: None },
         log: config::Log {
             format: config::LogFormat::Json,
             level: tracing::level_filters::LevelFilter::INFO,
