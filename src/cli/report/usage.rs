@@ -264,7 +264,7 @@ mod tests {
         usage.add(&SessionSpan { until: at("2026-11-25"), is_open: false, ..open.clone() });
         usage.add(&SessionSpan {
             user: "bob".parse().unwrap(),
-            ..span(at("2026-11-23"), at("2026-11-24"), 4)
+            ..span(at("2026-11-22"), at("2026-11-24"), 4)
         });
         let other = SessionSpan { id: SessionId::new(at("2026-11-23"), [1; 10]), ..open };
         usage.add(&SessionSpan { is_open: false, ..other });
