@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::{
-    store::{DeviceMode, DeviceStatus, Facts},
+    store::{DeviceMode, DeviceStatus, Facts, PolicyRecord, Standing},
     types::{Cause, DenyReason, ExpiryAction, Timestamp},
 };
 
@@ -96,6 +96,18 @@ pub fn decide(case: &Case<'_>) -> Result<Terms, DenyReason> {
     }
 }
 
+/// Every rule with its verdict, the user's existence first: `None` for a pass. A decision stops at
+/// the first reason; this does not.
+pub fn explain(case: &Case<'_>) -> Vec<(&'static str, Option<DenyReason>)> {
+    const USER: &str = "user";
+    match case.facts {
+        None => vec![(USER, decide(case).err())],
+        Some(facts) => std::iter::once((USER, None))
+            .chain(RULES.iter().map(|rule| (rule.name, (rule.judge)(case, facts))))
+            .collect(),
+    }
+}
+
 fn password(case: &Case<'_>, _: &Facts) -> Option<DenyReason> {
     (case.password == PasswordCheck::Wrong).then_some(DenyReason::BadCredentials)
 }
@@ -138,7 +150,6 @@ fn device(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
     }
 }
 
-/// The deadline is the earliest limit, and the terms name which one.
 fn terms(case: &Case<'_>, facts: &Facts) -> Terms {
     let start = match case.request.kind {
         RequestKind::Connect => case.now,
@@ -146,21 +157,58 @@ fn terms(case: &Case<'_>, facts: &Facts) -> Terms {
             connected_since
         }
     };
-    let limit = match facts.policy.session_limit_s {
+    terms_since(start, &facts.policy, facts.user.valid_until, case.defaults)
+}
+
+/// Judges a session that runs by what the database says now, without waiting for its
+/// renegotiation: its terms, or why it has to end. What only the client can show (password,
+/// device where it was never asked for) stays as it was judged.
+///
+/// # Errors
+/// The cause of the end.
+pub fn review(standing: &Standing, defaults: &Defaults, now: Timestamp) -> Result<Terms, Cause> {
+    let Some(account) = standing.account.as_ref().filter(|account| account.enabled) else {
+        return Err(Cause::AccountDisabled);
+    };
+    if account.valid_from.is_some_and(|from| now < from) {
+        return Err(Cause::AccountDisabled);
+    }
+    if let Some(device) = standing.device {
+        let is_fine = match account.policy.device_mode.unwrap_or(defaults.device_mode) {
+            DeviceMode::Off | DeviceMode::Log => true,
+            DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => {
+                device == Some(DeviceStatus::Approved)
+            }
+        };
+        if !is_fine {
+            return Err(Cause::DeviceBlocked);
+        }
+    }
+    Ok(terms_since(standing.started_at, &account.policy, account.valid_until, defaults))
+}
+
+/// The deadline is the earliest limit, and the terms name which one.
+fn terms_since(
+    start: Timestamp,
+    policy: &PolicyRecord,
+    valid_until: Option<Timestamp>,
+    defaults: &Defaults,
+) -> Terms {
+    let limit = match policy.session_limit_s {
         Some(0) => None,
         Some(seconds) => Some(Duration::from_secs(seconds.into())),
-        None => case.defaults.session_limit,
+        None => defaults.session_limit,
     };
     let limits = [
         (limit.map(|limit| start.saturating_add(limit)), Cause::SessionLimit),
-        (facts.user.valid_until, Cause::AccountExpiry),
+        (valid_until, Cause::AccountExpiry),
     ];
     let earliest =
         limits.into_iter().filter_map(|(at, cause)| Some((at?, cause))).min_by_key(|(at, _)| *at);
     Terms {
         deadline: earliest.map(|(at, _)| at),
         deadline_reason: earliest.map(|(_, cause)| cause),
-        expiry_action: facts.policy.expiry_action.unwrap_or(case.defaults.expiry_action),
+        expiry_action: policy.expiry_action.unwrap_or(defaults.expiry_action),
     }
 }
 
@@ -214,6 +262,64 @@ mod tests {
             policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
             device: Some(DeviceStatus::Approved),
         }
+    }
+
+    fn standing() -> Standing {
+        Standing {
+            session: crate::types::SessionId::new(NOW, [1; 10]),
+            started_at: NOW,
+            account: Some(crate::store::Account {
+                enabled: true,
+                valid_from: None,
+                valid_until: None,
+                policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
+            }),
+            device: Some(Some(DeviceStatus::Approved)),
+        }
+    }
+
+    #[test]
+    fn a_session_that_runs_has_the_terms_of_its_start_by_the_present_rules() {
+        let later = NOW.saturating_add(Duration::from_secs(600));
+        let hour = NOW.saturating_add(Duration::from_secs(3_600));
+        let terms = review(&standing(), &defaults(), later).unwrap();
+        assert_eq!(
+            (terms.deadline, terms.deadline_reason),
+            (Some(hour), Some(Cause::SessionLimit))
+        );
+        let mut shorter = standing();
+        shorter.account.as_mut().unwrap().policy.session_limit_s = Some(60);
+        let minute = NOW.saturating_add(Duration::from_secs(60));
+        assert_eq!(review(&shorter, &defaults(), later).unwrap().deadline, Some(minute));
+        let mut expiring = standing();
+        expiring.account.as_mut().unwrap().valid_until = Some(later);
+        let terms = review(&expiring, &defaults(), later).unwrap();
+        assert_eq!(
+            (terms.deadline, terms.deadline_reason),
+            (Some(later), Some(Cause::AccountExpiry))
+        );
+    }
+
+    #[test]
+    fn a_session_that_runs_ends_when_its_account_or_device_may_no_longer_connect() {
+        let end = |change: &dyn Fn(&mut Standing), defaults: &Defaults| {
+            let mut standing = standing();
+            change(&mut standing);
+            review(&standing, defaults, NOW).err()
+        };
+        let strict = defaults();
+        assert_eq!(end(&|s| s.account = None, &strict), Some(Cause::AccountDisabled));
+        let disable = |s: &mut Standing| s.account.as_mut().unwrap().enabled = false;
+        assert_eq!(end(&disable, &strict), Some(Cause::AccountDisabled));
+        let tomorrow = NOW.saturating_add(Duration::from_secs(86_400));
+        let not_yet = |s: &mut Standing| s.account.as_mut().unwrap().valid_from = Some(tomorrow);
+        assert_eq!(end(&not_yet, &strict), Some(Cause::AccountDisabled));
+        for device in [None, Some(DeviceStatus::Blocked), Some(DeviceStatus::Pending)] {
+            assert_eq!(end(&|s| s.device = Some(device), &strict), Some(Cause::DeviceBlocked));
+            let lax = Defaults { device_mode: DeviceMode::Log, ..defaults() };
+            assert_eq!(end(&|s| s.device = Some(device), &lax), None);
+        }
+        assert_eq!(end(&|s| s.device = None, &strict), None, "it was never asked for one");
     }
 
     fn judge(

@@ -7,8 +7,8 @@ use clap::{
 };
 
 use super::{
-    device::DeviceCommand, migrate::MigrateArgs, policy::PolicyCommand, report::ReportCommand,
-    session::SessionCommand, user::UserCommand,
+    device::DeviceCommand, explain::ExplainArgs, migrate::MigrateArgs, policy::PolicyCommand,
+    report::ReportCommand, session::SessionCommand, user::UserCommand,
 };
 
 /// OpenVPN management-interface controller: users, devices and session limits.
@@ -131,6 +131,8 @@ pub enum Command {
     /// Who used how much, and what is about to end
     #[command(subcommand)]
     Report(ReportCommand),
+    /// Say what would be decided on a login, rule by rule; exit code 3 where it is refused
+    Explain(ExplainArgs),
     /// Read a password (prompt or standard input) and print its PHC string
     Hash,
     /// Print what the daemon would understand of management-port bytes, as lines of JSON

@@ -6,6 +6,7 @@ mod context;
 pub mod decode;
 mod device;
 mod exit;
+mod explain;
 mod gate;
 mod hash;
 mod input;
@@ -72,6 +73,9 @@ fn dispatch(globals: &Globals, command: Command) -> Result<Exit, CliError> {
         Command::Report(command) => {
             admin(globals, async |desk, _| report::execute(desk, command).await)?;
         }
+        Command::Explain(args) => {
+            return admin(globals, async |desk, config| explain::execute(desk, config, args).await);
+        }
     }
     Ok(Exit::Done)
 }
@@ -94,9 +98,9 @@ impl Desk {
 }
 
 /// Runs an admin command on a store whose schema is right.
-fn admin<F>(globals: &Globals, command: F) -> Result<(), CliError>
+fn admin<T, F>(globals: &Globals, command: F) -> Result<T, CliError>
 where
-    F: AsyncFnOnce(&mut Desk, &Config) -> Result<(), CliError>,
+    F: AsyncFnOnce(&mut Desk, &Config) -> Result<T, CliError>,
 {
     let config = context::config(globals)?;
     runtime()?.block_on(async {

@@ -20,7 +20,7 @@ use tokio_util::{
 use crate::{
     auth::{request::Decision, service::Authenticator},
     config::Endpoint,
-    engine::{CommandOutcome, Engine, LinkFault, Output, Settings, Ticket},
+    engine::{CommandOutcome, Engine, LinkFault, Output, Review, Settings, Ticket},
     proto::ManagementCodec,
     store::{SessionCommand, SessionRecord, Store},
     telemetry::{events::Event, http::Readiness},
@@ -48,8 +48,13 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 /// After a wrong password: OpenVPN closes the port to everybody after three.
 const PASSWORD_RETRY: Duration = Duration::from_secs(30);
 
-/// An operator's request on its way to an engine, and where its outcome goes.
-pub(super) type CommandRequest = (SessionCommand, oneshot::Sender<CommandOutcome>);
+/// What the poller brings.
+pub(super) enum LinkRequest {
+    /// An operator's request, and where its outcome goes.
+    Command(SessionCommand, oneshot::Sender<CommandOutcome>),
+    /// What the database says of the sessions now.
+    Review(Vec<Review>),
+}
 
 /// What all links share.
 #[derive(Clone)]
@@ -71,7 +76,7 @@ pub(super) struct Link {
     endpoint: Endpoint,
     settings: Settings,
     shared: Shared,
-    commands: mpsc::Receiver<CommandRequest>,
+    requests: mpsc::Receiver<LinkRequest>,
     /// Connections that OpenVPN has made, where it dials in.
     arrivals: Option<mpsc::Receiver<Connected>>,
     connection: Connection,
@@ -117,7 +122,7 @@ enum Wake {
     Redial,
     Decided(Option<(Ticket, Decision)>),
     Loaded(Vec<SessionRecord>),
-    Command(CommandRequest),
+    Request(LinkRequest),
     StoreReady,
     Timer,
     Stop,
@@ -128,7 +133,7 @@ impl Link {
         settings: Settings,
         endpoint: Endpoint,
         shared: Shared,
-        commands: mpsc::Receiver<CommandRequest>,
+        requests: mpsc::Receiver<LinkRequest>,
         arrivals: Option<mpsc::Receiver<Connected>>,
         relay: Option<Relay>,
     ) -> Self {
@@ -137,7 +142,7 @@ impl Link {
             endpoint,
             settings,
             shared,
-            commands,
+            requests,
             arrivals,
             relay,
             recorder: None,
@@ -186,9 +191,12 @@ impl Link {
                 // Cancelled, or it panicked: the engine's own time-out answers.
                 Wake::Decided(None) => self.handles.retain(|_, handle| !handle.is_finished()),
                 Wake::Loaded(rows) => self.engine.handle_open_sessions(rows, now),
-                Wake::Command((command, outcome)) => {
+                Wake::Request(LinkRequest::Command(command, outcome)) => {
                     // The poller may have given up waiting; it asks again.
                     let _ = outcome.send(self.engine.handle_command(&command, now));
+                }
+                Wake::Request(LinkRequest::Review(reviews)) => {
+                    self.engine.handle_reviews(reviews, now);
                 }
                 Wake::StoreReady => {
                     let ready = *self.shared.store_ready.borrow_and_update();
@@ -254,7 +262,7 @@ impl Link {
                 Wake::Decided(done.ok())
             }
             Some(Ok(rows)) = self.load.join_next(), if !self.load.is_empty() => Wake::Loaded(rows),
-            Some(command) = self.commands.recv() => Wake::Command(command),
+            Some(request) = self.requests.recv() => Wake::Request(request),
             Some(connected) = arrival(&mut self.arrivals) => Wake::Arrived(connected),
             Some(event) = tool_event(&mut self.relay) => Wake::Tool(event),
             Ok(()) = self.shared.store_ready.changed() => Wake::StoreReady,

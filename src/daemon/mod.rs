@@ -39,8 +39,8 @@ use relay::Socket;
 use retention::Retention;
 use writer::Backlog;
 
-/// Operators' requests that may wait for one link.
-const COMMAND_QUEUE: usize = 64;
+/// Requests that may wait for one link.
+const REQUEST_QUEUE: usize = 64;
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -93,11 +93,11 @@ impl Daemon {
         };
         let mut links = Vec::with_capacity(config.servers.len());
         let mut relays = Vec::new();
-        let mut commands = HashMap::new();
+        let mut requests = HashMap::new();
         let mut candidates: HashMap<_, Vec<Candidate>> = HashMap::new();
         for server in &config.servers {
-            let (sender, receiver) = mpsc::channel(COMMAND_QUEUE);
-            commands.insert(server.name.clone(), sender);
+            let (sender, receiver) = mpsc::channel(REQUEST_QUEUE);
+            requests.insert(server.name.clone(), sender);
             let arrivals = match server.management {
                 Endpoint::Listen(address) => {
                     let (link, arrivals) = mpsc::channel(1);
@@ -140,7 +140,8 @@ impl Daemon {
             store: Arc::clone(&store),
             backlog: Arc::clone(&backlog),
             readiness,
-            links: commands,
+            links: requests,
+            defaults: defaults(config),
             store_ready: ready_sender,
             clock,
             stop: stop.clone(),
@@ -191,14 +192,18 @@ fn authenticator(
         address_failures: config.throttle.address_failures,
         window: config.throttle.window,
     });
-    let defaults = Defaults {
-        device_mode: auth.device_mode,
+    let params = HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p };
+    Ok(Authenticator::new(Arc::clone(store), pool, throttle, defaults(config), params, clock)?)
+}
+
+/// What a decision takes from the configuration.
+pub fn defaults(config: &Config) -> Defaults {
+    Defaults {
+        device_mode: config.auth.device_mode,
         session_limit: config.session.limit,
         expiry_action: config.session.expiry_action,
-        match_common_name: auth.match_common_name,
-    };
-    let params = HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p };
-    Ok(Authenticator::new(Arc::clone(store), pool, throttle, defaults, params, clock)?)
+        match_common_name: config.auth.match_common_name,
+    }
 }
 
 fn settings(config: &Config, server: &Server) -> Settings {

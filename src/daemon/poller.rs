@@ -1,5 +1,5 @@
 //! The one task that asks the database by the clock: is it there, is its schema right, has an
-//! operator asked for something.
+//! operator asked for something, may those who are connected stay.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -10,16 +10,20 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    auth::decide::{Defaults, review},
     engine::CommandOutcome,
     store::{CommandAction, CommandId, Schema, SessionCommand, Store, StoreError},
     telemetry::{events::Event, http::Readiness},
-    types::{Clock, ServerName},
+    types::{Clock, Mono, ServerName},
 };
 
-use super::{backoff::Backoff, link::CommandRequest, writer::Backlog};
+use super::{backoff::Backoff, link::LinkRequest, writer::Backlog};
 
 /// How often operators' requests are looked for. They take effect within 2 s.
 const POLL: Duration = Duration::from_secs(1);
+/// Of the time, at most one part in so many goes into looking whether sessions may go on: a small
+/// site learns of a change within a second, a large one later, but without a load on its database.
+const REVIEW_SHARE: u32 = 10;
 /// How long a link may take to answer for a request.
 const OUTCOME: Duration = Duration::from_secs(1);
 
@@ -28,7 +32,8 @@ pub(super) struct Poller {
     pub(super) store: Arc<dyn Store>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) readiness: Arc<Readiness>,
-    pub(super) links: HashMap<ServerName, mpsc::Sender<CommandRequest>>,
+    pub(super) links: HashMap<ServerName, mpsc::Sender<LinkRequest>>,
+    pub(super) defaults: Defaults,
     pub(super) store_ready: watch::Sender<bool>,
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
@@ -41,8 +46,12 @@ impl Poller {
         let mut backoff = Backoff::new(POLL, Duration::from_secs(5));
         let mut was_up: Option<bool> = None;
         let mut schema_is_current = false;
+        let mut next_review = self.clock.now().mono;
         loop {
-            let result = self.round(&servers, &mut schema_is_current).await;
+            let mut result = self.round(&servers, &mut schema_is_current).await;
+            if result.is_ok() && self.clock.now().mono >= next_review {
+                result = self.review(&servers).await.map(|next| next_review = next);
+            }
             let is_up = result.is_ok();
             match result {
                 Ok(()) if was_up == Some(false) => {
@@ -108,10 +117,29 @@ impl Poller {
         self.complete(&handled).await
     }
 
+    /// Judges every session that runs by what the database says now; returns when to do it again.
+    async fn review(&self, servers: &[ServerName]) -> Result<Mono, StoreError> {
+        let begun = self.clock.now();
+        for server in servers {
+            let standings = self.store.standings(server).await?;
+            let now = self.clock.now().utc;
+            let reviews: Vec<_> = standings
+                .iter()
+                .map(|standing| (standing.session, review(standing, &self.defaults, now)))
+                .collect();
+            if let Some(link) = self.links.get(server).filter(|_| !reviews.is_empty()) {
+                // A link that is behind gets the next one.
+                let _ = link.try_send(LinkRequest::Review(reviews));
+            }
+        }
+        let ended = self.clock.now().mono;
+        Ok(ended + (ended - begun.mono) * REVIEW_SHARE)
+    }
+
     async fn hand_over(&self, command: SessionCommand) -> Option<CommandOutcome> {
         let link = self.links.get(&command.server)?;
         let (sender, outcome) = oneshot::channel();
-        link.try_send((command, sender)).ok()?;
+        link.try_send(LinkRequest::Command(command, sender)).ok()?;
         timeout(OUTCOME, outcome).await.ok()?.ok()
     }
 

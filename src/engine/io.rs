@@ -3,8 +3,11 @@
 use thiserror::Error;
 
 use crate::{
-    auth::request::AuthRequest, proto::Command, store::SessionRecord, telemetry::events::Event,
-    types::Cid,
+    auth::{decide::Terms, request::AuthRequest},
+    proto::Command,
+    store::SessionRecord,
+    telemetry::events::Event,
+    types::{Cause, Cid, SessionId},
 };
 
 /// Names one question to the decision. An answer to an older ticket is ignored, so that a late
@@ -66,6 +69,9 @@ pub enum LinkFault {
         command: &'static str,
     },
 }
+
+/// A session, and its terms by what the database says now, or why it has to end.
+pub type Review = (SessionId, Result<Terms, Cause>);
 
 /// What became of an operator's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

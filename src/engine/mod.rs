@@ -14,6 +14,7 @@ mod login;
 mod reconcile;
 mod relay;
 mod replies;
+mod review;
 mod session;
 
 use std::{
@@ -35,7 +36,7 @@ use clients::Clients;
 use replies::{Expect, Replies};
 use session::Departed;
 
-pub use io::{CommandOutcome, LinkFault, Output, RelayId, Ticket};
+pub use io::{CommandOutcome, LinkFault, Output, RelayId, Review, Ticket};
 
 /// How long a reply may take before the connection is given up: OpenVPN answers within
 /// milliseconds unless it hangs.

@@ -249,7 +249,9 @@ impl Engine {
             lateness: session.lateness(now),
         };
         self.report(event);
-        self.end_client(cid, cause, None, now);
+        // The time to which an operator extended it is a limit like another, to its user.
+        let words = (cause == Cause::Admin).then(|| text::ending(Cause::SessionLimit));
+        self.end_client(cid, cause, words, now);
     }
 
     /// Ends a client: kills it, again and again, until DISCONNECT.
@@ -405,7 +407,7 @@ impl Engine {
             return;
         }
         session.record.deadline = Some(deadline);
-        session.record.deadline_reason.get_or_insert(Cause::Admin);
+        session.record.deadline_reason = Some(Cause::Admin);
         session.arm(now);
         session.touch(now.utc);
         let record = session.record.clone();
@@ -415,6 +417,7 @@ impl Engine {
             client: ClientRef { kid: None, ..who },
             session_id: record.id,
             deadline: record.deadline,
+            deadline_reason: record.deadline_reason,
         });
         self.arm(cid);
     }

@@ -21,9 +21,9 @@ pub use open::{Options, open};
 #[doc(hidden)]
 pub use plan::hot_queries;
 pub use record::{
-    Actor, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus, Facts, NewDevice,
-    NewUser, OpenSessions, PolicyRecord, SessionCommand, SessionFilter, SessionRecord, SessionSpan,
-    SessionState, SpanCursor, SpanPage, UserPatch, UserRecord,
+    Account, Actor, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus, Facts,
+    NewDevice, NewUser, OpenSessions, PolicyRecord, SessionCommand, SessionFilter, SessionRecord,
+    SessionSpan, SessionState, SpanCursor, SpanPage, Standing, UserPatch, UserRecord,
 };
 
 /// The state of a database's schema against what this build knows.
@@ -92,6 +92,10 @@ pub trait Store: Send + Sync + 'static {
     /// Every session of a server that has not ended. A row that cannot be read does not hide the
     /// others.
     async fn open_sessions(&self, server: &ServerName) -> Result<OpenSessions, StoreError>;
+
+    /// What each session of a server that runs is judged by, in one round trip. A session whose
+    /// rows cannot be read is left out.
+    async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError>;
 
     /// Requests by operators for sessions of these servers that no daemon has handled, oldest
     /// first, at most 1,000.

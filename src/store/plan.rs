@@ -17,6 +17,7 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
         ("facts", sql.facts),
         ("user", sql.user),
         ("open_sessions", sql.open_sessions),
+        ("standings", sql.standings),
         ("session", sql.session),
         ("sessions_by_prefix", sql.sessions_by_prefix),
         ("expiring sessions", sql.expiring_sessions),

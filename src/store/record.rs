@@ -160,6 +160,33 @@ pub struct Facts {
     pub device: Option<DeviceStatus>,
 }
 
+/// What a session that runs is judged by again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The session.
+    pub session: SessionId,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// The account, if it is still there.
+    pub account: Option<Account>,
+    /// The standing of the session's device: `None`, it has none; `Some(None)`, it is not
+    /// registered any more.
+    pub device: Option<Option<DeviceStatus>>,
+}
+
+/// What a running session needs to know of its user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Switched on.
+    pub enabled: bool,
+    /// First moment of validity.
+    pub valid_from: Option<Timestamp>,
+    /// Last moment of validity.
+    pub valid_until: Option<Timestamp>,
+    /// The policy.
+    pub policy: PolicyRecord,
+}
+
 words! {
     /// Where a session is in its life.
     SessionState {

@@ -332,7 +332,7 @@ impl Event {
                     deadline_reason = deadline_reason.map(|cause| cause.as_str()),
                 );
             }
-            Self::SessionExtended { server, client, session_id, deadline } => {
+            Self::SessionExtended { server, client, session_id, deadline, deadline_reason } => {
                 of_client!(
                     info,
                     "session.extended",
@@ -341,6 +341,7 @@ impl Event {
                     "session's deadline moved",
                     session_id = display(session_id),
                     deadline = deadline.map(display),
+                    deadline_reason = deadline_reason.map(|cause| cause.as_str()),
                 );
             }
             Self::SessionExpired {

@@ -206,6 +206,8 @@ pub enum Event {
         session_id: SessionId,
         /// The new deadline.
         deadline: Option<Timestamp>,
+        /// What sets it: `admin` where an operator did.
+        deadline_reason: Option<Cause>,
     },
     /// `session.expired`: its deadline has come, or an operator ends it.
     SessionExpired {

@@ -40,7 +40,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ),
     ("session.opened", "The client is connected."),
     ("session.adopted", "A connected client was found again after a restart or an outage."),
-    ("session.extended", "An operator moved the deadline."),
+    (
+        "session.extended",
+        "The deadline moved: by an operator, or by a change of policy or account.",
+    ),
     ("session.expired", "The time is up."),
     ("session.kill_sent", "OpenVPN was told to end the client."),
     ("session.kill_retried", "It was told again, because the client is still there."),
@@ -270,7 +273,13 @@ fn samples() -> Vec<Event> {
             deadline,
             deadline_reason,
         },
-        Event::SessionExtended { server: server(), client: client(false), session_id, deadline },
+        Event::SessionExtended {
+            server: server(),
+            client: client(false),
+            session_id,
+            deadline,
+            deadline_reason,
+        },
         Event::SessionExpired {
             server: server(),
             client: client(false),

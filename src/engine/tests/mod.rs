@@ -6,6 +6,7 @@ mod reconcile;
 mod relay;
 mod renegotiation;
 mod replies;
+mod review;
 mod sessions;
 mod simulation;
 mod wake_up;

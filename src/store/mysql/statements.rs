@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use crate::store::sql::{Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, user_columns};
+use crate::store::sql::{
+    Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, standing_columns, user_columns,
+};
 
 /// A row is replaced when the new version is higher and it has not ended. Assignments run from
 /// left to right and see what was assigned before, so the two columns of the condition come last.
@@ -50,6 +52,15 @@ pub const STATEMENTS: Statements = Statements {
          CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
          LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = ? \
          WHERE u.name = ?"
+    ),
+    standings: concat!(
+        "SELECT ",
+        standing_columns!(),
+        " FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
+         LEFT JOIN policies p ON p.name = \
+         CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
+         LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = s.device \
+         WHERE s.ended_at IS NULL AND s.server = ?"
     ),
     upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
                    AND CAST(CONVERT(name USING utf8mb4) AS BINARY) = CAST(? AS BINARY) \

@@ -34,6 +34,7 @@ pub struct Statements {
     pub remove_policy: &'static str,
     pub persist: &'static LazyLock<Batch>,
     pub open_sessions: &'static str,
+    pub standings: &'static str,
     pub session: &'static str,
     pub sessions_by_prefix: &'static str,
     pub sessions: &'static LazyLock<SessionQueries>,
@@ -71,7 +72,17 @@ macro_rules! session_columns {
          bytes_received, bytes_sent"
     };
 }
-pub(crate) use user_columns;
+macro_rules! standing_columns {
+    () => {
+        "s.id, s.user_name, s.started_at, s.device, u.id AS user_id, u.name AS user_own_name, \
+         u.enabled AS user_enabled, u.valid_from AS user_valid_from, \
+         u.valid_until AS user_valid_until, \
+         p.name AS policy_name, p.session_limit_s AS policy_session_limit_s, \
+         p.expiry_action AS policy_expiry_action, p.device_mode AS policy_device_mode, \
+         d.identifier AS device_identifier, d.status AS device_status"
+    };
+}
+pub(crate) use {standing_columns, user_columns};
 
 /// The start of an insert of sessions; `duration_s` is worked out by the program, so that a
 /// person can read it.
@@ -156,6 +167,7 @@ pub const COMMON: Statements = Statements {
         session_columns!(),
         " FROM sessions WHERE ended_at IS NULL AND server = ? ORDER BY started_at, id"
     ),
+    standings: "",
     session: concat!("SELECT ", session_columns!(), " FROM sessions WHERE id = ?"),
     sessions_by_prefix: concat!(
         "SELECT ",

@@ -7,7 +7,7 @@ use crate::{
     store::{
         Actor, CommandAction, CommandId, DeviceRecord, DeviceStatus, Facts, Migrated, NewDevice,
         NewUser, OpenSessions, PolicyRecord, Schema, SessionCommand, SessionFilter, SessionRecord,
-        SpanCursor, SpanPage, Store, StoreError, UserPatch, UserRecord,
+        SpanCursor, SpanPage, Standing, Store, StoreError, UserPatch, UserRecord,
     },
     types::{DeviceId, ServerName, SessionId, Timestamp, Username},
 };
@@ -54,6 +54,10 @@ impl<C: Connector> Store for SqlStore<C> {
 
     async fn open_sessions(&self, server: &ServerName) -> Result<OpenSessions, StoreError> {
         Self::open_sessions(self, server).await
+    }
+
+    async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError> {
+        Self::standings(self, server).await
     }
 
     async fn pending_commands(

@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use crate::store::sql::{Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, user_columns};
+use crate::store::sql::{
+    Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, standing_columns, user_columns,
+};
 
 macro_rules! upsert {
     ($first:literal $($column:literal)+) => {
@@ -40,6 +42,14 @@ pub const STATEMENTS: Statements = Statements {
          LEFT JOIN policies p ON p.name = COALESCE(u.policy, 'default') \
          LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = ? \
          WHERE u.name = ?"
+    ),
+    standings: concat!(
+        "SELECT ",
+        standing_columns!(),
+        " FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
+         LEFT JOIN policies p ON p.name = COALESCE(u.policy, 'default') \
+         LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = s.device \
+         WHERE s.ended_at IS NULL AND s.server = ?"
     ),
     upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
                    AND CAST(name AS BLOB) = CAST(? AS BLOB) AND password_hash = ?",

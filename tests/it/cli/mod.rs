@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod devices;
 mod errors;
+mod explain;
 mod passwords;
 mod policies;
 mod reports;

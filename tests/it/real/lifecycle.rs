@@ -134,3 +134,34 @@ fn a_second_daemon_waits_for_the_port_and_takes_over_when_the_first_dies() {
     assert_eq!(adopted["session_id"], opened["session_id"]);
     assert_eq!(alice.ping(2), 2, "nobody was dropped");
 }
+
+#[test]
+fn a_change_in_the_database_reaches_live_sessions_within_five_seconds() {
+    let test = "live changes";
+    let Some(site) = Site::new(test, Backend::Mysql, ServerOptions::default(), "") else { return };
+    let soon = Duration::from_secs(5);
+    site.warden.ok(&["policy", "add", "short", "--session-limit-s", "3000"], "");
+    let mut alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
+    site.warden.wait_event("session.opened", |_| true, SOON);
+    site.warden.ok(&["user", "set", "alice", "--policy", "short"], "");
+    let moved = site.warden.wait_event("session.extended", |_| true, soon);
+    assert_eq!(moved["deadline_reason"], "session_limit");
+    let mark = site.warden.mark();
+    site.warden.ok(&["user", "disable", "alice"], "");
+    site.warden.wait_event_since(mark, "session.kill_sent", |_| true, soon);
+    assert!(alice.wait_exit(SOON).is_some(), "{}", alice.log());
+    assert!(alice.log().contains("Your account may no longer connect"), "{}", alice.log());
+    let closed = site.warden.wait_event_since(mark, "session.closed", |_| true, SOON);
+    assert_eq!(closed["cause"], "account_disabled");
+}
+
+#[test]
+fn a_device_that_is_blocked_is_out_within_five_seconds() {
+    let test = "a device is blocked";
+    let Some(site) = Site::new(test, Backend::Sqlite, ServerOptions::default(), "") else { return };
+    let mut alice = site.connected(ClientOptions::default());
+    site.warden.wait_event("session.opened", |_| true, SOON);
+    site.warden.ok(&["device", "block", "alice", crate::lab::MAC], "");
+    site.warden.wait_event("session.kill_sent", |_| true, Duration::from_secs(5));
+    assert!(alice.wait_exit(SOON).is_some(), "{}", alice.log());
+}

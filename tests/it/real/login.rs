@@ -111,7 +111,8 @@ fn a_renegotiation_is_answered_without_a_break() {
     let goes_on = crate::lab::wait_until(time, || (alice.ping(1) == 1).then_some(()));
     assert!(goes_on.is_some(), "{}", alice.log());
     let mark = site.warden.mark();
-    site.warden.ok(&["user", "disable", "alice"], "");
+    // Only a renegotiation shows that the client has another password.
+    site.warden.ok(&["user", "set-password", "alice", "--password-stdin"], "another");
     site.warden.wait_event_since(mark, "auth.denied", |event| event["reauth"] == true, time);
     site.warden.wait_event_since(
         mark,

@@ -69,10 +69,10 @@ fn reauth_with_token() {
     let again = |event: &Value| event["reauth"] == true;
     site.warden.wait_event("auth.allowed", again, time);
     assert!(is_up(&alice, time), "{}", alice.log());
-    // The token stands for the password, and only for that.
+    // The token stands for the password that it was given for.
     let mark = site.warden.mark();
-    site.warden.ok(&["device", "block", "alice", crate::lab::MAC], "");
-    let denied = |event: &Value| event["reason"] == "device_blocked";
+    site.warden.ok(&["user", "set-password", "alice", "--password-stdin"], "another");
+    let denied = |event: &Value| event["reason"] == "bad_credentials";
     site.warden.wait_event_since(mark, "auth.denied", denied, time);
     site.warden.wait_event_since(mark, "session.closed", |_| true, time);
 }

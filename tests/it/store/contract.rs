@@ -61,6 +61,7 @@ contract! { with:
         another_id_for_a_known_instance_is_refused_and_the_rest_is_written
         two_daemons_write_at_once_and_the_highest_versions_stay
         open_sessions_are_those_of_the_server_that_have_not_ended
+        standings_are_what_live_sessions_are_judged_by
         sessions_are_filtered_newest_first
         sessions_are_found_by_the_start_of_their_id
         bad_session_rows_are_named

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use ovpn_warden::{
-    store::{SessionFilter, SessionRecord, SessionState, StoreError},
+    store::{DeviceStatus, SessionFilter, SessionRecord, SessionState, StoreError, UserPatch},
     types::{Cause, Cid, ExpiryAction, SessionId, Timestamp},
 };
 
-use super::bed::{Backend, Bed, UUID, at, id, name, session};
+use super::bed::{Backend, Bed, MAC, UUID, at, by, id, name, session};
 
 async fn read(bed: &Bed, number: u32) -> SessionRecord {
     bed.store.session(session(number).id).await.unwrap().unwrap()
@@ -199,6 +199,41 @@ pub async fn open_sessions_are_those_of_the_server_that_have_not_ended(bed: Arc<
     bed.store.persist(&all).await.unwrap();
     let open = bed.store.open_sessions(&session(1).server).await.unwrap().sessions;
     assert_eq!(open, [session(1), closing]);
+}
+
+pub async fn standings_are_what_live_sessions_are_judged_by(bed: Arc<Bed>) {
+    let (store, server) = (&bed.store, session(1).server);
+    let bob = SessionRecord { user: name("bob"), device: None, ..session(3) };
+    let elsewhere = SessionRecord { server: "tcp-443".parse().unwrap(), ..session(4) };
+    store.persist(&[session(1), closed(2, 1), bob, elsewhere]).await.unwrap();
+    let standings = async || {
+        let mut all = store.standings(&server).await.unwrap();
+        all.sort_by_key(|standing| standing.session);
+        all
+    };
+    let found = standings().await;
+    let [of_alice, of_bob] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((of_alice.session, of_alice.started_at), (session(1).id, session(1).started_at));
+    assert_eq!((&of_alice.account, of_alice.device), (&None, Some(None)), "there is no alice");
+    assert_eq!((&of_bob.account, of_bob.device), (&None, None));
+
+    bed.add_user("alice").await;
+    bed.add_device("alice", MAC).await;
+    let found = standings().await;
+    let account = found[0].account.as_ref().unwrap();
+    assert!(account.enabled && account.valid_until.is_none());
+    assert_eq!(account.policy.name, "default");
+    assert_eq!(found[0].device, Some(Some(DeviceStatus::Approved)));
+    let blocked = DeviceStatus::Blocked;
+    store.set_device_status(&name("alice"), &id(MAC), blocked, &by()).await.unwrap();
+    let disabled = UserPatch { enabled: Some(false), ..UserPatch::default() };
+    store.patch_user(&name("alice"), &disabled, &by()).await.unwrap();
+    let found = standings().await;
+    assert!(!found[0].account.as_ref().unwrap().enabled);
+    assert_eq!(found[0].device, Some(Some(blocked)));
+    // A name that the database may take for the same is another.
+    store.persist(&[SessionRecord { user: name("alice "), ..session(5) }]).await.unwrap();
+    assert_eq!(standings().await[2].account, None);
 }
 
 pub async fn sessions_are_filtered_newest_first(bed: Arc<Bed>) {

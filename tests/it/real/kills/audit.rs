@@ -26,6 +26,8 @@ pub struct Evidence {
     pub exits: Vec<(Millis, String)>,
     pub crew: Crew,
     pub faults: Vec<Fault>,
+    /// OpenVPN ends sessions too: 2.6 and later.
+    pub has_backstop: bool,
     /// Good clients that did not come in after the last fault.
     pub missing: Vec<String>,
     /// Sessions that were still open when everybody had left.
@@ -149,7 +151,7 @@ fn judge_member(member: &Member, rows: &[Row], evidence: &Evidence, verdict: &mu
                 .map(|(start, _)| start);
             let end = tunnel.end.as_ref().map_or(Millis::MAX, |(at, _)| *at).min(member.gone());
             let end = end.min(restart.min().unwrap_or(Millis::MAX));
-            let latest = latest_end(tunnel.since + limit, faults);
+            let latest = latest_end(tunnel.since + limit, evidence);
             if end > latest {
                 find(format!("overstays by {} ms: {tunnel:?}", end - latest));
             }
@@ -159,14 +161,15 @@ fn judge_member(member: &Member, rows: &[Row], evidence: &Evidence, verdict: &mu
 
 /// By when a session with that deadline is over: at once, or soon after a daemon is back, or by
 /// OpenVPN's own limit.
-fn latest_end(deadline: Millis, faults: &[Fault]) -> Millis {
+fn latest_end(deadline: Millis, evidence: &Evidence) -> Millis {
+    let backstop = if evidence.has_backstop { BACKSTOP } else { Millis::MAX / 2 };
     let mut latest = deadline + SLACK;
-    for fault in faults {
+    for fault in &evidence.faults {
         if let Some((start, back)) = fault.daemon
             && start <= latest
             && deadline <= back + ATTACH
         {
-            latest = latest.max((back + ATTACH).min(deadline + BACKSTOP) + SLACK);
+            latest = latest.max((back + ATTACH).min(deadline + backstop) + SLACK);
         }
     }
     latest

@@ -296,6 +296,7 @@ impl Scenario {
             rows: warden.json(&["session", "list", "--all"]),
             events: warden.events(),
             exits: records::exits(&self.crew.site.server.log()),
+            has_backstop: self.crew.site.server.version() >= (2, 6),
             crew: self.crew,
             faults: self.faults,
             missing,

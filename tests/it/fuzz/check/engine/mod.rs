@@ -16,6 +16,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::BytesMut;
 use ovpn_warden::{
     auth::{
+        decide::Terms,
         device::DeviceSource,
         request::{Decision, Denial, Grant},
     },
@@ -388,6 +389,10 @@ impl Lab {
 
     fn command(&mut self, which: u8, what: u8) {
         let Some(session) = self.store.nth(which.into()) else { return };
+        if what.is_multiple_of(16) {
+            self.review(session, what / 16);
+            return;
+        }
         let action = if what < 128 {
             CommandAction::Kill {
                 reason: what.is_multiple_of(2).then(|| "x\"\\\n".repeat(what.into())),
@@ -401,6 +406,23 @@ impl Lab {
         let (server, actor) = (self.settings.server.clone(), "cli:root".into());
         let command = SessionCommand { id: CommandId(1), session, server, action, actor };
         let _ = self.engine.handle_command(&command, self.now);
+        self.drain();
+    }
+
+    /// The database says something else of a session now.
+    fn review(&mut self, session: SessionId, how: u8) {
+        let seconds = u64::from(how) * 20;
+        let verdict = match how {
+            0 => Err(Cause::AccountDisabled),
+            1 => Err(Cause::DeviceBlocked),
+            _ => Ok(Terms {
+                deadline: (how < 15)
+                    .then(|| self.now.utc.saturating_add(Duration::from_secs(seconds))),
+                deadline_reason: Some(Cause::SessionLimit),
+                expiry_action: ExpiryAction::Halt,
+            }),
+        };
+        self.engine.handle_reviews(vec![(session, verdict)], self.now);
         self.drain();
     }
 

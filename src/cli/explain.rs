@@ -1,0 +1,208 @@
+//! `explain`: the decision, dry: every rule with its verdict, and what the client would see.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{
+    Desk,
+    exit::{CliError, Exit},
+    input,
+    output::{View, or_dash, rfc3339, short_time},
+    parse,
+};
+use crate::{
+    auth::{
+        decide::{Case, PasswordCheck, Terms, decide, explain},
+        password::{self, Workspace},
+        request::{AuthRequest, Claimed, RequestKind},
+        text,
+    },
+    config::Config,
+    daemon,
+    store::Facts,
+    types::{Cause, DenyReason, DeviceId, Password, ServerName, Timestamp, Username},
+};
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Login name
+    user: Username,
+    /// The device it would come with: a MAC address in any usual notation, or a mobile client's id
+    #[arg(long, value_name = "ID", value_parser = parse::device)]
+    device: Option<DeviceId>,
+    /// The common name of its certificate [default: the login name]
+    #[arg(long, value_name = "CN")]
+    common_name: Option<String>,
+    /// On this server [default: the first that is configured]
+    #[arg(long)]
+    server: Option<ServerName>,
+    /// At this time: 2026-12-31T18:00:00Z, 2026-12-31, +2h or -24h [default: now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    at: Option<String>,
+    /// Check the password on standard input too; without it the password counts as right
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+/// Shows the verdicts; [`Exit::No`] where the client would be refused.
+pub async fn execute(
+    desk: &mut Desk,
+    config: &Config,
+    args: ExplainArgs,
+) -> Result<Exit, CliError> {
+    let now = match &args.at {
+        Some(text) => parse::past_moment("--at", text, desk.now())?,
+        None => desk.now(),
+    };
+    let first = config.servers.first().map(|server| &server.name);
+    let Some(server) = args.server.as_ref().or(first).cloned() else {
+        return Err(CliError::usage("no server is configured").or_next("name one with --server"));
+    };
+    let password = if args.password_stdin { Some(input::new_password(true)?) } else { None };
+    let facts = desk.store.facts(&args.user, args.device.as_ref()).await?;
+    let check = match &password {
+        Some(password) => compare(password, facts.as_ref())?,
+        None => PasswordCheck::NotNeeded,
+    };
+    let common_name = args.common_name.unwrap_or_else(|| args.user.to_string());
+    let request = AuthRequest {
+        server,
+        kind: RequestKind::Connect,
+        user: Claimed::Valid(args.user.clone()),
+        password,
+        token: None,
+        common_name: Some(common_name.into()),
+        device: Ok(args.device.clone()),
+        client_ip: None,
+    };
+    let defaults = daemon::defaults(config);
+    let facts = facts.as_ref();
+    let case = Case { request: &request, facts, password: check, defaults: &defaults, now };
+    let verdict = decide(&case);
+    let rules = explain(&case)
+        .into_iter()
+        .map(|(rule, reason)| RuleView {
+            rule,
+            verdict: match (reason, rule, check) {
+                (Some(_), _, _) => "deny",
+                (None, "password", PasswordCheck::NotNeeded) => "not_checked",
+                (None, _, _) => "pass",
+            },
+            reason: reason.map(DenyReason::as_str),
+        })
+        .collect();
+    let view = Explanation::new(&args.user, args.device.as_ref(), facts, now, verdict, rules);
+    if desk.out.is_json() {
+        desk.out.json(&view)?;
+    } else {
+        desk.out.show(&view)?;
+        desk.out.list(&view.rules)?;
+    }
+    Ok(if view.allowed { Exit::Done } else { Exit::No })
+}
+
+fn compare(password: &Password, facts: Option<&Facts>) -> Result<PasswordCheck, CliError> {
+    let Some(stored) = facts.and_then(|facts| facts.user.password_hash.as_deref()) else {
+        return Ok(PasswordCheck::Wrong);
+    };
+    let right = password::verify(password, stored, &mut Workspace::default())
+        .map_err(|error| CliError::failed(format!("comparing the password: {error}")))?;
+    Ok(if right { PasswordCheck::Right } else { PasswordCheck::Wrong })
+}
+
+#[derive(Serialize)]
+struct RuleView {
+    rule: &'static str,
+    verdict: &'static str,
+    reason: Option<&'static str>,
+}
+
+impl View for RuleView {
+    const COLUMNS: &'static [&'static str] = &["RULE", "VERDICT", "REASON"];
+
+    fn row(&self) -> Vec<String> {
+        vec![self.rule.into(), self.verdict.into(), or_dash(self.reason)]
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        vec![(self.rule, self.verdict.into())]
+    }
+}
+
+#[derive(Serialize)]
+struct Explanation {
+    user: String,
+    device: Option<String>,
+    policy: Option<String>,
+    at: String,
+    allowed: bool,
+    reason: Option<&'static str>,
+    temporary: bool,
+    client_sees: Option<&'static str>,
+    deadline: Option<String>,
+    deadline_reason: Option<&'static str>,
+    expiry_action: Option<&'static str>,
+    rules: Vec<RuleView>,
+    #[serde(skip)]
+    ends: Option<Timestamp>,
+}
+
+impl Explanation {
+    fn new(
+        user: &Username,
+        device: Option<&DeviceId>,
+        facts: Option<&Facts>,
+        now: Timestamp,
+        verdict: Result<Terms, DenyReason>,
+        rules: Vec<RuleView>,
+    ) -> Self {
+        let (terms, reason) = (verdict.ok(), verdict.err());
+        let ends = terms.and_then(|terms| terms.deadline);
+        Self {
+            user: user.to_string(),
+            device: device.map(DeviceId::to_string),
+            policy: facts.map(|facts| facts.policy.name.clone()),
+            at: now.to_string(),
+            allowed: terms.is_some(),
+            reason: reason.map(DenyReason::as_str),
+            temporary: reason.is_some_and(DenyReason::is_temporary),
+            client_sees: reason.map(text::denial),
+            deadline: rfc3339(ends),
+            deadline_reason: terms.and_then(|terms| terms.deadline_reason).map(Cause::as_str),
+            expiry_action: terms.map(|terms| terms.expiry_action.as_str()),
+            rules,
+            ends,
+        }
+    }
+}
+
+impl View for Explanation {
+    const COLUMNS: &'static [&'static str] = &["USER", "ANSWER", "REASON"];
+
+    fn row(&self) -> Vec<String> {
+        vec![self.user.clone(), self.answer(), or_dash(self.reason)]
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        let mut lines = vec![
+            ("user", self.user.clone()),
+            ("device", or_dash(self.device.as_deref())),
+            ("policy", or_dash(self.policy.as_deref())),
+            ("answer", self.answer()),
+        ];
+        if let Some(text) = self.client_sees {
+            lines.push(("the client sees", text.into()));
+        } else {
+            let why = self.deadline_reason.map(|why| format!(" ({why})")).unwrap_or_default();
+            lines.push(("until", format!("{}{why}", short_time(self.ends))));
+        }
+        lines
+    }
+}
+
+impl Explanation {
+    fn answer(&self) -> String {
+        self.reason.map_or_else(|| "allowed".into(), |reason| format!("denied: {reason}"))
+    }
+}

@@ -1,0 +1,75 @@
+//! Sessions that run, judged again by what the database says now.
+
+use std::time::Duration;
+
+use crate::{
+    auth::decide::Terms,
+    store::SessionState,
+    telemetry::events::{ClientRef, Event},
+    types::{Cause, Cid, Now, Timestamp},
+};
+
+use super::{Engine, Reconciled, Review};
+
+/// A deadline that moves by less stays: an approval and its row are not of one moment.
+const TOLERANCE: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// Ends those that may not go on, and moves the deadlines of the others.
+    pub fn handle_reviews(&mut self, reviews: Vec<Review>, now: Now) {
+        if !self.is_ready() || self.reconciled != Reconciled::Yes {
+            return;
+        }
+        for (session, verdict) in reviews {
+            let Some(cid) = self.clients.of_session(session) else {
+                continue;
+            };
+            match verdict {
+                Ok(terms) => self.move_deadline(cid, terms, now),
+                Err(cause) => self.end_client(cid, cause, None, now),
+            }
+        }
+    }
+
+    fn move_deadline(&mut self, cid: Cid, terms: Terms, now: Now) {
+        let Some(client) = self.clients.get_mut(cid) else {
+            return;
+        };
+        let who = client.who.clone();
+        let Some(session) = client.session.as_mut() else {
+            return;
+        };
+        let record = &session.record;
+        // What an operator has granted stands until then.
+        let is_fixed = record.deadline_reason == Some(Cause::Admin);
+        let is_same = is_near(record.deadline, terms.deadline)
+            && record.deadline_reason == terms.deadline_reason
+            && record.expiry_action == terms.expiry_action;
+        if is_fixed || is_same || record.state == SessionState::Closing {
+            return;
+        }
+        session.record.deadline = terms.deadline;
+        session.record.deadline_reason = terms.deadline_reason;
+        session.record.expiry_action = terms.expiry_action;
+        session.arm(now);
+        session.touch(now.utc);
+        let record = session.record.clone();
+        self.persist(&record);
+        self.report(Event::SessionExtended {
+            server: self.server(),
+            client: ClientRef { kid: None, ..who },
+            session_id: record.id,
+            deadline: record.deadline,
+            deadline_reason: record.deadline_reason,
+        });
+        self.arm(cid);
+    }
+}
+
+fn is_near(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.saturating_since(b).max(b.saturating_since(a)) < TOLERANCE,
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}

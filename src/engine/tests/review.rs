@@ -1,0 +1,86 @@
+//! Sessions that run, judged again.
+
+use super::*;
+use crate::auth::decide::Terms;
+
+fn terms(lab: &Lab, seconds: u64) -> Terms {
+    Terms {
+        deadline: Some(lab.now.utc.saturating_add(Duration::from_secs(seconds))),
+        deadline_reason: Some(Cause::SessionLimit),
+        expiry_action: ExpiryAction::Halt,
+    }
+}
+
+fn reviewed(lab: &mut Lab, session: SessionId, verdict: Result<Terms, Cause>) {
+    lab.engine.handle_reviews(vec![(session, verdict)], lab.now);
+    lab.drain();
+}
+
+#[test]
+fn a_change_of_the_rules_moves_the_deadline_of_a_live_session() {
+    let mut lab = Lab::up();
+    let session = lab.establish(4, "alice", 3_600);
+    let rows = lab.rows.len();
+    let same = terms(&lab, 3_601);
+    reviewed(&mut lab, session, Ok(same));
+    assert_eq!(lab.rows.len(), rows, "nothing has changed");
+    let shorter = terms(&lab, 30);
+    reviewed(&mut lab, session, Ok(shorter));
+    assert_eq!(lab.last_row().deadline, shorter.deadline);
+    assert!(matches!(lab.events.last(), Some(Event::SessionExtended { .. })));
+    lab.pass(Duration::from_secs(29));
+    assert_eq!(lab.kills(4), 0);
+    lab.pass(Duration::from_secs(1));
+    assert_eq!(lab.kills(4), 1);
+    let longer = terms(&lab, 9_999);
+    reviewed(&mut lab, session, Ok(longer));
+    assert_eq!(lab.last_row().state, SessionState::Closing, "it is being ended already");
+}
+
+#[test]
+fn who_may_no_longer_connect_is_ended_at_once_and_with_that_cause() {
+    let mut lab = Lab::up();
+    let session = lab.establish(4, "alice", 3_600);
+    reviewed(&mut lab, session, Err(Cause::AccountDisabled));
+    assert_eq!(lab.kills(4), 1);
+    reviewed(&mut lab, session, Err(Cause::AccountDisabled));
+    assert_eq!(lab.kills(4), 1, "once is enough");
+    lab.say(disconnect(4));
+    lab.pass(second());
+    assert_eq!(lab.last_row().cause, Some(Cause::AccountDisabled));
+    reviewed(&mut lab, session, Err(Cause::AccountDisabled));
+}
+
+#[test]
+fn what_an_operator_granted_stands() {
+    let mut lab = Lab::up();
+    let session = lab.establish(4, "alice", 20);
+    let deadline = lab.now.utc.saturating_add(Duration::from_secs(100));
+    let extend = SessionCommand {
+        id: CommandId(1),
+        session,
+        server: "udp".parse().unwrap(),
+        action: CommandAction::Extend { deadline },
+        actor: "cli:root".into(),
+    };
+    lab.engine.handle_command(&extend, lab.now);
+    lab.drain();
+    let by_policy = terms(&lab, 20);
+    reviewed(&mut lab, session, Ok(by_policy));
+    assert_eq!(lab.last_row().deadline, Some(deadline));
+    lab.pass(Duration::from_secs(100));
+    assert!(lab.sent.iter().any(|command| matches!(
+        command,
+        Command::ClientKill { message: KillMessage::Halt(text), .. }
+            if *text == Parameter::new("Your session time is over")
+    )));
+}
+
+#[test]
+fn nothing_is_judged_before_the_comparison_with_the_database() {
+    let mut lab = Lab::up();
+    let session = lab.establish(4, "alice", 3_600);
+    lab.engine.handle_lost(lab.now);
+    reviewed(&mut lab, session, Err(Cause::AccountDisabled));
+    assert_eq!(lab.kills(4), 0);
+}

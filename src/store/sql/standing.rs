@@ -1,0 +1,82 @@
+//! What running sessions are judged by.
+
+use std::collections::BTreeMap;
+
+use super::{Cells, Connector, Row, SqlStore, record};
+use crate::{
+    store::{Account, DeviceStatus, Standing, StoreError},
+    types::{ServerName, SessionId},
+};
+
+impl<C: Connector> SqlStore<C> {
+    pub async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError> {
+        let rows = self.read(self.sql.standings, vec![server.as_str().into()]).await?;
+        let mut found: BTreeMap<SessionId, Merged> = BTreeMap::new();
+        for row in &rows {
+            let Ok(id) = Cells::new(row, "sessions", "id").some_parsed("id") else {
+                continue;
+            };
+            let read = standing(row, id);
+            found.entry(id).or_default().add(read);
+        }
+        Ok(found.into_values().filter_map(Merged::sole).collect())
+    }
+}
+
+/// The rows of one session: an operator's own tables may give several.
+#[derive(Default)]
+struct Merged {
+    standing: Option<(Option<i64>, Standing)>,
+    is_unclear: bool,
+}
+
+impl Merged {
+    fn add(&mut self, read: Result<(Option<i64>, Standing), StoreError>) {
+        let Ok((user, read)) = read else {
+            self.is_unclear = true;
+            return;
+        };
+        match &mut self.standing {
+            None => self.standing = Some((user, read)),
+            // Somebody else whose name the database takes for the same.
+            Some(_) if user.is_none() => {}
+            Some(known) if known.0.is_none() => *known = (user, read),
+            Some((known, _)) if *known != user => self.is_unclear = true,
+            Some((_, standing)) => match (standing.device, read.device) {
+                (_, None | Some(None)) => {}
+                (None | Some(None), Some(Some(_))) => standing.device = read.device,
+                (Some(Some(_)), Some(Some(_))) => self.is_unclear = true,
+            },
+        }
+    }
+
+    fn sole(self) -> Option<Standing> {
+        self.standing.filter(|_| !self.is_unclear).map(|(_, standing)| standing)
+    }
+}
+
+fn standing(row: &Row, session: SessionId) -> Result<(Option<i64>, Standing), StoreError> {
+    let cells = Cells::new(row, "sessions", "id");
+    let users = Cells::prefixed(row, "users", "user_", "id");
+    let is_the_user = users.text("own_name")? == Some(cells.some_text("user_name")?);
+    let id: Option<i64> = if is_the_user { Some(users.some_number("id")?) } else { None };
+    let account = match id {
+        None => None,
+        Some(_) => Some(Account {
+            enabled: users.flag("enabled")?,
+            valid_from: users.time("valid_from")?,
+            valid_until: users.time("valid_until")?,
+            policy: record::policy(Cells::prefixed(row, "policies", "policy_", "name"))?,
+        }),
+    };
+    let device = match cells.text("device")? {
+        None => None,
+        Some(own) => {
+            let devices = Cells::prefixed(row, "devices", "device_", "identifier");
+            let is_it = devices.text("identifier")? == Some(own) && id.is_some();
+            Some(if is_it { Some(devices.some_parsed::<DeviceStatus>("status")?) } else { None })
+        }
+    };
+    let started_at = cells.some_time("started_at")?;
+    Ok((id, Standing { session, started_at, account, device }))
+}

@@ -1,0 +1,99 @@
+//! `explain`: every reason, rule by rule.
+
+use serde_json::Value;
+
+use super::bench::Bench;
+
+const MAC: &str = "02:1a:2b:3c:4d:5e";
+
+fn bench() -> Bench {
+    let bench = Bench::new();
+    bench.run_with(b"correct horse", &["user", "add", "alice", "--password-stdin"]);
+    bench.ok(&["device", "add", "alice", MAC]);
+    bench
+}
+
+/// The verdict of a rule.
+fn verdict<'a>(view: &'a Value, rule: &str) -> &'a str {
+    let rules = view["rules"].as_array().unwrap();
+    let found = rules.iter().find(|view| view["rule"] == rule);
+    found.unwrap_or_else(|| panic!("{rule}: {view}"))["verdict"].as_str().unwrap()
+}
+
+fn explained(bench: &Bench, stdin: &[u8], args: &[&str]) -> (i32, Value) {
+    let args = [&["--json", "explain", "--server", "udp"], args].concat();
+    let run = bench.run_with(stdin, &args);
+    (run.code, serde_json::from_str(&run.out).unwrap_or_else(|_| panic!("{run:?}")))
+}
+
+#[test]
+fn a_login_that_would_be_allowed_has_its_deadline() {
+    let (code, view) = explained(&bench(), b"", &["alice", "--device", MAC]);
+    assert_eq!((code, &view["allowed"], &view["reason"]), (0, &true.into(), &Value::Null));
+    assert_eq!(
+        (&view["policy"], &view["deadline_reason"]),
+        (&"default".into(), &"session_limit".into())
+    );
+    assert!(view["deadline"].is_string());
+    assert_eq!(verdict(&view, "password"), "not_checked");
+    assert_eq!(verdict(&view, "device"), "pass");
+    let bench = bench();
+    let shown = bench.ok(&["explain", "alice", "--device", MAC, "--server", "udp"]);
+    assert!(shown.contains("allowed") && shown.contains("account_validity"), "{shown}");
+}
+
+#[test]
+fn each_reason_is_named_with_its_rule_and_what_the_client_sees() {
+    let bench = bench();
+    bench.ok(&["device", "add", "alice", "02:1a:2b:3c:4d:5f"]);
+    bench.ok(&["device", "block", "alice", "02:1a:2b:3c:4d:5f"]);
+    bench.ok(&[
+        "user",
+        "set",
+        "alice",
+        "--valid-from",
+        "2020-01-01",
+        "--valid-until",
+        "2999-01-01",
+    ]);
+    for (stdin, args, rule, reason) in [
+        ("", &["mallory"][..], "user", "unknown_user"),
+        ("wrong", &["alice", "--device", MAC, "--password-stdin"], "password", "bad_credentials"),
+        ("", &["alice"], "device", "device_missing"),
+        ("", &["alice", "--device", "02:1a:2b:3c:4d:00"], "device", "device_unknown"),
+        ("", &["alice", "--device", "02:1a:2b:3c:4d:5f"], "device", "device_blocked"),
+        (
+            "",
+            &["alice", "--device", MAC, "--at", "2019-01-01"],
+            "account_validity",
+            "account_not_yet_valid",
+        ),
+        (
+            "",
+            &["alice", "--device", MAC, "--at", "2999-01-02"],
+            "account_validity",
+            "account_expired",
+        ),
+    ] {
+        let (code, view) = explained(&bench, stdin.as_bytes(), args);
+        assert_eq!((code, &view["reason"]), (3, &reason.into()), "{args:?}: {view}");
+        assert_eq!(verdict(&view, rule), "deny", "{args:?}");
+        assert!(!view["client_sees"].as_str().unwrap().is_empty());
+    }
+    bench.ok(&["user", "disable", "alice"]);
+    // Every rule is asked, not only the first that refuses.
+    let (_, view) = explained(&bench, b"wrong", &["alice", "--password-stdin"]);
+    assert_eq!(view["reason"], "bad_credentials");
+    for rule in ["password", "account_enabled", "device"] {
+        assert_eq!(verdict(&view, rule), "deny", "{rule}");
+    }
+    let (code, view) =
+        explained(&bench, b"correct horse", &["alice", "--device", MAC, "--password-stdin"]);
+    assert_eq!((code, &view["reason"]), (3, &"account_disabled".into()));
+    assert_eq!(verdict(&view, "password"), "pass");
+}
+
+#[test]
+fn a_server_has_to_be_known_or_named() {
+    bench().run(&["explain", "alice"]).fails(2, "no server is configured");
+}
