@@ -8,7 +8,7 @@ use clap::{
 
 use super::{
     device::DeviceCommand, explain::ExplainArgs, migrate::MigrateArgs, policy::PolicyCommand,
-    session::SessionCommand, user::UserCommand,
+    report::ReportCommand, session::SessionCommand, user::UserCommand,
 };
 
 /// OpenVPN management-interface controller: users, devices and session limits.
@@ -128,6 +128,9 @@ pub enum Command {
     /// Look at sessions, end or extend them
     #[command(subcommand)]
     Session(SessionCommand),
+    /// Who used how much, and what is about to end
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Say what would be decided on a login, rule by rule; exit code 3 where it is refused
     Explain(ExplainArgs),
     /// Read a password (prompt or standard input) and print its PHC string

@@ -14,6 +14,7 @@ mod migrate;
 mod output;
 mod parse;
 mod policy;
+mod report;
 mod run;
 mod session;
 mod user;
@@ -68,6 +69,9 @@ fn dispatch(globals: &Globals, command: Command) -> Result<Exit, CliError> {
         }
         Command::Session(command) => {
             admin(globals, async |desk, _| session::execute(desk, command).await)?;
+        }
+        Command::Report(command) => {
+            admin(globals, async |desk, _| report::execute(desk, command).await)?;
         }
         Command::Explain(args) => {
             return admin(globals, async |desk, config| explain::execute(desk, config, args).await);

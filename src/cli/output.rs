@@ -1,4 +1,4 @@
-//! Everything that commands print goes through here: tables for people, JSON for programs.
+//! Everything that commands print goes through here: tables for people, JSON and CSV for programs.
 
 use std::{
     fmt::Write as _,
@@ -16,6 +16,8 @@ use crate::types::{Printable, Timestamp, is_unsafe};
 pub trait View: Serialize {
     /// Headings of the table in which it is a row.
     const COLUMNS: &'static [&'static str];
+    /// Its fields in JSON, in order, where it is printed as CSV too.
+    const FIELDS: &'static [&'static str] = &[];
 
     /// Its row.
     fn row(&self) -> Vec<String>;
@@ -27,6 +29,7 @@ pub trait View: Serialize {
 /// Standard output. A closed pipe becomes [`CliError::closed_pipe`].
 pub struct Output {
     json: bool,
+    csv: bool,
     quiet: bool,
     terminal: bool,
     to: io::BufWriter<Box<dyn Write>>,
@@ -37,7 +40,7 @@ impl Output {
     pub fn new(json: bool, quiet: bool) -> Self {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
-        Self { json, quiet, terminal, to: io::BufWriter::new(Box::new(stdout)) }
+        Self { json, csv: false, quiet, terminal, to: io::BufWriter::new(Box::new(stdout)) }
     }
 
     /// Whether JSON is asked for.
@@ -47,11 +50,24 @@ impl Output {
 
     /// Whether a person reads this on a terminal.
     pub const fn for_people(&self) -> bool {
-        self.terminal && !self.json
+        self.terminal && !self.json && !self.csv
     }
 
-    /// Prints a table, or an array.
+    /// Prints lists as CSV with `csv`.
+    pub fn want_csv(&mut self, csv: bool) -> Result<(), CliError> {
+        if csv && self.json {
+            return Err(CliError::usage("--csv and --json were both given; give one of them"));
+        }
+        self.csv = csv;
+        Ok(())
+    }
+
+    /// Prints a table, an array, or CSV.
     pub fn list<T: View>(&mut self, items: &[T]) -> Result<(), CliError> {
+        if self.csv {
+            self.to.write_all(&csv_of(items)?)?;
+            return Ok(self.to.flush()?);
+        }
         if self.json {
             return self.json(items);
         }
@@ -129,6 +145,32 @@ fn escape_json(text: &str) -> String {
     safe
 }
 
+/// Comma-separated values as RFC 4180 has them, with a line of names: the same fields as in JSON,
+/// empty for null.
+fn csv_of<T: View>(items: &[T]) -> Result<Vec<u8>, CliError> {
+    let failed = |error: csv::Error| CliError::failed(format!("printing CSV: {error}"));
+    let mut plain = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    for item in items {
+        plain.serialize(item).map_err(failed)?;
+    }
+    let plain =
+        plain.into_inner().map_err(|error| CliError::failed(format!("printing CSV: {error}")))?;
+    let mut safe = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(Vec::with_capacity(plain.len()));
+    safe.write_record(T::FIELDS).map_err(failed)?;
+    for row in csv::ReaderBuilder::new().has_headers(false).from_reader(&*plain).records() {
+        safe.write_record(row.map_err(failed)?.iter().map(cell)).map_err(failed)?;
+    }
+    safe.into_inner().map_err(|error| CliError::failed(format!("printing CSV: {error}")))
+}
+
+/// A text that neither a terminal obeys nor a spreadsheet takes for a formula.
+fn cell(text: &str) -> String {
+    let text = printable(text);
+    if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
+}
+
 /// RFC 3339 for JSON and details.
 pub fn rfc3339(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.to_string())
@@ -189,6 +231,56 @@ mod tests {
         let json = escape_json(&serde_json::to_string(text).unwrap());
         assert_eq!(json, "\"a\\u009b31m\\u202e\\u001b\\n\"");
         assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
+
+    #[derive(Serialize)]
+    struct Row {
+        name: &'static str,
+        count: Option<u32>,
+    }
+
+    impl View for Row {
+        const COLUMNS: &'static [&'static str] = &[];
+        const FIELDS: &'static [&'static str] = &["name", "count"];
+
+        fn row(&self) -> Vec<String> {
+            Vec::new()
+        }
+
+        fn details(&self) -> Vec<(&'static str, String)> {
+            Vec::new()
+        }
+    }
+
+    fn csv(items: &[Row]) -> String {
+        String::from_utf8(csv_of(items).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn csv_has_a_line_of_names_and_quotes_what_needs_it() {
+        assert_eq!(csv(&[]), "name,count\r\n");
+        let rows = [("a,b", Some(1)), ("say \"x\"", None), ("", Some(0))];
+        let rows = rows.map(|(name, count)| Row { name, count });
+        let lines = "name,count\r\n\"a,b\",1\r\n\"say \"\"x\"\"\",\r\n,0\r\n";
+        assert_eq!(csv(&rows), lines);
+    }
+
+    #[test]
+    fn no_cell_is_a_formula_or_moves_the_cursor() {
+        for (name, shown) in [
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("a=1", "a=1"),
+            ("\t=1", "\\u{9}=1"),
+            ("a\r\nb", "\\u{d}\\u{a}"),
+        ] {
+            let text = csv(&[Row { name, count: None }]);
+            assert!(text.contains(shown), "{text}");
+            assert_eq!(text.lines().count(), 2, "{text}");
+        }
+        assert!(csv(&[Row { name: "=1", count: None }]).contains("\r\n'=1,"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Values of arguments: each parser says what is permitted where a text is not.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use crate::types::{DeviceId, ServerName, Timestamp, parse_duration};
 
@@ -74,6 +74,13 @@ pub fn past_moment(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp, 
     }
 }
 
+/// A duration longer than nothing.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text)
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "not a duration: use 90s, 15m, 8h, 2d or a sum as 1h30m".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +99,12 @@ mod tests {
         let error = device("02:1a").unwrap_err();
         assert!(error.contains("02-1A-2B-3C-4D-5E") && error.contains("021a.2b3c.4d5e"), "{error}");
         assert_eq!(device("021A.2B3C.4D5E").unwrap().to_string(), "02:1a:2b:3c:4d:5e");
+    }
+
+    #[test]
+    fn durations_are_longer_than_nothing() {
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3_600)));
+        assert!(duration("0").is_err() && duration("soon").is_err());
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Config {
     pub session: Session,
     /// `[throttle]`.
     pub throttle: Throttle,
+    /// `[retention]`.
+    pub retention: Retention,
     /// `[log]`.
     pub log: Log,
     /// `[http]`.
@@ -117,6 +119,13 @@ pub struct Throttle {
     pub address_failures: u32,
     /// The window.
     pub window: Duration,
+}
+
+/// `[retention]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// How long sessions are kept after their end; `None`: for ever.
+    pub sessions: Option<Duration>,
 }
 
 /// `[log]`.

@@ -8,7 +8,7 @@ use config::{Map, Value, ValueKind};
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Auth, Config, Database, Endpoint, Http, Log, LogFormat, Server, Session, Throttle,
+    Auth, Config, Database, Endpoint, Http, Log, LogFormat, Retention, Server, Session, Throttle,
     error::{ConfigError, Place},
     layer::Layer,
     reader::{DAMAGED, Report, Section, origin_of, wrong_type},
@@ -20,7 +20,8 @@ use crate::{
     types::{ExpiryAction, Password, ServerName},
 };
 
-const SECTIONS: &[&str] = &["database", "servers", "auth", "session", "throttle", "log", "http"];
+const SECTIONS: &[&str] =
+    &["database", "servers", "auth", "session", "throttle", "retention", "log", "http"];
 
 /// Ten years: a longer limit is a typing error.
 const MAX_LIMIT_S: u32 = 315_360_000;
@@ -51,6 +52,7 @@ pub(super) fn validate(mut tree: Map<String, Value>, report: &mut Report) -> Con
         auth: auth(Section::new(report, "auth".into(), tree.remove("auth"))),
         session: session(Section::new(report, "session".into(), tree.remove("session"))),
         throttle: throttle(Section::new(report, "throttle".into(), tree.remove("throttle"))),
+        retention: retention(Section::new(report, "retention".into(), tree.remove("retention"))),
         log: log(Section::new(report, "log".into(), tree.remove("log"))),
         http: http(Section::new(report, "http".into(), tree.remove("http"))),
     }
@@ -291,6 +293,13 @@ fn throttle(mut section: Section<'_>) -> Throttle {
     };
     section.finish();
     throttle
+}
+
+fn retention(mut section: Section<'_>) -> Retention {
+    let days = section.number("sessions_days", 0..=36_500);
+    let sessions = (days > 0).then(|| Duration::from_secs(days * 86_400));
+    section.finish();
+    Retention { sessions }
 }
 
 fn log(mut section: Section<'_>) -> Log {

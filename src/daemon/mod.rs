@@ -8,6 +8,7 @@ mod probe;
 mod questions;
 mod record;
 mod relay;
+mod retention;
 mod transport;
 mod writer;
 
@@ -37,6 +38,7 @@ use link::{Link, Shared};
 use poller::Poller;
 use questions::Bounds;
 use relay::Socket;
+use retention::Retention;
 use writer::Backlog;
 
 /// Requests that may wait for one link.
@@ -61,6 +63,7 @@ pub struct Daemon {
     doors: Vec<Door>,
     relays: Vec<Socket>,
     poller: Poller,
+    retention: Option<Retention>,
     backlog: Arc<Backlog>,
     store: Arc<dyn Store>,
     stop: CancellationToken,
@@ -134,6 +137,13 @@ impl Daemon {
         for (address, candidates) in candidates {
             doors.push(Door::open(address, candidates).await);
         }
+        let retention = config.retention.sessions.map(|keep| Retention {
+            keep,
+            store: Arc::clone(&store),
+            store_ready: ready_sender.subscribe(),
+            clock,
+            stop: stop.clone(),
+        });
         let poller = Poller {
             store: Arc::clone(&store),
             backlog: Arc::clone(&backlog),
@@ -144,13 +154,13 @@ impl Daemon {
             clock,
             stop: stop.clone(),
         };
-        Ok(Self { links, doors, relays, poller, backlog, store, stop })
+        Ok(Self { links, doors, relays, poller, retention, backlog, store, stop })
     }
 
     /// Serves until told to stop, then stores what is left and returns. No VPN client is
     /// disconnected by stopping.
     pub async fn run(self) {
-        let Self { links, doors, relays, poller, backlog, store, stop } = self;
+        let Self { links, doors, relays, poller, retention, backlog, store, stop } = self;
         let tasks = TaskTracker::new();
         for relay in relays {
             tasks.spawn(relay.serve(stop.clone()));
@@ -160,6 +170,9 @@ impl Daemon {
         }
         for door in doors {
             tasks.spawn(door.run(stop.clone()));
+        }
+        if let Some(retention) = retention {
+            tasks.spawn(retention.run());
         }
         tasks.close();
         let poller = tokio::spawn(poller.run());

@@ -23,7 +23,8 @@ pub use plan::hot_queries;
 pub use record::{
     Account, Actor, Claim, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus, Facts,
     NewDevice, NewUser, OnLimit, OpenSessions, PolicyRecord, SessionCommand, SessionFilter,
-    SessionRecord, SessionState, Standing, UserPatch, UserRecord,
+    SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage, Standing, UserPatch,
+    UserRecord,
 };
 
 /// Longest cool-down that counts.
@@ -209,6 +210,28 @@ pub trait Store: Send + Sync + 'static {
 
     /// Sessions whose id starts with this text, at most 2: for ids typed by people.
     async fn sessions_by_prefix(&self, prefix: &str) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// When sessions were up, and what they carried, of those that overlap `since` to `until`: a
+    /// page, and where the next one begins. A session that is open may come twice, the second time
+    /// as it is then.
+    async fn spans(
+        &self,
+        user: Option<&Username>,
+        since: Timestamp,
+        until: Timestamp,
+        from: SpanCursor,
+    ) -> Result<SpanPage, StoreError>;
+
+    /// Open sessions whose deadline is at `until` or earlier, soonest first.
+    async fn expiring_sessions(
+        &self,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// Removes sessions that ended before `before`, oldest first, at most `limit` (at most 10,000)
+    /// in one statement; how many. Open ones are never touched.
+    async fn remove_ended(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 
     /// Asks the daemon that holds a session to end or extend it. `NotFound` when there is none,
     /// [`StoreError::Ended`] when it has ended.

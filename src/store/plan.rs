@@ -2,8 +2,8 @@
 //! database how it would run them.
 
 use super::{
-    SessionFilter, mysql,
-    sql::{Statements, Value},
+    SessionFilter, SpanCursor, mysql,
+    sql::{Statements, Value, spans_page},
     sqlite,
 };
 use crate::types::Timestamp;
@@ -20,6 +20,10 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
         ("standings", sql.standings),
         ("session", sql.session),
         ("sessions_by_prefix", sql.sessions_by_prefix),
+        ("expiring sessions", sql.expiring_sessions),
+        ("removal", sql.remove_ended),
+        ("radacct of a user", "SELECT * FROM radacct WHERE username = ?"),
+        ("radacct, open", "SELECT * FROM radacct WHERE acctstoptime IS NULL"),
     ]
     .into_iter()
     .map(|(name, text)| (name, text, count(text)))
@@ -45,6 +49,17 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
         ("sessions of a day", of_a_day),
     ] {
         let (text, args): (_, Vec<Value>) = sql.sessions.find(&filter);
+        queries.push((name, text, args.len()));
+    }
+    let alice = name("alice");
+    let long = SpanCursor::Long { after: None };
+    for (name, user, cursor) in [
+        ("short spans", None, SpanCursor::default()),
+        ("short spans of a user", alice.as_ref(), SpanCursor::default()),
+        ("long spans", None, long),
+        ("long spans of a user", alice.as_ref(), long),
+    ] {
+        let (text, args) = spans_page(user, Timestamp::MAX, Timestamp::MAX, cursor);
         queries.push((name, text, args.len()));
     }
     queries

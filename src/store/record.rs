@@ -332,6 +332,55 @@ pub struct SessionFilter {
     pub limit: u32,
 }
 
+/// When a session was up and what it carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSpan {
+    /// Primary key.
+    pub id: SessionId,
+    /// Who.
+    pub user: Username,
+    /// When it was approved.
+    pub started_at: Timestamp,
+    /// When it ended; while it is open, when it was last seen alive.
+    pub until: Timestamp,
+    /// Whether it has not ended.
+    pub is_open: bool,
+    /// Octets from the client.
+    pub bytes_received: u64,
+    /// Octets to the client.
+    pub bytes_sent: u64,
+}
+
+/// Where a page of spans begins: first come short sessions, then long ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpanCursor {
+    /// Sessions of less than a day, after this start and id.
+    Short {
+        /// `None`: from the first on.
+        after: Option<(Timestamp, SessionId)>,
+    },
+    /// Sessions of a day or more, after this length in seconds and id.
+    Long {
+        /// `None`: from the first on.
+        after: Option<(u64, SessionId)>,
+    },
+}
+
+impl Default for SpanCursor {
+    fn default() -> Self {
+        Self::Short { after: None }
+    }
+}
+
+/// A page of spans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpanPage {
+    /// In no particular order.
+    pub spans: Vec<SessionSpan>,
+    /// Where the next page begins; `None`: this was the last.
+    pub next: Option<SpanCursor>,
+}
+
 /// Primary key of a row of `session_commands`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub i64);

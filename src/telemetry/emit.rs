@@ -55,6 +55,8 @@ impl Event {
             | Self::StoreBacklog { .. }
             | Self::StoreRefused { .. }
             | Self::StoreUnreadable { .. }
+            | Self::RetentionRemoved { .. }
+            | Self::RetentionFailed { .. }
             | Self::ServerFatal { .. }
             | Self::ServerRestarted { .. }
             | Self::HoldReleased { .. }
@@ -129,6 +131,17 @@ impl Event {
                 address = &**address,
                 error,
                 "what dialled in is no server of ours"
+            ),
+            Self::RetentionRemoved { rows, before } => tracing::info!(
+                event = "retention.removed",
+                rows,
+                before = display(before),
+                "sessions that ended long ago were removed"
+            ),
+            Self::RetentionFailed { error } => tracing::warn!(
+                event = "retention.failed",
+                error,
+                "old sessions could not be removed; tried again later"
             ),
             Self::StoreDown { error } => {
                 tracing::error!(event = "store.down", error, "the database does not answer");

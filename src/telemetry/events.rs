@@ -30,6 +30,8 @@ pub const NAMES: &[&str] = &[
     "store.backlog",
     "store.refused",
     "store.unreadable",
+    "retention.removed",
+    "retention.failed",
     "protocol.rejected",
     "protocol.unexpected",
     "server.fatal",
@@ -289,6 +291,18 @@ pub enum Event {
         /// Server.
         server: ServerName,
         /// Which column of which row, and what is wrong with it.
+        error: String,
+    },
+    /// `retention.removed`: sessions that ended long ago were removed.
+    RetentionRemoved {
+        /// How many.
+        rows: u64,
+        /// They had ended before this moment.
+        before: Timestamp,
+    },
+    /// `retention.failed`: old sessions could not be removed; tried again later.
+    RetentionFailed {
+        /// What the database says.
         error: String,
     },
     /// `protocol.rejected`.

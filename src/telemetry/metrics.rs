@@ -102,6 +102,8 @@ pub(super) fn count(event: &Event) {
         | Event::StoreBacklog { .. }
         | Event::StoreRefused { .. }
         | Event::StoreUnreadable { .. }
+        | Event::RetentionRemoved { .. }
+        | Event::RetentionFailed { .. }
         | Event::ProtocolUnexpected { .. }
         | Event::ServerFatal { .. }
         | Event::ServerRestarted { .. }

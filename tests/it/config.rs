@@ -155,6 +155,13 @@ fn every_file_in_conf_loads() {
 }
 
 #[test]
+fn sessions_are_kept_for_ever_or_for_some_days() {
+    assert_eq!(Bed::new("").good().retention.sessions, None);
+    let config = Bed::new("[retention]\nsessions_days = 90\n").good();
+    assert_eq!(config.retention.sessions, Some(Duration::from_secs(90 * 86_400)));
+}
+
+#[test]
 fn zero_and_empty_switch_off() {
     let config = Bed::new("[session]\nlimit_s = 0\n[http]\nlisten = \"\"\n").good();
     assert_eq!(config.session.limit, None);
@@ -227,7 +234,7 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
         ("[http]\nport = 1\n", "config.toml: http.port: no such key; there are listen"),
         (
             "port = 1\n",
-            "config.toml: port: no such section; there are database, servers, auth, session, throttle, log and http",
+            "config.toml: port: no such section; there are database, servers, auth, session, throttle, retention, log and http",
         ),
         (
             "[auth]\ntimeout_ms = \"8s\"\n",
@@ -488,6 +495,7 @@ fn every_number_has_both_bounds() {
         ("throttle", "user_failures", 0, 1_000_000),
         ("throttle", "address_failures", 0, 1_000_000),
         ("throttle", "window_s", 1, 86_400),
+        ("retention", "sessions_days", 0, 36_500),
     ] {
         let with = |value: i64| Bed::new(&format!("[{section}]\n{key} = {value}\n"));
         for good in [min, max] {

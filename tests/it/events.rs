@@ -56,6 +56,11 @@ const MEANINGS: &[(&str, &str)] = &[
     ("store.backlog", "Session changes wait in memory for the database."),
     ("store.refused", "The database will never take this row; the line is all that is left of it."),
     ("store.unreadable", "A session's row is not understood and passed over; mend or remove it."),
+    (
+        "retention.removed",
+        "Sessions that ended longer ago than `retention.sessions_days` were removed.",
+    ),
+    ("retention.failed", "They could not be removed; tried again within an hour."),
     ("protocol.rejected", "Something from the management port cannot be trusted; never its bytes."),
     ("protocol.unexpected", "A sound message that does not fit what is known. For experts."),
     ("server.fatal", "OpenVPN says that it cannot go on."),
@@ -105,6 +110,8 @@ const FIELDS: &[(&str, &str)] = &[
     ("servers", "their names, with commas"),
     ("signal", "which"),
     ("lines", "how many"),
+    ("rows", "how many sessions"),
+    ("before", "they had ended before this moment; RFC 3339"),
     ("state", "of the session"),
     ("started_at", "when the session was approved"),
 ];
@@ -310,6 +317,10 @@ fn samples() -> Vec<Event> {
             error:
                 "sessions.state where id is `019ab0c5-46bf-7707-8707-070707070707`: unknown word"
                     .into(),
+        },
+        Event::RetentionRemoved { rows: 12_345, before: at },
+        Event::RetentionFailed {
+            error: "database refused a statement: DELETE command denied".into(),
         },
         Event::ProtocolRejected { server: server(), kind: "malformed", offset: 4_711 },
         Event::ProtocolUnexpected {

@@ -50,6 +50,7 @@ const CORES: &[&str] = &[
     "store/record.rs",
     "store/error.rs",
     "cli/check/lint.rs",
+    "cli/report/usage.rs",
 ];
 
 /// What a core names none of, and the files that are excused, each for its reason.
@@ -81,6 +82,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("argon2", &["auth/password/"]),
     ("rpassword", &["cli/"]),
     ("comfy_table", &["cli/"]),
+    ("csv", &["cli/output.rs"]),
 ];
 
 /// What in a file, by its path below `src/`, breaks a rule.

@@ -52,7 +52,7 @@ pub enum SessionCommand {
         /// Its id, or the first 6 characters or more of it
         id: String,
         /// Added to the deadline, or to now if there is none or it is past: 90s, 15m, 8h, 1d2h
-        #[arg(value_parser = request::duration)]
+        #[arg(value_parser = parse::duration)]
         duration: std::time::Duration,
     },
     /// List sessions, open and ended, newest first
@@ -83,6 +83,9 @@ pub struct HistoryArgs {
     /// At most so many
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
+    /// Print CSV
+    #[arg(long)]
+    csv: bool,
 }
 
 fn cause() -> impl TypedValueParser<Value = Cause> {
@@ -121,6 +124,7 @@ pub async fn execute(desk: &mut Desk, command: SessionCommand) -> Result<(), Cli
 }
 
 async fn history(desk: &mut Desk, args: HistoryArgs) -> Result<(), CliError> {
+    desk.out.want_csv(args.csv)?;
     let now = desk.now();
     let at = |flag, text: Option<String>| {
         text.map(|text| parse::past_moment(flag, &text, now)).transpose()

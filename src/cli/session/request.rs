@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     cli::{Desk, exit::CliError},
     store::{CommandAction, CommandId, SessionRecord},
-    types::{Timestamp, parse_duration},
+    types::Timestamp,
 };
 
 /// How long to wait for a daemon: it looks for requests every second.
@@ -88,13 +88,6 @@ pub fn reason(text: &str) -> Result<String, String> {
     }
 }
 
-/// A duration longer than nothing.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text)
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "not a duration: use 90s, 15m, 8h, 2d or a sum as 1h30m".into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,11 +103,9 @@ mod tests {
     }
 
     #[test]
-    fn reasons_and_durations_are_checked() {
+    fn reasons_are_checked() {
         assert!(reason("see you").is_ok() && reason(&"x".repeat(200)).is_ok());
         assert!(reason("").is_err() && reason("a\nb").is_err());
         assert!(reason(&"x".repeat(201)).is_err());
-        assert_eq!(duration("1h"), Ok(Duration::from_secs(3_600)));
-        assert!(duration("0").is_err() && duration("soon").is_err());
     }
 }

@@ -157,6 +157,26 @@ impl View for PastView {
         "ID", "USER", "SERVER", "STATE", "CAUSE", "DEVICE", "FROM", "STARTED", "DURATION",
         "RECEIVED", "SENT",
     ];
+    const FIELDS: &'static [&'static str] = &[
+        "id",
+        "user",
+        "server",
+        "state",
+        "cause",
+        "duration_s",
+        "bytes_received",
+        "bytes_sent",
+        "device",
+        "client_ip",
+        "vpn_ip",
+        "started_at",
+        "ended_at",
+        "deadline",
+        "deadline_reason",
+        "common_name",
+        "client_version",
+        "client_platform",
+    ];
 
     fn row(&self) -> Vec<String> {
         let view = &self.0;

@@ -66,5 +66,7 @@ pub const STATEMENTS: Statements = Statements {
                    AND CAST(CONVERT(password_hash USING utf8mb4) AS BINARY) = CAST(? AS BINARY)",
     lock_user: "SELECT id, name FROM users WHERE name = ? FOR UPDATE",
     persist: &PERSIST,
+    remove_ended: "DELETE FROM sessions WHERE ended_at < ? AND state = 'closed' \
+                   ORDER BY ended_at LIMIT ?",
     ..COMMON
 };

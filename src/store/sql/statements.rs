@@ -45,6 +45,8 @@ pub struct Statements {
     pub claims_of_user: &'static str,
     pub add_claim: &'static str,
     pub forget_claims: &'static str,
+    pub expiring_sessions: &'static str,
+    pub remove_ended: &'static str,
     pub add_command: &'static str,
     pub command_handled: &'static str,
     pub pending_commands: &'static LazyLock<Batch>,
@@ -223,6 +225,12 @@ pub const COMMON: Statements = Statements {
     add_claim: "INSERT INTO session_claims (session_id, user_name, device, claimed_at) \
                 VALUES (?, ?, ?, ?)",
     forget_claims: "DELETE FROM session_claims WHERE user_name = ? AND claimed_at < ?",
+    expiring_sessions: concat!(
+        "SELECT ",
+        session_columns!(),
+        " FROM sessions WHERE ended_at IS NULL AND deadline <= ? ORDER BY deadline, id LIMIT ?"
+    ),
+    remove_ended: "",
     add_command: "INSERT INTO session_commands (session_id, server, action, reason, deadline, \
                   actor, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
     command_handled: "SELECT id, handled_at FROM session_commands WHERE id = ?",

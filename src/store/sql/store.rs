@@ -7,7 +7,7 @@ use crate::{
     store::{
         Actor, Claim, CommandAction, CommandId, DeviceRecord, DeviceStatus, Facts, Migrated,
         NewDevice, NewUser, OpenSessions, PolicyRecord, Schema, SessionCommand, SessionFilter,
-        SessionRecord, Standing, Store, StoreError, UserPatch, UserRecord,
+        SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, UserPatch, UserRecord,
     },
     types::{DeviceId, ServerName, SessionId, Timestamp, Username},
 };
@@ -185,6 +185,28 @@ impl<C: Connector> Store for SqlStore<C> {
 
     async fn sessions_by_prefix(&self, prefix: &str) -> Result<Vec<SessionRecord>, StoreError> {
         Self::sessions_by_prefix(self, prefix).await
+    }
+
+    async fn spans(
+        &self,
+        user: Option<&Username>,
+        since: Timestamp,
+        until: Timestamp,
+        from: SpanCursor,
+    ) -> Result<SpanPage, StoreError> {
+        Self::spans(self, user, since, until, from).await
+    }
+
+    async fn expiring_sessions(
+        &self,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SessionRecord>, StoreError> {
+        Self::expiring_sessions(self, until, limit).await
+    }
+
+    async fn remove_ended(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        Self::remove_ended(self, before, limit).await
     }
 
     async fn request(

@@ -54,5 +54,7 @@ pub const STATEMENTS: Statements = Statements {
                    AND CAST(name AS BLOB) = CAST(? AS BLOB) AND password_hash = ?",
     lock_user: "SELECT id, name FROM users WHERE name = ?",
     persist: &PERSIST,
+    remove_ended: "DELETE FROM sessions WHERE rowid IN (SELECT rowid FROM sessions \
+                   WHERE ended_at < ? AND state = 'closed' ORDER BY ended_at LIMIT ?)",
     ..COMMON
 };

@@ -91,7 +91,8 @@ async fn a_broken_schema_names_its_migration() {
 async fn an_older_schema_waits_for_migrate() {
     let bench = Bench::new();
     bench.ok(&["user", "list"]);
-    bench.sql("DELETE FROM _sqlx_migrations WHERE version = 20261123090600").await;
+    let newest = "(SELECT MAX(version) FROM _sqlx_migrations)";
+    bench.sql(&format!("DELETE FROM _sqlx_migrations WHERE version = {newest}")).await;
     let refused = bench.run(&["user", "list"]);
     refused.fails(1, "behind this program");
     assert!(refused.err.contains("ovpn-warden migrate"), "{refused:?}");

@@ -9,5 +9,6 @@ mod errors;
 mod explain;
 mod passwords;
 mod policies;
+mod reports;
 mod sessions;
 mod users;

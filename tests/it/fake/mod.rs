@@ -18,7 +18,7 @@ use ovpn_warden::{
         SessionRecord, SessionState, Store,
     },
     telemetry::http::Readiness,
-    types::{Cause, Clock, DeviceId, ExpiryAction, Password, Timestamp},
+    types::{Cause, Clock, DeviceId, ExpiryAction, Password, SessionId, Timestamp},
 };
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -172,6 +172,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             address_failures: 20,
             window: Duration::from_secs(900),
         },
+        retention: config::Retention { sessions: None },
         log: config::Log {
             format: config::LogFormat::Json,
             level: tracing::level_filters::LevelFilter::INFO,
@@ -292,6 +293,36 @@ async fn stopping_kills_nobody_and_the_next_daemon_adopts_them() {
         (before.id, before.deadline, SessionState::Active)
     );
     assert_eq!(controller.line_within(Duration::from_millis(300)).await, None);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn sessions_that_ended_long_ago_are_removed_and_the_others_stay() {
+    let (listener, mut bed, daemon, mut controller) = attached().await;
+    controller.connect(0, "alice", "correct horse", Some(MAC)).await;
+    controller.expect("client-auth 0 1").await;
+    for _ in 0..2 {
+        controller.line().await;
+    }
+    controller.establish(0).await;
+    controller.disconnect(0).await;
+    let kept = bed.session(|s| s.state == SessionState::Closed).await;
+    daemon.stop().await;
+    let week = Duration::from_secs(7 * 86_400);
+    let long_ago = kept.started_at.saturating_sub(week);
+    let old = SessionRecord {
+        id: SessionId::new(long_ago, [1; 10]),
+        started_at: long_ago,
+        updated_at: long_ago,
+        ended_at: Some(long_ago),
+        ..kept.clone()
+    };
+    bed.store.persist(&[old]).await.unwrap();
+    assert_eq!(bed.sessions().await.len(), 2);
+    bed.config.retention.sessions = Some(Duration::from_secs(86_400));
+    let daemon = bed.start();
+    let _controller = listener.accept().await;
+    assert_eq!(bed.session(|_| true).await.id, kept.id);
     daemon.stop().await;
 }
 

@@ -70,6 +70,14 @@ contract! { with:
         sessions_are_found_by_the_start_of_their_id
         bad_session_rows_are_named
     }
+    reports {
+        spans_are_those_that_overlap_whatever_their_length
+        spans_come_in_pages_and_each_session_once
+        sessions_about_to_end_come_soonest_first
+        only_closed_sessions_are_removed_oldest_first_in_batches
+        radacct_has_the_columns_of_freeradius
+        every_cause_has_its_radius_word
+    }
     commands {
         a_request_waits_until_it_is_handled
         requests_come_oldest_first_and_only_for_the_servers_asked

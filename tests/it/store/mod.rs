@@ -11,6 +11,7 @@ mod outage;
 mod plans;
 mod policies;
 mod proxy;
+mod reports;
 mod schema;
 mod servers;
 mod sessions;

@@ -42,15 +42,33 @@ async fn fill(bed: &Bed) {
     }
 }
 
+const SOONER: &str = "2026-11-23 11:56:40.000";
+const LATER: &str = "2026-11-23 11:56:40.100";
+
+/// What fits a page of spans that begins at `from`.
+fn span(position: usize, from: &str) -> String {
+    match position {
+        0 | 3 => from.to_owned(),
+        1 => LATER.into(),
+        2 => SOONER.into(),
+        _ => session(7).id.to_string(),
+    }
+}
+
 /// What fits the columns of each query.
 fn sample(query: &str, position: usize) -> String {
     match query {
         "facts" if position == 0 => "02:1a:2b:3c:4d:5e".into(),
         "open_sessions" | "pending_commands" => "server1".into(),
         "session" | "sessions_by_prefix" => session(7).id.to_string(),
-        "sessions of a day" if position == 0 => "2026-11-23 11:56:40.000".into(),
-        "sessions of a day" if position == 1 => "2026-11-23 11:56:40.100".into(),
+        "sessions of a day" if position == 0 => SOONER.into(),
+        "sessions of a day" if position == 1 => LATER.into(),
         "sessions of a device" if position == 0 => "02:00:00:00:00:07".into(),
+        "expiring sessions" | "removal" => LATER.into(),
+        "short spans" => span(position, SOONER),
+        "long spans" => span(position, "86400"),
+        "short spans of a user" if position >= 2 => span(position - 2, SOONER),
+        "long spans of a user" if position >= 2 => span(position - 2, "86400"),
         _ => "user7".into(),
     }
 }

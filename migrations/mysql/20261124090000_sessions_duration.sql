@@ -1,0 +1,1 @@
+CREATE INDEX sessions_duration ON sessions (duration_s);

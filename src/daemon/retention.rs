@@ -1,0 +1,168 @@
+//! Removes sessions that ended longer ago than the configuration keeps them: a batch a statement,
+//! with pauses, so that neither logins nor other daemons wait. Any number of daemons may do it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    store::{Store, StoreError},
+    telemetry::events::Event,
+    types::{Clock, Timestamp},
+};
+
+/// Rows of one statement.
+const BATCH: u32 = 500;
+/// Between two statements.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Between two sweeps.
+const INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// What the task needs.
+pub(super) struct Retention {
+    pub(super) keep: Duration,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) store_ready: watch::Receiver<bool>,
+    pub(super) clock: Clock,
+    pub(super) stop: CancellationToken,
+}
+
+impl Retention {
+    /// Runs until the daemon stops.
+    pub(super) async fn run(mut self) {
+        let stop = self.stop.clone();
+        loop {
+            tokio::select! {
+                // The poller has gone when this fails.
+                ready = self.store_ready.wait_for(|ready| *ready) => if ready.is_err() { return },
+                () = stop.cancelled() => return,
+            }
+            let before = self.clock.now().utc.saturating_sub(self.keep);
+            let (rows, result) = self.sweep(before).await;
+            if rows > 0 {
+                Event::RetentionRemoved { rows, before }.emit();
+            }
+            if let Err(error) = result {
+                Event::RetentionFailed { error: error.to_string() }.emit();
+            }
+            tokio::select! {
+                () = sleep(INTERVAL) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Removes all that is old enough; how many rows, also when it was cut short.
+    async fn sweep(&self, before: Timestamp) -> (u64, Result<(), StoreError>) {
+        let mut rows = 0;
+        loop {
+            match self.store.remove_ended(before, BATCH).await {
+                Ok(removed) => {
+                    rows += removed;
+                    if removed < u64::from(BATCH) {
+                        return (rows, Ok(()));
+                    }
+                }
+                Err(error) => return (rows, Err(error)),
+            }
+            tokio::select! {
+                () = sleep(PAUSE) => {}
+                () = self.stop.cancelled() => return (rows, Ok(())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        store::{Options, SessionRecord, SessionState, open},
+        types::{Cause, Cid, ExpiryAction, Password, SessionId},
+    };
+
+    fn session(number: u32, started: Timestamp, ended: Option<Timestamp>) -> SessionRecord {
+        let mut random = [0; 10];
+        random[6..].copy_from_slice(&number.to_be_bytes());
+        SessionRecord {
+            id: SessionId::new(started, random),
+            version: 1,
+            state: if ended.is_some() { SessionState::Closed } else { SessionState::Active },
+            server: "udp".parse().unwrap(),
+            run_started: started,
+            cid: Cid(number),
+            user: "alice".parse().unwrap(),
+            common_name: None,
+            device: None,
+            client_ip: None,
+            client_port: None,
+            vpn_ip: None,
+            client_version: None,
+            client_platform: None,
+            started_at: started,
+            updated_at: started,
+            deadline: None,
+            deadline_reason: None,
+            expiry_action: ExpiryAction::Halt,
+            ended_at: ended,
+            cause: ended.map(|_| Cause::UserRequest),
+            bytes_received: 0,
+            bytes_sent: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn two_daemons_remove_all_that_is_old_and_nothing_that_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/warden.db", folder.path().display());
+        let store = open(&Options::new(Password::from(url.as_bytes()))).unwrap();
+        store.migrate(false).await.unwrap();
+        let clock = Clock::new();
+        let now = clock.now().utc;
+        let day = Duration::from_secs(86_400);
+        let old = now.saturating_sub(day * 31);
+        let mut rows: Vec<_> = (0..1_200).map(|n| session(n, old, Some(old))).collect();
+        rows.push(session(2_000, old, None));
+        rows.push(session(2_001, old, Some(now.saturating_sub(day * 29))));
+        store.persist(&rows).await.unwrap();
+        let (ready, store_ready) = watch::channel(false);
+        let stop = CancellationToken::new();
+        let tasks: Vec<_> = (0..2)
+            .map(|_| {
+                let retention = Retention {
+                    keep: day * 30,
+                    store: Arc::clone(&store),
+                    store_ready: store_ready.clone(),
+                    clock,
+                    stop: stop.clone(),
+                };
+                tokio::spawn(retention.run())
+            })
+            .collect();
+        let left = async || {
+            let all =
+                crate::store::SessionFilter { ended: true, limit: 10_000, ..Default::default() };
+            let mut left: Vec<_> =
+                store.sessions(&all).await.unwrap().iter().map(|row| row.cid.0).collect();
+            left.sort_unstable();
+            left
+        };
+        sleep(Duration::from_millis(50)).await;
+        assert_eq!(left().await.len(), 1_202, "not before the schema was looked at");
+        ready.send_replace(true);
+        let mut rest = Vec::new();
+        for _ in 0..200 {
+            rest = left().await;
+            if rest.len() <= 2 {
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(rest, [2_000, 2_001]);
+        stop.cancel();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+}
