@@ -10,7 +10,7 @@ use crate::{
 use super::{
     decide::{Case, Defaults, PasswordCheck, Terms, decide, enrolment},
     password::{
-        self, HashParams, PasswordError,
+        self, HashParams, PasswordError, Schemes,
         pool::{HashPool, PoolError, Priority},
     },
     request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
@@ -24,6 +24,7 @@ pub struct Authenticator {
     throttle: Mutex<Throttle>,
     defaults: Defaults,
     params: HashParams,
+    schemes: Schemes,
     /// Verified in place of an unknown user's hash, so that the answer takes as long.
     dummy: Arc<str>,
     clock: Clock,
@@ -44,7 +45,15 @@ impl Authenticator {
     ) -> Result<Self, PasswordError> {
         let random: [u8; 16] = rand::random();
         let dummy = password::hash(&Password::from(&random[..]), &params)?.into();
-        Ok(Self { store, pool, throttle: Mutex::new(throttle), defaults, params, dummy, clock })
+        let (throttle, schemes) = (Mutex::new(throttle), Schemes::default());
+        Ok(Self { store, pool, throttle, defaults, params, schemes, dummy, clock })
+    }
+
+    /// Takes stored hashes of these schemes, and no longer of the default ones only.
+    #[must_use]
+    pub fn allowing(mut self, schemes: Schemes) -> Self {
+        self.schemes = schemes;
+        self
     }
 
     /// Decides one login. Always answers: what goes wrong inside is a temporary denial with its
@@ -193,7 +202,13 @@ impl Authenticator {
             RequestKind::Reauth { .. } => Priority::Live,
             RequestKind::Connect | RequestKind::Adopt { .. } => Priority::Login,
         };
-        let hash = stored.map_or_else(|| Arc::clone(&self.dummy), Arc::from);
+        let hash = match stored {
+            Some(stored) => {
+                self.schemes.admit(stored).map_err(PoolError::from)?;
+                Arc::from(stored)
+            }
+            None => Arc::clone(&self.dummy),
+        };
         let right = self.pool.verify(password.clone(), hash, priority).await?;
         Ok(if right && stored.is_some() { PasswordCheck::Right } else { PasswordCheck::Wrong })
     }
@@ -223,7 +238,7 @@ impl Authenticator {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces a hash of older parameters in the background; a failure only means: next time.
+    /// Replaces a hash of older parameters or another scheme in the background; a failure only means: next time.
     fn upgrade(&self, request: &AuthRequest, facts: Facts) {
         let (Some(password), Some(old)) = (&request.password, facts.user.password_hash) else {
             return;
@@ -239,7 +254,7 @@ impl Authenticator {
                 Ok(new) => store.upgrade_hash(&name, &old, &new, clock.now().utc).await.is_ok(),
                 Err(_) => false,
             };
-            tracing::debug!(user = %name, upgraded, "password hash of older parameters");
+            tracing::debug!(user = %name, upgraded, "password hash of older parameters or another scheme");
         });
     }
 }

@@ -133,6 +133,8 @@ pub enum Command {
     Report(ReportCommand),
     /// Say what would be decided on a login, rule by rule; exit code 3 where it is refused
     Explain(ExplainArgs),
+    /// Count the schemes of the stored password hashes, and name the users whose hash cannot be used
+    AuditHashes,
     /// Read a password (prompt or standard input) and print its PHC string
     Hash,
     /// Print what the daemon would understand of management-port bytes, as lines of JSON

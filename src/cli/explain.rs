@@ -13,7 +13,7 @@ use super::{
 use crate::{
     auth::{
         decide::{Case, PasswordCheck, Terms, decide, explain},
-        password::{self, Workspace},
+        password::{self, Schemes, Workspace},
         request::{AuthRequest, Claimed, RequestKind},
         text,
     },
@@ -62,7 +62,7 @@ pub async fn execute(
     let password = if args.password_stdin { Some(input::new_password(true)?) } else { None };
     let facts = desk.store.facts(&args.user, args.device.as_ref(), now).await?;
     let check = match &password {
-        Some(password) => compare(password, facts.as_ref())?,
+        Some(password) => compare(password, facts.as_ref(), &config.auth.password_schemes)?,
         None => PasswordCheck::NotNeeded,
     };
     let common_name = args.common_name.unwrap_or_else(|| args.user.to_string());
@@ -102,11 +102,17 @@ pub async fn execute(
     Ok(if view.allowed { Exit::Done } else { Exit::No })
 }
 
-fn compare(password: &Password, facts: Option<&Facts>) -> Result<PasswordCheck, CliError> {
+fn compare(
+    password: &Password,
+    facts: Option<&Facts>,
+    schemes: &Schemes,
+) -> Result<PasswordCheck, CliError> {
     let Some(stored) = facts.and_then(|facts| facts.user.password_hash.as_deref()) else {
         return Ok(PasswordCheck::Wrong);
     };
-    let right = password::verify(password, stored, &mut Workspace::default())
+    let right = schemes
+        .admit(stored)
+        .and_then(|_| password::verify(password, stored, &mut Workspace::default()))
         .map_err(|error| CliError::failed(format!("comparing the password: {error}")))?;
     Ok(if right { PasswordCheck::Right } else { PasswordCheck::Wrong })
 }

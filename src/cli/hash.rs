@@ -21,7 +21,11 @@ pub fn execute(globals: &Globals) -> Result<(), CliError> {
 
 /// Hashes with the configured parameters.
 pub fn hashed(password: &Password, auth: &Auth) -> Result<String, CliError> {
-    let params = HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p };
-    password::hash(password, &params)
+    password::hash(password, &params(auth))
         .map_err(|error| CliError::failed(format!("hashing the password: {error}")))
+}
+
+/// The configured parameters.
+pub const fn params(auth: &Auth) -> HashParams {
+    HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p }
 }

@@ -1,6 +1,7 @@
 //! The command line: arguments in, text or JSON out, and an exit code.
 
 mod args;
+mod audit;
 mod check;
 mod context;
 pub mod decode;
@@ -58,6 +59,9 @@ fn dispatch(globals: &Globals, command: Command) -> Result<Exit, CliError> {
         Command::Decode(args) => return decode::execute(globals, &args),
         Command::Hash => hash::execute(globals)?,
         Command::Migrate(args) => migrate::execute(globals, &args)?,
+        Command::AuditHashes => {
+            admin(globals, async |desk, config| audit::execute(desk, config).await)?;
+        }
         Command::User(command) => {
             admin(globals, async |desk, config| user::execute(desk, config, command).await)?;
         }

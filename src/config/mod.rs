@@ -14,7 +14,7 @@ mod words;
 use std::{num::NonZeroUsize, time::Duration};
 
 use crate::{
-    auth::device::DeviceSource,
+    auth::{device::DeviceSource, password::scheme::Schemes},
     store::DeviceMode,
     types::{ExpiryAction, Password, ServerName},
 };
@@ -89,6 +89,8 @@ pub struct Auth {
     pub argon2_t: u32,
     /// argon2id lanes.
     pub argon2_p: u32,
+    /// Schemes of stored hashes that logins may use; argon2id is one of them.
+    pub password_schemes: Schemes,
     /// Whether the certificate's common name must equal the username.
     pub match_common_name: bool,
     /// What a temporarily denied client (2.6+) is told to wait, in seconds.

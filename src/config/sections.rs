@@ -15,7 +15,13 @@ use super::{
     words::{shown, suggest},
 };
 use crate::{
-    auth::device::{DeviceSource, DeviceSourceError},
+    auth::{
+        device::{DeviceSource, DeviceSourceError},
+        password::{
+            MAX_WORK_KIB,
+            scheme::{Scheme, Schemes},
+        },
+    },
     store::DeviceMode,
     types::{ExpiryAction, Password, ServerName},
 };
@@ -226,6 +232,7 @@ fn auth(mut section: Section<'_>) -> Auth {
         argon2_m_kib: section.number32("argon2_m_kib", 8..=1_048_576),
         argon2_t: section.number32("argon2_t", 1..=64),
         argon2_p: section.number32("argon2_p", 1..=64),
+        password_schemes: password_schemes(&mut section),
         match_common_name: section.flag("match_common_name"),
         retry_backoff_s: section.number32("retry_backoff_s", 1..=3_600),
         wake_up: section.flag("wake_up"),
@@ -238,8 +245,29 @@ fn auth(mut section: Section<'_>) -> Auth {
         );
         section.fail("argon2_m_kib", problem);
     }
+    if u64::from(auth.argon2_m_kib) * u64::from(auth.argon2_t) > MAX_WORK_KIB {
+        let problem = format!(
+            "argon2_t = {} times so much memory is over {MAX_WORK_KIB} KiB, which is too slow for a login; lower one of the two",
+            auth.argon2_t
+        );
+        section.fail("argon2_m_kib", problem);
+    }
     section.finish();
     auth
+}
+
+fn password_schemes(section: &mut Section<'_>) -> Schemes {
+    let words: Vec<_> = Scheme::ALL.iter().map(|scheme| (scheme.as_str(), *scheme)).collect();
+    let Some((names, at)) = section.list("password_schemes") else { return Schemes::default() };
+    let schemes: Schemes =
+        names.iter().filter_map(|name| section.pick(name, at.clone(), &words)).collect();
+    // What is misspelt may have been meant as argon2id: one error is enough.
+    let is_read = names.iter().all(|name| name.parse::<Scheme>().is_ok());
+    if is_read && !schemes.allow(Scheme::Argon2id) {
+        let problem = "it leaves out argon2id, which new hashes are made with; add it".into();
+        section.report.errors.push(ConfigError::Invalid { at, problem });
+    }
+    schemes
 }
 
 fn device_mode(section: &mut Section<'_>) -> Option<DeviceMode> {

@@ -126,6 +126,19 @@ fn the_example_of_the_interface_loads_word_for_word() {
 }
 
 #[test]
+fn the_schemes_of_passwords_are_a_list_of_words() {
+    use ovpn_warden::auth::password::{Scheme, Schemes};
+    let schemes = |text: &str| Bed::new(text).good().auth.password_schemes;
+    assert_eq!(schemes(""), Schemes::default(), "conf/default.toml says what the code says");
+    let all: Vec<_> = Scheme::ALL.iter().map(|scheme| scheme.as_str()).collect();
+    let text = format!("[auth]\npassword_schemes = {all:?}\n");
+    assert_eq!(schemes(&text), Scheme::ALL.iter().copied().collect());
+    let bed = Bed::new("").env("OVPN_WARDEN__AUTH__PASSWORD_SCHEMES", "argon2id, ssha");
+    let listed = Schemes::from_iter([Scheme::Argon2id, Scheme::Ssha]);
+    assert_eq!(bed.good().auth.password_schemes, listed);
+}
+
+#[test]
 fn every_file_in_conf_loads() {
     let mut count = 0;
     for folder in ["conf", "conf/docker"] {
@@ -271,6 +284,26 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
         (
             "[auth]\nargon2_m_kib = 8\nargon2_p = 4\n",
             "config.toml: auth.argon2_m_kib: argon2_p = 4 needs at least 32 KiB; raise it or lower argon2_p",
+        ),
+        (
+            "[auth]\nargon2_m_kib = 1048576\nargon2_t = 3\n",
+            "config.toml: auth.argon2_m_kib: argon2_t = 3 times so much memory is over 2097152 KiB, which is too slow for a login; lower one of the two",
+        ),
+        (
+            "[auth]\npassword_schemes = \"bcrypt\"\n",
+            "config.toml: auth.password_schemes: text stands where a list of texts is expected",
+        ),
+        (
+            "[auth]\npassword_schemes = [\"argon2id\", \"des\"]\n",
+            "config.toml: auth.password_schemes: `des` is not one of the permitted words; use argon2id, argon2i, argon2d, bcrypt, sha512-crypt, sha256-crypt, md5-crypt, phpass, pbkdf2-sha256, scrypt, mysql, ssha, ssha256, ssha512, nt, md5, sha1 or sha256",
+        ),
+        (
+            "[auth]\npassword_schemes = [\"bcrypt\"]\n",
+            "config.toml: auth.password_schemes: it leaves out argon2id, which new hashes are made with; add it",
+        ),
+        (
+            "[auth]\npassword_schemes = []\n",
+            "config.toml: auth.password_schemes: it leaves out argon2id, which new hashes are made with; add it",
         ),
         (
             "[auth]\ndevice_mode = \"strict\"\n",

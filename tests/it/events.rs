@@ -255,7 +255,7 @@ fn samples() -> Vec<Event> {
             client: client(true),
             reauth: false,
             latency,
-            error: "the stored password hash is of an unknown or damaged scheme".into(),
+            error: "the stored password hash is of no known scheme".into(),
         },
         Event::SessionOpened {
             server: server(),

@@ -13,5 +13,6 @@ mod lab;
 mod layering;
 mod proto;
 mod real;
+mod schemes;
 mod service;
 mod store;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    auth::password::Scheme,
     cli::output::{View, or_dash, rfc3339, short_time},
     store::UserRecord,
     types::Timestamp,
@@ -10,12 +11,8 @@ use crate::{
 
 /// The scheme of a stored hash and nothing else of it.
 fn password_scheme(hash: Option<&str>) -> Option<String> {
-    let plain = |scheme: &&str| {
-        (1..=32).contains(&scheme.len())
-            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
-    let scheme = hash?.strip_prefix('$').and_then(|rest| rest.split_once('$'));
-    Some(scheme.map(|(scheme, _)| scheme).filter(plain).unwrap_or("unknown").to_owned())
+    let scheme = Scheme::detect(hash?);
+    Some(scheme.map_or("unknown", Scheme::as_str).to_owned())
 }
 
 /// A user, without the hash.
@@ -86,8 +83,9 @@ mod tests {
     fn only_the_scheme_of_a_hash_is_shown() {
         let scheme = |hash| password_scheme(Some(hash)).unwrap();
         assert_eq!(scheme("$argon2id$v=19$m=8"), "argon2id");
-        assert_eq!(scheme("$2y$10$abc"), "2y");
-        for odd in ["plain", "se$cr$et", "$only", "$$x", "$with a space$x", "{SSHA}abc"] {
+        assert_eq!(scheme("$2y$10$abc"), "bcrypt");
+        assert_eq!(scheme("{SSHA}abc"), "ssha");
+        for odd in ["plain", "se$cr$et", "$only", "$$x", "$with a space$x", "{SHA}abc"] {
             assert_eq!(scheme(odd), "unknown", "{odd}");
         }
         assert_eq!(password_scheme(None), None);

@@ -7,6 +7,7 @@ mod check;
 mod devices;
 mod errors;
 mod explain;
+mod hashes;
 mod passwords;
 mod policies;
 mod reports;

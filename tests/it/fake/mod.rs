@@ -10,7 +10,7 @@ mod token;
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use ovpn_warden::{
-    auth::password::{self, HashParams},
+    auth::password::{self, HashParams, Schemes},
     config::{self, Config, Endpoint},
     daemon,
     store::{
@@ -157,6 +157,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             argon2_m_kib: CHEAP.m_kib,
             argon2_t: CHEAP.t,
             argon2_p: CHEAP.p,
+            password_schemes: Schemes::default(),
             match_common_name: false,
             retry_backoff_s: 10,
             wake_up: false,

@@ -1,0 +1,156 @@
+//! Logins with hashes of older schemes: allowed ones are upgraded, others denied.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use ovpn_warden::{
+    auth::{
+        decide::Defaults,
+        password::{HashParams, Scheme, Schemes, pool::HashPool},
+        request::{AuthRequest, Claimed, Decision, RequestKind},
+        service::Authenticator,
+        throttle::{Limits, Throttle},
+    },
+    store::{Actor, DeviceMode, NewUser, Options, Store, open},
+    types::{Clock, DenyReason, ExpiryAction, Password},
+};
+
+const PARAMS: HashParams = HashParams { m_kib: 8, t: 1, p: 1 };
+/// All of "password".
+const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuughE8Ev8uGFaUgY2cNEySvxngrb/Jzdm";
+const SHA512: &str = "$6$rounds=1000$saltstring$EzTqOEb9gQc3Va/4p4pnqWqp/wIh1Otyhg9H9E8sV0eDyHGbNBkoMxYIM0ODHPBfmDNWb6wRiAvTriYxeDgb9.";
+const SSHA: &str = "{SSHA}Ixeqctr6CgfwWvR7qi44j5Xc9vMxMjM0NTY3OA==";
+
+struct Bed {
+    store: Arc<dyn Store>,
+    _folder: tempfile::TempDir,
+}
+
+impl Bed {
+    /// Users named `u` and a number, with these hashes.
+    async fn new(hashes: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/warden.db", folder.path().display());
+        let store = open(&Options {
+            url: Password::from(url.as_bytes()),
+            max_connections: 2,
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(5),
+        })
+        .unwrap();
+        store.migrate(false).await.unwrap();
+        for (number, hash) in hashes.iter().enumerate() {
+            let user = NewUser {
+                name: format!("u{number}").parse().unwrap(),
+                password_hash: Some((*hash).to_owned()),
+                policy: None,
+                valid_from: None,
+                valid_until: None,
+            };
+            let actor = Actor { name: "test".into(), at: Clock::new().now().utc };
+            store.add_user(&user, &actor).await.unwrap();
+        }
+        Self { store, _folder: folder }
+    }
+
+    fn authenticator(&self) -> Authenticator {
+        let limits =
+            Limits { user_failures: 0, address_failures: 0, window: Duration::from_secs(9) };
+        let defaults = Defaults {
+            device_mode: DeviceMode::Off,
+            session_limit: None,
+            expiry_action: ExpiryAction::Halt,
+            match_common_name: false,
+        };
+        Authenticator::new(
+            Arc::clone(&self.store),
+            Arc::new(HashPool::new(NonZeroUsize::MIN, 16).unwrap()),
+            Throttle::new(limits),
+            defaults,
+            PARAMS,
+            Clock::new(),
+        )
+        .unwrap()
+    }
+
+    async fn hash(&self, name: &str) -> String {
+        let user = self.store.user(&name.parse().unwrap()).await.unwrap().unwrap();
+        user.password_hash.unwrap()
+    }
+
+    /// Waits until the hash of a user is another.
+    async fn upgraded(&self, name: &str, old: &str) -> String {
+        for _ in 0..500 {
+            let hash = self.hash(name).await;
+            if hash != old {
+                return hash;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the hash of {name} stays {old}");
+    }
+}
+
+async fn login(authenticator: &Authenticator, name: &str, password: &[u8]) -> Decision {
+    let request = AuthRequest {
+        server: "udp".parse().unwrap(),
+        kind: RequestKind::Connect,
+        user: Claimed::Valid(name.parse().unwrap()),
+        password: Some(Password::from(password)),
+        token: None,
+        common_name: None,
+        device: Ok(None),
+        client_ip: None,
+    };
+    authenticator.authenticate(request).await
+}
+
+#[tokio::test]
+async fn an_allowed_scheme_is_replaced_by_argon2id_at_the_first_success() {
+    let bed = Bed::new(&[BCRYPT, SHA512]).await;
+    let authenticator = bed.authenticator();
+    for (name, old) in [("u0", BCRYPT), ("u1", SHA512)] {
+        let wrong = login(&authenticator, name, b"passwort").await;
+        assert_eq!(wrong, DenyReason::BadCredentials.into());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(bed.hash(name).await, old, "a failure changes nothing");
+        let right = login(&authenticator, name, b"password").await;
+        assert!(matches!(right, Decision::Allow(_)), "{right:?}");
+        let new = bed.upgraded(name, old).await;
+        assert!(new.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{new}");
+        let again = login(&authenticator, name, b"password").await;
+        assert!(matches!(again, Decision::Allow(_)), "{again:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_allowed_or_unreadable_is_denied_for_a_moment_with_its_scheme() {
+    let bed = Bed::new(&[SSHA, &BCRYPT[..40], "canary", "$6$rounds=999999999$a$b"]).await;
+    let authenticator = bed.authenticator();
+    for (name, words) in [
+        ("u0", "ssha, which auth.password_schemes does not allow"),
+        ("u1", "bcrypt password hash is damaged"),
+        ("u2", "no known scheme"),
+        ("u3", "sha512-crypt password hash is damaged"),
+    ] {
+        let Decision::Deny(denial) = login(&authenticator, name, b"password").await else {
+            panic!("{name} is let in");
+        };
+        assert_eq!(denial.reason, DenyReason::BackendUnavailable, "{name}");
+        let fault = denial.fault.unwrap();
+        assert!(fault.contains(words), "{name}: {fault}");
+        assert!(!fault.contains("canary") && !fault.contains("Ixeq"), "{fault}");
+    }
+    assert_eq!(bed.hash("u0").await, SSHA);
+}
+
+#[tokio::test]
+async fn the_list_widens_and_narrows_what_is_taken() {
+    let bed = Bed::new(&[SSHA, BCRYPT]).await;
+    let listed = Schemes::from_iter([Scheme::Argon2id, Scheme::Ssha]);
+    let authenticator = bed.authenticator().allowing(listed);
+    let right = login(&authenticator, "u0", b"password").await;
+    assert!(matches!(right, Decision::Allow(_)), "{right:?}");
+    assert!(bed.upgraded("u0", SSHA).await.starts_with("$argon2id$"));
+    let denied = login(&authenticator, "u1", b"password").await;
+    assert!(matches!(&denied, Decision::Deny(denial) if denial.fault.is_some()), "{denied:?}");
+}
