@@ -201,7 +201,9 @@ fn authenticator(
         window: config.throttle.window,
     });
     let params = HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p };
-    Ok(Authenticator::new(Arc::clone(store), pool, throttle, defaults(config), params, clock)?)
+    let authenticator =
+        Authenticator::new(Arc::clone(store), pool, throttle, defaults(config), params, clock)?;
+    Ok(authenticator.allowing(auth.password_schemes.clone()))
 }
 
 /// What a decision takes from the configuration.

@@ -10,7 +10,7 @@ mod token;
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use ovpn_warden::{
-    auth::password::{self, HashParams, Schemes},
+    auth::password::{self, HashParams, Scheme, Schemes},
     config::{self, Config, Endpoint},
     daemon,
     store::{
@@ -235,6 +235,32 @@ async fn every_wrong_login_is_denied_with_its_reason() {
     expect_denial(&mut controller, "missing_credentials", "Username and password").await;
     assert!(bed.sessions().await.is_empty());
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn only_the_schemes_of_the_configuration_are_taken() {
+    const SSHA: &str = "{SSHA}Ixeqctr6CgfwWvR7qi44j5Xc9vMxMjM0NTY3OA==";
+    for (schemes, taken) in [
+        (vec![Scheme::Argon2id, Scheme::Ssha], true),
+        (vec![Scheme::Argon2id, Scheme::Bcrypt], false),
+    ] {
+        let listener = Listener::tcp().await;
+        let mut bed = Bed::new(&listener).await;
+        bed.config.auth.password_schemes = schemes.into_iter().collect();
+        let alice = "alice".parse().unwrap();
+        let patch = store::UserPatch { password_hash: Some(SSHA.into()), ..Default::default() };
+        bed.store.patch_user(&alice, &patch, &bed.actor()).await.unwrap();
+        let daemon = bed.start();
+        let mut controller = listener.accept().await;
+        controller.attach(RUN, &[]).await;
+        controller.connect(0, "alice", "password", Some(MAC)).await;
+        if taken {
+            controller.expect("client-auth 0 1").await;
+        } else {
+            expect_denial(&mut controller, "backend_unavailable", "TEMP").await;
+        }
+        daemon.stop().await;
+    }
 }
 
 #[tokio::test]

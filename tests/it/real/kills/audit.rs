@@ -112,15 +112,19 @@ fn judge_member(member: &Member, rows: &[Row], evidence: &Evidence, verdict: &mu
         let end = tunnel.end.as_ref().map_or(Millis::MAX, |(at, _)| *at).min(member.gone());
         verdict.tunnels += 1;
         // A row begins with the approval, a moment before the tunnel.
-        let its: Vec<_> = rows
+        let mut its: Vec<_> = rows
             .iter()
             .filter(|row| (before + 1..=tunnel.since + 1_000).contains(&row.start))
             .filter(|row| row.end.is_none_or(|at| at >= tunnel.since - SLACK))
             .collect();
         before = tunnel.since + 1_000;
-        match its[..] {
-            [row] => judge_row(row, tunnel, end, faults, &mut find),
-            _ => find(format!("{} sessions for {tunnel:?}", its.len())),
+        its.sort_by_key(|row| row.start);
+        let its_own = its.pop();
+        // A login before it that was approved and came to nothing has a row, too.
+        let others = its.iter().filter(|row| row.end.is_none_or(|at| at > tunnel.since)).count();
+        match its_own {
+            Some(row) if others == 0 => judge_row(row, tunnel, end, faults, &mut find),
+            _ => find(format!("{} sessions for {tunnel:?}", its.len() + 1)),
         }
         let is_restart = faults.iter().any(|fault| {
             let over = |(start, back): (Millis, Millis)| {
