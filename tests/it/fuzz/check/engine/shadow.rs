@@ -129,15 +129,19 @@ impl Shadow {
         self.is_confirmed = false;
         self.is_prompted = false;
         // Nobody knows whether they arrived: they may be sent again.
-        for asked in self.commands.drain(..) {
-            if let Asked::Verdict(cid) = asked
-                && let Some(question) = self.questions.get_mut(&cid)
-            {
-                question.is_answered = false;
-                question.is_due = false;
-            }
+        for asked in std::mem::take(&mut self.commands) {
+            self.is_unconfirmed(Some(asked));
         }
         self.forget_who_is_up();
+    }
+
+    fn is_unconfirmed(&mut self, asked: Option<Asked>) {
+        if let Some(Asked::Verdict(cid)) = asked
+            && let Some(question) = self.questions.get_mut(&cid)
+        {
+            question.is_answered = false;
+            question.is_due = false;
+        }
     }
 
     pub(super) fn restarted(&mut self, rows: BTreeMap<SessionId, SessionRecord>) {
@@ -226,15 +230,21 @@ impl Shadow {
                     self.asked(cid, kid, Kind::Refused, Vec::new(), now);
                 }
             }
-            Message::Success(_) | Message::Version(_) | Message::End => {
+            Message::Success(_) => {
                 self.commands.pop_front();
+            }
+            // No reply to a verdict: the connection is given up, and the verdict unconfirmed.
+            Message::Version(_) | Message::End => {
+                let asked = self.commands.pop_front();
+                self.is_unconfirmed(asked);
             }
             Message::Error(_) => {
                 self.commands.pop_front();
                 self.forget_who_is_up();
             }
             Message::Status(report) => {
-                self.commands.pop_front();
+                let asked = self.commands.pop_front();
+                self.is_unconfirmed(asked);
                 self.forget_who_is_up();
                 for (cid, question) in &mut self.questions {
                     // The list may say that the client is gone, or another.
@@ -247,7 +257,9 @@ impl Shadow {
                 self.clients.extend(listed);
             }
             Message::StateHistory(history) => {
-                let is_asked = self.commands.pop_front() == Some(Asked::State);
+                let asked = self.commands.pop_front();
+                self.is_unconfirmed(asked);
+                let is_asked = asked == Some(Asked::State);
                 if let Some(state) = history.last().filter(|_| is_asked)
                     && state.name == StateName::Connected
                 {
