@@ -38,6 +38,8 @@ const MAX_STEPS: usize = 400;
 const MAX_WAKES: usize = 1_000;
 /// Most wakes in a row without time passing: each must get something done.
 const MAX_STILL_WAKES: usize = 8;
+/// Most answers at once: a script may have that many holds, each of which is released.
+const MAX_ANSWERS: usize = MAX_STEPS + 256;
 /// Most questions that wait for a decision.
 const MAX_QUESTIONS: usize = 16;
 
@@ -312,7 +314,7 @@ impl Lab {
         let mut answers = 0;
         while self.is_connected && (self.server.owes_an_answer() || self.loads > 0) {
             answers += 1;
-            assert!(answers <= 256, "answers raise questions without end");
+            assert!(answers <= MAX_ANSWERS, "answers raise questions without end");
             self.answer();
             self.load();
         }
