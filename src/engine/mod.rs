@@ -175,7 +175,9 @@ impl Engine {
             Message::Prompt => self.on_prompt(now),
             Message::Info { management_version } => self.on_info(management_version, now),
             Message::Hold => self.on_hold(now),
-            Message::State(state) => self.on_state(state, now),
+            // Before its greeting a server says nothing that counts.
+            Message::State(state) if self.can_send() => self.on_state(state, now),
+            Message::State(_) => {}
             Message::Fatal(text) => {
                 self.report(Event::ServerFatal { server: self.server(), text });
             }
