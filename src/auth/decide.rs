@@ -72,6 +72,9 @@ pub const RULES: &[Rule] = &[
 /// Devices that a user may bring where the policy does not say how many.
 const MAX_DEVICES: u32 = 8;
 
+/// From which age on a session's account or device that is not there counts as removed.
+const ABSENCE: Duration = Duration::from_secs(60);
+
 /// The terms of an allowed session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
@@ -201,19 +204,28 @@ fn cooldown(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
 }
 
 /// Judges a session that runs by what the database says now, without waiting for its
-/// renegotiation: its terms, or why it has to end. What only the client can show (password,
+/// renegotiation: its terms (`None`: they stay), or why it has to end. What only the client can show (password,
 /// device where it was never asked for) stays as it was judged.
 ///
 /// # Errors
 /// The cause of the end.
-pub fn review(standing: &Standing, defaults: &Defaults, now: Timestamp) -> Result<Terms, Cause> {
-    let Some(account) = standing.account.as_ref().filter(|account| account.enabled) else {
-        return Err(Cause::AccountDisabled);
+pub fn review(
+    standing: &Standing,
+    defaults: &Defaults,
+    now: Timestamp,
+) -> Result<Option<Terms>, Cause> {
+    // What is not there may not be there yet, in a database that lags behind another.
+    let counts_absence = now.saturating_since(standing.started_at) >= ABSENCE;
+    let Some(account) = &standing.account else {
+        return match counts_absence {
+            true => Err(Cause::AccountDisabled),
+            false => Ok(None),
+        };
     };
-    if account.valid_from.is_some_and(|from| now < from) {
+    if !account.enabled || account.valid_from.is_some_and(|from| now < from) {
         return Err(Cause::AccountDisabled);
     }
-    if let Some(device) = standing.device {
+    if let Some(device) = standing.device.filter(|device| device.is_some() || counts_absence) {
         let is_fine = match account.policy.device_mode.unwrap_or(defaults.device_mode) {
             DeviceMode::Off | DeviceMode::Log => true,
             DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => {
@@ -224,7 +236,8 @@ pub fn review(standing: &Standing, defaults: &Defaults, now: Timestamp) -> Resul
             return Err(Cause::DeviceBlocked);
         }
     }
-    Ok(terms_since(standing.started_at, &account.policy, account.valid_until, defaults))
+    let since = standing.started_at;
+    Ok(Some(terms_since(since, &account.policy, account.valid_until, defaults)))
 }
 
 /// The deadline is the earliest limit, and the terms name which one.
@@ -385,7 +398,7 @@ mod tests {
     fn a_session_that_runs_has_the_terms_of_its_start_by_the_present_rules() {
         let later = NOW.saturating_add(Duration::from_secs(600));
         let hour = NOW.saturating_add(Duration::from_secs(3_600));
-        let terms = review(&standing(), &defaults(), later).unwrap();
+        let terms = review(&standing(), &defaults(), later).unwrap().unwrap();
         assert_eq!(
             (terms.deadline, terms.deadline_reason),
             (Some(hour), Some(Cause::SessionLimit))
@@ -393,10 +406,10 @@ mod tests {
         let mut shorter = standing();
         shorter.account.as_mut().unwrap().policy.session_limit_s = Some(60);
         let minute = NOW.saturating_add(Duration::from_secs(60));
-        assert_eq!(review(&shorter, &defaults(), later).unwrap().deadline, Some(minute));
+        assert_eq!(review(&shorter, &defaults(), later).unwrap().unwrap().deadline, Some(minute));
         let mut expiring = standing();
         expiring.account.as_mut().unwrap().valid_until = Some(later);
-        let terms = review(&expiring, &defaults(), later).unwrap();
+        let terms = review(&expiring, &defaults(), later).unwrap().unwrap();
         assert_eq!(
             (terms.deadline, terms.deadline_reason),
             (Some(later), Some(Cause::AccountExpiry))
@@ -411,16 +424,30 @@ mod tests {
             review(&standing, defaults, NOW).err()
         };
         let strict = defaults();
-        assert_eq!(end(&|s| s.account = None, &strict), Some(Cause::AccountDisabled));
+        let old = |s: &mut Standing| s.started_at = NOW.saturating_sub(ABSENCE);
+        let gone = |s: &mut Standing| s.account = None;
+        assert_eq!(end(&gone, &strict), None, "it may be about to appear");
+        let gone_for_long = |s: &mut Standing| {
+            old(s);
+            gone(s);
+        };
+        assert_eq!(end(&gone_for_long, &strict), Some(Cause::AccountDisabled));
         let disable = |s: &mut Standing| s.account.as_mut().unwrap().enabled = false;
         assert_eq!(end(&disable, &strict), Some(Cause::AccountDisabled));
         let tomorrow = NOW.saturating_add(Duration::from_secs(86_400));
         let not_yet = |s: &mut Standing| s.account.as_mut().unwrap().valid_from = Some(tomorrow);
         assert_eq!(end(&not_yet, &strict), Some(Cause::AccountDisabled));
         for device in [None, Some(DeviceStatus::Blocked), Some(DeviceStatus::Pending)] {
-            assert_eq!(end(&|s| s.device = Some(device), &strict), Some(Cause::DeviceBlocked));
+            let change = |s: &mut Standing| {
+                old(s);
+                s.device = Some(device);
+            };
+            assert_eq!(end(&change, &strict), Some(Cause::DeviceBlocked));
             let lax = Defaults { device_mode: DeviceMode::Log, ..defaults() };
-            assert_eq!(end(&|s| s.device = Some(device), &lax), None);
+            assert_eq!(end(&change, &lax), None);
+            let is_known = device.is_some();
+            let young = end(&|s| s.device = Some(device), &strict);
+            assert_eq!(young.is_some(), is_known, "{device:?}");
         }
         assert_eq!(end(&|s| s.device = None, &strict), None, "it was never asked for one");
     }

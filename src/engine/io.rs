@@ -70,8 +70,8 @@ pub enum LinkFault {
     },
 }
 
-/// A session, and its terms by what the database says now, or why it has to end.
-pub type Review = (SessionId, Result<Terms, Cause>);
+/// A session, and its terms by what the database says now (`None`: they stay), or why it has to end.
+pub type Review = (SessionId, Result<Option<Terms>, Cause>);
 
 /// What became of an operator's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

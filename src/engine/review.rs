@@ -25,7 +25,8 @@ impl Engine {
                 continue;
             };
             match verdict {
-                Ok(terms) => self.move_deadline(cid, terms, now),
+                Ok(Some(terms)) => self.move_deadline(cid, terms, now),
+                Ok(None) => {}
                 Err(cause) => self.end_client(cid, cause, None, now),
             }
         }

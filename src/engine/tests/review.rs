@@ -12,7 +12,7 @@ fn terms(lab: &Lab, seconds: u64) -> Terms {
 }
 
 fn reviewed(lab: &mut Lab, session: SessionId, verdict: Result<Terms, Cause>) {
-    lab.engine.handle_reviews(vec![(session, verdict)], lab.now);
+    lab.engine.handle_reviews(vec![(session, verdict.map(Some))], lab.now);
     lab.drain();
 }
 

@@ -424,7 +424,7 @@ impl Lab {
                 expiry_action: ExpiryAction::Halt,
             }),
         };
-        self.engine.handle_reviews(vec![(session, verdict)], self.now);
+        self.engine.handle_reviews(vec![(session, verdict.map(Some))], self.now);
         self.drain();
     }
 
