@@ -3,13 +3,16 @@
 //! It reads and writes at the same time, so that a server that does not read cannot stall it,
 //! and never waits for the database.
 
-use std::{future::pending, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    future::pending, io, panic::AssertUnwindSafe, path::Path, sync::Arc, time::Duration,
+};
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{mpsc, oneshot, watch},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
 use tokio_util::{
@@ -122,7 +125,7 @@ enum Wake {
     Tool(ToolEvent),
     Redial,
     Decided(Option<(Ticket, Decision)>),
-    Loaded(Vec<SessionRecord>),
+    Loaded(Result<Vec<SessionRecord>, JoinError>),
     Request(LinkRequest),
     StoreReady,
     Timer,
@@ -157,8 +160,22 @@ impl Link {
         }
     }
 
+    /// Serves until the daemon stops. A fault of this program ends neither the other links nor, for
+    /// longer than a pause, this one: it begins anew, and compares with the server and the database.
+    pub(super) async fn serve(mut self) {
+        while AssertUnwindSafe(self.run()).catch_unwind().await.is_err() {
+            // What and where the panic hook has told.
+            self.engine = Engine::new(self.settings.clone());
+            let (authenticator, bounds) =
+                (Arc::clone(&self.shared.authenticator), self.shared.questions);
+            self.questions = Questions::new(authenticator, bounds);
+            self.lose("a fault of ovpn-warden itself; this link begins anew".into());
+            tokio::time::sleep(LOAD_RETRY).await;
+        }
+    }
+
     /// Serves until the daemon stops. Stopping ends no client.
-    pub(super) async fn run(mut self) {
+    async fn run(&mut self) {
         let ready = *self.shared.store_ready.borrow_and_update();
         self.engine.handle_store_ready(ready, self.shared.clock.now());
         self.dial();
@@ -190,7 +207,8 @@ impl Link {
                 }
                 // Cancelled, or it panicked: the engine's own time-out answers.
                 Wake::Decided(None) => {}
-                Wake::Loaded(rows) => self.engine.handle_open_sessions(rows, now),
+                Wake::Loaded(Ok(rows)) => self.engine.handle_open_sessions(rows, now),
+                Wake::Loaded(Err(fault)) => std::panic::resume_unwind(fault.into_panic()),
                 Wake::Request(LinkRequest::Command(command, outcome)) => {
                     // The poller may have given up waiting; it asks again.
                     let _ = outcome.send(self.engine.handle_command(&command, now));
@@ -259,7 +277,7 @@ impl Link {
             () = self.shared.stop.cancelled() => Wake::Stop,
             wake = self.connection.wait() => wake,
             done = self.questions.next(), if !self.questions.is_empty() => Wake::Decided(done),
-            Some(Ok(rows)) = self.load.join_next(), if !self.load.is_empty() => Wake::Loaded(rows),
+            Some(done) = self.load.join_next(), if !self.load.is_empty() => Wake::Loaded(done),
             Some(request) = self.requests.recv() => Wake::Request(request),
             Some(connected) = arrival(&mut self.arrivals) => Wake::Arrived(connected),
             Some(event) = tool_event(&mut self.relay) => Wake::Tool(event),

@@ -158,7 +158,7 @@ impl Daemon {
     }
 
     /// Serves until told to stop, then stores what is left and returns. No VPN client is
-    /// disconnected by stopping.
+    /// disconnected by stopping. Returns by itself only after a fault of its own.
     pub async fn run(self) {
         let Self { links, doors, relays, poller, retention, backlog, store, stop } = self;
         let tasks = TaskTracker::new();
@@ -166,7 +166,7 @@ impl Daemon {
             tasks.spawn(relay.serve(stop.clone()));
         }
         for link in links {
-            tasks.spawn(link.run());
+            tasks.spawn(link.serve());
         }
         for door in doors {
             tasks.spawn(door.run(stop.clone()));
@@ -175,15 +175,25 @@ impl Daemon {
             tasks.spawn(retention.run());
         }
         tasks.close();
-        let poller = tokio::spawn(poller.run());
+        let mut poller = tokio::spawn(poller.run());
         // The writer goes on until the links have handed over their last rows.
         let writer_stop = CancellationToken::new();
-        let writer = tokio::spawn(writer::run(backlog, Arc::clone(&store), writer_stop.clone()));
-        stop.cancelled().await;
+        let mut writer =
+            tokio::spawn(writer::run(backlog, Arc::clone(&store), writer_stop.clone()));
+        // Without either of the two nothing would be right for long: the daemon ends, for its
+        // supervisor to start it again. No client notices.
+        let has_both = tokio::select! {
+            () = stop.cancelled() => true,
+            _ = &mut writer => false,
+            _ = &mut poller => false,
+        };
+        stop.cancel();
         tasks.wait().await;
         writer_stop.cancel();
-        // A task that panicked has said so already; there is nothing left to do for it.
-        let _ = tokio::join!(writer, poller);
+        if has_both {
+            // One that panicked has said so already; there is nothing left to do for it.
+            let _ = tokio::join!(writer, poller);
+        }
         store.close().await;
     }
 }

@@ -90,6 +90,16 @@ impl Engine {
         self.clients.insert(cid, client);
         self.arm(cid);
 
+        // OpenVPN wrote it before it read our `env-filter 0`.
+        if kind == RequestKind::Connect && !self.is_env_filtered() {
+            self.report(Event::ProtocolUnexpected {
+                server: self.server(),
+                what: "a login from before `env-filter 0`: its variables may be forged, it is to come again",
+                cid: Some(cid),
+            });
+            self.deny_at_once(Ticket { cid, serial }, DenyReason::BackendUnavailable, now);
+            return;
+        }
         let username = env.get(b"username").unwrap_or_default();
         // While so long a name is there, `status` is cut short.
         if is_impostor || username.len() > LONGEST_USERNAME {

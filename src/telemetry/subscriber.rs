@@ -99,6 +99,13 @@ fn filter(level: LevelFilter) -> Targets {
     Targets::new().with_target("ovpn_warden", level).with_default(level.min(LevelFilter::WARN))
 }
 
+/// A fault of ours is a line like all others: where it was, and not its text, which may quote what
+/// a client sent.
+fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(at, "a fault of ovpn-warden itself: please report it");
+}
+
 /// Starts logging and counting for the whole process.
 ///
 /// # Errors
@@ -121,5 +128,6 @@ pub fn init(log: &Log) -> Result<Logging, LogError> {
         .try_init()
         .map_err(|_| LogError::Installed)?;
     dropped.watch();
+    std::panic::set_hook(Box::new(tell_panic));
     Ok(Logging { dropped, filter: handle, metrics, _guard: guard })
 }

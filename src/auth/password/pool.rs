@@ -6,6 +6,7 @@
 use std::{
     collections::VecDeque,
     num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -45,6 +46,9 @@ pub enum PoolError {
 enum Work {
     Verify(Password, Arc<str>, oneshot::Sender<Result<bool, PasswordError>>),
     Hash(Password, HashParams, oneshot::Sender<Result<String, PasswordError>>),
+    /// Panics.
+    #[cfg(test)]
+    Fault(oneshot::Sender<()>),
 }
 
 impl Work {
@@ -52,6 +56,8 @@ impl Work {
         match self {
             Self::Verify(_, _, asker) => !asker.is_closed(),
             Self::Hash(_, _, asker) => !asker.is_closed(),
+            #[cfg(test)]
+            Self::Fault(asker) => !asker.is_closed(),
         }
     }
 
@@ -65,6 +71,8 @@ impl Work {
                 let salt: [u8; 16] = rand::random();
                 let _ = asker.send(hash_with(&password, &params, &salt, workspace));
             }
+            #[cfg(test)]
+            Self::Fault(_) => panic!("as asked"),
         }
     }
 }
@@ -204,7 +212,11 @@ fn work(shared: &Shared) {
             }
         };
         if work.is_wanted() {
-            work.run(&mut workspace);
+            // A fault in a hash costs its asker an answer, and not all others a thread.
+            let done = catch_unwind(AssertUnwindSafe(|| work.run(&mut workspace)));
+            if done.is_err() {
+                workspace = Workspace::default();
+            }
         }
     }
 }
@@ -225,6 +237,15 @@ mod tests {
         let password = Password::from(&b"pw"[..]);
         let stored = pool.hash(password.clone(), CHEAP, Priority::Background).await.unwrap();
         assert_eq!(pool.verify(password, stored.into(), Priority::Login).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn a_fault_in_a_hash_costs_no_thread() {
+        let pool = HashPool::new(one(), 4).unwrap();
+        let (asker, answer) = oneshot::channel();
+        pool.enqueue(Work::Fault(asker), Priority::Login).unwrap();
+        assert!(answer.await.is_err());
+        assert!(pool.hash(Password::default(), CHEAP, Priority::Login).await.is_ok());
     }
 
     #[tokio::test]

@@ -24,6 +24,25 @@ fn a_new_connection_is_set_up_with_env_filter_0_and_realtime_state() {
 }
 
 #[test]
+fn a_login_from_before_env_filter_0_is_to_come_again_unheard() {
+    let mut lab = Lab::up();
+    lab.engine.handle_lost(lab.now);
+    lab.engine.handle_connected(false, lab.now);
+    lab.say(Message::Info { management_version: Some(5) });
+    lab.say(auth(AuthKind::Connect, 0, 1, "alice"));
+    assert!(lab.asked.is_empty());
+    let denied = |command: &Command| {
+        matches!(command, Command::ClientDeny { cid: Cid(0), client_reason: Some(text), .. }
+            if text.to_string().contains("TEMP"))
+    };
+    assert_eq!(lab.sent.iter().filter(|command| denied(command)).count(), 1);
+    lab.say(Message::Version(Version { openvpn: "OpenVPN 2.6.14".into(), management: Some(5) }));
+    lab.say(Message::Success("env_filter_level=0".into()));
+    lab.say(auth(AuthKind::Connect, 1, 1, "alice"));
+    assert_eq!(lab.asked.len(), 1);
+}
+
+#[test]
 fn the_password_is_sent_once_and_a_second_prompt_means_it_is_wrong() {
     let mut lab = Lab::with_password(Some("s3cret"));
     lab.engine.handle_connected(false, lab.now);
