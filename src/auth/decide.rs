@@ -148,7 +148,7 @@ fn device(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
             match (&case.request.device, facts.device) {
                 (Err(_), _) => Some(DenyReason::DeviceInvalid),
                 (Ok(None), _) => Some(DenyReason::DeviceMissing),
-                (Ok(Some(_)), None) => match enrolment(case, facts) {
+                (Ok(Some(_)), None) => match enrolment(case, facts).map(|new| new.status) {
                     Some(DeviceStatus::Approved) => None,
                     Some(DeviceStatus::Pending) => Some(DenyReason::DevicePending),
                     Some(DeviceStatus::Blocked) | None => Some(DenyReason::DeviceUnknown),
@@ -171,9 +171,18 @@ fn terms(case: &Case<'_>, facts: &Facts) -> Terms {
     terms_since(start, &facts.policy, facts.user.valid_until, case.defaults)
 }
 
+/// How a device is registered by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enrolment {
+    /// Its standing.
+    pub status: DeviceStatus,
+    /// An open enrolment is the reason, and is used up by it.
+    pub by_window: bool,
+}
+
 /// With what standing a device that the user does not have yet is registered by itself: by an open
 /// enrolment in any mode, as the first one by `learn`, to wait for approval by `approve`.
-pub fn enrolment(case: &Case<'_>, facts: &Facts) -> Option<DeviceStatus> {
+pub fn enrolment(case: &Case<'_>, facts: &Facts) -> Option<Enrolment> {
     let is_new = facts.device.is_none() && matches!(case.request.device, Ok(Some(_)));
     if !is_new || matches!(case.request.kind, RequestKind::Adopt { .. }) {
         return None;
@@ -181,15 +190,16 @@ pub fn enrolment(case: &Case<'_>, facts: &Facts) -> Option<DeviceStatus> {
     let mode = facts.policy.device_mode.unwrap_or(case.defaults.device_mode);
     let has_room = facts.devices < facts.policy.max_devices.unwrap_or(MAX_DEVICES);
     let is_open = facts.enrolment_until.is_some_and(|until| case.now < until);
-    match mode {
-        DeviceMode::Off | DeviceMode::Log => None,
+    let (status, by_window) = match mode {
+        DeviceMode::Off | DeviceMode::Log => return None,
+        DeviceMode::Learn if facts.devices == 0 => (DeviceStatus::Approved, false),
         DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce if is_open && has_room => {
-            Some(DeviceStatus::Approved)
+            (DeviceStatus::Approved, true)
         }
-        DeviceMode::Learn if facts.devices == 0 => Some(DeviceStatus::Approved),
-        DeviceMode::Approve if has_room => Some(DeviceStatus::Pending),
-        DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => None,
-    }
+        DeviceMode::Approve if has_room => (DeviceStatus::Pending, false),
+        DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => return None,
+    };
+    Some(Enrolment { status, by_window })
 }
 
 /// Who came back by itself after its time was over stays out for a while.
@@ -200,7 +210,7 @@ fn cooldown(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
     }
     let pause = Duration::from_secs(seconds.into());
     let cools = facts.expired_at.is_some_and(|at| case.now < at.saturating_add(pause));
-    (cools || facts.is_expiring).then_some(DenyReason::Cooldown)
+    cools.then_some(DenyReason::Cooldown)
 }
 
 /// Judges a session that runs by what the database says now, without waiting for its
@@ -317,7 +327,6 @@ mod tests {
             devices: 1,
             enrolment_until: None,
             expired_at: None,
-            is_expiring: false,
         }
     }
 
@@ -368,7 +377,10 @@ mod tests {
                 now: NOW,
             };
             let told = format!("{mode} with {devices} devices");
-            assert_eq!(enrolment(&case, &facts), expected, "{told}");
+            let found = enrolment(&case, &facts);
+            assert_eq!(found.map(|new| new.status), expected, "{told}");
+            let by_window = window == soon && expected == Some(Approved);
+            assert_eq!(found.is_some_and(|new| new.by_window), by_window, "{told}");
             let verdict = match (mode, expected) {
                 (Off | Log, _) | (_, Some(Approved)) => None,
                 (_, Some(_)) => Some(DenyReason::DevicePending),
@@ -390,8 +402,6 @@ mod tests {
         assert!(judge(&reauth, Some(&facts), &defaults()).is_ok());
         facts.expired_at = Some(NOW.saturating_sub(Duration::from_secs(60)));
         assert!(judge(&request(), Some(&facts), &defaults()).is_ok());
-        facts.is_expiring = true;
-        assert_eq!(judge(&request(), Some(&facts), &defaults()), Err(DenyReason::Cooldown));
     }
 
     #[test]

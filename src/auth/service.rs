@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
-    store::{Actor, Claim, DeviceStatus, Facts, NewDevice, OnLimit, Store, StoreError},
+    store::{Actor, Claim, EnrolmentTerms, Facts, NewDevice, OnLimit, Store, StoreError},
     types::{Clock, DenyReason, Password, SessionId, Timestamp, Username},
 };
 
 use super::{
-    decide::{Case, Defaults, PasswordCheck, Terms, decide, enrolment},
+    decide::{Case, Defaults, Enrolment, PasswordCheck, Terms, decide, enrolment},
     password::{
         self, HashParams, PasswordError, Schemes,
         pool::{HashPool, PoolError, Priority},
@@ -87,11 +87,11 @@ impl Authenticator {
         if request.kind == RequestKind::Connect && self.is_throttled(request, user) {
             return Ok(DenyReason::Throttled.into());
         }
-        let device = request.device.as_ref().ok().and_then(Option::as_ref);
-        let facts = match user {
-            Some(user) => self.store.facts(user, device, self.clock.now().utc).await?,
-            None => None,
-        };
+        // OpenVPN has said so: no database is needed to refuse it.
+        if request.token.is_some_and(|token| !token.is_valid) {
+            return Ok(DenyReason::BadCredentials.into());
+        }
+        let mut facts = self.facts(request, user).await?;
         let password = match (&request.token, &request.password) {
             _ if adopting => PasswordCheck::NotNeeded,
             (Some(token), _) => {
@@ -105,24 +105,28 @@ impl Authenticator {
             (None, None) => PasswordCheck::Wrong,
         };
         let now = self.clock.now();
-        let case = Case {
-            request,
-            facts: facts.as_ref(),
-            password,
-            defaults: &self.defaults,
-            now: now.utc,
-        };
-        let verdict = decide(&case);
-        // A token that has expired is nobody's guess at a password.
-        if !adopting && request.token.is_none() {
-            self.remember(request, user, &verdict.err());
-        }
-        let verdict = match (verdict, facts.as_ref(), user) {
-            (verdict, Some(facts), Some(user)) => {
-                let enrolment = enrolment(&case, facts);
-                self.enrol(request, user, facts, verdict, enrolment, now.utc).await?
+        let mut is_second = false;
+        let verdict = loop {
+            let case = Case {
+                request,
+                facts: facts.as_ref(),
+                password,
+                defaults: &self.defaults,
+                now: now.utc,
+            };
+            let verdict = decide(&case);
+            // A token that has expired is nobody's guess at a password.
+            if !adopting && request.token.is_none() {
+                self.remember(request, user, &verdict.err());
             }
-            (verdict, _, _) => verdict,
+            if self.enrol(&case, user, verdict).await? {
+                break verdict;
+            }
+            if is_second {
+                break verdict.and(Err(DenyReason::DeviceUnknown));
+            }
+            is_second = true;
+            facts = self.facts(request, user).await?;
         };
         match verdict {
             Err(reason) => Ok(reason.into()),
@@ -146,29 +150,44 @@ impl Authenticator {
         }
     }
 
-    /// Registers a device that its user has brought.
-    async fn enrol(
+    async fn facts(
         &self,
         request: &AuthRequest,
-        user: &Username,
-        facts: &Facts,
+        user: Option<&Username>,
+    ) -> Result<Option<Facts>, StoreError> {
+        let device = request.device.as_ref().ok().and_then(Option::as_ref);
+        match user {
+            Some(user) => self.store.facts(user, device, self.clock.now().utc).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Registers a device that its user has brought, where the rules say so; false when the facts
+    /// are no longer what they were.
+    async fn enrol(
+        &self,
+        case: &Case<'_>,
+        user: Option<&Username>,
         verdict: Result<Terms, DenyReason>,
-        enrolment: Option<DeviceStatus>,
-        now: Timestamp,
-    ) -> Result<Result<Terms, DenyReason>, Fault> {
-        let (Some(status), Ok(Some(device))) = (enrolment, &request.device) else {
-            return Ok(verdict);
-        };
+    ) -> Result<bool, Fault> {
         // Only somebody who is let in otherwise, or whose device is all that is in doubt.
         if !matches!(verdict, Ok(_) | Err(DenyReason::DevicePending)) {
-            return Ok(verdict);
+            return Ok(true);
         }
-        let device = NewDevice { user: user.clone(), id: device.clone(), label: None, status };
-        let by = Actor { name: "daemon:enrolment".into(), at: now };
-        let is_done = self.store.enrol_device(&device, facts.devices, &by).await?;
+        let (Some(user), Some(facts), Ok(Some(id))) = (user, case.facts, &case.request.device)
+        else {
+            return Ok(true);
+        };
+        let Some(Enrolment { status, by_window }) = enrolment(case, facts) else {
+            return Ok(true);
+        };
+        let device = NewDevice { user: user.clone(), id: id.clone(), label: None, status };
+        let terms = EnrolmentTerms { known: facts.devices, by_window };
+        let by = Actor { name: "daemon:enrolment".into(), at: case.now };
+        let is_done = self.store.enrol_device(&device, terms, &by).await? == Some(status);
         // The audit has it, too.
-        tracing::debug!(%user, device = %device.id, %status, is_done, "device brought by its user");
-        Ok(if is_done { verdict } else { verdict.and(Err(DenyReason::DeviceUnknown)) })
+        tracing::debug!(%user, device = %id, %status, is_done, "device brought by its user");
+        Ok(is_done)
     }
 
     /// Whether the user may have one more session; takes the place.
@@ -186,7 +205,8 @@ impl Authenticator {
         }
         let device = request.device.as_ref().ok().and_then(Option::as_ref);
         let on_limit = facts.policy.on_limit.unwrap_or(OnLimit::ReplaceSameDevice);
-        let claim = Claim { session, user, device, max, on_limit };
+        let server = &request.server;
+        let claim = Claim { session, server, user, device, max, on_limit };
         Ok(self.store.claim(&claim, now).await?)
     }
 

@@ -3,9 +3,7 @@
 //! It reads and writes at the same time, so that a server that does not read cannot stall it,
 //! and never waits for the database.
 
-use std::{
-    future::pending, io, panic::AssertUnwindSafe, path::Path, sync::Arc, time::Duration,
-};
+use std::{future::pending, io, panic::AssertUnwindSafe, path::Path, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use futures_util::FutureExt;

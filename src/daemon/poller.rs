@@ -97,9 +97,14 @@ impl Poller {
             }
             *schema_is_current = true;
         }
-        let commands = self.store.pending_commands(servers).await?;
+        let waiting = self.store.pending_commands(servers).await?;
         let mut handled = Vec::new();
-        for command in commands {
+        for (id, server, error) in waiting.unreadable {
+            // Told once; nobody can do it.
+            Event::StoreUnreadable { server, error: error.to_string() }.emit();
+            handled.push(id);
+        }
+        for command in waiting.commands {
             let id = command.id;
             let done = Event::AdminAction {
                 actor: command.actor.clone(),

@@ -68,7 +68,7 @@ impl Engine {
     /// Whether what comes now was written after `env-filter 0`: the previous controller may have
     /// left a level at which clients forge variables.
     pub(super) fn is_env_filtered(&self) -> bool {
-        self.can_send() && !self.replies.contains(|expect| expect == Expect::EnvFilter)
+        !self.replies.contains(|expect| expect == Expect::EnvFilter)
     }
 
     /// Nothing came in the time that a greeting takes.

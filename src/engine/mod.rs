@@ -175,12 +175,18 @@ impl Engine {
             Message::Prompt => self.on_prompt(now),
             Message::Info { management_version } => self.on_info(management_version, now),
             Message::Hold => self.on_hold(now),
-            // Before its greeting a server says nothing that counts.
-            Message::State(state) if self.can_send() => self.on_state(state, now),
-            Message::State(_) => {}
             Message::Fatal(text) => {
                 self.report(Event::ServerFatal { server: self.server(), text });
             }
+            // Before its greeting a server says nothing else that counts.
+            Message::State(_)
+            | Message::Auth(_)
+            | Message::Established { .. }
+            | Message::Disconnect { .. }
+            | Message::Address { .. }
+            | Message::ByteCount { .. }
+                if !self.can_send() => {}
+            Message::State(state) => self.on_state(state, now),
             Message::Auth(event) => self.on_auth_event(*event, now),
             Message::Established { cid, env } => self.on_established(cid, &env, now),
             Message::Disconnect { cid, env } => self.on_disconnect(cid, &env, now),

@@ -21,14 +21,17 @@ pub use open::{Options, open};
 #[doc(hidden)]
 pub use plan::hot_queries;
 pub use record::{
-    Account, Actor, Claim, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus, Facts,
-    NewDevice, NewUser, OnLimit, OpenSessions, PolicyRecord, SessionCommand, SessionFilter,
-    SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage, Standing, UserPatch,
-    UserRecord,
+    Account, Actor, Claim, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus,
+    EnrolmentTerms, Facts, NewDevice, NewUser, OnLimit, OpenSessions, PendingCommands,
+    PolicyRecord, SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState,
+    SpanCursor, SpanPage, Standing, UserPatch, UserRecord,
 };
 
 /// Longest cool-down that counts.
 pub const MAX_COOLDOWN: std::time::Duration = std::time::Duration::from_secs(86_400);
+
+/// Most sessions at once that a policy can allow and limit.
+pub const MAX_SESSIONS: u32 = 1_000;
 
 /// The state of a database's schema against what this build knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,14 +84,15 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Option<Facts>, StoreError>;
 
-    /// Registers a device that its user brought by himself, if the user still has `known` devices;
-    /// false when others were faster. An open enrolment is over with it.
+    /// Registers a device that its user brought by himself; its standing, which is another than
+    /// wanted when the device was registered meanwhile. `None` when the terms hold no longer:
+    /// to be decided anew. An open enrolment is over with it.
     async fn enrol_device(
         &self,
         device: &NewDevice,
-        known: u32,
+        terms: EnrolmentTerms,
         by: &Actor,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<Option<DeviceStatus>, StoreError>;
 
     /// Lets the next unknown device of a user be registered by itself until then; `None` ends that.
     async fn open_enrolment(
@@ -124,11 +128,9 @@ pub trait Store: Send + Sync + 'static {
     async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError>;
 
     /// Requests by operators for sessions of these servers that no daemon has handled, oldest
-    /// first, at most 1,000.
-    async fn pending_commands(
-        &self,
-        servers: &[ServerName],
-    ) -> Result<Vec<SessionCommand>, StoreError>;
+    /// first, at most 1,000. A row that cannot be read does not hide the others.
+    async fn pending_commands(&self, servers: &[ServerName])
+    -> Result<PendingCommands, StoreError>;
 
     /// Marks requests as handled.
     async fn complete_commands(&self, ids: &[CommandId], now: Timestamp) -> Result<(), StoreError>;

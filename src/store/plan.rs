@@ -15,6 +15,7 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
     let count = |text: &'static str| text.matches('?').count();
     let mut queries: Vec<_> = [
         ("facts", sql.facts),
+        ("places_of_user", sql.places_of_user),
         ("user", sql.user),
         ("open_sessions", sql.open_sessions),
         ("standings", sql.standings),

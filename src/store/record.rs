@@ -182,10 +182,18 @@ pub struct Facts {
     pub devices: u32,
     /// Until when the next unknown device is registered by itself.
     pub enrolment_until: Option<Timestamp>,
-    /// When the user's time was last over, within [`super::MAX_COOLDOWN`].
+    /// When a session of the user last ended because its time was over, within
+    /// [`super::MAX_COOLDOWN`]; of one that is being ended, when it was last seen.
     pub expired_at: Option<Timestamp>,
-    /// A session of the user is being ended because its time is over.
-    pub is_expiring: bool,
+}
+
+/// Under what a device is registered that its user has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnrolmentTerms {
+    /// How many devices the user had when it was decided.
+    pub known: u32,
+    /// An open enrolment lets it in, and no rule else.
+    pub by_window: bool,
 }
 
 /// A place among a user's sessions, to be taken before a login is answered.
@@ -193,6 +201,8 @@ pub struct Facts {
 pub struct Claim<'a> {
     /// The session to be.
     pub session: SessionId,
+    /// On which server.
+    pub server: &'a ServerName,
     /// Whose.
     pub user: &'a Username,
     /// On which device.
@@ -309,6 +319,15 @@ pub struct OpenSessions {
     pub sessions: Vec<SessionRecord>,
     /// Why others cannot: [`StoreError::Corrupt`], with table, column and id.
     pub unreadable: Vec<StoreError>,
+}
+
+/// Requests by operators that no daemon has handled.
+#[derive(Debug, Default)]
+pub struct PendingCommands {
+    /// Those that can be read, oldest first.
+    pub commands: Vec<SessionCommand>,
+    /// Others, for which server, and why they cannot: [`StoreError::Corrupt`].
+    pub unreadable: Vec<(CommandId, ServerName, StoreError)>,
 }
 
 /// Which sessions to list.

@@ -109,16 +109,20 @@ pub(super) fn hash(
     Ok(phc.to_string())
 }
 
-/// Whether a stored hash was made with other parameters than these, or another scheme.
+/// Whether a stored hash is of another scheme or version, or was cheaper to make than with these
+/// parameters. One that cost more stays, whatever its parameters.
 pub(super) fn is_outdated(stored: &str, wanted: &HashParams) -> bool {
     let Ok(phc) = PasswordHash::new(stored) else {
         return true;
     };
-    let same = phc.algorithm == Algorithm::Argon2id.ident()
+    let is_current = phc.algorithm == Algorithm::Argon2id.ident()
+        && phc.version == Some(Version::V0x13.into())
         && Params::try_from(&phc).is_ok_and(|p| {
-            p.m_cost() == wanted.m_kib && p.t_cost() == wanted.t && p.p_cost() == wanted.p
+            let work = |m_kib: u32, t: u32| u64::from(m_kib) * u64::from(t);
+            p.m_cost() >= wanted.m_kib
+                && work(p.m_cost(), p.t_cost()) >= work(wanted.m_kib, wanted.t)
         });
-    !same
+    !is_current
 }
 
 fn derive(

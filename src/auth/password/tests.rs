@@ -61,6 +61,10 @@ fn outdated_parameters_are_recognised() {
     let stored = hash(&password("x"), &CHEAP).unwrap();
     assert!(!is_outdated(&stored, &CHEAP));
     assert!(is_outdated(&stored, &HashParams::default()));
+    let dear = HashParams { m_kib: CHEAP.m_kib * 2, t: CHEAP.t + 1, p: CHEAP.p };
+    let dear = hash(&password("x"), &dear).unwrap();
+    assert!(!is_outdated(&dear, &CHEAP), "what cost more is not made weaker");
+    assert!(is_outdated(&stored.replace("v=19", "v=16"), &CHEAP));
     assert!(is_outdated("$1$abc$def", &CHEAP));
 }
 

@@ -65,6 +65,9 @@ pub const STATEMENTS: Statements = Statements {
                    AND CAST(CONVERT(name USING utf8mb4) AS BINARY) = CAST(? AS BINARY) \
                    AND CAST(CONVERT(password_hash USING utf8mb4) AS BINARY) = CAST(? AS BINARY)",
     lock_user: "SELECT id, name FROM users WHERE name = ? FOR UPDATE",
+    // A lock holds on one node of a Galera cluster; two writes to one row meet on all of them.
+    mark_user: "INSERT INTO user_marks (user_id, serial) VALUES (?, 1) \
+                ON DUPLICATE KEY UPDATE serial = serial + 1",
     persist: &PERSIST,
     remove_ended: "DELETE FROM sessions WHERE ended_at < ? AND state = 'closed' \
                    ORDER BY ended_at LIMIT ?",

@@ -1,11 +1,14 @@
 //! Places among a user's sessions, over all servers and daemons.
+//!
+//! A place is taken by a session, or by a claim: a login that was let in a moment ago and whose
+//! session is not in the table yet, or never will be.
 
 use std::time::Duration;
 
 use super::{Attempt, Cells, Connector, Row, SqlStore, Value, audit_row, transaction};
 use crate::{
-    store::{Actor, Claim, OnLimit, StoreError},
-    types::{DeviceId, Timestamp},
+    store::{Actor, Claim, MAX_SESSIONS, OnLimit, StoreError},
+    types::{DeviceId, ServerName, SessionId, Timestamp},
 };
 
 /// How long a claim counts whose session is not in the table yet.
@@ -13,11 +16,14 @@ const CLAIM: Duration = Duration::from_secs(60);
 /// Who asks sessions to make room, for the audit.
 const ACTOR: &str = "daemon:max_sessions";
 
-/// A session that is there already.
+/// A place that is taken already.
 struct Held {
-    id: String,
-    server: String,
+    /// Its session, and on which server; `None` where the row cannot be read: it counts, but nobody
+    /// can be asked to leave.
+    whose: Option<(SessionId, ServerName)>,
     device: Option<String>,
+    /// Its session is not in the table.
+    is_claim: bool,
 }
 
 impl<C: Connector> SqlStore<C> {
@@ -28,24 +34,24 @@ impl<C: Connector> SqlStore<C> {
         let by = Actor { name: ACTOR.into(), at: now };
         transaction!(self, Attempt::new(false, false), |tx| {
             // Others that claim for this user wait here.
-            self.lock_user(tx, claim.user).await?;
+            let id = self.lock_user(tx, claim.user).await?;
+            tx.execute(self.sql.mark_user, &[id.into()]).await?;
             tx.execute(self.sql.forget_claims, &[user.into(), since.into()]).await?;
-            let rows = tx.fetch(self.sql.sessions_of_user, &[user.into(), user.into()]).await?;
-            let held = rows.iter().map(held).collect::<Result<Vec<_>, _>>()?;
-            let rows = tx.fetch(self.sql.claims_of_user, &[user.into(), since.into()]).await?;
-            let claims: u64 = match rows.first() {
-                Some(row) => {
-                    Cells::new(row, "session_claims", "user_name").some_number("claims")?
-                }
-                None => 0,
-            };
-            let Some(leaving) = make_room(&held, claims, claim, device.as_deref()) else {
+            let args = [user.into(), user.into(), user.into(), since.into()];
+            let rows = tx.fetch(self.sql.places_of_user, &args).await?;
+            let held: Vec<Held> = rows.iter().map(held).collect();
+            let Some(leaving) = make_room(&held, claim, device.as_deref()) else {
                 return Ok(false);
             };
-            for session in leaving {
+            for (session, server, is_claim) in leaving {
+                let session = session.to_string();
+                if is_claim {
+                    tx.execute(self.sql.forget_claim, &[session.as_str().into()]).await?;
+                }
+                // Also for a claim: its session may come up yet.
                 let args = [
-                    session.id.as_str().into(),
-                    session.server.as_str().into(),
+                    session.as_str().into(),
+                    server.as_str().into(),
                     "replace".into(),
                     Value::Null,
                     Value::Null,
@@ -53,12 +59,13 @@ impl<C: Connector> SqlStore<C> {
                     now.into(),
                 ];
                 tx.execute(self.sql.add_command, &args).await?;
-                let audit = audit_row(&by, "session.replace", &session.id, None);
+                let audit = audit_row(&by, "session.replace", &session, None);
                 tx.execute(self.sql.audit, &audit).await?;
             }
             let args = [
                 claim.session.to_string().into(),
                 user.into(),
+                claim.server.as_str().into(),
                 device.as_deref().into(),
                 now.into(),
             ];
@@ -69,79 +76,90 @@ impl<C: Connector> SqlStore<C> {
     }
 }
 
-fn held(row: &Row) -> Result<Held, StoreError> {
+fn held(row: &Row) -> Held {
     let cells = Cells::new(row, "sessions", "id");
-    Ok(Held {
-        id: cells.some_text("id")?.to_owned(),
-        server: cells.some_text("server")?.to_owned(),
-        device: cells.owned("device")?,
-    })
+    Held {
+        whose: cells.some_parsed("id").ok().zip(cells.some_parsed("server").ok()),
+        device: cells.owned("device").unwrap_or_default(),
+        is_claim: cells.some_number::<u8>("is_claim").is_ok_and(|n| n == 1),
+    }
 }
 
-/// Which sessions, oldest first, have to leave for one more; `None` when there is no room for it.
+/// Which places, oldest first, have to be given up for one more, and whether each is a claim; `None`
+/// when there is no room for it. A claim of the same device is a login that this one replaces,
+/// whatever the rule.
 fn make_room<'a>(
     held: &'a [Held],
-    claims: u64,
     claim: &Claim<'_>,
     device: Option<&str>,
-) -> Option<Vec<&'a Held>> {
-    let max = u64::from(claim.max);
-    let excess = (held.len() as u64 + claims + 1).saturating_sub(max);
-    let excess = usize::try_from(excess).unwrap_or(usize::MAX);
-    let leaving: Vec<&Held> = match claim.on_limit {
-        OnLimit::Deny => Vec::new(),
-        OnLimit::ReplaceOldest => held.iter().take(excess).collect(),
-        OnLimit::ReplaceSameDevice => held
-            .iter()
-            .filter(|session| device.is_some() && session.device.as_deref() == device)
-            .take(excess)
-            .collect(),
+) -> Option<Vec<(SessionId, &'a ServerName, bool)>> {
+    let max = claim.max.min(MAX_SESSIONS) as usize;
+    let excess = (held.len() + 1).saturating_sub(max);
+    let may_leave = |place: &Held| {
+        let is_same = device.is_some() && place.device.as_deref() == device;
+        match claim.on_limit {
+            OnLimit::Deny => place.is_claim && is_same,
+            OnLimit::ReplaceOldest => true,
+            OnLimit::ReplaceSameDevice => is_same,
+        }
     };
+    let leaving: Vec<_> = held
+        .iter()
+        .filter(|place| may_leave(place))
+        .filter_map(|place| Some((place.whose.as_ref()?, place.is_claim)))
+        .map(|((session, server), is_claim)| (*session, server, is_claim))
+        .take(excess)
+        .collect();
     (leaving.len() >= excess).then_some(leaving)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::SessionId;
 
     const MAC: &str = "02:1a:2b:3c:4d:5e";
 
-    fn leaving(on_limit: OnLimit, max: u32, devices: &[&str], claims: u64) -> Option<Vec<String>> {
-        let held: Vec<Held> = devices
-            .iter()
-            .enumerate()
-            .map(|(number, device)| Held {
-                id: number.to_string(),
-                server: "udp".into(),
-                device: (!device.is_empty()).then(|| (*device).to_owned()),
+    /// `places`: the device of each; `+` before it makes it a claim. The numbers of those who leave.
+    fn leaving(on_limit: OnLimit, max: u32, places: &[&str]) -> Option<Vec<u8>> {
+        let numbered = |number: u8| SessionId::new(Timestamp::from_secs(1), [number; 10]);
+        let held: Vec<Held> = (0..)
+            .zip(places)
+            .map(|(number, place)| Held {
+                whose: Some((numbered(number), "udp".parse().unwrap())),
+                device: Some(place.trim_start_matches('+'))
+                    .filter(|d| !d.is_empty())
+                    .map(str::to_owned),
+                is_claim: place.starts_with('+'),
             })
             .collect();
         let (user, id) = ("alice".parse().unwrap(), DeviceId::parse(MAC).unwrap());
-        let session = SessionId::new(Timestamp::from_secs(1), [1; 10]);
-        let claim = Claim { session, user: &user, device: Some(&id), max, on_limit };
-        make_room(&held, claims, &claim, Some(MAC))
-            .map(|leaving| leaving.iter().map(|held| held.id.clone()).collect())
+        let server = "udp".parse().unwrap();
+        let session = numbered(99);
+        let claim =
+            Claim { session, server: &server, user: &user, device: Some(&id), max, on_limit };
+        let leaving = make_room(&held, &claim, Some(MAC))?;
+        let number = |session| (0..9).find(|number| session == numbered(*number));
+        Some(leaving.into_iter().filter_map(|(session, _, _)| number(session)).collect())
     }
 
     #[test]
     fn there_is_room_or_it_is_made_or_there_is_none() {
         use OnLimit::{Deny, ReplaceOldest, ReplaceSameDevice};
-        let none = Some(Vec::new());
+        const CLAIM: &str = "+02:1a:2b:3c:4d:5e";
         for on_limit in [Deny, ReplaceOldest, ReplaceSameDevice] {
-            assert_eq!(leaving(on_limit, 2, &["x"], 0), none, "{on_limit}");
-            assert_eq!(
-                leaving(on_limit, 1, &[], 1),
-                None,
-                "a claim cannot be replaced: {on_limit}"
-            );
+            assert_eq!(leaving(on_limit, 2, &["x"]), Some(vec![]), "{on_limit}");
+            let told = "a login that came to nothing is in nobody's way";
+            assert_eq!(leaving(on_limit, 1, &[CLAIM]), Some(vec![0]), "{told}: {on_limit}");
         }
-        assert_eq!(leaving(Deny, 1, &["x"], 0), None);
-        assert_eq!(leaving(ReplaceOldest, 2, &["x", "y"], 0), Some(vec!["0".into()]));
-        assert_eq!(leaving(ReplaceOldest, 1, &["x", "y"], 0), Some(vec!["0".into(), "1".into()]));
-        assert_eq!(leaving(ReplaceSameDevice, 2, &["x", MAC], 0), Some(vec!["1".into()]));
-        assert_eq!(leaving(ReplaceSameDevice, 2, &["x", "y"], 0), None);
-        assert_eq!(leaving(ReplaceSameDevice, 1, &["x", MAC], 0), None, "one more would stay");
-        assert_eq!(leaving(ReplaceSameDevice, 1, &["", MAC, MAC], 1), None);
+        assert_eq!(leaving(Deny, 1, &["x"]), None);
+        assert_eq!(leaving(Deny, 1, &[MAC]), None);
+        assert_eq!(leaving(Deny, 1, &["+x"]), None);
+        assert_eq!(leaving(ReplaceOldest, 2, &["x", "y"]), Some(vec![0]));
+        assert_eq!(leaving(ReplaceOldest, 1, &["x", "+y"]), Some(vec![0, 1]));
+        assert_eq!(leaving(ReplaceSameDevice, 2, &["x", MAC]), Some(vec![1]));
+        assert_eq!(leaving(ReplaceSameDevice, 2, &["x", "y"]), None);
+        assert_eq!(leaving(ReplaceSameDevice, 1, &["x", MAC]), None, "one more would stay");
+        assert_eq!(leaving(ReplaceSameDevice, 1, &["", MAC, MAC]), None);
+        assert_eq!(leaving(ReplaceSameDevice, 1, &["+x"]), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Attempt, Cells, Connector, SqlStore, Value, audit_row, record, transaction};
 use crate::{
-    store::{Actor, CommandAction, CommandId, SessionCommand, SessionState, StoreError},
+    store::{Actor, CommandAction, CommandId, PendingCommands, SessionState, StoreError},
     types::{ServerName, SessionId, Timestamp},
 };
 
@@ -66,18 +66,25 @@ impl<C: Connector> SqlStore<C> {
     pub async fn pending_commands(
         &self,
         servers: &[ServerName],
-    ) -> Result<Vec<SessionCommand>, StoreError> {
-        let mut commands = Vec::new();
+    ) -> Result<PendingCommands, StoreError> {
+        let PendingCommands { mut commands, mut unreadable } = PendingCommands::default();
         for (sql, run) in self.sql.pending_commands.split(servers) {
             let args = run.iter().map(|server| server.as_str().into()).collect();
             for row in &self.read(sql, args).await? {
-                commands.push(record::command(row)?);
+                match record::command(row) {
+                    Ok(command) => commands.push(command),
+                    Err(error) => {
+                        let cells = Cells::new(row, "session_commands", "id");
+                        let id = CommandId(cells.some_number("id")?);
+                        unreadable.push((id, cells.some_parsed("server")?, error));
+                    }
+                }
             }
         }
         commands.sort_by_key(|command| command.id);
         commands.dedup_by_key(|command| command.id);
         commands.truncate(MOST);
-        Ok(commands)
+        Ok(PendingCommands { commands, unreadable })
     }
 
     pub async fn complete_commands(

@@ -74,7 +74,7 @@ impl<C: Connector> SqlStore<C> {
     ) -> Result<(), StoreError> {
         let detail = format!("status={status}");
         let audit = audit_row(by, "device.set", &target(user, device), Some(&detail));
-        transaction!(self, Attempt::new(true, false), |tx| {
+        transaction!(self, Attempt::new(false, false), |tx| {
             let args = [
                 status.as_str().into(),
                 by.at.into(),

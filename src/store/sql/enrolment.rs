@@ -1,8 +1,8 @@
 //! Devices that users bring by themselves.
 
-use super::{Attempt, Cells, Connector, SqlError, SqlStore, audit_row, transaction};
+use super::{Attempt, Cells, Connector, SqlStore, audit_row, transaction};
 use crate::{
-    store::{Actor, NewDevice, StoreError},
+    store::{Actor, DeviceStatus, EnrolmentTerms, NewDevice, StoreError},
     types::{Timestamp, Username},
 };
 
@@ -10,19 +10,31 @@ impl<C: Connector> SqlStore<C> {
     pub async fn enrol_device(
         &self,
         device: &NewDevice,
-        known: u32,
+        terms: EnrolmentTerms,
         by: &Actor,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<DeviceStatus>, StoreError> {
         let target = format!("{}/{}", device.user, device.id);
         let detail = format!("status={}", device.status);
         let audit = audit_row(by, "device.enrol", &target, Some(&detail));
         transaction!(self, Attempt::new(false, false), |tx| {
             let user = self.lock_user(tx, &device.user).await?;
+            tx.execute(self.sql.mark_user, &[user.into()]).await?;
+            let args = [user.into(), device.id.to_string().into()];
+            if let Some(row) = tx.fetch(self.sql.device_status, &args).await?.first() {
+                // The same login came twice, or an operator was faster.
+                return Ok(Some(Cells::new(row, "devices", "identifier").some_parsed("status")?));
+            }
             let rows = tx.fetch(self.sql.count_devices, &[user.into()]).await?;
             let row = rows.first().ok_or_else(|| StoreError::Schema("no count".into()))?;
             let present: u32 = Cells::new(row, "devices", "user_id").some_number("devices")?;
-            if present != known {
-                return Ok(false);
+            if present != terms.known {
+                return Ok(None);
+            }
+            // A device that the window lets in uses it up.
+            let args = [user.into(), by.at.into()];
+            let was_open = tx.execute(self.sql.use_enrolment, &args).await?.affected > 0;
+            if terms.by_window && !was_open {
+                return Ok(None);
             }
             let args = [
                 user.into(),
@@ -33,14 +45,9 @@ impl<C: Connector> SqlStore<C> {
                 by.at.into(),
                 by.at.into(),
             ];
-            match tx.execute(self.sql.add_device, &args).await {
-                Ok(_) => {}
-                Err(SqlError::Unique) => return Ok(false),
-                Err(error) => return Err(error.into()),
-            }
-            tx.execute(self.sql.close_enrolment, &[user.into()]).await?;
+            tx.execute(self.sql.add_device, &args).await?;
             tx.execute(self.sql.audit, &audit).await?;
-            Ok(true)
+            Ok(Some(device.status))
         })
         .map_err(StoreError::from)
     }
@@ -53,7 +60,7 @@ impl<C: Connector> SqlStore<C> {
     ) -> Result<(), StoreError> {
         let detail = until.map(|until| format!("until={until}"));
         let audit = audit_row(by, "device.enrolment", user.as_str(), detail.as_deref());
-        transaction!(self, Attempt::new(true, false), |tx| {
+        transaction!(self, Attempt::new(false, false), |tx| {
             let id = self.lock_user(tx, user).await?;
             tx.execute(self.sql.close_enrolment, &[id.into()]).await?;
             if let Some(until) = until {

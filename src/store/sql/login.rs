@@ -101,8 +101,7 @@ fn facts(row: &Row, device: Option<&str>) -> Result<Facts, StoreError> {
         device: status,
         devices: own.some_number("device_count")?,
         enrolment_until: own.time("enrolment_until")?,
-        expired_at: own.time("expired_at")?,
-        is_expiring: own.some_number::<u64>("expiring_count")? > 0,
+        expired_at: own.time("expired_at")?.max(own.time("expiring_at")?),
     })
 }
 

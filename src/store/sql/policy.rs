@@ -38,7 +38,7 @@ impl<C: Connector> SqlStore<C> {
         if !replace {
             args.push(by.at.into());
         }
-        transaction!(self, Attempt::new(replace, false), |tx| {
+        transaction!(self, Attempt::new(false, false), |tx| {
             if replace {
                 if tx.execute(self.sql.replace_policy, &args).await?.affected == 0 {
                     return Err(no_policy(&policy.name).into());

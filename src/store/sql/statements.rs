@@ -39,11 +39,14 @@ pub struct Statements {
     pub sessions_by_prefix: &'static str,
     pub sessions: &'static LazyLock<SessionQueries>,
     pub count_devices: &'static str,
+    pub device_status: &'static str,
+    pub use_enrolment: &'static str,
     pub close_enrolment: &'static str,
     pub open_enrolment: &'static str,
-    pub sessions_of_user: &'static str,
-    pub claims_of_user: &'static str,
+    pub mark_user: &'static str,
+    pub places_of_user: &'static str,
     pub add_claim: &'static str,
+    pub forget_claim: &'static str,
     pub forget_claims: &'static str,
     pub expiring_sessions: &'static str,
     pub remove_ended: &'static str,
@@ -82,7 +85,7 @@ macro_rules! policy_of_user {
     };
 }
 /// What a login needs beside the user's own row. Parameters: the name, the moment from which an end
-/// counts, the name. The names are compared whole: MySQL's `=` ignores trailing spaces.
+/// counts, the name. Who has the same name but for trailing spaces, which MySQL's `=` ignores, shares the cool-down.
 macro_rules! login_columns {
     () => {
         concat!(
@@ -94,11 +97,13 @@ macro_rules! login_columns {
              (SELECT e.open_until FROM device_enrolments e WHERE e.user_id = u.id) \
              AS enrolment_until, \
              (SELECT MAX(x.ended_at) FROM sessions x WHERE x.user_name = ? AND x.ended_at > ? \
-             AND x.cause IN ('session_limit', 'time_quota', 'data_quota', 'hours', 'idle')) \
+             AND (x.cause IN ('session_limit', 'time_quota', 'data_quota', 'hours', 'idle') \
+             OR x.cause = 'admin' AND x.deadline_reason = 'admin' AND x.ended_at >= x.deadline)) \
              AS expired_at, \
-             (SELECT COUNT(*) FROM sessions y WHERE y.user_name = ? AND y.ended_at IS NULL \
-             AND y.cause IN ('session_limit', 'time_quota', 'data_quota', 'hours', 'idle')) \
-             AS expiring_count "
+             (SELECT MAX(y.updated_at) FROM sessions y WHERE y.user_name = ? AND y.ended_at IS NULL \
+             AND (y.cause IN ('session_limit', 'time_quota', 'data_quota', 'hours', 'idle') \
+             OR y.cause = 'admin' AND y.deadline_reason = 'admin' AND y.updated_at >= y.deadline)) \
+             AS expiring_at "
         )
     };
 }
@@ -214,16 +219,23 @@ pub const COMMON: Statements = Statements {
     ),
     sessions: &SESSIONS,
     count_devices: "SELECT COUNT(*) AS devices FROM devices WHERE user_id = ?",
+    device_status: "SELECT identifier, status FROM devices WHERE user_id = ? AND identifier = ?",
+    use_enrolment: "DELETE FROM device_enrolments WHERE user_id = ? AND open_until > ?",
     close_enrolment: "DELETE FROM device_enrolments WHERE user_id = ?",
     open_enrolment: "INSERT INTO device_enrolments (user_id, open_until) VALUES (?, ?)",
-    sessions_of_user: "SELECT id, server, device, started_at FROM sessions \
-                       WHERE user_name = ? AND ended_at IS NULL AND state <> 'closing' \
-                       AND OCTET_LENGTH(user_name) = OCTET_LENGTH(?) ORDER BY started_at, id LIMIT 1000",
-    claims_of_user: "SELECT COUNT(*) AS claims FROM session_claims c \
+    mark_user: "",
+    // One statement, so that it sees one state: a session that comes in between two would be in neither.
+    places_of_user: "SELECT id, server, device, 0 AS is_claim, started_at AS since FROM sessions \
+                     WHERE user_name = ? AND ended_at IS NULL AND state <> 'closing' \
+                     AND OCTET_LENGTH(user_name) = OCTET_LENGTH(?) \
+                     UNION ALL \
+                     SELECT c.session_id, c.server, c.device, 1, c.claimed_at FROM session_claims c \
                      LEFT JOIN sessions s ON s.id = c.session_id \
-                     WHERE c.user_name = ? AND c.claimed_at > ? AND s.id IS NULL",
-    add_claim: "INSERT INTO session_claims (session_id, user_name, device, claimed_at) \
-                VALUES (?, ?, ?, ?)",
+                     WHERE c.user_name = ? AND c.claimed_at > ? AND s.id IS NULL \
+                     ORDER BY since, id LIMIT 2001",
+    add_claim: "INSERT INTO session_claims (session_id, user_name, server, device, claimed_at) \
+                VALUES (?, ?, ?, ?, ?)",
+    forget_claim: "DELETE FROM session_claims WHERE session_id = ?",
     forget_claims: "DELETE FROM session_claims WHERE user_name = ? AND claimed_at < ?",
     expiring_sessions: concat!(
         "SELECT ",

@@ -5,9 +5,10 @@ use async_trait::async_trait;
 use super::{Connector, SqlStore};
 use crate::{
     store::{
-        Actor, Claim, CommandAction, CommandId, DeviceRecord, DeviceStatus, Facts, Migrated,
-        NewDevice, NewUser, OpenSessions, PolicyRecord, Schema, SessionCommand, SessionFilter,
-        SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, UserPatch, UserRecord,
+        Actor, Claim, CommandAction, CommandId, DeviceRecord, DeviceStatus, EnrolmentTerms, Facts,
+        Migrated, NewDevice, NewUser, OpenSessions, PendingCommands, PolicyRecord, Schema,
+        SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, UserPatch,
+        UserRecord,
     },
     types::{DeviceId, ServerName, SessionId, Timestamp, Username},
 };
@@ -42,10 +43,10 @@ impl<C: Connector> Store for SqlStore<C> {
     async fn enrol_device(
         &self,
         device: &NewDevice,
-        known: u32,
+        terms: EnrolmentTerms,
         by: &Actor,
-    ) -> Result<bool, StoreError> {
-        Self::enrol_device(self, device, known, by).await
+    ) -> Result<Option<DeviceStatus>, StoreError> {
+        Self::enrol_device(self, device, terms, by).await
     }
 
     async fn open_enrolment(
@@ -86,7 +87,7 @@ impl<C: Connector> Store for SqlStore<C> {
     async fn pending_commands(
         &self,
         servers: &[ServerName],
-    ) -> Result<Vec<SessionCommand>, StoreError> {
+    ) -> Result<PendingCommands, StoreError> {
         Self::pending_commands(self, servers).await
     }
 

@@ -107,6 +107,8 @@ impl<C: Connector> SqlStore<C> {
                 tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
                 true
             }
+            // Of a single statement nobody knows whether it was done.
+            SqlError::Lost(_) if attempt.autocommit && !attempt.idempotent => false,
             SqlError::Lost(_) | SqlError::ReadOnly(_) if !attempt.fresh => {
                 attempt.fresh = true;
                 true

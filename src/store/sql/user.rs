@@ -81,7 +81,7 @@ impl<C: Connector> SqlStore<C> {
         by: &Actor,
     ) -> Result<(), StoreError> {
         let audit = audit_row(by, "user.set", name.as_str(), Some(&describe(patch)));
-        transaction!(self, Attempt::new(true, false), |tx| {
+        transaction!(self, Attempt::new(false, false), |tx| {
             let id = self.lock_user(tx, name).await?;
             self.need_policy(tx, patch.policy.as_deref()).await?;
             let args = [
@@ -112,6 +112,7 @@ impl<C: Connector> SqlStore<C> {
             let id = Value::from(self.lock_user(tx, name).await?);
             // The foreign key would do it, but an operator's own tables may have none.
             tx.execute(self.sql.remove_devices, std::slice::from_ref(&id)).await?;
+            tx.execute(self.sql.close_enrolment, std::slice::from_ref(&id)).await?;
             if tx.execute(self.sql.remove_user, &[id]).await?.affected == 0 {
                 return Err(no_user(name).into());
             }

@@ -53,6 +53,8 @@ pub const STATEMENTS: Statements = Statements {
     upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
                    AND CAST(name AS BLOB) = CAST(? AS BLOB) AND password_hash = ?",
     lock_user: "SELECT id, name FROM users WHERE name = ?",
+    mark_user: "INSERT INTO user_marks (user_id, serial) VALUES (?, 1) \
+                ON CONFLICT (user_id) DO UPDATE SET serial = serial + 1",
     persist: &PERSIST,
     remove_ended: "DELETE FROM sessions WHERE rowid IN (SELECT rowid FROM sessions \
                    WHERE ended_at < ? AND state = 'closed' ORDER BY ended_at LIMIT ?)",

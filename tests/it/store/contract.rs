@@ -65,6 +65,7 @@ contract! { with:
         standings_are_what_live_sessions_are_judged_by
         facts_tell_whose_time_was_over
         places_are_claimed_over_all_servers_and_claims_grow_old
+        a_login_that_came_to_nothing_is_not_in_the_way_of_the_next
         sessions_make_room_for_a_newer_one
         sessions_are_filtered_newest_first
         sessions_are_found_by_the_start_of_their_id
@@ -80,6 +81,7 @@ contract! { with:
     }
     commands {
         a_request_waits_until_it_is_handled
+        a_request_that_cannot_be_read_hides_no_other
         requests_come_oldest_first_and_only_for_the_servers_asked
         a_request_needs_an_open_session
         handling_a_request_twice_keeps_the_first_time

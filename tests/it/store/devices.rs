@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ovpn_warden::{
-    store::{Actor, DeviceStatus, NewDevice, StoreError},
+    store::{Actor, DeviceStatus, EnrolmentTerms, NewDevice, StoreError},
     types::DeviceKind,
 };
 
@@ -115,13 +115,22 @@ pub async fn a_device_is_enrolled_once_and_closes_the_enrolment(bed: Arc<Bed>) {
         label: None,
         status: DeviceStatus::Approved,
     };
-    assert_eq!(store.enrol_device(&new(MAC), 3, &by()).await, Ok(false), "others were faster");
-    assert_eq!(store.enrol_device(&new(MAC), 0, &by()).await, Ok(true));
+    let terms = |known, by_window| EnrolmentTerms { known, by_window };
+    let (approved, by) = (Ok(Some(DeviceStatus::Approved)), by());
+    let others = store.enrol_device(&new(MAC), terms(3, true), &by).await;
+    assert_eq!(others, Ok(None), "others were faster");
+    let late = Actor { at: at(60), ..by.clone() };
+    assert_eq!(store.enrol_device(&new(MAC), terms(0, true), &late).await, Ok(None), "too late");
+    assert_eq!(store.enrol_device(&new(MAC), terms(0, true), &by).await, approved);
     let after = facts().await;
     assert_eq!((after.device, after.devices), (Some(DeviceStatus::Approved), 1));
     assert_eq!(after.enrolment_until, None);
-    assert_eq!(store.enrol_device(&new(MAC), 1, &by()).await, Ok(false), "it is there");
-    store.open_enrolment(&alice, Some(at(60)), &by()).await.unwrap();
-    store.open_enrolment(&alice, None, &by()).await.unwrap();
+    let again = NewDevice { status: DeviceStatus::Pending, ..new(MAC) };
+    assert_eq!(store.enrol_device(&again, terms(0, false), &by).await, approved, "as it is");
+    let second = store.enrol_device(&new(UUID), terms(1, true), &by).await;
+    assert_eq!(second, Ok(None), "the window is used up");
+    assert_eq!(store.enrol_device(&new(UUID), terms(1, false), &by).await, approved);
+    store.open_enrolment(&alice, Some(at(60)), &by).await.unwrap();
+    store.open_enrolment(&alice, None, &by).await.unwrap();
     assert_eq!(facts().await.enrolment_until, None);
 }

@@ -1,13 +1,13 @@
 //! Sessions, on every backend.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ovpn_warden::{
     store::{
         Claim, CommandAction, DeviceStatus, OnLimit, SessionFilter, SessionRecord, SessionState,
         StoreError, UserPatch,
     },
-    types::{Cause, Cid, DeviceId, ExpiryAction, SessionId, Timestamp, Username},
+    types::{Cause, Cid, DeviceId, ExpiryAction, ServerName, SessionId, Timestamp, Username},
 };
 
 use super::bed::{Backend, Bed, MAC, UUID, at, by, id, name, session};
@@ -243,7 +243,7 @@ pub async fn facts_tell_whose_time_was_over(bed: Arc<Bed>) {
     let store = &bed.store;
     bed.add_user("alice").await;
     let facts = async |now| store.facts(&name("alice"), None, now).await.unwrap().unwrap();
-    assert_eq!((facts(at(9)).await.expired_at, facts(at(9)).await.is_expiring), (None, false));
+    assert_eq!(facts(at(9)).await.expired_at, None);
     let over = SessionRecord { cause: Some(Cause::SessionLimit), ..closed(1, 2) };
     let left = SessionRecord {
         ended_at: Some(at(6_000)),
@@ -256,15 +256,29 @@ pub async fn facts_tell_whose_time_was_over(bed: Arc<Bed>) {
     let ending = SessionRecord {
         state: SessionState::Closing,
         cause: Some(Cause::SessionLimit),
+        updated_at: at(6_500),
         ..session(3)
     };
     store.persist(&[ending]).await.unwrap();
-    assert!(facts(at(7_000)).await.is_expiring);
+    assert_eq!(facts(at(7_000)).await.expired_at, Some(at(6_500)), "until it was last seen");
+    // An operator's extension ran out, or he ended it himself.
+    for (number, deadline, expected) in [(4, 8_001, 6_500), (5, 8_000, 8_000)] {
+        let extended = SessionRecord {
+            ended_at: Some(at(8_000)),
+            cause: Some(Cause::Admin),
+            deadline: Some(at(deadline)),
+            deadline_reason: Some(Cause::Admin),
+            ..closed(number, 2)
+        };
+        store.persist(&[extended]).await.unwrap();
+        assert_eq!(facts(at(9_000)).await.expired_at, Some(at(expected)));
+    }
 }
 
 fn claim<'a>(number: u32, user: &'a Username, device: Option<&'a DeviceId>, max: u32) -> Claim<'a> {
+    static SERVER: LazyLock<ServerName> = LazyLock::new(|| "udp-1194".parse().unwrap());
     let on_limit = OnLimit::ReplaceSameDevice;
-    Claim { session: session(number).id, user, device, max, on_limit }
+    Claim { session: session(number).id, server: &SERVER, user, device, max, on_limit }
 }
 
 pub async fn places_are_claimed_over_all_servers_and_claims_grow_old(bed: Arc<Bed>) {
@@ -276,7 +290,8 @@ pub async fn places_are_claimed_over_all_servers_and_claims_grow_old(bed: Arc<Be
     store.persist(&[elsewhere, closed(2, 1)]).await.unwrap();
     assert_eq!(store.claim(&claim(3, &alice, Some(&mac), 1), at(0)).await, Ok(false));
     assert_eq!(store.claim(&claim(3, &alice, Some(&mac), 2), at(0)).await, Ok(true));
-    let second = claim(4, &alice, Some(&mac), 2);
+    let other = id("0a:1a:2b:3c:4d:5e");
+    let second = claim(4, &alice, Some(&other), 2);
     assert_eq!(store.claim(&second, at(30_000)).await, Ok(false), "the place is taken");
     assert_eq!(store.claim(&second, at(61_000)).await, Ok(true), "it never came");
     // Its row is there: it counts once.
@@ -294,6 +309,20 @@ pub async fn places_are_claimed_over_all_servers_and_claims_grow_old(bed: Arc<Be
     assert_eq!(taken, 3, "two sessions, one claim and three more");
 }
 
+pub async fn a_login_that_came_to_nothing_is_not_in_the_way_of_the_next(bed: Arc<Bed>) {
+    let store = &bed.store;
+    bed.add_user("alice").await;
+    let (alice, mac) = (name("alice"), id(MAC));
+    for number in 1..4 {
+        let claim = Claim { on_limit: OnLimit::Deny, ..claim(number, &alice, Some(&mac), 1) };
+        assert_eq!(store.claim(&claim, at(i64::from(number))).await, Ok(true), "{number}");
+    }
+    // Should one of them come up all the same, it is asked to leave.
+    let asked = store.pending_commands(&["udp-1194".parse().unwrap()]).await.unwrap().commands;
+    let asked: Vec<_> = asked.iter().map(|request| request.session).collect();
+    assert_eq!(asked, [session(1).id, session(2).id]);
+}
+
 pub async fn sessions_make_room_for_a_newer_one(bed: Arc<Bed>) {
     let store = &bed.store;
     bed.add_user("alice").await;
@@ -301,7 +330,7 @@ pub async fn sessions_make_room_for_a_newer_one(bed: Arc<Bed>) {
     store.persist(&[session(1)]).await.unwrap();
     let newer = claim(2, &alice, Some(&mac), 1);
     assert_eq!(store.claim(&newer, at(100)).await, Ok(true));
-    let asked = store.pending_commands(&[session(1).server]).await.unwrap();
+    let asked = store.pending_commands(&[session(1).server]).await.unwrap().commands;
     let [replace] = &asked[..] else { panic!("{asked:?}") };
     assert_eq!((replace.session, &replace.action), (session(1).id, &CommandAction::Replace));
 }

@@ -176,6 +176,9 @@ impl Shadow {
     // What the server says.
 
     pub(super) fn heard(&mut self, message: &Message, now: Now) {
+        if !self.is_greeted && !matches!(message, Message::Prompt | Message::Info { .. }) {
+            return;
+        }
         match message {
             Message::Prompt => self.is_prompted = true,
             Message::Info { .. } => self.is_greeted = true,

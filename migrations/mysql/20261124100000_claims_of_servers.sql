@@ -1,0 +1,1 @@
+ALTER TABLE session_claims ADD COLUMN server VARCHAR(64) NULL AFTER user_name;

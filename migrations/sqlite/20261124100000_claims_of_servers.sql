@@ -1,0 +1,1 @@
+ALTER TABLE session_claims ADD COLUMN server TEXT NULL;

@@ -1,0 +1,4 @@
+CREATE TABLE user_marks (
+    user_id INTEGER NOT NULL PRIMARY KEY,
+    serial  INTEGER NOT NULL
+) STRICT;
