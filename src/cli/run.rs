@@ -70,8 +70,8 @@ async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Resu
     let daemon = Daemon::prepare(&config, store, readiness, clock, stop.clone(), record)
         .await
         .map_err(|error| CliError::failed(error.to_string()))?;
-    let servers = config.servers.iter().map(|server| server.name.clone()).collect();
-    Event::DaemonStarted { servers }.emit();
+    let servers: Vec<_> = config.servers.iter().map(|server| server.name.clone()).collect();
+    Event::DaemonStarted { servers: servers.clone() }.emit();
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog(stop.clone()));
     let daemon = daemon.run();
@@ -85,7 +85,7 @@ async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Resu
         }
     };
     notify(&[NotifyState::Stopping]);
-    Event::DaemonStopping { signal }.emit();
+    Event::DaemonStopping { servers, signal }.emit();
     stop.cancel();
     daemon.await;
     // A task that was cancelled or panicked has nothing left to do.

@@ -39,6 +39,9 @@ const MAX_INTRODUCTION: usize = 1_024;
 /// What OpenVPN says without a line end.
 const PROMPT: &[u8] = b"ENTER PASSWORD:";
 
+/// How it begins where it has no password.
+const GREETING: &[u8] = b">INFO:OpenVPN Management Interface";
+
 /// A server that dials in.
 #[derive(Clone)]
 pub(super) struct Candidate {
@@ -142,7 +145,14 @@ async fn meet(stream: TcpStream, from: IpAddr, all: &[Candidate]) -> Result<(), 
     let mut connected = Connected::tcp(stream).map_err(|error| error.to_string())?;
     let server = match candidates[..] {
         [] => return Err("no server dials in from this address; see `peer`".into()),
-        [only] => only,
+        [only] => {
+            // A port scan is no server.
+            let is_openvpn = |text: &[u8]| text.starts_with(PROMPT) || text.starts_with(GREETING);
+            read_until(&mut connected, is_openvpn)
+                .await
+                .map_err(|error| format!("it does not speak as OpenVPN: {error}"))?;
+            only
+        }
         _ => by_password(&mut connected, &candidates).await?,
     };
     server.link.send(connected).await.map_err(|_| "the daemon stops".to_owned())

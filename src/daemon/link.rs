@@ -25,7 +25,7 @@ use crate::{
     proto::ManagementCodec,
     store::{SessionCommand, SessionRecord, Store},
     telemetry::{events::Event, http::Readiness},
-    types::Clock,
+    types::{Clock, Mono},
 };
 
 use super::{
@@ -45,6 +45,10 @@ const MAX_UNSENT: usize = 4 << 20;
 const SETTLE: Duration = Duration::from_secs(3);
 /// Pause after the database could not tell the open sessions.
 const LOAD_RETRY: Duration = Duration::from_secs(1);
+/// A link that was up for so long is tried again at once.
+const STEADY: Duration = Duration::from_secs(10);
+/// Reads before a time-out counts.
+const MAX_READS: usize = 64;
 /// How long the last commands may take when the daemon stops.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 /// After a wrong password: OpenVPN closes the port to everybody after three.
@@ -83,7 +87,12 @@ pub(super) struct Link {
     /// Connections that OpenVPN has made, where it dials in.
     arrivals: Option<mpsc::Receiver<Connected>>,
     connection: Connection,
+    /// One that OpenVPN has made while the one before it still stands: it begins when that is dead,
+    /// and is refused when that speaks.
+    parked: Option<Connected>,
     backoff: Backoff,
+    /// Since when the link is up.
+    up_since: Option<Mono>,
     questions: Questions,
     load: JoinSet<Vec<SessionRecord>>,
     /// Other tools at this server.
@@ -150,6 +159,8 @@ impl Link {
             relay,
             recorder: None,
             connection: Connection::Dialing(JoinSet::new()),
+            parked: None,
+            up_since: None,
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(5)),
             questions,
             load: JoinSet::new(),
@@ -179,6 +190,12 @@ impl Link {
         self.dial();
         loop {
             self.drain();
+            if !matches!(self.connection, Connection::Up(_))
+                && let Some(connected) = self.parked.take()
+            {
+                self.begin(connected);
+                continue;
+            }
             let wake = self.wait().await;
             let now = self.shared.clock.now();
             match wake {
@@ -186,16 +203,21 @@ impl Link {
                     self.decode(true);
                     self.lose("the server closed the connection".into());
                 }
-                Wake::Read(Ok(_)) => self.decode(false),
+                Wake::Read(Ok(_)) => {
+                    if self.parked.take().is_some() {
+                        self.refuse();
+                    }
+                    self.decode(false);
+                }
                 Wake::Read(Err(error)) => self.lose(format!("cannot read: {error}")),
                 Wake::Sent(Ok(_)) => {}
                 Wake::Sent(Err(error)) => self.lose(format!("cannot write: {error}")),
                 Wake::Dialed(Ok(connected)) => self.begin(connected),
                 Wake::Arrived(connected) => {
-                    if matches!(self.connection, Connection::Up(_)) {
-                        self.lose("OpenVPN has dialled in anew".into());
+                    if self.parked.replace(connected).is_some() {
+                        self.refuse();
                     }
-                    self.begin(connected);
+                    self.engine.handle_doubt(now);
                 }
                 Wake::Dialed(Err(error)) => self.not_connected(&error),
                 Wake::Redial => self.dial(),
@@ -218,7 +240,10 @@ impl Link {
                     let ready = *self.shared.store_ready.borrow_and_update();
                     self.engine.handle_store_ready(ready, now);
                 }
-                Wake::Timer => self.engine.handle_timeout(now),
+                Wake::Timer => {
+                    self.catch_up();
+                    self.engine.handle_timeout(self.shared.clock.now());
+                }
                 Wake::Stop => break,
             }
         }
@@ -229,6 +254,32 @@ impl Link {
             let Up { writer, unsent, .. } = &mut **up;
             let _ = tokio::time::timeout(LAST_WRITE, writer.write_all_buf(unsent)).await;
         }
+    }
+
+    /// Before time-outs count: what came while this program could not run, as after a suspend.
+    fn catch_up(&mut self) {
+        for _ in 0..MAX_READS {
+            let Connection::Up(up) = &mut self.connection else { break };
+            up.unread.reserve(READ_CHUNK);
+            match up.reader.read_buf(&mut up.unread).now_or_never() {
+                Some(Ok(length)) if length > 0 => self.decode(false),
+                // The end is seen at the next turn.
+                Some(_) | None => break,
+            }
+        }
+        while !self.questions.is_empty()
+            && let Some(done) = self.questions.next().now_or_never()
+        {
+            if let Some((ticket, decision)) = done {
+                self.engine.handle_decision(ticket, decision, self.shared.clock.now());
+            }
+        }
+    }
+
+    /// Tells of a second connection in this server's name.
+    fn refuse(&self) {
+        let error = "the server is connected already, and that connection is alive".into();
+        Event::LinkRefused { address: self.settings.address.clone(), error }.emit();
     }
 
     fn begin(&mut self, connected: Connected) {
@@ -357,7 +408,7 @@ impl Link {
 
     fn report(&mut self, event: &Event) {
         if matches!(event, Event::LinkUp { .. }) {
-            self.backoff.reset();
+            self.up_since = Some(self.shared.clock.now().mono);
             self.is_down_reported = false;
             self.shared.readiness.set_link(&self.settings.server, true);
         }
@@ -381,6 +432,11 @@ impl Link {
     }
 
     fn lose_for(&mut self, error: String, pause: Option<Duration>) {
+        // A link that comes up only to break at once is not tried in a circle.
+        let now = self.shared.clock.now().mono;
+        if self.up_since.take().is_some_and(|since| now - since >= STEADY) {
+            self.backoff.reset();
+        }
         let retry_in = pause.unwrap_or_else(|| self.backoff.pause());
         self.connection = Connection::Paused(Instant::from_std(self.instant_in(retry_in)));
         self.load = JoinSet::new();
@@ -498,5 +554,5 @@ async fn tool_event(relay: &mut Option<Relay>) -> Option<ToolEvent> {
 
 /// A moment that no timer reaches; the branch that names it is switched off.
 fn far_away() -> Instant {
-    Instant::from_std(Clock::new().instant(crate::types::Mono(Duration::from_secs(86_400))))
+    Instant::from_std(Clock::new().instant(Mono(Duration::from_secs(86_400))))
 }

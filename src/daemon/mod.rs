@@ -14,8 +14,11 @@ mod writer;
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
-use tokio::sync::{mpsc, watch};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{
@@ -161,7 +164,7 @@ impl Daemon {
     /// disconnected by stopping. Returns by itself only after a fault of its own.
     pub async fn run(self) {
         let Self { links, doors, relays, poller, retention, backlog, store, stop } = self;
-        let tasks = TaskTracker::new();
+        let mut tasks = JoinSet::new();
         for relay in relays {
             tasks.spawn(relay.serve(stop.clone()));
         }
@@ -174,26 +177,23 @@ impl Daemon {
         if let Some(retention) = retention {
             tasks.spawn(retention.run());
         }
-        tasks.close();
-        let mut poller = tokio::spawn(poller.run());
+        tasks.spawn(poller.run());
         // The writer goes on until the links have handed over their last rows.
         let writer_stop = CancellationToken::new();
-        let mut writer =
-            tokio::spawn(writer::run(backlog, Arc::clone(&store), writer_stop.clone()));
-        // Without either of the two nothing would be right for long: the daemon ends, for its
-        // supervisor to start it again. No client notices.
-        let has_both = tokio::select! {
-            () = stop.cancelled() => true,
-            _ = &mut writer => false,
-            _ = &mut poller => false,
-        };
-        stop.cancel();
-        tasks.wait().await;
-        writer_stop.cancel();
-        if has_both {
-            // One that panicked has said so already; there is nothing left to do for it.
-            let _ = tokio::join!(writer, poller);
+        let mut writer = JoinSet::new();
+        writer.spawn(writer::run(backlog, Arc::clone(&store), writer_stop.clone()));
+        // None of them ends by itself. Without one nothing would be right for long: the daemon ends,
+        // for its supervisor to start it again. No client notices.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = tasks.join_next() => {}
+            _ = writer.join_next() => {}
         }
+        stop.cancel();
+        // One that panicked has said so already; there is nothing left to do for it.
+        while tasks.join_next().await.is_some() {}
+        writer_stop.cancel();
+        while writer.join_next().await.is_some() {}
         store.close().await;
     }
 }

@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// Of the time, at most one part in so many goes into looking whether sessions may go on: a small
 /// site learns of a change within a second, a large one later, but without a load on its database.
 const REVIEW_SHARE: u32 = 10;
-/// How long a link may take to answer for a request.
+/// How long the links may take to answer for requests.
 const OUTCOME: Duration = Duration::from_secs(1);
 
 /// What the task needs.
@@ -97,8 +97,15 @@ impl Poller {
             }
             *schema_is_current = true;
         }
-        let waiting = self.store.pending_commands(servers).await?;
+        // Those of a server that is away would stand before all others.
+        let present: Vec<ServerName> =
+            servers.iter().filter(|server| self.readiness.is_link_up(server)).cloned().collect();
+        if present.is_empty() {
+            return self.store.ping().await;
+        }
+        let waiting = self.store.pending_commands(&present).await?;
         let mut handled = Vec::new();
+        let mut asked = Vec::new();
         for (id, server, error) in waiting.unreadable {
             // Told once; nobody can do it.
             Event::StoreUnreadable { server, error: error.to_string() }.emit();
@@ -115,7 +122,13 @@ impl Poller {
                 },
                 target: command.session.to_string(),
             };
-            if self.hand_over(command).await == Some(CommandOutcome::Handled) {
+            asked.extend(self.hand_over(command).map(|outcome| (id, done, outcome)));
+        }
+        // All links at once: one that does not answer keeps no other waiting.
+        let end = self.clock.now().mono + OUTCOME;
+        for (id, done, outcome) in asked {
+            let left = end - self.clock.now().mono;
+            if let Ok(Ok(CommandOutcome::Handled)) = timeout(left, outcome).await {
                 done.emit();
                 handled.push(id);
             }
@@ -142,11 +155,12 @@ impl Poller {
         Ok(ended + (ended - begun.mono) * REVIEW_SHARE)
     }
 
-    async fn hand_over(&self, command: SessionCommand) -> Option<CommandOutcome> {
+    /// `None` for a link that is behind: it gets the request again.
+    fn hand_over(&self, command: SessionCommand) -> Option<oneshot::Receiver<CommandOutcome>> {
         let link = self.links.get(&command.server)?;
         let (sender, outcome) = oneshot::channel();
         link.try_send(LinkRequest::Command(command, sender)).ok()?;
-        timeout(OUTCOME, outcome).await.ok()?.ok()
+        Some(outcome)
     }
 
     async fn complete(&self, handled: &[CommandId]) -> Result<(), StoreError> {

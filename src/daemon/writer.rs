@@ -50,8 +50,9 @@ impl Backlog {
         self.ready.notify_one();
     }
 
+    /// Rows that the database may not hold yet.
     pub(super) fn len(&self) -> usize {
-        self.waiting().rows.len()
+        self.waiting().all().count()
     }
 
     /// Waits until the database holds all of a server's rows: what is read before that is older
@@ -196,7 +197,7 @@ async fn write(backlog: &Backlog, store: &dyn Store, batch: &[SessionRecord]) ->
 async fn try_write(backlog: &Backlog, store: &dyn Store, batch: &[SessionRecord]) -> bool {
     match store.persist(batch).await {
         Ok(()) => true,
-        Err(error) if error.is_transient() => {
+        Err(error) if is_passing(&error) => {
             tracing::debug!(%error, rows = batch.len(), "session rows wait for the database");
             backlog.put_back(batch);
             false
@@ -214,9 +215,14 @@ async fn try_write(backlog: &Backlog, store: &dyn Store, batch: &[SessionRecord]
 async fn write_one(backlog: &Backlog, store: &dyn Store, record: &SessionRecord) {
     match store.persist(std::slice::from_ref(record)).await {
         Ok(()) => {}
-        Err(error) if error.is_transient() => backlog.put_back(std::slice::from_ref(record)),
+        Err(error) if is_passing(&error) => backlog.put_back(std::slice::from_ref(record)),
         Err(error) => log_lost(record, &error),
     }
+}
+
+/// Whether a row may be taken later: also when a table is missing, as while a backup is put back.
+const fn is_passing(error: &StoreError) -> bool {
+    error.is_transient() || matches!(error, StoreError::Schema(_))
 }
 
 /// A row that the database will never take is at least in the log.
@@ -279,7 +285,7 @@ mod tests {
             backlog.push(waiting);
         }
         let batch = backlog.take();
-        assert_eq!((batch.len(), backlog.len()), (2, 0));
+        assert_eq!((batch.len(), backlog.len()), (2, 2));
         backlog.push(row(3, 5, Active));
         let unwritten = backlog.unwritten(&"udp".parse().unwrap());
         let read =

@@ -206,7 +206,10 @@ impl Engine {
         };
         let reason = denial.reason;
         let who = client.who.clone();
-        let session_id = client.session.as_ref().map(|session| session.record.id);
+        let session = client.session.as_ref();
+        let session_id = session.map(|session| session.record.id);
+        let deadline = session.and_then(|session| session.record.deadline);
+        let is_known = session_id.is_some() || client.is_listed;
         let latency = now.mono - pending.since;
         let reauth = matches!(pending.kind, RequestKind::Reauth { .. });
         if let Some(fault) = &denial.fault {
@@ -215,6 +218,9 @@ impl Engine {
                 client: who.clone(),
                 reauth,
                 latency,
+                session_id,
+                deadline,
+                reason: Some(reason),
                 error: fault.clone(),
             });
         }
@@ -222,8 +228,9 @@ impl Engine {
             self.deny_adoption(cid, pending, reason, now);
             return;
         };
-        if reauth && reason.is_temporary() {
-            self.tolerate(cid, kid, &pending, now);
+        let is_known = is_known || self.is_stray(cid);
+        if reauth && reason.is_temporary() && is_known {
+            self.tolerate(cid, kid, &pending, denial, now);
             return;
         }
         let text = text::denial(reason);
@@ -245,10 +252,13 @@ impl Engine {
             reauth,
             latency,
             session_id,
+            deadline,
             reason,
         });
-        if reauth && pending.has_token && reason == DenyReason::BadCredentials {
-            // Its token has expired: it may come back with its password.
+        if reauth
+            && (reason.is_temporary() || pending.has_token && reason == DenyReason::BadCredentials)
+        {
+            // Nobody knows it, or its token has expired: it may come back with its password.
             let who = nobody(cid);
             self.restart_client(cid, who, now);
         } else if reauth {
@@ -259,18 +269,33 @@ impl Engine {
 
     /// A renegotiation of a client that is connected, while the database or the hashing threads
     /// cannot answer: it goes on under its old terms. Left unanswered, OpenVPN 2.6 would evict it.
-    fn tolerate(&mut self, cid: Cid, kid: Kid, pending: &Pending, now: Now) {
+    fn tolerate(&mut self, cid: Cid, kid: Kid, pending: &Pending, denial: &Denial, now: Now) {
         let Some(client) = self.clients.get(cid) else { return };
+        let who = client.who.clone();
         let record = client.session.as_ref().map(|session| &session.record);
+        let session_id = record.map(|record| record.id);
+        let deadline = record.and_then(|record| record.deadline);
         let event = Event::AuthAllowed {
             server: self.server(),
-            client: client.who.clone(),
+            client: who.clone(),
             reauth: true,
             latency: now.mono - pending.since,
-            session_id: record.map(|record| record.id),
-            deadline: record.and_then(|record| record.deadline),
+            session_id,
+            deadline,
         };
-        let has_session = record.is_some();
+        let has_session = session_id.is_some();
+        if denial.fault.is_none() {
+            self.report(Event::AuthError {
+                server: self.server(),
+                client: who,
+                reauth: true,
+                latency: now.mono - pending.since,
+                session_id,
+                deadline,
+                reason: Some(denial.reason),
+                error: format!("not checked ({}): the client goes on as it was", denial.reason),
+            });
+        }
         self.wake_up(cid, pending, now);
         let command = Command::ClientAuthNt { cid, kid };
         self.send_answer(command, Expect::Auth { cid, kid, reauth: true }, now);
@@ -353,16 +378,19 @@ impl Engine {
         let Some(client) = self.clients.get(cid) else {
             return;
         };
-        let is_pending = client
-            .session
-            .as_ref()
-            .is_some_and(|session| session.record.state == SessionState::Pending);
+        let record = client.session.as_ref().map(|session| &session.record);
+        let session_id = record.map(|record| record.id);
+        let deadline = record.and_then(|record| record.deadline);
+        let is_pending = record.is_some_and(|record| record.state == SessionState::Pending);
         let never_up = !reauth && is_pending && client.last_kid == Some(kid);
         self.report(Event::AuthError {
             server: self.server(),
             client: ClientRef { kid: Some(kid), ..client.who.clone() },
             reauth,
             latency: std::time::Duration::ZERO,
+            session_id,
+            deadline,
+            reason: None,
             error: "the server refused client-auth: the client or its key is gone".into(),
         });
         if never_up {

@@ -43,6 +43,13 @@ impl Engine {
         self.timers.greeting = Some(now.mono + GREETING_NOTICE);
     }
 
+    /// Somebody else says that he is the server: a question shows whether this connection is alive.
+    pub fn handle_doubt(&mut self, now: Now) {
+        if self.can_send() && self.replies.front().is_none() {
+            self.send(Command::State, Expect::State, now);
+        }
+    }
+
     /// The transport is gone. Clients stay known: they live on in OpenVPN.
     pub fn handle_lost(&mut self, now: Now) {
         self.phase = Phase::Down;

@@ -24,6 +24,8 @@ pub(super) struct Client {
     pub(super) born: u64,
     /// The highest key id seen.
     pub(super) last_kid: Option<Kid>,
+    /// The server's list has shown it up.
+    pub(super) is_listed: bool,
     /// From an earlier connection: may be gone or, after a restart, somebody else.
     pub(super) is_stale: bool,
     /// A question that waits for the decision, or for the link.
@@ -92,6 +94,7 @@ impl Client {
             who,
             born,
             last_kid: None,
+            is_listed: false,
             is_stale: false,
             pending: None,
             unconfirmed: None,
@@ -259,6 +262,14 @@ impl Clients {
             client.armed = None;
         }
         self.due.clear();
+    }
+
+    /// Whether a client is up whose session is not known yet.
+    pub(super) fn awaits_adoption(&self) -> bool {
+        self.by_cid.values().any(|client| {
+            let pending = client.pending.as_ref().filter(|_| client.session.is_none());
+            pending.is_some_and(|pending| pending.kind != RequestKind::Connect)
+        })
     }
 
     /// The ids of all clients that satisfy a condition.

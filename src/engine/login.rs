@@ -90,11 +90,12 @@ impl Engine {
         self.clients.insert(cid, client);
         self.arm(cid);
 
-        // OpenVPN wrote it before it read our `env-filter 0`.
-        if kind == RequestKind::Connect && !self.is_env_filtered() {
+        // OpenVPN wrote it before it read our `env-filter 0`: what it says may be forged. A new
+        // client is to come again, one that is known goes on as it was.
+        if !self.is_env_filtered() {
             self.report(Event::ProtocolUnexpected {
                 server: self.server(),
-                what: "a login from before `env-filter 0`: its variables may be forged, it is to come again",
+                what: "a login from before `env-filter 0`, which cannot be judged",
                 cid: Some(cid),
             });
             self.deny_at_once(Ticket { cid, serial }, DenyReason::BackendUnavailable, now);
@@ -204,6 +205,7 @@ impl Engine {
             client_ip: who.client_ip,
         };
         let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, serial));
+        client.is_listed = true;
         client.pending = Some(Box::new(Pending {
             serial,
             kind,
@@ -245,8 +247,9 @@ impl Engine {
         }
         let reason = DenyReason::Protocol;
         let known = self.clients.get(cid);
-        let session_id =
-            known.and_then(|client| client.session.as_ref()).map(|session| session.record.id);
+        let session = known.and_then(|client| client.session.as_ref());
+        let session_id = session.map(|session| session.record.id);
+        let deadline = session.and_then(|session| session.record.deadline);
         let who = known.map_or_else(|| nobody(cid), |client| client.who.clone());
         let pending = self.clients.get_mut(cid).and_then(|client| {
             // This is the newest question: an answer to an older one is void.
@@ -267,6 +270,7 @@ impl Engine {
             reauth: session_id.is_some(),
             latency: std::time::Duration::ZERO,
             session_id,
+            deadline,
             reason,
         });
         if session_id.is_some() {

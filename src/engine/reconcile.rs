@@ -58,6 +58,7 @@ impl Engine {
                 self.on_stray(row);
                 continue;
             }
+            client.is_listed |= row.vpn_ip().is_some();
             if let Some(session) = client.session.as_mut() {
                 session.count(row.bytes_received, row.bytes_sent);
                 session.is_dirty = true;

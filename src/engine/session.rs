@@ -289,6 +289,9 @@ impl Engine {
 
     /// Makes a client that nobody can answer any more connect again.
     pub(super) fn restart_client(&mut self, cid: Cid, who: ClientRef, now: Now) {
+        if self.clients.get(cid).is_some_and(|client| client.closing.is_some()) {
+            return;
+        }
         let born = self.next_serial();
         let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, born));
         client.closing = Some(Box::new(Closing {
@@ -384,7 +387,9 @@ impl Engine {
             return CommandOutcome::Later;
         }
         let Some(cid) = self.clients.of_session(command.session) else {
-            return CommandOutcome::Handled;
+            // It may belong to a client that is still to be adopted.
+            let is_open = !self.strays.is_empty() || self.clients.awaits_adoption();
+            return if is_open { CommandOutcome::Later } else { CommandOutcome::Handled };
         };
         match &command.action {
             CommandAction::Kill { reason } => {

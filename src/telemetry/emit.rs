@@ -86,9 +86,10 @@ impl Event {
                 servers = joined(servers),
                 "the daemon has started"
             ),
-            Self::DaemonStopping { signal } => tracing::info!(
+            Self::DaemonStopping { servers, signal } => tracing::info!(
                 event = "daemon.stopping",
                 version = env!("CARGO_PKG_VERSION"),
+                servers = joined(servers),
                 signal,
                 "the daemon stops; VPN clients stay connected"
             ),
@@ -259,7 +260,7 @@ impl Event {
                     deadline = deadline.map(display),
                 );
             }
-            Self::AuthDenied { server, client, reauth, latency, session_id, reason } => {
+            Self::AuthDenied { server, client, reauth, latency, session_id, deadline, reason } => {
                 of_client!(
                     warn,
                     "auth.denied",
@@ -269,11 +270,21 @@ impl Event {
                     reauth = reauth,
                     latency_ms = millis(*latency),
                     session_id = session_id.map(display),
+                    deadline = deadline.map(display),
                     reason = reason.as_str(),
                     temporary = reason.is_temporary(),
                 );
             }
-            Self::AuthError { server, client, reauth, latency, error } => {
+            Self::AuthError {
+                server,
+                client,
+                reauth,
+                latency,
+                session_id,
+                deadline,
+                reason,
+                error,
+            } => {
                 of_client!(
                     error,
                     "auth.error",
@@ -282,6 +293,10 @@ impl Event {
                     "login not decided: an internal fault",
                     reauth = reauth,
                     latency_ms = millis(*latency),
+                    session_id = session_id.map(display),
+                    deadline = deadline.map(display),
+                    reason = reason.map(|reason| reason.as_str()),
+                    temporary = reason.map(|reason| reason.is_temporary()),
                     error = error,
                 );
             }

@@ -71,6 +71,8 @@ pub enum Event {
     },
     /// `daemon.stopping`.
     DaemonStopping {
+        /// Names of the servers.
+        servers: Vec<ServerName>,
         /// `SIGTERM`, `SIGINT`.
         signal: &'static str,
     },
@@ -150,6 +152,8 @@ pub enum Event {
         latency: Duration,
         /// The session, for a renegotiation.
         session_id: Option<SessionId>,
+        /// When it has to end.
+        deadline: Option<Timestamp>,
         /// Why.
         reason: DenyReason,
     },
@@ -163,6 +167,12 @@ pub enum Event {
         reauth: bool,
         /// From the server's request to our answer.
         latency: Duration,
+        /// The session, for a renegotiation.
+        session_id: Option<SessionId>,
+        /// When it has to end.
+        deadline: Option<Timestamp>,
+        /// What was decided for want of better; `None` where there was nothing to decide.
+        reason: Option<DenyReason>,
         /// The fault.
         error: String,
     },

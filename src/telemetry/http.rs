@@ -48,6 +48,11 @@ impl Readiness {
         metrics::set_link(server, is_up);
     }
 
+    /// Whether a link is up.
+    pub fn is_link_up(&self, server: &ServerName) -> bool {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).get(server) == Some(&true)
+    }
+
     /// Tells how many sessions a server has.
     pub fn set_sessions(&self, server: &ServerName, count: usize) {
         metrics::set_sessions(server, count);

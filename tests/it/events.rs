@@ -210,7 +210,7 @@ fn samples() -> Vec<Event> {
     };
     vec![
         Event::DaemonStarted { servers: vec![server(), "tcp-443".parse().unwrap()] },
-        Event::DaemonStopping { signal: "SIGTERM" },
+        Event::DaemonStopping { servers: vec![server()], signal: "SIGTERM" },
         Event::ConfigReloaded { servers: vec!["udp-1194".parse().unwrap()] },
         Event::ConfigRejected { error: "config.toml: there is no key `log.levle`".into() },
         Event::LinkUp {
@@ -248,6 +248,7 @@ fn samples() -> Vec<Event> {
             reauth: true,
             latency,
             session_id: Some(session_id),
+            deadline,
             reason: DenyReason::DeviceUnknown,
         },
         Event::AuthError {
@@ -255,6 +256,9 @@ fn samples() -> Vec<Event> {
             client: client(true),
             reauth: false,
             latency,
+            session_id: None,
+            deadline: None,
+            reason: Some(DenyReason::BackendUnavailable),
             error: "the stored password hash is of no known scheme".into(),
         },
         Event::SessionOpened {

@@ -74,6 +74,49 @@ fn a_renegotiation_that_meets_an_outage_before_its_session_is_found_is_not_refus
 }
 
 #[test]
+fn a_renegotiation_of_nobody_that_meets_an_outage_is_to_log_in_again() {
+    let mut lab = Lab::up();
+    lab.say(auth(AuthKind::Reauth, 7, 3, "nobody-such"));
+    let ticket = lab.asked[0].0;
+    lab.decide(ticket, DenyReason::BackendUnavailable.into());
+    let [Command::ClientDeny { cid: Cid(7), .. }, Command::ClientKill { cid: Cid(7), message }] =
+        &lab.sent[..]
+    else {
+        panic!("{:?}", lab.sent)
+    };
+    assert!(matches!(message, KillMessage::Restart(_)));
+}
+
+#[test]
+fn a_renegotiation_that_was_not_checked_is_told() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    lab.forget();
+    lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
+    let ticket = lab.asked[0].0;
+    lab.decide(ticket, DenyReason::Overloaded.into());
+    assert!(matches!(&lab.events[..], [Event::AuthError { error, .. }, Event::AuthAllowed { .. }]
+        if error.contains("overloaded")));
+}
+
+#[test]
+fn a_second_end_does_not_change_the_first() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 20);
+    lab.pass(Duration::from_secs(20));
+    let mut reauth = auth(AuthKind::Reauth, 4, 3, "alice");
+    let Message::Auth(event) = &mut reauth else { unreachable!() };
+    event.password = Some(Password::from(&b"SESS_ID_AT_x"[..]));
+    event.env.push(b"session_state", b"Expired");
+    lab.say(reauth);
+    let ticket = lab.asked.last().unwrap().0;
+    lab.decide(ticket, DenyReason::BadCredentials.into());
+    assert_eq!(lab.kills(4), 1);
+    lab.say(disconnect(4));
+    assert_eq!(lab.last_row().cause, Some(Cause::SessionLimit));
+}
+
+#[test]
 fn a_renegotiation_brings_an_earlier_end_of_the_account() {
     let mut lab = Lab::up();
     lab.establish(4, "alice", 3_600);

@@ -117,20 +117,48 @@ async fn a_stranger_that_accepts_no_password_is_refused() {
 
 #[tokio::test]
 async fn an_openvpn_that_dials_in_anew_takes_the_place_of_its_dead_connection() {
+    for is_told in [true, false] {
+        let address = free_address();
+        let bed = Bed::at(Endpoint::Listen(address), Some("secret")).await;
+        let daemon = bed.start();
+        let mut old = dial(address, "127.0.0.1").await;
+        assert_eq!(ask_password(&mut old, "secret").await, 1);
+        old.attach(RUN, &[]).await;
+        assert_eq!(server_of(&bed, &mut old, 7).await, "udp");
+        let mut new = dial(address, "127.0.0.1").await;
+        new.say("ENTER PASSWORD:").await;
+        // The process is gone; or its machine is, and nobody says so.
+        let old = if is_told { None } else { Some(old) };
+        let password = new.line_within(Duration::from_secs(15)).await;
+        assert_eq!(password.as_deref(), Some("secret"), "told: {is_told}");
+        new.say("SUCCESS: password is correct\n").await;
+        new.attach(RUN, &[client_row(7, "alice", "10.8.0.6")]).await;
+        new.disconnect(7).await;
+        let session = bed.session(|s| s.state == SessionState::Closed).await;
+        assert_eq!(session.bytes_received, 4_000, "the session went on");
+        drop(old);
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_does_not_take_the_place_of_a_server_that_is_connected() {
     let address = free_address();
     let bed = Bed::at(Endpoint::Listen(address), Some("secret")).await;
     let daemon = bed.start();
-    let mut old = dial(address, "127.0.0.1").await;
-    assert_eq!(ask_password(&mut old, "secret").await, 1);
-    old.attach(RUN, &[]).await;
-    assert_eq!(server_of(&bed, &mut old, 7).await, "udp");
-    let mut new = dial(address, "127.0.0.1").await;
-    assert_eq!(ask_password(&mut new, "secret").await, 1);
-    assert!(old.is_closed().await);
-    new.attach(RUN, &[client_row(7, "alice", "10.8.0.6")]).await;
-    new.disconnect(7).await;
-    let session = bed.session(|s| s.state == SessionState::Closed).await;
-    assert_eq!(session.bytes_received, 4_000, "the session went on");
+    let mut server = dial(address, "127.0.0.1").await;
+    assert_eq!(ask_password(&mut server, "secret").await, 1);
+    server.attach(RUN, &[]).await;
+    // A port scan; something that is no OpenVPN; somebody who would like to hear the password.
+    drop(dial(address, "127.0.0.1").await);
+    let mut web = dial(address, "127.0.0.1").await;
+    web.say("GET / HTTP/1.1\n").await;
+    let mut thief = dial(address, "127.0.0.1").await;
+    thief.say("ENTER PASSWORD:").await;
+    server.expect("state").await;
+    server.say(&format!("{RUN},CONNECTED,SUCCESS,10.8.0.1,,,,\nEND\n")).await;
+    assert!(thief.is_closed().await);
+    assert_eq!(server_of(&bed, &mut server, 7).await, "udp");
     daemon.stop().await;
 }
 

@@ -55,6 +55,7 @@ enum Asked {
     State,
     Status,
     Relayed,
+    EnvFilter,
     /// A verdict on that client.
     Verdict(Cid),
     Other,
@@ -69,6 +70,8 @@ struct Question {
     connection: u32,
     ticket: Option<Ticket>,
     is_answered: bool,
+    /// It came before the reply to `env-filter 0`: not to be judged.
+    is_unfiltered: bool,
     /// An answer is due in time: the list does not say that the client is gone or another.
     is_due: bool,
 }
@@ -291,6 +294,7 @@ impl Shadow {
             connection: self.connection,
             ticket: None,
             is_answered: false,
+            is_unfiltered: self.commands.contains(&Asked::EnvFilter),
             is_due: self.is_greeted,
         };
         self.questions.insert(cid, question);
@@ -384,6 +388,8 @@ impl Shadow {
         are_read_as_meant(std::slice::from_ref(command));
         self.commands.push_back(if let Command::Relayed(_) = command {
             Asked::Relayed
+        } else if *command == Command::EnvFilterOff {
+            Asked::EnvFilter
         } else if let Command::ClientAuth { cid, .. }
         | Command::ClientAuthNt { cid, .. }
         | Command::ClientDeny { cid, .. } = command
@@ -430,6 +436,7 @@ impl Shadow {
     /// An approval, which was decided.
     fn approve(&mut self, cid: Cid, kind: Kind, kid: Kid, now: Now) {
         let question = self.answer(cid, kid);
+        assert!(kind == Kind::Reauth || !question.is_unfiltered, "{cid} is approved unfiltered");
         assert_eq!(question.kind, kind, "the approval of another question: {cid} {kid}");
         let is_late = now.mono >= question.at + self.auth_timeout;
         let verdict = question.ticket.map_or(Verdict::None, |ticket| self.tickets[&ticket]);
@@ -437,7 +444,9 @@ impl Shadow {
             Verdict::Allowed => true,
             // A renegotiation that nobody could decide goes on as before.
             Verdict::Undecided => kind == Kind::Reauth,
-            Verdict::None | Verdict::Cancelled => kind == Kind::Reauth && is_late,
+            Verdict::None | Verdict::Cancelled => {
+                kind == Kind::Reauth && (is_late || question.is_unfiltered)
+            }
             Verdict::Denied => false,
         };
         assert!(is_fine, "{cid} {kid} is approved after {verdict:?}");
