@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panic")]
 
+mod authenticator;
 mod cli;
 mod config;
 mod events;
@@ -13,6 +14,6 @@ mod lab;
 mod layering;
 mod proto;
 mod real;
-mod schemes;
+
 mod service;
 mod store;

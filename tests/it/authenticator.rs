@@ -1,16 +1,17 @@
-//! Logins with hashes of older schemes: allowed ones are upgraded, others denied.
+//! Whole decisions on a real store: hashes of older schemes, and that nobody learns by the clock
+//! which accounts exist.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use ovpn_warden::{
     auth::{
         decide::Defaults,
-        password::{HashParams, Scheme, Schemes, pool::HashPool},
+        password::{self, HashParams, Scheme, Schemes, pool::HashPool},
         request::{AuthRequest, Claimed, Decision, RequestKind},
         service::Authenticator,
         throttle::{Limits, Throttle},
     },
-    store::{Actor, DeviceMode, NewUser, Options, Store, open},
+    store::{Actor, DeviceMode, NewUser, Options, Store, UserPatch, open},
     types::{Clock, DenyReason, ExpiryAction, Password},
 };
 
@@ -53,6 +54,10 @@ impl Bed {
     }
 
     fn authenticator(&self) -> Authenticator {
+        self.authenticator_of(PARAMS)
+    }
+
+    fn authenticator_of(&self, params: HashParams) -> Authenticator {
         let limits =
             Limits { user_failures: 0, address_failures: 0, window: Duration::from_secs(9) };
         let defaults = Defaults {
@@ -66,7 +71,7 @@ impl Bed {
             Arc::new(HashPool::new(NonZeroUsize::MIN, 16).unwrap()),
             Throttle::new(limits),
             defaults,
-            PARAMS,
+            params,
             Clock::new(),
         )
         .unwrap()
@@ -91,11 +96,19 @@ impl Bed {
 }
 
 async fn login(authenticator: &Authenticator, name: &str, password: &[u8]) -> Decision {
+    login_with(authenticator, name, Some(password)).await
+}
+
+async fn login_with(
+    authenticator: &Authenticator,
+    name: &str,
+    password: Option<&[u8]>,
+) -> Decision {
     let request = AuthRequest {
         server: "udp".parse().unwrap(),
         kind: RequestKind::Connect,
         user: Claimed::Valid(name.parse().unwrap()),
-        password: Some(Password::from(password)),
+        password: password.map(Password::from),
         token: None,
         common_name: None,
         device: Ok(None),
@@ -153,4 +166,54 @@ async fn the_list_widens_and_narrows_what_is_taken() {
     assert!(bed.upgraded("u0", SSHA).await.starts_with("$argon2id$"));
     let denied = login(&authenticator, "u1", b"password").await;
     assert!(matches!(&denied, Decision::Deny(denial) if denial.fault.is_some()), "{denied:?}");
+}
+
+/// Rounds of the measurement.
+const ROUNDS: usize = 100;
+/// By how much the cases may differ, relative to the whole.
+const TOLERANCE: f64 = 0.15;
+
+/// The lower decile: what the machine does beside only makes a login slower.
+fn typical(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times[times.len() / 10].as_secs_f64()
+}
+
+/// The cases take turns, so that whatever else the machine does strikes all of them.
+#[tokio::test]
+async fn nobody_learns_by_the_clock_which_accounts_exist() {
+    let params = HashParams { m_kib: 4_096, t: 2, p: 1 };
+    let hash = password::hash(&Password::from(&b"right"[..]), &params).unwrap();
+    let bed = Bed::new(&[&hash, &hash]).await;
+    let actor = Actor { name: "test".into(), at: Clock::new().now().utc };
+    let disabled = UserPatch { enabled: Some(false), ..UserPatch::default() };
+    bed.store.patch_user(&"u1".parse().unwrap(), &disabled, &actor).await.unwrap();
+    let authenticator = bed.authenticator_of(params);
+    let cases: [(&str, &[u8], DenyReason); 5] = [
+        ("u0", b"wrong", DenyReason::BadCredentials),
+        ("nobody", b"wrong", DenyReason::UnknownUser),
+        ("u1", b"wrong", DenyReason::BadCredentials),
+        ("u1", b"right", DenyReason::AccountDisabled),
+        // Nothing to compare: the measurement has to tell it from the others.
+        ("u0", b"", DenyReason::MissingCredentials),
+    ];
+    let clock = Clock::new();
+    let mut times = [const { Vec::new() }; 5];
+    for round in 0..ROUNDS {
+        for turn in 0..cases.len() {
+            let case = (round + turn) % cases.len();
+            let (name, secret, reason) = cases[case];
+            let secret = Some(secret).filter(|secret| !secret.is_empty());
+            let start = clock.now().mono;
+            let decision = login_with(&authenticator, name, secret).await;
+            times[case].push(clock.now().mono - start);
+            assert_eq!(decision, reason.into(), "{name}");
+        }
+    }
+    let deciles = times.map(typical);
+    let [known, others @ .., unhashed] = deciles;
+    for other in others {
+        assert!((other / known - 1.0).abs() < TOLERANCE, "{deciles:?}");
+    }
+    assert!(unhashed < known / 2.0, "{deciles:?}");
 }
