@@ -7,8 +7,14 @@ use clap::{
 };
 
 use super::{
-    device::DeviceCommand, explain::ExplainArgs, migrate::MigrateArgs, policy::PolicyCommand,
-    report::ReportCommand, session::SessionCommand, user::UserCommand,
+    device::DeviceCommand,
+    explain::ExplainArgs,
+    manual::{CompletionsArgs, ManArgs},
+    migrate::MigrateArgs,
+    policy::PolicyCommand,
+    report::ReportCommand,
+    session::SessionCommand,
+    user::UserCommand,
 };
 
 /// OpenVPN management-interface controller: users, devices and session limits.
@@ -139,6 +145,10 @@ pub enum Command {
     Hash,
     /// Print what the daemon would understand of management-port bytes, as lines of JSON
     Decode(DecodeArgs),
+    /// Print what a shell needs to complete commands
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands
+    Man(ManArgs),
 }
 
 /// Arguments of `run`.

@@ -11,6 +11,7 @@ mod explain;
 mod gate;
 mod hash;
 mod input;
+mod manual;
 mod migrate;
 mod output;
 mod parse;
@@ -57,6 +58,8 @@ fn dispatch(globals: &Globals, command: Command) -> Result<Exit, CliError> {
         Command::Run(args) => return run::execute(globals, args),
         Command::Check(args) => return check::execute(globals, args),
         Command::Decode(args) => return decode::execute(globals, &args),
+        Command::Completions(args) => return manual::completions(&args),
+        Command::Man(args) => return manual::man(&args),
         Command::Hash => hash::execute(globals)?,
         Command::Migrate(args) => migrate::execute(globals, &args)?,
         Command::AuditHashes => {

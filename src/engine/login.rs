@@ -98,7 +98,16 @@ impl Engine {
                 what: "a login from before `env-filter 0`, which cannot be judged",
                 cid: Some(cid),
             });
-            self.deny_at_once(Ticket { cid, serial }, DenyReason::BackendUnavailable, now);
+            let ticket = Ticket { cid, serial };
+            match kind {
+                RequestKind::Connect => {
+                    self.deny_at_once(ticket, DenyReason::BackendUnavailable, now);
+                }
+                // Whether it is known shows with the run.
+                RequestKind::Reauth { .. } | RequestKind::Adopt { .. } => {
+                    self.handle_decision(ticket, DenyReason::BackendUnavailable.into(), now);
+                }
+            }
             return;
         }
         let username = env.get(b"username").unwrap_or_default();

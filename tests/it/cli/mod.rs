@@ -8,6 +8,7 @@ mod devices;
 mod errors;
 mod explain;
 mod hashes;
+mod manual;
 mod passwords;
 mod policies;
 mod reports;
