@@ -99,14 +99,11 @@ impl Engine {
                 cid: Some(cid),
             });
             let ticket = Ticket { cid, serial };
-            match kind {
-                RequestKind::Connect => {
-                    self.deny_at_once(ticket, DenyReason::BackendUnavailable, now);
-                }
-                // Whether it is known shows with the run.
-                RequestKind::Reauth { .. } | RequestKind::Adopt { .. } => {
-                    self.handle_decision(ticket, DenyReason::BackendUnavailable.into(), now);
-                }
+            if self.clients.get(cid).is_some_and(|client| client.is_stale) {
+                // Whether it is the client that we know shows with the run.
+                self.handle_decision(ticket, DenyReason::BackendUnavailable.into(), now);
+            } else {
+                self.deny_at_once(ticket, DenyReason::BackendUnavailable, now);
             }
             return;
         }
