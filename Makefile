@@ -44,6 +44,7 @@ check-fmt:
 check-clippy:
 	@$(RIG)/install.sh build
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null
 check-doc:
 	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --locked
 check-deny: ## bans, licences and sources of the dependencies
