@@ -519,7 +519,11 @@ impl Shadow {
             return;
         }
         for (cid, question) in &self.questions {
-            let is_open = !question.is_answered && question.is_due && self.is_of_this_run(*cid);
+            // What cannot be judged waits until the run is known.
+            let is_open = !question.is_answered
+                && question.is_due
+                && (self.is_confirmed || !question.is_unfiltered)
+                && self.is_of_this_run(*cid);
             assert!(
                 !is_open
                     || question.kind == Kind::Refused
