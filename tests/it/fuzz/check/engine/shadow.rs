@@ -229,7 +229,7 @@ impl Shadow {
                     self.commands.pop_front();
                 }
                 // OpenVPN tells of no client before its greeting, and nobody could be denied then.
-                if let Some((cid, kid)) = rejected.client.filter(|_| self.is_greeted) {
+                if let Some((cid, kid)) = rejected.due().filter(|_| self.is_greeted) {
                     self.asked(cid, kid, Kind::Refused, Vec::new(), now);
                 }
             }
@@ -555,7 +555,7 @@ mod tests {
 
     fn connect() -> Message {
         let (env, kind) = (Env::default(), AuthKind::Connect);
-        Message::Auth(Box::new(AuthEvent { kind, cid: Cid(0), kid: Kid(1), env, password: None }))
+        Message::Auth(Box::new(AuthEvent { kind, cid: Cid(0), kid: Kid(1), env }))
     }
 
     fn approve(shadow: &mut Shadow) {
