@@ -58,15 +58,8 @@ impl Layer {
     }
 
     fn toml(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let table: toml::Table = toml::from_str(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start.min(text.len()));
-            ConfigError::Syntax {
-                path: path.to_owned(),
-                key: key_at(text, start),
-                line: 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count(),
-                problem: error.message().replace('\n', ", "),
-            }
-        })?;
+        let table: toml::Table =
+            toml::from_str(text).map_err(|error| refused(path, text, &error))?;
         let origin = path.display().to_string();
         // The crate would take such a name for a path into the tree, and make what is on it.
         if let Some(name) = table.keys().find(|name| name.contains(['.', '[', ']'])) {
@@ -129,6 +122,30 @@ impl Layer {
     fn set(&mut self, path: String, origin: &str, text: String) {
         let value = Value::new(Some(&origin.to_owned()), ValueKind::String(text));
         self.0.insert(path, value);
+    }
+}
+
+/// Why a text is not TOML, with line and key.
+fn refused(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let span = error.span().unwrap_or_default();
+    let start = span.start.min(text.len());
+    let line = 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
+    let key = key_at(text, start);
+    let value = text.get(span).unwrap_or_default();
+    let is_number = value.bytes().any(|b| b.is_ascii_digit())
+        && value.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'_'));
+    match key {
+        // The crate's own words would be that it expected a value.
+        Some(key) if is_number => ConfigError::Invalid {
+            at: Place { origin: format!("{}:{line}", path.display()), key },
+            problem: format!("no key takes a number so far from 0; use at most {}", i64::MAX),
+        },
+        key => ConfigError::Syntax {
+            path: path.to_owned(),
+            line,
+            key,
+            problem: error.message().replace('\n', ", "),
+        },
     }
 }
 

@@ -330,7 +330,11 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
         ("[auth]\nargon2_m_kib = 8 8\n", "config.toml:2: auth.argon2_m_kib: not valid TOML: "),
         (
             "[session]\nlimit_s = 99999999999999999999\n",
-            "config.toml:2: session.limit_s: not valid TOML: ",
+            "config.toml:2: session.limit_s: no key takes a number so far from 0; use at most 9223372036854775807",
+        ),
+        (
+            "[session]\nlimit_s = -999999999999999999999999999999999999999999999999\n",
+            "config.toml:2: session.limit_s: no key takes a number so far from 0; use at most 9223372036854775807",
         ),
         (
             "[database]\nurl = \"postgres://canary@h/x\"\n",

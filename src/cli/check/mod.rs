@@ -216,10 +216,8 @@ fn schema_line(schema: Result<Schema, StoreError>) -> (Line, bool) {
         ),
         Err(error) => {
             unreachable = matches!(error, StoreError::Unavailable(_));
-            let mend = match error {
-                StoreError::Corrupt(_) => CORRUPT,
-                _ => "see [database] url",
-            };
+            let is_corrupt = matches!(error, StoreError::Corrupt(_));
+            let mend = if is_corrupt { CORRUPT } else { "see [database] url" };
             Line::fault("database", error.to_string(), Some(mend.into()))
         }
     };
