@@ -263,7 +263,7 @@ fn seconds(s: u32) -> String {
 
 impl View for PolicyView {
     const COLUMNS: &'static [&'static str] =
-        &["NAME", "SESSION", "AT END", "DEVICES", "OWN", "SESSIONS", "COOL-DOWN"];
+        &["NAME", "SESSION", "AT END", "DEVICES", "MAX DEV", "SESSIONS", "COOL-DOWN"];
 
     /// Short enough for a line of 100 characters; `-`: as configured.
     fn row(&self) -> Vec<String> {

@@ -9,7 +9,7 @@ use std::{
 use ovpn_warden::{
     auth::request::{Decision, RequestKind},
     engine::{Output, Ticket, UTC_RECHECK},
-    proto::{AuthKind, Command, Message, RejectKind, StateName},
+    proto::{AuthKind, Command, Message, RefusedBlock, RejectKind, StateName},
     store::{SessionRecord, SessionState},
     types::{Cid, Kid, Mono, Now, SessionId, Timestamp},
 };
@@ -229,7 +229,8 @@ impl Shadow {
                     self.commands.pop_front();
                 }
                 // OpenVPN tells of no client before its greeting, and nobody could be denied then.
-                if let Some((cid, kid)) = rejected.due().filter(|_| self.is_greeted) {
+                let block = rejected.block.filter(|_| self.is_greeted);
+                if let Some(RefusedBlock::Login(cid, kid)) = block {
                     self.asked(cid, kid, Kind::Refused, Vec::new(), now);
                 }
             }
