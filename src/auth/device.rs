@@ -95,26 +95,22 @@ pub fn claim(env: &Env, sources: &[DeviceSource]) -> Result<Option<DeviceClaim>,
     }
 }
 
-/// The value of one variable; the same value twice is one value.
+/// The value of one variable; the same value twice is one value, and empty ones alone are none.
 fn read(
     env: &Env,
     source: &DeviceSource,
 ) -> Result<Option<Result<DeviceId, MacError>>, DeviceError> {
-    let mut found: Option<Result<DeviceId, MacError>> = None;
-    let values = env
-        .iter()
-        .filter(|(key, value)| *key == source.0.as_bytes() && !value.is_empty())
-        .map(|(_, value)| value);
-    for value in values {
-        let id =
-            std::str::from_utf8(value).map_err(|_| MacError::Malformed).and_then(DeviceId::parse);
-        match &found {
-            None => found = Some(id),
-            Some(before) if *before == id && id.is_ok() => {}
-            Some(_) => return Err(DeviceError::Conflicting(source.clone())),
-        }
+    let id = |value| {
+        std::str::from_utf8(value).map_err(|_| MacError::Malformed).and_then(DeviceId::parse)
+    };
+    let mut values =
+        env.iter().filter(|(key, _)| *key == source.0.as_bytes()).map(|(_, value)| value);
+    let Some(first) = values.next() else { return Ok(None) };
+    let found = id(first);
+    if values.any(|value| value != first && (found.is_err() || id(value) != found)) {
+        return Err(DeviceError::Conflicting(source.clone()));
     }
-    Ok(found)
+    Ok((!first.is_empty()).then_some(found))
 }
 
 #[cfg(test)]
@@ -166,9 +162,15 @@ mod tests {
         for conflict in [
             &[("IV_HWADDR", a), ("IV_HWADDR", b)][..],
             &[("UV_CLIENT_MAC", a), ("IV_HWADDR", a), ("IV_HWADDR", b)],
+            &[("IV_HWADDR", a), ("IV_HWADDR", "")],
+            &[("IV_HWADDR", ""), ("IV_HWADDR", a)],
+            &[("IV_HWADDR", "zz"), ("IV_HWADDR", "yy")],
         ] {
             assert!(matches!(claimed(conflict), Err(DeviceError::Conflicting(_))));
         }
+        assert_eq!(claimed(&[("IV_HWADDR", ""), ("IV_HWADDR", "")]), Ok(None));
+        let error = claimed(&[("IV_HWADDR", "zz"), ("IV_HWADDR", "zz")]).unwrap_err();
+        assert!(matches!(error, DeviceError::Unusable { error: MacError::Malformed, .. }));
     }
 
     #[test]

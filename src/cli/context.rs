@@ -8,14 +8,12 @@ use super::{
 };
 use crate::{
     config::{self, Config},
-    store::{self, Store, StoreError},
+    store::{self, Location, Store},
 };
 
 /// Loads the configuration: files, environment, flags; warnings go to standard error.
 pub fn config(globals: &Globals) -> Result<Config, CliError> {
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let loaded = config::load(&globals.config, environment, &globals.overrides())
+    let loaded = config::load(&globals.config, std::env::vars_os(), &globals.overrides())
         .map_err(|errors| CliError::configuration(&errors))?;
     for warning in &loaded.warnings {
         exit::warn(warning);
@@ -25,19 +23,21 @@ pub fn config(globals: &Globals) -> Result<Config, CliError> {
 
 /// A store that need not have a schema yet.
 pub fn open(config: &Config) -> Result<Arc<dyn Store>, CliError> {
-    let options = store::Options {
+    Ok(store::open(&options(config))?)
+}
+
+/// A store that is only asked: no file is made for it.
+pub fn open_to_look(config: &Config) -> Result<Arc<dyn Store>, CliError> {
+    Ok(store::open_to_look(&options(config))?)
+}
+
+fn options(config: &Config) -> store::Options {
+    store::Options {
         url: config.database.url.clone(),
         max_connections: config.database.max_connections,
         connect_timeout: config.database.timeout,
         statement_timeout: config.database.timeout,
-    };
-    store::open(&options).map_err(|error| {
-        if matches!(error, StoreError::Url(_)) {
-            CliError::configuration(&error)
-        } else {
-            error.into()
-        }
-    })
+    }
 }
 
 /// A store with the schema that this build needs.
@@ -49,5 +49,5 @@ pub async fn open_ready(config: &Config) -> Result<Arc<dyn Store>, CliError> {
 
 /// SQLite: nobody but us looks after that database.
 pub fn is_embedded(config: &Config) -> bool {
-    config.database.url.expose().starts_with(b"sqlite:")
+    !matches!(store::location(&config.database.url), Ok(Location::Server) | Err(_))
 }

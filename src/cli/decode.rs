@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
+    fmt::Write as _,
     fs::File,
     io::{self, BufWriter, Read, Write},
     path::Path,
@@ -204,23 +205,23 @@ impl Serialize for Line<'_> {
                 object!(serializer, "state_history", states: &states)
             }
             Message::End => object!(serializer, "end"),
-            Message::Rejected(Rejected { kind, client, .. }) => match client {
-                Some((cid, kid)) => object!(
-                    serializer, "rejected", kind: kind.as_str(), cid: &cid.0, kid: &kid.0
-                ),
-                None => object!(serializer, "rejected", kind: kind.as_str()),
-            },
+            Message::Rejected(Rejected { kind, block, .. }) => {
+                let kind = kind.as_str();
+                match block.map(|block| (block.cid().0, block.kid())) {
+                    Some((cid, Some(kid))) => {
+                        object!(serializer, "rejected", kind: kind, cid: &cid, kid: &kid.0)
+                    }
+                    Some((cid, None)) => object!(serializer, "rejected", kind: kind, cid: &cid),
+                    None => object!(serializer, "rejected", kind: kind),
+                }
+            }
         }
     }
 }
 
 impl Line<'_> {
     fn auth<S: Serializer>(&self, event: &AuthEvent, serializer: S) -> Result<S::Ok, S::Error> {
-        let password = event
-            .password
-            .as_ref()
-            .map(|password| if self.options.show_secrets { password.expose() } else { b"***" });
-        let env = Variables { env: &event.env, password };
+        let env = self.variables(&event.env);
         let (cid, kid) = (&event.cid.0, &event.kid.0);
         let word = match &event.kind {
             AuthKind::Connect => "connect",
@@ -255,7 +256,14 @@ impl Line<'_> {
         env: &Env,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        object!(serializer, word, cid: &cid.0, env: &Variables { env, password: None })
+        object!(serializer, word, cid: &cid.0, env: &self.variables(env))
+    }
+
+    fn variables<'a>(&self, env: &'a Env) -> Variables<'a> {
+        let password = env
+            .password()
+            .map(|password| if self.options.show_secrets { password.expose() } else { b"***" });
+        Variables { env, password }
     }
 }
 
@@ -282,6 +290,24 @@ impl Serialize for Value<'_> {
     }
 }
 
+/// A variable's name: a byte that is not UTF-8 as `\xNN`, a backslash as `\\`, so that two names
+/// never become one.
+fn name(key: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(key) {
+        Ok(text) if !text.contains('\\') => Cow::Borrowed(text),
+        Ok(_) | Err(_) => {
+            let mut text = String::with_capacity(key.len() + 8);
+            for chunk in key.utf8_chunks() {
+                text.push_str(&chunk.valid().replace('\\', "\\\\"));
+                for byte in chunk.invalid() {
+                    let _ = write!(text, "\\x{byte:02x}");
+                }
+            }
+            Cow::Owned(text)
+        }
+    }
+}
+
 /// Variables in the order they arrived; of several with one name, the last.
 struct Variables<'a> {
     env: &'a Env,
@@ -290,8 +316,7 @@ struct Variables<'a> {
 
 impl Serialize for Variables<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let names: Vec<Cow<'_, str>> =
-            self.env.iter().map(|(key, _)| String::from_utf8_lossy(key)).collect();
+        let names: Vec<Cow<'_, str>> = self.env.iter().map(|(key, _)| name(key)).collect();
         let last: HashMap<&str, usize> =
             names.iter().enumerate().map(|(index, name)| (name.as_ref(), index)).collect();
         let password = self.password.map(|value| (self.env.password_index(), Value(value)));

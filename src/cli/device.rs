@@ -14,7 +14,7 @@ use super::{
     parse,
 };
 use crate::{
-    store::{DeviceRecord, DeviceStatus, NewDevice},
+    store::{DeviceRecord, DeviceStatus, NewDevice, StoreError},
     types::{DeviceId, Timestamp, Username, parse_duration},
 };
 
@@ -85,7 +85,18 @@ pub async fn execute(desk: &mut Desk, command: DeviceCommand) -> Result<(), CliE
         DeviceCommand::Add { user, id, label } => {
             let status = DeviceStatus::Approved;
             let device = NewDevice { user: user.clone(), id: id.clone(), label, status };
-            desk.store.add_device(&device, &desk.actor()).await?;
+            desk.store.add_device(&device, &desk.actor()).await.map_err(|error| {
+                let next = if matches!(error, StoreError::Exists(_)) {
+                    format!(
+                        "{}; `device approve` and `device block` change its standing, \
+                         `device remove` forgets it",
+                        see(&user)
+                    )
+                } else {
+                    "`ovpn-warden user list` shows all users".to_owned()
+                };
+                CliError::from(error).or_next(next)
+            })?;
             report(desk, &user, &id, "added").await
         }
         DeviceCommand::List { user } => {

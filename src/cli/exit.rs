@@ -94,6 +94,10 @@ impl fmt::Display for CliError {
     }
 }
 
+/// What to do about data that cannot be right.
+pub const CORRUPT: &str = "see that `database.url` names the database of ovpn-warden; if it does, \
+                           mend that row, or restore a backup";
+
 impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         let exit = if error.is_transient() { Exit::Unreachable } else { Exit::Failed };
@@ -105,6 +109,8 @@ impl From<StoreError> for CliError {
             )
         } else if matches!(error, StoreError::Schema(_)) {
             plain.or_next("run `ovpn-warden migrate`")
+        } else if matches!(error, StoreError::Corrupt(_)) {
+            plain.or_next(CORRUPT)
         } else {
             plain
         }

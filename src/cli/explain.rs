@@ -55,6 +55,9 @@ pub async fn execute(
         Some(text) => parse::past_moment("--at", text, desk.now())?,
         None => desk.now(),
     };
+    if let Some(server) = &args.server {
+        known(server, config)?;
+    }
     let first = config.servers.first().map(|server| &server.name);
     let Some(server) = args.server.as_ref().or(first).cloned() else {
         return Err(CliError::usage("no server is configured").or_next("name one with --server"));
@@ -100,6 +103,18 @@ pub async fn execute(
         desk.out.list(&view.rules)?;
     }
     Ok(if view.allowed { Exit::Done } else { Exit::No })
+}
+
+/// Refuses a server that is not configured. Where none is, any will do: accounts are also managed
+/// on machines without OpenVPN.
+fn known(server: &ServerName, config: &Config) -> Result<(), CliError> {
+    let names: Vec<String> =
+        config.servers.iter().map(|server| format!("`{}`", server.name)).collect();
+    if names.is_empty() || config.servers.iter().any(|known| known.name == *server) {
+        return Ok(());
+    }
+    Err(CliError::usage(format!("server `{server}` is not configured"))
+        .or_next(format!("configured are {}", names.join(", "))))
 }
 
 fn compare(

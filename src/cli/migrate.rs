@@ -17,7 +17,8 @@ pub struct MigrateArgs {
 pub fn execute(globals: &Globals, args: &MigrateArgs) -> Result<(), CliError> {
     let config = context::config(globals)?;
     let migrated = runtime()?.block_on(async {
-        let store = context::open(&config)?;
+        let store =
+            if args.dry_run { context::open_to_look(&config) } else { context::open(&config) }?;
         let migrated = match store.schema().await {
             Ok(schema) => match super::gate::allow_migration(schema) {
                 Ok(()) => store.migrate(args.dry_run).await.map_err(CliError::from),

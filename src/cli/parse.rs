@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use crate::types::{DeviceId, ServerName, Timestamp, parse_duration};
+use crate::types::{DeviceId, MacError, ServerName, Timestamp, parse_duration};
 
 use super::exit::CliError;
 
@@ -50,12 +50,18 @@ impl FromStr for PolicyName {
     }
 }
 
-/// A device as an operator names it.
+/// A device as an operator names it: blanks may stand between the octets.
 pub fn device(text: &str) -> Result<DeviceId, String> {
-    DeviceId::parse(text).map_err(|error| {
+    let parsed = match DeviceId::parse(text) {
+        Err(MacError::Malformed) if text.contains(' ') && !text.contains(':') => {
+            text.replace(' ', ":").parse().map(DeviceId::Mac)
+        }
+        parsed => parsed,
+    };
+    parsed.map_err(|error| {
         format!(
             "{error}; a device is a MAC address as 02:1a:2b:3c:4d:5e, 02-1A-2B-3C-4D-5E, \
-             021a.2b3c.4d5e, 021a2b-3c4d5e or 021a2b3c4d5e, or the id that a mobile client \
+             021a.2b3c.4d5e, 021a2b-3c4d5e, 021a2b3c4d5e or 2:1a:2b:3c:4d:5e, or the id that a mobile client \
              sends: 16 to 255 visible ASCII characters, with any of : . - _ at least 32"
         )
     })
@@ -98,7 +104,12 @@ mod tests {
     fn a_bad_device_is_told_the_notations() {
         let error = device("02:1a").unwrap_err();
         assert!(error.contains("02-1A-2B-3C-4D-5E") && error.contains("021a.2b3c.4d5e"), "{error}");
-        assert_eq!(device("021A.2B3C.4D5E").unwrap().to_string(), "02:1a:2b:3c:4d:5e");
+        for text in ["021A.2B3C.4D5E", "02 1a 2b 3c 4d 5e", "2 1A 2b 3c 4d 5e"] {
+            assert_eq!(device(text).unwrap().to_string(), "02:1a:2b:3c:4d:5e");
+        }
+        for text in ["02 1a 2b 3c 4d", "02 1a:2b:3c:4d:5e", "021a2b3c4d5e 021a2b3c4d5f"] {
+            assert!(device(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     Desk,
     exit::CliError,
     input,
-    output::View,
+    output::{View, or_dash},
     parse::{OrNone, PolicyName},
 };
 use crate::{
@@ -231,39 +231,67 @@ impl PolicyView {
         let limit = match self.session_limit_s {
             None => configured(),
             Some(0) => "none".into(),
-            Some(s) => format!("{s} s"),
+            Some(s) => seconds(s),
         };
         [limit, word(self.expiry_action), word(self.device_mode)]
     }
+
+    fn own_devices(&self) -> String {
+        self.max_devices.map_or_else(|| "8".into(), |n| n.to_string())
+    }
+
+    fn sessions_at_once(&self, unlimited: &str) -> String {
+        let word = self.on_limit.unwrap_or(OnLimit::ReplaceSameDevice.as_str());
+        match self.max_sessions {
+            None | Some(0) => unlimited.to_owned(),
+            Some(n) => format!("{n}, then {word}"),
+        }
+    }
+
+    fn cooldown(&self) -> String {
+        match self.cooldown_s {
+            None | Some(0) => "none".to_owned(),
+            Some(s) => seconds(s),
+        }
+    }
+}
+
+/// No rounding: what was set is what is shown.
+fn seconds(s: u32) -> String {
+    format!("{s} s")
 }
 
 impl View for PolicyView {
     const COLUMNS: &'static [&'static str] =
-        &["NAME", "SESSION LIMIT", "EXPIRY ACTION", "DEVICE MODE"];
+        &["NAME", "SESSION", "AT END", "DEVICES", "MAX DEV", "SESSIONS", "COOL-DOWN"];
 
+    /// Short enough for a line of 100 characters; `-`: as configured.
     fn row(&self) -> Vec<String> {
-        [vec![self.name.clone()], self.values().to_vec()].concat()
+        vec![
+            self.name.clone(),
+            match self.session_limit_s {
+                None => "-".into(),
+                Some(0) => "none".into(),
+                Some(s) => seconds(s),
+            },
+            or_dash(self.expiry_action),
+            or_dash(self.device_mode),
+            self.own_devices(),
+            self.sessions_at_once("any"),
+            self.cooldown(),
+        ]
     }
 
     fn details(&self) -> Vec<(&'static str, String)> {
         let [limit, action, mode] = self.values();
-        let word = self.on_limit.unwrap_or(OnLimit::ReplaceSameDevice.as_str());
-        let sessions = match self.max_sessions {
-            None | Some(0) => "any number".to_owned(),
-            Some(n) => format!("{n}, then {word}"),
-        };
-        let cooldown = match self.cooldown_s {
-            None | Some(0) => "none".to_owned(),
-            Some(s) => format!("{s} s"),
-        };
         vec![
             ("name", self.name.clone()),
             ("session limit", limit),
             ("expiry action", action),
             ("device mode", mode),
-            ("devices", self.max_devices.map_or("8".into(), |n| n.to_string())),
-            ("sessions at once", sessions),
-            ("cool-down", cooldown),
+            ("devices", self.own_devices()),
+            ("sessions at once", self.sessions_at_once("any number")),
+            ("cool-down", self.cooldown()),
         ]
     }
 }

@@ -36,10 +36,12 @@ pub enum ConfigError {
         problem: String,
     },
     /// A configuration file is not TOML.
-    #[error("{}:{line}: not valid TOML: {problem}", printable(path))]
+    #[error("{}:{line}: {}not valid TOML: {problem}", printable(path), before(key))]
     Syntax {
         /// The file.
         path: PathBuf,
+        /// The key, where one stands there.
+        key: Option<String>,
         /// From 1.
         line: usize,
         /// What the parser expects.
@@ -115,6 +117,10 @@ pub enum ConfigError {
 
 fn printable(path: &Path) -> Printable<'_> {
     Printable(path.as_os_str().as_encoded_bytes())
+}
+
+fn before(key: &Option<String>) -> String {
+    key.as_ref().map_or_else(String::new, |key| format!("{key}: "))
 }
 
 /// Everything that is wrong, one line each.

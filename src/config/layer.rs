@@ -2,7 +2,7 @@
 //! value comes from.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io::Read,
     path::{Path, PathBuf},
 };
@@ -58,14 +58,8 @@ impl Layer {
     }
 
     fn toml(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let table: toml::Table = toml::from_str(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start.min(text.len()));
-            ConfigError::Syntax {
-                path: path.to_owned(),
-                line: 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count(),
-                problem: error.message().replace('\n', ", "),
-            }
-        })?;
+        let table: toml::Table =
+            toml::from_str(text).map_err(|error| refused(path, text, &error))?;
         let origin = path.display().to_string();
         // The crate would take such a name for a path into the tree, and make what is on it.
         if let Some(name) = table.keys().find(|name| name.contains(['.', '[', ']'])) {
@@ -80,15 +74,24 @@ impl Layer {
 
     /// The environment. Every value is text: what it means is decided where it is read.
     pub(super) fn environment(
-        variables: impl IntoIterator<Item = (String, String)>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
         errors: &mut Vec<ConfigError>,
     ) -> Self {
         let mut layer = Self::default();
         for (name, value) in variables {
+            // A name that is not UTF-8 is no key's.
+            let name = name.to_string_lossy();
             let Some(rest) = name.strip_prefix(PREFIX) else { continue };
             let origin = format!("{ENVIRONMENT}{}", shown(&name));
             match path_of(rest) {
-                Some(path) => layer.set(path, &origin, value),
+                Some(path) => match value.into_string() {
+                    Ok(value) => layer.set(path, &origin, value),
+                    Err(_) => errors.push(ConfigError::Invalid {
+                        at: Place { origin, key: path },
+                        problem: "the value is not UTF-8; set it anew, or unset the variable"
+                            .into(),
+                    }),
+                },
                 None => errors.push(ConfigError::Unknown {
                     at: Place { origin, key: shown(&rest.to_lowercase().replace("__", ".")) },
                     what: "key",
@@ -120,6 +123,49 @@ impl Layer {
         let value = Value::new(Some(&origin.to_owned()), ValueKind::String(text));
         self.0.insert(path, value);
     }
+}
+
+/// Why a text is not TOML, with line and key.
+fn refused(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let span = error.span().unwrap_or_default();
+    let start = span.start.min(text.len());
+    let line = 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
+    let key = key_at(text, start);
+    let value = text.get(span).unwrap_or_default();
+    let is_number = value.bytes().any(|b| b.is_ascii_digit())
+        && value.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'_'));
+    match key {
+        // The crate's own words would be that it expected a value.
+        Some(key) if is_number => ConfigError::Invalid {
+            at: Place { origin: format!("{}:{line}", path.display()), key },
+            problem: format!("no key takes a number so far from 0; use at most {}", i64::MAX),
+        },
+        key => ConfigError::Syntax {
+            path: path.to_owned(),
+            line,
+            key,
+            problem: error.message().replace('\n', ", "),
+        },
+    }
+}
+
+/// The key whose value stands at `at`, as far as a text can tell that is not TOML.
+fn key_at(text: &str, at: usize) -> Option<String> {
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+    };
+    let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let (key, _) = text[start..].lines().next()?.split_once('=')?;
+    let key = key.trim();
+    if !is_name(key) {
+        return None;
+    }
+    let head = text[..start].lines().rev().find(|line| line.starts_with('['));
+    let section = head.and_then(|head| head.trim_start_matches('[').split(']').next());
+    Some(match section.map(str::trim).filter(|section| is_name(section)) {
+        Some(section) => shown(&format!("{section}.{key}")),
+        None => shown(key),
+    })
 }
 
 /// Whether a value is text only because the environment and flags know nothing else.

@@ -1,6 +1,6 @@
 //! From layers to the validated whole.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use config::{Map, Value};
 
@@ -31,7 +31,7 @@ pub struct Loaded {
 /// [`ConfigErrors`] with everything that was found wrong.
 pub fn load(
     files: &[PathBuf],
-    environment: impl IntoIterator<Item = (String, String)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
     flags: &[(&str, String)],
 ) -> Result<Loaded, ConfigErrors> {
     let (config, report) = read(files, environment, flags)?;
@@ -43,7 +43,7 @@ pub fn load(
 
 fn read(
     files: &[PathBuf],
-    environment: impl IntoIterator<Item = (String, String)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
     flags: &[(&str, String)],
 ) -> Result<(Config, Report), ConfigErrors> {
     let default = [PathBuf::from(DEFAULT_FILE)];
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn default_toml_names_every_key_that_is_read() {
         // A server, so that its keys are asked for as well.
-        let server = [("OVPN_WARDEN__SERVERS__0__NAME".to_owned(), "a".to_owned())];
+        let server = [("OVPN_WARDEN__SERVERS__0__NAME".into(), "a".into())];
         let (_, report) = read(&["conf/default.toml".into()], server, &[]).unwrap();
         assert!(report.keys.len() > 25, "{:?}", report.keys);
         let mut section = String::new();

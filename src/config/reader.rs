@@ -222,9 +222,9 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A secret: `key` itself or the content of the file that `key_file` names. Of two layers the
+    /// A secret, with where it stands: `key` itself or the content of the file that `key_file` names. Of two layers the
     /// upper one counts; both in one layer are refused.
-    pub(super) fn secret(&mut self, key: &'static str) -> Option<Password> {
+    pub(super) fn secret(&mut self, key: &'static str) -> Option<(Password, Place)> {
         let file_key = format!("{key}_file");
         let itself = self.text(key);
         let file = self.text(&file_key);
@@ -258,7 +258,7 @@ impl<'a> Section<'a> {
         match secret::read(&PathBuf::from(&path)) {
             Ok((password, warning)) => {
                 self.report.warnings.extend(warning.map(|text| format!("{at}: {text}")));
-                Some(password)
+                Some((password, at))
             }
             Err(SecretError(problem)) => {
                 let problem = format!("{}: {problem}", shown(&path));
@@ -268,9 +268,9 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn secret_text(&mut self, text: String, at: Place) -> Option<Password> {
+    fn secret_text(&mut self, text: String, at: Place) -> Option<(Password, Place)> {
         match secret::accept(text.into_bytes()) {
-            Ok(password) => Some(password),
+            Ok(password) => Some((password, at)),
             Err(SecretError(problem)) => {
                 self.report.errors.push(ConfigError::Invalid { at, problem });
                 None

@@ -22,7 +22,7 @@ use crate::{
             scheme::{Scheme, Schemes},
         },
     },
-    store::DeviceMode,
+    store::{DeviceMode, StoreError, location},
     types::{ExpiryAction, Password, ServerName},
 };
 
@@ -65,8 +65,25 @@ pub(super) fn validate(mut tree: Map<String, Value>, report: &mut Report) -> Con
 }
 
 fn database(mut section: Section<'_>) -> Database {
+    let url = section.secret("url").and_then(|(url, at)| match location(&url) {
+        Ok(_) => Some(url),
+        Err(error) => {
+            let problem = match error {
+                StoreError::Url(problem) => problem,
+                error => error.to_string(),
+            };
+            section.report.errors.push(ConfigError::Invalid {
+                at,
+                problem: format!(
+                    "{problem}; write sqlite:///var/lib/ovpn-warden/warden.db or \
+                     mysql://user:password@host/name"
+                ),
+            });
+            None
+        }
+    });
     let database = Database {
-        url: section.secret("url").unwrap_or_default(),
+        url: url.unwrap_or_default(),
         max_connections: section.number32("max_connections", 1..=1_000),
         timeout: Duration::from_millis(section.number("timeout_ms", 100..=60_000)),
     };
@@ -101,7 +118,7 @@ fn servers(report: &mut Report, value: Option<Value>) -> Vec<Server> {
         let management = management(&mut section, index, &mut addresses);
         let peer = peer(&mut section, management.as_ref().map(|(endpoint, _)| endpoint));
         let relay = relay(&mut section, index, &mut addresses);
-        let password: Option<Password> = section.secret("password");
+        let password: Option<Password> = section.secret("password").map(|(password, _)| password);
         section.finish();
         if let (Some(name), Some((management, at))) = (name, management) {
             servers.push(Server { name, management, peer, relay, password });

@@ -27,7 +27,8 @@ const IV_PROTO_AUTH_FAIL_TEMP: u64 = 1 << 8;
 
 impl Engine {
     pub(super) fn on_auth_event(&mut self, event: AuthEvent, now: Now) {
-        let AuthEvent { kind, cid, kid, env, password } = event;
+        let AuthEvent { kind, cid, kid, mut env } = event;
+        let password = env.take_password();
         let kind = match kind {
             AuthKind::Connect => RequestKind::Connect,
             AuthKind::Reauth => RequestKind::Reauth {
@@ -232,7 +233,7 @@ impl Engine {
         self.outputs.push_back(Output::Authenticate(Ticket { cid, serial }, Box::new(request)));
     }
 
-    /// Something that cannot be trusted; one that names a client and a key is denied.
+    /// Something that cannot be trusted; a login is denied, and nothing else.
     pub(super) fn on_rejected(&mut self, rejected: Rejected, now: Now) {
         self.report(Event::ProtocolRejected {
             server: self.server(),
@@ -245,7 +246,7 @@ impl Engine {
             self.replies.pop(now.mono);
             self.timers.status = Some(now.mono + STATUS_RETRY);
         }
-        let Some((cid, kid)) = rejected.client else {
+        let Some((cid, kid)) = rejected.due() else {
             return;
         };
         if !self.can_send() {

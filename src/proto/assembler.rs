@@ -3,13 +3,13 @@
 //! A block that cannot be trusted is refused once and skipped to its end. What is not part of a
 //! block never ends it: OpenVPN writes other notifications in between.
 
-use crate::types::{Cid, Kid, Password};
+use crate::types::{Cid, Kid};
 
 use super::{
     Env,
     grammar::Head,
     limits::{MAX_BLOCK_BYTES, MAX_VARIABLES},
-    message::{AuthEvent, AuthKind, Message, RejectKind, Rejected},
+    message::{AuthEvent, AuthKind, Message, RefusedBlock, RejectKind, Rejected},
 };
 
 /// Variables that say who a client is. OpenVPN writes each once; a second one can only be
@@ -56,7 +56,6 @@ enum State {
 struct Block {
     head: OwnedHead,
     env: Env,
-    password: Option<Password>,
     /// Bit N: `IDENTITY[N]` has come.
     seen: u16,
 }
@@ -69,13 +68,16 @@ enum OwnedHead {
 }
 
 impl Block {
-    /// The ids that a denial needs.
-    fn client(&self) -> Option<(Cid, Kid)> {
+    /// The block, once it is refused.
+    const fn refused(&self) -> RefusedBlock {
         match &self.head {
-            OwnedHead::Auth(AuthKind::Connect | AuthKind::Reauth, cid, kid) => Some((*cid, *kid)),
-            OwnedHead::Auth(AuthKind::CrResponse(_), ..)
-            | OwnedHead::Established(_)
-            | OwnedHead::Disconnect(_) => None,
+            OwnedHead::Auth(AuthKind::Connect | AuthKind::Reauth, cid, kid) => {
+                RefusedBlock::Login(*cid, *kid)
+            }
+            OwnedHead::Auth(AuthKind::CrResponse(_), cid, kid) => {
+                RefusedBlock::Response(*cid, *kid)
+            }
+            OwnedHead::Established(cid) | OwnedHead::Disconnect(cid) => RefusedBlock::Notice(*cid),
         }
     }
 
@@ -95,13 +97,9 @@ impl Block {
 
     fn finish(self) -> Message {
         match self.head {
-            OwnedHead::Auth(kind, cid, kid) => Message::Auth(Box::new(AuthEvent {
-                kind,
-                cid,
-                kid,
-                env: self.env,
-                password: self.password,
-            })),
+            OwnedHead::Auth(kind, cid, kid) => {
+                Message::Auth(Box::new(AuthEvent { kind, cid, kid, env: self.env }))
+            }
             OwnedHead::Established(cid) => Message::Established { cid, env: self.env },
             OwnedHead::Disconnect(cid) => Message::Disconnect { cid, env: self.env },
         }
@@ -121,7 +119,7 @@ impl Assembler {
             Head::Established(cid) => OwnedHead::Established(cid),
             Head::Disconnect(cid) => OwnedHead::Disconnect(cid),
         };
-        let block = Block { head, env: Env::default(), password: None, seen: 0 };
+        let block = Block { head, env: Env::default(), seen: 0 };
         self.state = State::Open(Box::new(block));
         interrupted
     }
@@ -134,6 +132,15 @@ impl Assembler {
         interrupted
     }
 
+    /// An event that is not known. Inside a block it is a stray line; elsewhere it may be the head
+    /// of a block of its own, whose variables are skipped.
+    pub(super) fn unknown_event(&mut self) {
+        match self.state {
+            State::Open(_) | State::Skipping => {}
+            State::Idle | State::Orphans => self.state = State::Skipping,
+        }
+    }
+
     /// A variable.
     pub(super) fn variable(&mut self, key: &[u8], value: &[u8], offset: u64) -> Option<Message> {
         let block = match &mut self.state {
@@ -142,15 +149,14 @@ impl Assembler {
             State::Idle => {
                 self.state = State::Orphans;
                 let kind = RejectKind::Malformed;
-                return Some(Message::Rejected(Rejected { kind, client: None, offset }));
+                return Some(Message::Rejected(Rejected { kind, block: None, offset }));
             }
         };
         if block.is_forged(key) {
             return self.reject(RejectKind::DuplicateKey, offset);
         }
         if key == b"password" {
-            block.env.mark_password();
-            block.password = Some(value.into());
+            block.env.set_password(value.into());
             return None;
         }
         let is_full = block.env.len() >= MAX_VARIABLES
@@ -173,8 +179,8 @@ impl Assembler {
     /// Refuses the open block, if there is one, and skips the rest of it.
     pub(super) fn reject(&mut self, kind: RejectKind, offset: u64) -> Option<Message> {
         let State::Open(block) = &self.state else { return None };
-        let client = block.client();
+        let block = Some(block.refused());
         self.state = State::Skipping;
-        Some(Message::Rejected(Rejected { kind, client, offset }))
+        Some(Message::Rejected(Rejected { kind, block, offset }))
     }
 }

@@ -66,8 +66,11 @@ impl ManagementCodec {
             Line::Env(key, value) => self.assembler.variable(key, value, offset),
             Line::EnvEnd => self.assembler.end(),
             Line::Head(head) => self.assembler.head(head, offset),
-            Line::BadId => self.bad_head(RejectKind::BadId, offset),
-            Line::UnknownEvent => self.bad_head(RejectKind::UnknownEvent, offset),
+            Line::BadId => self.bad_head(offset),
+            Line::UnknownEvent => {
+                self.assembler.unknown_event();
+                Some(rejected(RejectKind::UnknownEvent, offset))
+            }
             Line::Address(cid, address, primary) => {
                 Some(Message::Address { cid, address: text(address), primary })
             }
@@ -102,7 +105,8 @@ impl ManagementCodec {
         }
     }
 
-    fn bad_head(&mut self, kind: RejectKind, offset: u64) -> Option<Message> {
+    fn bad_head(&mut self, offset: u64) -> Option<Message> {
+        let kind = RejectKind::BadId;
         match self.assembler.bad_head(offset) {
             Some(interrupted) => {
                 self.more.push_back(rejected(kind, offset));
@@ -124,7 +128,7 @@ impl ManagementCodec {
 }
 
 fn rejected(kind: RejectKind, offset: u64) -> Message {
-    Message::Rejected(Rejected { kind, client: None, offset })
+    Message::Rejected(Rejected { kind, block: None, offset })
 }
 
 fn text(bytes: &[u8]) -> Box<str> {

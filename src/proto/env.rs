@@ -2,13 +2,16 @@
 
 use std::{fmt, ops::Range};
 
+use crate::types::Password;
+
 /// An ordered list of variables in one buffer: two allocations for a whole block.
 ///
-/// Keys and values are bytes, as OpenVPN sends them. `password` is never in here.
+/// Keys and values are bytes, as OpenVPN sends them. `password` is kept apart from all others.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Env {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    password: Option<Password>,
     password_index: usize,
 }
 
@@ -44,9 +47,20 @@ impl Env {
         self.entries.push(entry);
     }
 
-    /// Notes that the variable `password`, which is kept elsewhere, stands here.
-    pub(super) fn mark_password(&mut self) {
+    /// Takes the variable `password`; the last one counts.
+    pub fn set_password(&mut self, password: Password) {
+        self.password = Some(password);
         self.password_index = self.entries.len();
+    }
+
+    /// The variable `password`; `None` when there was none.
+    pub fn password(&self) -> Option<&Password> {
+        self.password.as_ref()
+    }
+
+    /// [`Self::password`], which is then gone from here.
+    pub fn take_password(&mut self) -> Option<Password> {
+        self.password.take()
     }
 
     /// How many variables came before `password`, where there was one.
@@ -70,7 +84,7 @@ impl Env {
         self.text(key).filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
     }
 
-    /// Every variable in the order it arrived.
+    /// Every variable but `password` in the order it arrived.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.entries.iter().map(|e| (&self.bytes[e.key()], &self.bytes[e.value()]))
     }

@@ -99,10 +99,8 @@ pub struct AuthEvent {
     pub cid: Cid,
     /// The key negotiation to answer.
     pub kid: Kid,
-    /// The variables, without `password`.
+    /// The variables.
     pub env: Env,
-    /// The variable `password`; `None` when there was none.
-    pub password: Option<Password>,
 }
 
 words! {
@@ -207,14 +205,51 @@ words! {
     }
 }
 
+/// A block that was refused, by the ids in its head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedBlock {
+    /// CONNECT or REAUTH: a client waits for an answer, and must be denied.
+    Login(Cid, Kid),
+    /// CR_RESPONSE: nothing waits for it.
+    Response(Cid, Kid),
+    /// ESTABLISHED or DISCONNECT: nothing waits for it.
+    Notice(Cid),
+}
+
+impl RefusedBlock {
+    /// The client.
+    pub const fn cid(self) -> Cid {
+        match self {
+            Self::Login(cid, _) | Self::Response(cid, _) | Self::Notice(cid) => cid,
+        }
+    }
+
+    /// The key negotiation, where the event has one.
+    pub const fn kid(self) -> Option<Kid> {
+        match self {
+            Self::Login(_, kid) | Self::Response(_, kid) => Some(kid),
+            Self::Notice(_) => None,
+        }
+    }
+}
+
 /// Something refused. Never carries the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejected {
     /// Why.
     pub kind: RejectKind,
-    /// The client and key of the block, only where they were sound and an answer is due
-    /// (CONNECT, REAUTH): such a block must be denied.
-    pub client: Option<(Cid, Kid)>,
+    /// Whose block it was, only where the ids in its head were sound.
+    pub block: Option<RefusedBlock>,
     /// Offset in octets, from the start of the connection, of the line that was at fault.
     pub offset: u64,
+}
+
+impl Rejected {
+    /// Who must be denied, if anybody.
+    pub const fn due(&self) -> Option<(Cid, Kid)> {
+        match self.block {
+            Some(RefusedBlock::Login(cid, kid)) => Some((cid, kid)),
+            Some(RefusedBlock::Response(..) | RefusedBlock::Notice(_)) | None => None,
+        }
+    }
 }

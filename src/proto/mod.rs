@@ -25,7 +25,7 @@ pub use command::{Command, KillMessage, Parameter};
 pub use config_line::{ConfigLine, ConfigLineError};
 pub use env::Env;
 pub use message::{
-    AuthEvent, AuthKind, Message, RejectKind, Rejected, State, StateName, StatusClient,
-    StatusReport, Version,
+    AuthEvent, AuthKind, Message, RefusedBlock, RejectKind, Rejected, State, StateName,
+    StatusClient, StatusReport, Version,
 };
 pub use relay::{Asked, RelayedCommand, Stream, asked};

@@ -3,7 +3,7 @@
 //! A `status` list is delivered whole or not at all: one that lacks its header, a column, a
 //! number or its END is refused, because a missing client must never be taken for a departed one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, hash_map::Entry};
 
 use crate::types::{Cid, Timestamp};
 
@@ -80,7 +80,7 @@ impl Replies {
             return None;
         }
         let kind = RejectKind::Malformed;
-        Some(Message::Rejected(Rejected { kind, client: None, offset }))
+        Some(Message::Rejected(Rejected { kind, block: None, offset }))
     }
 
     /// A line was lost: an open list is refused at its END. False: there is none.
@@ -117,7 +117,7 @@ impl Replies {
 }
 
 fn refused(offset: u64) -> Message {
-    Message::Rejected(Rejected { kind: RejectKind::Status, client: None, offset })
+    Message::Rejected(Rejected { kind: RejectKind::Status, block: None, offset })
 }
 
 fn is_status_line(line: &[u8]) -> bool {
@@ -150,7 +150,8 @@ fn read_version(version: &mut Version, line: &[u8]) -> bool {
 struct Status {
     columns: Option<Columns>,
     clients: Vec<StatusClient>,
-    cids: HashSet<Cid>,
+    /// Where each client stands in `clients`.
+    places: HashMap<Cid, usize>,
     bytes: usize,
     is_broken: bool,
 }
@@ -236,18 +237,25 @@ impl Status {
                 self.columns.is_some()
             }
             ([b"CLIENT_LIST", values @ ..], Some(columns)) => match columns.row(values) {
-                Some(client) if self.clients.len() < MAX_STATUS_CLIENTS => {
-                    if self.cids.insert(client.cid) {
-                        self.clients.push(client);
-                    }
-                    true
-                }
+                Some(client) if self.clients.len() < MAX_STATUS_CLIENTS => self.take(client),
                 Some(_) | None => false,
             },
             ([..], _) => false,
         };
         if !is_sound {
             self.spoil();
+        }
+    }
+
+    /// False: another row of the same id says something else, and nobody knows which is true.
+    fn take(&mut self, client: StatusClient) -> bool {
+        match self.places.entry(client.cid) {
+            Entry::Vacant(entry) => {
+                entry.insert(self.clients.len());
+                self.clients.push(client);
+                true
+            }
+            Entry::Occupied(entry) => self.clients[*entry.get()] == client,
         }
     }
 

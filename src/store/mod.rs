@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use crate::types::{DeviceId, ServerName, SessionId, Timestamp, Username};
 
 pub use error::StoreError;
-pub use open::{Options, open};
+pub use open::{Location, Options, location, open, open_to_look};
 #[doc(hidden)]
 pub use plan::hot_queries;
 pub use record::{

@@ -1,6 +1,6 @@
 //! From `[database]` to a store. Nothing is connected here: a daemon starts without its database.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
@@ -8,8 +8,9 @@ use super::{
     Store, StoreError,
     mysql::MySql,
     sql::{Limits, SqlStore},
+    sqlite::Access,
     sqlite::Sqlite,
-    url::DatabaseUrl,
+    url::{DatabaseUrl, SqliteUrl},
 };
 use crate::types::Password;
 
@@ -43,24 +44,64 @@ impl Options {
 /// SQLite has one writer; more readers than this do not make it faster.
 const SQLITE_CONNECTIONS: usize = 4;
 
+/// Where a database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// SQLite in memory: gone with the process.
+    Memory,
+    /// An SQLite file, which need not be there yet.
+    File(PathBuf),
+    /// MySQL or MariaDB.
+    Server,
+}
+
+/// Where the database of a URL is; asks nobody.
+///
+/// # Errors
+/// [`StoreError::Url`] when the URL is not one.
+pub fn location(url: &Password) -> Result<Location, StoreError> {
+    Ok(match parse(url)? {
+        DatabaseUrl::Sqlite(SqliteUrl::Memory) => Location::Memory,
+        DatabaseUrl::Sqlite(SqliteUrl::File(path)) => Location::File(path),
+        DatabaseUrl::MySql(_) => Location::Server,
+    })
+}
+
+fn parse(url: &Password) -> Result<DatabaseUrl, StoreError> {
+    let bad = |text: &str| StoreError::Url(text.to_owned());
+    let url = std::str::from_utf8(url.expose()).map_err(|_| bad("it is not UTF-8"))?;
+    let url = Zeroizing::new(url.trim().to_owned());
+    DatabaseUrl::parse(&url).map_err(StoreError::Url)
+}
+
 /// A store that connects when it is first used, again and again.
 ///
 /// # Errors
 /// [`StoreError::Url`] when the URL is not one.
 pub fn open(options: &Options) -> Result<Arc<dyn Store>, StoreError> {
-    let bad = |text: &str| StoreError::Url(text.to_owned());
-    let url = std::str::from_utf8(options.url.expose()).map_err(|_| bad("it is not UTF-8"))?;
-    let url = Zeroizing::new(url.trim().to_owned());
+    open_with(options, Access::Make)
+}
+
+/// [`open`] for questions only: an SQLite file that is not there is not made, and counts as an
+/// empty database.
+///
+/// # Errors
+/// [`StoreError::Url`] when the URL is not one.
+pub fn open_to_look(options: &Options) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(options, Access::Look)
+}
+
+fn open_with(options: &Options, access: Access) -> Result<Arc<dyn Store>, StoreError> {
     let connections = usize::try_from(options.max_connections).unwrap_or(usize::MAX).max(1);
     let limits = |connections: usize| Limits {
         connections: connections.min(1_000),
         acquire: options.connect_timeout,
         statement: options.statement_timeout,
     };
-    match DatabaseUrl::parse(&url).map_err(StoreError::Url)? {
+    match parse(&options.url)? {
         DatabaseUrl::Sqlite(url) => {
             let connections = connections.min(SQLITE_CONNECTIONS);
-            Ok(Arc::new(SqlStore::new(Sqlite::new(&url)?, limits(connections))))
+            Ok(Arc::new(SqlStore::new(Sqlite::new(&url, access)?, limits(connections))))
         }
         DatabaseUrl::MySql(url) => Ok(Arc::new(SqlStore::new(
             MySql::new(&url, options.connect_timeout),

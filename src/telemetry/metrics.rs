@@ -33,6 +33,12 @@ pub(super) fn install() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(Matcher::Full(AUTH_SECONDS.into()), &AUTH_BUCKETS)?
         .set_buckets_for_metric(Matcher::Full(LATENESS.into()), &LATENESS_BUCKETS)?
         .install_recorder()?;
+    describe();
+    Ok(handle)
+}
+
+/// Says what each is, and begins those without labels.
+fn describe() {
     describe_counter!(AUTH_TOTAL, "Answers to logins and renegotiations");
     describe_histogram!(AUTH_SECONDS, "Seconds from a login's arrival to its answer");
     describe_gauge!(SESSIONS, "Live sessions");
@@ -45,7 +51,13 @@ pub(super) fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(CLIENT_BYTES, "Octets of ended sessions, by direction from the client");
     describe_gauge!(BUILD_INFO, "1, labelled with the version");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    Ok(handle)
+    // A series that begins at nought shows its first event as a step.
+    let _ = histogram!(LATENESS);
+}
+
+/// Begins the series of a server.
+fn begin(server: &ServerName) {
+    counter!(LINK_RECONNECTS, "server" => name(server)).increment(0);
 }
 
 fn name(server: &ServerName) -> String {
@@ -86,8 +98,8 @@ pub(super) fn count(event: &Event) {
         Event::ProtocolRejected { server, kind, .. } => {
             counter!(REJECTED, "server" => name(server), "kind" => *kind).increment(1);
         }
-        Event::DaemonStarted { .. }
-        | Event::DaemonStopping { .. }
+        Event::DaemonStarted { servers } => servers.iter().for_each(begin),
+        Event::DaemonStopping { .. }
         | Event::ConfigReloaded { .. }
         | Event::ConfigRejected { .. }
         | Event::LinkUp { .. }
@@ -123,4 +135,38 @@ pub(super) fn set_link(server: &ServerName, is_up: bool) {
 
 pub(super) fn set_store(is_up: bool) {
     gauge!(STORE_UP).set(f64::from(u8::from(is_up)));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn series_of_rare_events_begin_at_nought() {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(LATENESS.into()), &LATENESS_BUCKETS)
+            .unwrap()
+            .build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            let servers = ["udp", "tcp"].map(|name| name.parse().unwrap());
+            count(&Event::DaemonStarted { servers: servers.clone().into() });
+            let text = handle.render();
+            for line in [
+                "ovpn_warden_deadline_lateness_seconds_count 0",
+                "ovpn_warden_link_reconnects_total{server=\"udp\"} 0",
+                "ovpn_warden_link_reconnects_total{server=\"tcp\"} 0",
+            ] {
+                assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+            }
+            let [server, _] = servers;
+            let (address, retry_in) = ("a".into(), Duration::ZERO);
+            count(&Event::LinkLost { server, address, retry_in, error: String::new() });
+            let line = "ovpn_warden_link_reconnects_total{server=\"udp\"} 1";
+            assert!(handle.render().contains(line));
+        });
+    }
 }

@@ -14,6 +14,9 @@ pub enum MacError {
     /// Not twelve hexadecimal digits in one of the usual notations.
     #[error("not a MAC address")]
     Malformed,
+    /// A list with an address in it: which one is meant, nobody knows.
+    #[error("several addresses in one value")]
+    Several,
     /// `00:00:00:00:00:00`.
     #[error("the all-zero address belongs to no device")]
     Zero,
@@ -60,11 +63,15 @@ impl fmt::Debug for MacAddr {
     }
 }
 
-/// Reads `aa:bb:cc:dd:ee:ff`, `AA-BB-…`, `aabb.ccdd.eeff`, `aabbcc-ddeeff` and `aabbccddeeff`.
+/// Reads `aa:bb:cc:dd:ee:ff`, `AA-BB-…`, `aabb.ccdd.eeff`, `aabbcc-ddeeff`, `aabbccddeeff`, and
+/// `a:b:cc:…` without any leading zero, as `arp` of macOS and Solaris prints it.
 impl FromStr for MacAddr {
     type Err = MacError;
 
     fn from_str(s: &str) -> Result<Self, MacError> {
+        if let Some(octets) = without_leading_zeros(s) {
+            return Self::from_octets(octets);
+        }
         let bytes = s.as_bytes();
         // One separator throughout, at equal distances.
         let (separator, group) = match bytes.len() {
@@ -89,6 +96,21 @@ impl FromStr for MacAddr {
         }
         Self::from_octets(octets)
     }
+}
+
+/// Six groups of one or two digits. Where one group has a leading zero, another that lacks it has
+/// lost a digit: nobody knows on which side.
+fn without_leading_zeros(s: &str) -> Option<[u8; 6]> {
+    let separator = if s.contains(':') { ':' } else { '-' };
+    let mut octets = [0u8; 6];
+    let mut groups = s.split(separator);
+    for octet in &mut octets {
+        let group = groups.next()?;
+        let is_plain = matches!(group.as_bytes(), [_] | [b'1'..=b'9' | b'a'..=b'f' | b'A'..=b'F', _])
+            && group.bytes().all(|b| b.is_ascii_hexdigit());
+        *octet = is_plain.then(|| u8::from_str_radix(group, 16).ok())??;
+    }
+    groups.next().is_none().then_some(octets)
 }
 
 /// What kind of text a device identity is.
@@ -133,6 +155,7 @@ impl DeviceId {
     pub fn parse(text: &str) -> Result<Self, MacError> {
         match text.parse() {
             Ok(mac) => Ok(Self::Mac(mac)),
+            Err(MacError::Malformed) if is_list_with_address(text) => Err(MacError::Several),
             Err(MacError::Malformed) if Self::is_opaque(text) => Ok(Self::Opaque(text.into())),
             Err(error) => Err(error),
         }
@@ -153,6 +176,15 @@ impl DeviceId {
             Self::Opaque(_) => DeviceKind::Opaque,
         }
     }
+}
+
+/// Whether an address, usable or not, is among several values.
+fn is_list_with_address(text: &str) -> bool {
+    const BETWEEN: [char; 5] = [',', ';', '|', '/', '+'];
+    text.contains(BETWEEN)
+        && text.split(BETWEEN).any(|part| {
+            !matches!(part.parse::<MacAddr>(), Err(MacError::Malformed | MacError::Several))
+        })
 }
 
 impl fmt::Display for DeviceId {
@@ -202,6 +234,42 @@ mod tests {
         ] {
             assert_eq!(text.parse::<MacAddr>(), Err(MacError::Malformed), "{text}");
         }
+    }
+
+    #[test]
+    fn leading_zeros_may_be_missing_from_all_groups_but_not_from_some() {
+        for text in ["2:1a:2b:3c:4d:5e", "2-1A-2B-3C-4D-5E"] {
+            assert_eq!(text.parse::<MacAddr>().unwrap().to_string(), "02:1a:2b:3c:4d:5e");
+        }
+        assert_eq!("a:0:0:0:0:1".parse::<MacAddr>().unwrap().to_string(), "0a:00:00:00:00:01");
+        assert_eq!("0:0:0:0:0:0".parse::<MacAddr>(), Err(MacError::Zero));
+        for text in [
+            "2:1a:2b:3c:4d:05",
+            "2:1a:2b:3c:4d",
+            "2:1a:2b:3c:4d:5e:6f",
+            "2:1a:2b:3c:4d:",
+            "2:1a-2b:3c:4d:5e",
+            "2.1a.2b.3c.4d.5e",
+            "2:1a:2b:3c:4d:+5",
+            "2:1a:2b:3c:4d:5e1",
+            "2:1a:2b:3c:4d:é",
+        ] {
+            assert_eq!(text.parse::<MacAddr>(), Err(MacError::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn several_addresses_are_no_opaque_id() {
+        for text in [
+            "02:1a:2b:3c:4d:5e,02:1a:2b:3c:4d:5f",
+            "021a2b3c4d5e;021a2b3c4d5f",
+            "02:1a:2b:3c:4d:5e|00:00:00:00:00:00",
+            "ff-ff-ff-ff-ff-ff/something-else-that-is-long",
+        ] {
+            assert_eq!(DeviceId::parse(text), Err(MacError::Several), "{text}");
+        }
+        let id = "samsung,SM-G991B,9774d56d682e549c";
+        assert_eq!(DeviceId::parse(id).map(|d| d.kind()), Ok(DeviceKind::Opaque));
     }
 
     #[test]

@@ -80,7 +80,9 @@ impl Bed {
     }
 
     fn load(&self) -> Result<Loaded, ConfigErrors> {
-        load(&self.files, self.environment.clone(), &self.flags)
+        let environment = self.environment.iter();
+        let environment = environment.map(|(name, value)| (name.into(), value.into()));
+        load(&self.files, environment, &self.flags)
     }
 
     #[track_caller]
@@ -325,7 +327,19 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
             "[[servers]]\nname = \"a\"\nmanagement = \"tcp://h:1\"\npassword = 7\n",
             "config.toml: servers[0].password: a number stands where text in quotes is expected",
         ),
-        ("[auth]\nargon2_m_kib = 8 8\n", "config.toml:2: not valid TOML: "),
+        ("[auth]\nargon2_m_kib = 8 8\n", "config.toml:2: auth.argon2_m_kib: not valid TOML: "),
+        (
+            "[session]\nlimit_s = 99999999999999999999\n",
+            "config.toml:2: session.limit_s: no key takes a number so far from 0; use at most 9223372036854775807",
+        ),
+        (
+            "[session]\nlimit_s = -999999999999999999999999999999999999999999999999\n",
+            "config.toml:2: session.limit_s: no key takes a number so far from 0; use at most 9223372036854775807",
+        ),
+        (
+            "[database]\nurl = \"postgres://canary@h/x\"\n",
+            "config.toml: database.url: it has to begin with sqlite:// or mysql://; write sqlite:///var/lib/ovpn-warden/warden.db or mysql://user:password@host/name",
+        ),
         ("auth = 7\n", "config.toml: auth: a number stands where a section is expected"),
         (
             "[servers]\nname = \"a\"\n",

@@ -9,12 +9,12 @@ use serde::Serialize;
 use crate::{
     config::Config,
     daemon::{self, Visit},
-    store::{Schema, Store, StoreError},
+    store::{self, Location, Schema, StoreError},
 };
 
 use super::{
     CheckArgs, Globals, context,
-    exit::{CliError, Exit},
+    exit::{CORRUPT, CliError, Exit},
     output::Output,
 };
 
@@ -80,8 +80,6 @@ impl Line {
 
 pub(super) fn execute(globals: &Globals, args: CheckArgs) -> Result<Exit, CliError> {
     let config = context::config(globals)?;
-    // Parses the address; asks nobody.
-    let store = context::open(&config)?;
     let mut lines = vec![Line::good("configuration", "valid")];
     if config.servers.is_empty() {
         lines.push(Line::fault(
@@ -93,18 +91,15 @@ pub(super) fn execute(globals: &Globals, args: CheckArgs) -> Result<Exit, CliErr
     for path in &args.openvpn_conf {
         lines.extend(look_at(path, &config)?);
     }
-    let unreachable = if args.connect {
-        super::runtime()?.block_on(visit(&config, &*store, &mut lines))?
-    } else {
-        false
-    };
+    let unreachable = super::runtime()?.block_on(async {
+        let unreachable = look_at_database(&config, args.connect, &mut lines).await?;
+        if args.connect {
+            visit(&config, &mut lines).await;
+        }
+        Ok::<_, CliError>(unreachable)
+    })?;
     if !args.connect {
-        lines.push(Line::new(
-            Severity::Note.as_str(),
-            "database",
-            "not visited, nor the management ports: use --connect",
-            None,
-        ));
+        lines.push(note("management ports", "not visited: use --connect"));
     }
     let found_fault = lines.iter().any(|line| line.severity == Severity::Fault.as_str());
     let mut out = Output::new(globals.json, globals.quiet > 0);
@@ -151,15 +146,56 @@ fn look_at(path: &Path, config: &Config) -> Result<Vec<Line>, CliError> {
         .collect())
 }
 
-/// Visits the database and every management port; true when the database does not answer.
-async fn visit(
+fn note(subject: impl Into<String>, text: impl Into<String>) -> Line {
+    Line::new(Severity::Note.as_str(), subject, text, None)
+}
+
+/// Looks at the schema, of a database server only if it may be visited; true when the database does
+/// not answer. No file is made.
+async fn look_at_database(
     config: &Config,
-    store: &dyn Store,
+    may_visit: bool,
     lines: &mut Vec<Line>,
 ) -> Result<bool, CliError> {
+    const SUBJECT: &str = "database";
+    match store::location(&config.database.url)? {
+        Location::Server if !may_visit => {
+            lines.push(note(SUBJECT, "not visited: its schema is looked at with --connect"));
+            return Ok(false);
+        }
+        Location::Memory => {
+            lines.push(note(SUBJECT, "in memory: all in it is gone when the program ends"));
+            return Ok(false);
+        }
+        Location::File(path) if matches!(path.try_exists(), Ok(false)) => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            lines.push(match folder.filter(|folder| !folder.is_dir()) {
+                None => Line::good(
+                    SUBJECT,
+                    format!("{} is not there yet: `run` or `migrate` will make it", path.display()),
+                ),
+                Some(folder) => Line::fault(
+                    SUBJECT,
+                    format!("the directory {} does not exist", folder.display()),
+                    Some("make it, or correct [database] url".into()),
+                ),
+            });
+            return Ok(false);
+        }
+        Location::Server | Location::File(_) => {}
+    }
+    let store = context::open_to_look(config)?;
+    let (line, unreachable) = schema_line(store.schema().await);
+    store.close().await;
+    lines.push(line);
+    Ok(unreachable)
+}
+
+/// What there is to say of a schema; true when the database does not answer.
+fn schema_line(schema: Result<Schema, StoreError>) -> (Line, bool) {
     let migrate = || Some("run `ovpn-warden migrate`".to_owned());
     let mut unreachable = false;
-    lines.push(match store.schema().await {
+    let line = match schema {
         Ok(Schema::Current) => Line::good("database", "answers, and its schema is current"),
         Ok(Schema::Missing) => Line::fault("database", "has no tables yet", migrate()),
         Ok(Schema::Behind(count)) => {
@@ -180,10 +216,16 @@ async fn visit(
         ),
         Err(error) => {
             unreachable = matches!(error, StoreError::Unavailable(_));
-            Line::fault("database", error.to_string(), Some("see [database] url".into()))
+            let is_corrupt = matches!(error, StoreError::Corrupt(_));
+            let mend = if is_corrupt { CORRUPT } else { "see [database] url" };
+            Line::fault("database", error.to_string(), Some(mend.into()))
         }
-    });
-    store.close().await;
+    };
+    (line, unreachable)
+}
+
+/// Visits every management port.
+async fn visit(config: &Config, lines: &mut Vec<Line>) {
     for server in &config.servers {
         let subject = format!("{} ({})", server.name, server.management);
         lines.push(match daemon::visit(server).await {
@@ -193,14 +235,11 @@ async fn visit(
             Ok(Visit::Listens) => {
                 Line::good(subject, "free to listen on; whether OpenVPN dials in shows in `run`")
             }
-            Ok(Visit::Held) => Line::new(
-                Severity::Note.as_str(),
+            Ok(Visit::Held) => note(
                 subject,
                 "is held by another management client: ovpn-warden itself, if it runs",
-                None,
             ),
             Err(error) => Line::fault(subject, error.to_string(), None),
         });
     }
-    Ok(unreachable)
 }

@@ -146,7 +146,7 @@ fn a_rejected_block_that_names_its_client_is_denied() {
     let mut lab = Lab::up();
     lab.say(Message::Rejected(Rejected {
         kind: RejectKind::DuplicateKey,
-        client: Some((Cid(30), Kid(1))),
+        block: Some(RefusedBlock::Login(Cid(30), Kid(1))),
         offset: 12,
     }));
     assert_eq!(lab.verdicts(30), 1);
@@ -158,8 +158,21 @@ fn a_rejected_block_that_names_its_client_is_denied() {
         ]
     ));
     lab.forget();
-    lab.say(Message::Rejected(Rejected { kind: RejectKind::BadId, client: None, offset: 12 }));
+    lab.say(Message::Rejected(Rejected { kind: RejectKind::BadId, block: None, offset: 12 }));
     assert!(lab.sent.is_empty());
+}
+
+#[test]
+fn a_rejected_block_that_nobody_waits_for_is_only_reported() {
+    let mut lab = Lab::up();
+    lab.establish(30, "alice", 3_600);
+    for block in [RefusedBlock::Response(Cid(30), Kid(1)), RefusedBlock::Notice(Cid(30))].map(Some)
+    {
+        lab.forget();
+        lab.say(Message::Rejected(Rejected { kind: RejectKind::Truncated, block, offset: 12 }));
+        assert!(lab.sent.is_empty() && lab.rows.is_empty(), "{block:?}: {:?}", lab.sent);
+        assert!(matches!(&lab.events[..], [Event::ProtocolRejected { kind: "truncated", .. }]));
+    }
 }
 
 #[test]
@@ -170,8 +183,8 @@ fn a_rejected_block_voids_an_approval_that_may_not_have_arrived() {
     lab.engine.handle_lost(lab.now);
     lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Info { management_version: Some(5) });
-    let (kind, client) = (RejectKind::DuplicateKey, Some((Cid(4), Kid(1))));
-    lab.say(Message::Rejected(Rejected { kind, client, offset: 12 }));
+    let block = Some(RefusedBlock::Login(Cid(4), Kid(1)));
+    lab.say(Message::Rejected(Rejected { kind: RejectKind::DuplicateKey, block, offset: 12 }));
     lab.engine.handle_lost(lab.now);
     lab.sent.clear();
     lab.attach(RUN, vec![listed(4, "alice", "")]);

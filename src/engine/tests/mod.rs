@@ -20,8 +20,8 @@ use super::{
 use crate::{
     auth::request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
     proto::{
-        AuthEvent, AuthKind, Command, ConfigLine, Env, KillMessage, Message, Parameter, RejectKind,
-        Rejected, State, StateName, StatusClient, StatusReport, Version,
+        AuthEvent, AuthKind, Command, ConfigLine, Env, KillMessage, Message, Parameter,
+        RefusedBlock, RejectKind, Rejected, State, StateName, StatusClient, StatusReport, Version,
     },
     store::{CommandAction, CommandId, SessionCommand, SessionRecord, SessionState},
     telemetry::events::Event,
@@ -227,8 +227,8 @@ fn auth(kind: AuthKind, cid: u32, kid: u32, user: &str) -> Message {
     ] {
         env.push(key.as_bytes(), value.as_bytes());
     }
-    let password = Some(Password::from(&b"pw"[..]));
-    Message::Auth(Box::new(AuthEvent { kind, cid: Cid(cid), kid: Kid(kid), env, password }))
+    env.set_password(Password::from(&b"pw"[..]));
+    Message::Auth(Box::new(AuthEvent { kind, cid: Cid(cid), kid: Kid(kid), env }))
 }
 
 fn grant(now: Now, serial: u64, seconds: Option<u64>) -> Grant {

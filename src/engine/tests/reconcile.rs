@@ -195,7 +195,7 @@ fn a_list_that_cannot_be_trusted_removes_nobody_and_is_asked_for_again() {
     lab.success();
     lab.success();
     lab.say(Message::StateHistory(vec![state(StateName::Connected, RUN)]));
-    lab.say(Message::Rejected(Rejected { kind: RejectKind::Status, client: None, offset: 0 }));
+    lab.say(Message::Rejected(Rejected { kind: RejectKind::Status, block: None, offset: 0 }));
     lab.success();
     assert!(lab.engine.is_ready());
     assert_eq!(lab.engine.session_count(), 1);

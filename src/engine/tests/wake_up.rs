@@ -22,8 +22,8 @@ fn client(kind: AuthKind, peer_info: &[(&str, &str)]) -> Message {
     for (key, value) in login.iter().chain(peer_info) {
         env.push(key.as_bytes(), value.as_bytes());
     }
-    let password = Some(Password::from(&b"pw"[..]));
-    Message::Auth(Box::new(AuthEvent { kind, cid: Cid(4), kid: Kid(1), env, password }))
+    env.set_password(Password::from(&b"pw"[..]));
+    Message::Auth(Box::new(AuthEvent { kind, cid: Cid(4), kid: Kid(1), env }))
 }
 
 /// The words of the commands that approve such a client.

@@ -37,33 +37,48 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is asked again where SQLite does not wait.
 const BUSY_TRIES: u32 = 100;
 
+/// What may become of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It is made where it is not there.
+    Make,
+    /// Nothing: one that is not there counts as an empty database.
+    Look,
+}
+
 /// An SQLite file, or memory.
 pub struct Sqlite {
     path: Option<PathBuf>,
+    access: Access,
     options: SqliteConnectOptions,
 }
 
 impl Sqlite {
-    pub fn new(url: &SqliteUrl) -> Result<Self, SqlError> {
-        let (path, options) = match url {
-            // With a name that is shared by the connections of this store only.
-            SqliteUrl::Memory => {
-                (None, "sqlite::memory:".parse::<SqliteConnectOptions>().map_err(classify)?)
-            }
-            SqliteUrl::File(path) => (
+    pub fn new(url: &SqliteUrl, access: Access) -> Result<Self, SqlError> {
+        // With a name that is shared by the connections of this store only.
+        let memory = || "sqlite::memory:".parse::<SqliteConnectOptions>().map_err(classify);
+        let (path, options) = match (url, access) {
+            (SqliteUrl::Memory, _) => (None, memory()?),
+            (SqliteUrl::File(path), Access::Make) => (
                 Some(path.clone()),
                 SqliteConnectOptions::new()
                     .filename(path)
                     .create_if_missing(true)
                     .journal_mode(SqliteJournalMode::Wal),
             ),
+            (SqliteUrl::File(path), Access::Look) if matches!(path.try_exists(), Ok(false)) => {
+                (None, memory()?)
+            }
+            (SqliteUrl::File(path), Access::Look) => {
+                (Some(path.clone()), SqliteConnectOptions::new().filename(path))
+            }
         };
         let options = options
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true)
             .synchronous(SqliteSynchronous::Full)
             .disable_statement_logging();
-        Ok(Self { path, options })
+        Ok(Self { path, access, options })
     }
 }
 
@@ -104,7 +119,9 @@ impl Connector for Sqlite {
     }
 
     async fn connect(&self) -> Result<(SqliteConnection, u64), SqlError> {
-        if let Some(path) = &self.path {
+        if let Some(path) = &self.path
+            && self.access == Access::Make
+        {
             prepare(path)?;
         }
         // Turning a new file to WAL does not wait for a process that does the same.

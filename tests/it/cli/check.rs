@@ -51,8 +51,46 @@ fn check_connect_visits_the_database_and_the_ports() {
 }
 
 #[test]
+fn check_looks_at_an_embedded_database_without_being_told_to_connect() {
+    let bench = bench(None);
+    let file = bench.path("warden.db");
+    let shown = bench.ok(&["check"]);
+    assert!(shown.contains("is not there yet: `run` or `migrate` will make it"), "{shown}");
+    assert!(!std::path::Path::new(&file).exists(), "a question makes no file");
+
+    std::fs::write(&file, "").unwrap();
+    let ended = bench.run(&["check"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.out.contains("has no tables yet\n         -> run `ovpn-warden migrate`"));
+    assert_eq!(std::fs::read(&file).unwrap(), b"", "a question changes nothing");
+
+    std::fs::write(&file, "not a database\n".repeat(100)).unwrap();
+    let ended = bench.run(&["check"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.out.contains("file is not a database") && ended.out.contains("-> "), "{ended:?}");
+
+    std::fs::remove_file(&file).unwrap();
+    bench.ok(&["migrate"]);
+    assert!(bench.ok(&["check"]).contains("its schema is current"));
+}
+
+#[test]
+fn check_names_a_folder_that_is_not_there_and_a_server_that_it_does_not_visit() {
+    let folder = Bench::new();
+    let away = bench(Some(&format!("sqlite://{}", folder.path("no/warden.db"))));
+    let ended = away.run(&["check"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.out.contains("no does not exist"), "{ended:?}");
+    let shown = bench(Some("mysql://u:canary@127.0.0.1:9/d")).ok(&["check"]);
+    assert!(shown.contains("its schema is looked at with --connect"), "{shown}");
+}
+
+#[test]
 fn check_refuses_an_address_that_no_command_accepts() {
-    bench(Some("postgres://canary@localhost/x")).run(&["check"]).fails(2, "database.url");
+    bench(Some("postgres://canary@localhost/x")).run(&["check"]).fails(
+        2,
+        "config.toml: database.url: it has to begin with sqlite:// or mysql://; write sqlite:///",
+    );
 }
 
 #[test]

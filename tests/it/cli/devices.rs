@@ -24,6 +24,10 @@ fn the_story_of_a_device() {
     assert_eq!(done, "device `02:1a:2b:3c:4d:5e` of user `alice` approved\n");
     assert_eq!(bench.json(&["device", "list"])[0]["status"], "approved");
 
+    for id in ["2:1a:2b:3c:4d:5e", "02 1a 2b 3c 4d 5e"] {
+        assert_eq!(bench.ok(&["device", "approve", "alice", id]), done);
+    }
+
     bench.ok(&["device", "remove", "alice", "021a2b-3c4d5e", "--yes"]);
     assert_eq!(bench.json(&["device", "list"]), json!([]));
 }
@@ -44,7 +48,9 @@ fn what_cannot_be_is_refused_and_said() {
     bench.add_user("alice");
     let mac = "02:1a:2b:3c:4d:5e";
     bench.ok(&["device", "add", "alice", mac]);
-    bench.run(&["device", "add", "alice", mac]).fails(1, "exists already");
+    let refused = bench.run(&["device", "add", "alice", mac]);
+    refused.fails(1, "exists already");
+    assert!(refused.err.contains("help: ") && refused.err.contains("approve"), "{refused:?}");
     bench.run(&["device", "add", "nobody", mac]).fails(1, "user `nobody` not found");
     bench.run(&["device", "list", "nobody"]).fails(1, "user `nobody` not found");
     let other = "02:1a:2b:3c:4d:5f";

@@ -61,6 +61,7 @@ fn the_embedded_database_makes_itself() {
 fn migrate_names_what_it_applied() {
     let bench = Bench::new();
     let planned = bench.ok(&["migrate", "--dry-run"]);
+    assert_eq!(std::fs::read_dir(bench.folder.path()).unwrap().count(), 1, "only config.toml");
     assert!(planned.lines().all(|line| line.starts_with("would apply ")), "{planned}");
     assert_eq!(bench.ok(&["migrate"]), planned.replace("would apply", "applied"));
 }
@@ -96,6 +97,32 @@ async fn an_older_schema_waits_for_migrate() {
     let refused = bench.run(&["user", "list"]);
     refused.fails(1, "behind this program");
     assert!(refused.err.contains("ovpn-warden migrate"), "{refused:?}");
+}
+
+#[test]
+fn a_file_that_is_no_database_has_a_mend() {
+    let bench = Bench::new();
+    bench.add_user("alice");
+    std::fs::write(bench.path("warden.db"), "not a database\n".repeat(100)).unwrap();
+    let mac = "02:1a:2b:3c:4d:5e";
+    for args in [&["device", "add", "alice", mac][..], &["migrate", "--dry-run"]] {
+        let refused = bench.run(args);
+        refused.fails(1, "file is not a database");
+        assert!(refused.err.contains("help: see that `database.url` names"), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_named() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let bench = Bench::new();
+    let mut command = bench.command(&["user", "list"]);
+    command.env("OVPN_WARDEN__AUTH__DEVICE_MODE", OsStr::from_bytes(b"o\xffff"));
+    finish(command, b"")
+        .fails(2, "OVPN_WARDEN__AUTH__DEVICE_MODE: auth.device_mode: the value is not");
+    let mut command = bench.command(&["user", "list"]);
+    command.env("OTHER", OsStr::from_bytes(b"\xff"));
+    assert_eq!(finish(command, b"").code, 0, "what is not ours does not matter");
 }
 
 #[test]

@@ -95,5 +95,16 @@ fn each_reason_is_named_with_its_rule_and_what_the_client_sees() {
 
 #[test]
 fn a_server_has_to_be_known_or_named() {
-    bench().run(&["explain", "alice"]).fails(2, "no server is configured");
+    let bench = bench();
+    bench.run(&["explain", "alice"]).fails(2, "no server is configured");
+    let url = format!("sqlite://{}", bench.path("warden.db"));
+    let server = |name, port| {
+        format!("[[servers]]\nname = \"{name}\"\nmanagement = \"tcp://127.0.0.1:{port}\"\n")
+    };
+    let servers = [server("udp", 1), server("tcp", 2)].concat();
+    bench.configure(&format!("[database]\nurl = \"{url}\"\n{servers}"));
+    let refused = bench.run(&["explain", "alice", "--server", "nope"]);
+    refused.fails(2, "server `nope` is not configured");
+    assert!(refused.err.contains("help: configured are `udp`, `tcp`"), "{refused:?}");
+    bench.ok(&["explain", "alice", "--device", MAC, "--server", "tcp"]);
 }

@@ -35,6 +35,28 @@ fn the_story_of_a_policy() {
 }
 
 #[test]
+fn the_list_shows_every_limit_within_100_columns() {
+    let bench = Bench::new();
+    let limits = [
+        ["--session-limit-s", "31536000"],
+        ["--expiry-action", "restart"],
+        ["--device-mode", "approve"],
+        ["--max-devices", "12"],
+        ["--max-sessions", "3"],
+        ["--on-limit", "replace_same_device"],
+        ["--cooldown-s", "86400"],
+    ];
+    bench.ok(&[&["policy", "add", "contractors"], &limits.concat()[..]].concat());
+    let list = bench.ok(&["policy", "list"]);
+    let staff = list.lines().find(|line| line.contains("contractors")).unwrap();
+    for word in ["31536000 s", "restart", "approve", "12", "3, then replace_same_device", "86400 s"]
+    {
+        assert!(staff.contains(word), "{word}: {list}");
+    }
+    assert!(list.lines().all(|line| line.len() <= 100), "{list}");
+}
+
+#[test]
 fn what_cannot_be_is_refused_and_said() {
     let bench = Bench::new();
     bench.ok(&["policy", "add", "staff"]);

@@ -103,7 +103,7 @@ fn passwords_arrive_byte_by_byte_as_they_were_sent() {
     ];
     for (name, expected) in table {
         let found = case(name);
-        let password = auth(&found[0]).password.as_ref().map(|password| password.expose());
+        let password = auth(&found[0]).env.password().map(|password| password.expose());
         assert_eq!(password, expected, "{name}");
     }
 }

@@ -125,7 +125,7 @@ proptest! {
         }).collect();
         prop_assert_eq!(blocks.len(), 1);
         prop_assert_eq!(blocks[0].env.iter().collect::<Vec<_>>(), [(&b"z"[..], &b"1"[..])]);
-        prop_assert_eq!(&blocks[0].password, &None);
+        prop_assert_eq!(blocks[0].env.password(), None);
     }
 
     #[test]

@@ -105,7 +105,7 @@ fn the_first_connect_has_its_password_names_and_device() {
         // KIDs begin at 0 before 2.6.
         let first_kid = if version < "2.6" { 0 } else { 1 };
         assert_eq!((event.cid.0, event.kid.0), (0, first_kid), "{version}");
-        let password = event.password.as_ref().unwrap();
+        let password = event.env.password().unwrap();
         assert_eq!(password.expose(), "pass \"w\\ord é".as_bytes(), "{version}");
         assert_eq!(event.env.text(b"username"), Some("alice"));
         assert_eq!(event.env.text(b"common_name"), Some("alice"));

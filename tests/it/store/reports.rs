@@ -168,6 +168,7 @@ pub async fn radacct_has_the_columns_of_freeradius(bed: Arc<Bed>) {
         ("acctsessionid", &id),
         ("acctuniqueid", &digits),
         ("username", "alice"),
+        ("groupname", ""),
         ("realm", ""),
         ("nasipaddress", "udp-1194"),
         ("nasportid", "1"),
@@ -192,6 +193,7 @@ pub async fn radacct_has_the_columns_of_freeradius(bed: Arc<Bed>) {
         ("framedipv6prefix", ""),
         ("framedinterfaceid", ""),
         ("delegatedipv6prefix", ""),
+        ("COALESCE(class, 'null')", "null"),
     ] {
         let query = format!("SELECT {} FROM radacct WHERE acctsessionid = '{id}'", text(column));
         assert_eq!(bed.texts(&query).await, [value], "{column}");

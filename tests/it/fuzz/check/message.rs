@@ -38,7 +38,7 @@ pub(crate) fn check(input: &[u8]) {
         (AuthKind::Connect, Cid(4_000_000_077), Kid(9))
     );
     assert_eq!(event.env.iter().collect::<Vec<_>>(), [(&b"z"[..], &b"1"[..])]);
-    assert_eq!(event.password, None);
+    assert_eq!(event.env.password(), None);
     assert_eq!(reader.codec.decode_eof(&mut reader.buffer).unwrap(), None);
 
     at_the_end_of_the_connection(&stream);
@@ -98,7 +98,7 @@ fn bounded(message: &Message) {
                 AuthKind::CrResponse(answer) => answer.expose().len(),
                 AuthKind::Connect | AuthKind::Reauth => 0,
             };
-            let password = event.password.as_ref().map_or(0, |password| password.expose().len());
+            let password = event.env.password().map_or(0, |password| password.expose().len());
             assert!(answer.max(password) <= limits::MAX_LINE);
             assert_eq!(event.env.get(b"password"), None);
         }

@@ -44,7 +44,6 @@ impl Found {
             Message::Auth(event) => {
                 (self.cid, self.kid) = (event.cid, event.kid);
                 self.env(&event.env);
-                self.texts.extend(event.password.as_ref().map(|p| p.expose().to_vec()));
                 if let AuthKind::CrResponse(answer) = &event.kind {
                     self.texts.push(answer.expose().to_vec());
                 }
@@ -76,7 +75,10 @@ impl Found {
                 }
             }
             Message::Rejected(rejected) => {
-                (self.cid, self.kid) = rejected.client.unwrap_or((Cid(u32::MAX), Kid(u32::MAX)));
+                let none = (Cid(u32::MAX), Kid(u32::MAX));
+                (self.cid, self.kid) = rejected
+                    .block
+                    .map_or(none, |block| (block.cid(), block.kid().unwrap_or(none.1)));
                 self.texts.push(rejected.kind.as_str().into());
             }
             Message::Prompt
@@ -92,6 +94,7 @@ impl Found {
     }
 
     fn env(&mut self, env: &Env) {
+        self.texts.extend(env.password().map(|password| password.expose().to_vec()));
         for (name, value) in env.iter().take(MAX_TEXTS) {
             self.texts.extend([value.to_vec(), [name, b"=", value].concat()]);
         }

@@ -9,7 +9,7 @@ use std::{
 use ovpn_warden::{
     auth::request::{Decision, RequestKind},
     engine::{Output, Ticket, UTC_RECHECK},
-    proto::{AuthKind, Command, Message, RejectKind, StateName},
+    proto::{AuthKind, Command, Message, RefusedBlock, RejectKind, StateName},
     store::{SessionRecord, SessionState},
     types::{Cid, Kid, Mono, Now, SessionId, Timestamp},
 };
@@ -232,7 +232,8 @@ impl Shadow {
                     self.commands.pop_front();
                 }
                 // OpenVPN tells of no client before its greeting, and nobody could be denied then.
-                if let Some((cid, kid)) = rejected.client.filter(|_| self.is_greeted) {
+                let block = rejected.block.filter(|_| self.is_greeted);
+                if let Some(RefusedBlock::Login(cid, kid)) = block {
                     self.asked(cid, kid, Kind::Refused, Vec::new(), now);
                 }
             }
@@ -568,7 +569,7 @@ mod tests {
 
     fn connect() -> Message {
         let (env, kind) = (Env::default(), AuthKind::Connect);
-        Message::Auth(Box::new(AuthEvent { kind, cid: Cid(0), kid: Kid(1), env, password: None }))
+        Message::Auth(Box::new(AuthEvent { kind, cid: Cid(0), kid: Kid(1), env }))
     }
 
     fn approve(shadow: &mut Shadow) {
