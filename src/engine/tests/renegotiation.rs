@@ -106,7 +106,7 @@ fn a_second_end_does_not_change_the_first() {
     lab.pass(Duration::from_secs(20));
     let mut reauth = auth(AuthKind::Reauth, 4, 3, "alice");
     let Message::Auth(event) = &mut reauth else { unreachable!() };
-    event.password = Some(Password::from(&b"SESS_ID_AT_x"[..]));
+    event.env.set_password(Password::from(&b"SESS_ID_AT_x"[..]));
     event.env.push(b"session_state", b"Expired");
     lab.say(reauth);
     let ticket = lab.asked.last().unwrap().0;
