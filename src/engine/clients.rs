@@ -109,7 +109,7 @@ impl Client {
         if self.is_stale {
             return None;
         }
-        let pending = self.pending.as_ref().filter(|p| p.decision.is_none()).map(|p| p.due);
+        let pending = self.pending.as_ref().map(|pending| pending.due);
         let end = match &self.closing {
             Some(closing) => Some(closing.retry),
             None => self.session.as_ref().and_then(|session| session.deadline),

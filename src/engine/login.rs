@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use crate::{
     auth::{
         device,
-        request::{AuthRequest, Claimed, Denial, RequestKind},
+        request::{AuthRequest, Claimed, Decision, Denial, RequestKind},
         text,
         token::Token,
     },
@@ -184,7 +184,12 @@ impl Engine {
             return;
         }
         self.cancel(cid, Some(&*pending));
-        self.deny(cid, *pending, &Denial::new(DenyReason::Timeout), now);
+        // An approval may be decided, and wait for the run to be known.
+        let denial = match &pending.decision {
+            Some((Decision::Deny(denial), _)) => denial.clone(),
+            Some((Decision::Allow(_), _)) | None => Denial::new(DenyReason::Timeout),
+        };
+        self.deny(cid, *pending, &denial, now);
     }
 
     /// Asks whether a client that is already connected may stay.

@@ -211,7 +211,7 @@ impl Engine {
         let Some(client) = self.clients.get(cid) else {
             return;
         };
-        if client.pending.as_ref().is_some_and(|p| p.decision.is_none() && p.due <= now.mono) {
+        if client.pending.as_ref().is_some_and(|pending| pending.due <= now.mono) {
             self.on_pending_due(cid, now);
         }
         let Some(client) = self.clients.get(cid) else {

@@ -520,7 +520,7 @@ impl Shadow {
             return;
         }
         for (cid, question) in &self.questions {
-            // What cannot be judged waits until the run is known.
+            // One that cannot be judged may be of a client in doubt: it waits until the run is known.
             let is_open = !question.is_answered
                 && question.is_due
                 && (self.is_confirmed || !question.is_unfiltered)
