@@ -31,7 +31,7 @@ use crate::{
 use super::{
     backoff::Backoff,
     questions::{Bounds, Questions},
-    record::Recorder,
+    record::Captures,
     relay::{Relay, ToolEvent},
     transport::{self, Connected, ReadHalf, WriteHalf},
     writer::Backlog,
@@ -97,7 +97,7 @@ pub(super) struct Link {
     load: JoinSet<Vec<SessionRecord>>,
     /// Other tools at this server.
     relay: Option<Relay>,
-    recorder: Option<Recorder>,
+    captures: Option<Captures>,
     /// Whether operators were told that the link is down.
     is_down_reported: bool,
     /// The number of sessions that the metrics have.
@@ -149,6 +149,7 @@ impl Link {
         relay: Option<Relay>,
     ) -> Self {
         let questions = Questions::new(Arc::clone(&shared.authenticator), shared.questions);
+        let captures = shared.record.clone().map(|dir| Captures::new(dir, settings.server.clone()));
         Self {
             engine: Engine::new(settings.clone()),
             endpoint,
@@ -157,7 +158,7 @@ impl Link {
             requests,
             arrivals,
             relay,
-            recorder: None,
+            captures,
             connection: Connection::Dialing(JoinSet::new()),
             parked: None,
             up_since: None,
@@ -286,8 +287,10 @@ impl Link {
         let Connected { reader, writer, unread, is_password_sent } = connected;
         let has_unread = !unread.is_empty();
         let mut codec = ManagementCodec::default();
-        self.begin_capture();
-        if self.relay.is_some() || self.recorder.is_some() {
+        if let Some(captures) = &mut self.captures {
+            captures.begin(self.shared.clock.now().utc);
+        }
+        if self.relay.is_some() || self.captures.is_some() {
             codec.open_tap();
         }
         self.connection =
@@ -295,18 +298,6 @@ impl Link {
         self.engine.handle_connected(is_password_sent, self.shared.clock.now());
         if has_unread {
             self.decode(false);
-        }
-    }
-
-    fn begin_capture(&mut self) {
-        let Some(dir) = &self.shared.record else { return };
-        let now = self.shared.clock.now().utc;
-        match Recorder::begin(dir, &self.settings.server, now) {
-            Ok(recorder) => self.recorder = Some(recorder),
-            Err(error) => {
-                self.recorder = None;
-                tracing::error!(server = %self.settings.server, %error, "cannot record");
-            }
         }
     }
 
@@ -349,8 +340,8 @@ impl Link {
                 up.codec.decode(&mut up.unread)
             };
             let tapped = up.codec.take_tapped();
-            if let Some(recorder) = &mut self.recorder {
-                recorder.write(&tapped);
+            if let Some(captures) = &mut self.captures {
+                captures.write(&tapped);
             }
             if let Some(relay) = &self.relay {
                 relay.notify(&tapped);
@@ -440,7 +431,9 @@ impl Link {
         let retry_in = pause.unwrap_or_else(|| self.backoff.pause());
         self.connection = Connection::Paused(Instant::from_std(self.instant_in(retry_in)));
         self.load = JoinSet::new();
-        self.recorder = None;
+        if let Some(captures) = &mut self.captures {
+            captures.end();
+        }
         if let Some(relay) = &mut self.relay {
             relay.close_all();
         }

@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::Path,
     sync::{
         Arc,
@@ -21,7 +21,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, UnixListener, UnixStream},
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     task::JoinSet,
     time::sleep,
 };
@@ -54,6 +54,8 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 struct Outbox {
     lines: mpsc::Sender<Bytes>,
+    /// One command at a time: the next line is read when its answer is complete.
+    turn: Arc<Semaphore>,
     behind: Arc<AtomicUsize>,
     /// Ends the connection once everything is written.
     close: CancellationToken,
@@ -132,7 +134,11 @@ impl Relay {
                 None
             }
             ToolEvent::Said(tool, line) => {
-                let command = self.tools.get_mut(&tool)?.hear(&line)?;
+                let tool_of = self.tools.get_mut(&tool)?;
+                let Some(command) = tool_of.hear(&line) else {
+                    tool_of.outbox.turn.add_permits(1);
+                    return None;
+                };
                 self.next += 1;
                 let id = RelayId(self.next);
                 self.asked.insert(id, tool);
@@ -145,6 +151,9 @@ impl Relay {
     pub(super) fn reply(&mut self, id: RelayId, line: &[u8], is_last: bool) {
         if let Some(tool) = self.asked.get(&id).and_then(|tool| self.tools.get(tool)) {
             tool.outbox.line(line);
+            if is_last {
+                tool.outbox.turn.add_permits(1);
+            }
         }
         if is_last {
             self.asked.remove(&id);
@@ -260,6 +269,11 @@ impl Socket {
     pub(super) async fn serve(self, stop: CancellationToken) {
         let Self { server, endpoint, events } = self;
         let Some(door) = stop.run_until_cancelled(open(&server, &endpoint)).await else { return };
+        let path = match &endpoint {
+            Endpoint::Unix(path) => Some(path.as_path()),
+            Endpoint::Tcp { .. } | Endpoint::Listen(_) => None,
+        };
+        let ours = path.and_then(identity);
         let mut tools = JoinSet::new();
         let mut number = 0;
         loop {
@@ -279,7 +293,7 @@ impl Socket {
                 }
             }
         }
-        if let Endpoint::Unix(path) = &endpoint {
+        if let Some(path) = path.filter(|path| ours.is_some() && identity(path) == ours) {
             // Left behind, the next start would find and replace it.
             let _ = std::fs::remove_file(path);
         }
@@ -340,16 +354,34 @@ async fn bind(endpoint: &Endpoint) -> io::Result<Door> {
     }
 }
 
-/// A socket that nobody listens on is left over from a crash.
+/// A socket that nobody listens on is left over from a crash, and replaced. The new one has its
+/// permissions before it has its name.
 async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    if let Err(error) = UnixStream::connect(path).await
-        && error.kind() == io::ErrorKind::ConnectionRefused
-    {
-        std::fs::remove_file(path)?;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            let text = format!("{} is there and is no socket", path.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
+        Ok(_) if UnixStream::connect(path).await.is_ok() => {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        Ok(_) | Err(_) => {}
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o660))?;
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let new = Path::new(&name);
+    // From an earlier process of the same number.
+    let _ = std::fs::remove_file(new);
+    let listener = UnixListener::bind(new)?;
+    std::fs::set_permissions(new, PermissionsExt::from_mode(0o660))?;
+    std::fs::rename(new, path)?;
     Ok(listener)
+}
+
+/// What tells a file from another that has its name later.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// One tool's connection.
@@ -360,7 +392,13 @@ async fn attend(
     events: mpsc::Sender<ToolEvent>,
 ) {
     let (lines, mut inbox) = mpsc::channel(MAX_LINES_BEHIND);
-    let outbox = Outbox { lines, behind: Arc::default(), close: CancellationToken::new() };
+    let turn = Arc::new(Semaphore::new(1));
+    let outbox = Outbox {
+        lines,
+        turn: Arc::clone(&turn),
+        behind: Arc::default(),
+        close: CancellationToken::new(),
+    };
     let (behind, close) = (Arc::clone(&outbox.behind), outbox.close.clone());
     if events.send(ToolEvent::Joined(number, Joined(outbox))).await.is_err() {
         return;
@@ -371,6 +409,9 @@ async fn attend(
             while let Some(end) = memchr::memchr(b'\n', &unread) {
                 let mut line = unread.split_to(end + 1);
                 line.truncate(end - usize::from(end > 0 && line[end - 1] == b'\r'));
+                let Ok(permit) = turn.acquire().await else { return };
+                // Given back with the answer.
+                permit.forget();
                 if events.send(ToolEvent::Said(number, line)).await.is_err() {
                     return;
                 }

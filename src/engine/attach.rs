@@ -125,12 +125,16 @@ impl Engine {
         self.send(Command::State, Expect::State, now);
         self.send_status(now);
         // Last, because its one-line reply shows when the list before it had no end.
-        let seconds = u32::try_from(self.settings.accounting_interval.as_secs()).unwrap_or(60);
-        self.send(Command::ByteCount(seconds.max(1)), Expect::ByteCount, now);
+        self.send_byte_count(now);
         if self.wants_log {
             self.send(Command::Log(true), Expect::Log, now);
         }
         self.timers.accounting = Some(now.mono + self.settings.accounting_interval);
+    }
+
+    pub(super) fn send_byte_count(&mut self, now: Now) {
+        let seconds = u32::try_from(self.settings.accounting_interval.as_secs()).unwrap_or(60);
+        self.send(Command::ByteCount(seconds.max(1)), Expect::ByteCount, now);
     }
 
     pub(super) fn on_hold(&mut self, now: Now) {

@@ -1,10 +1,13 @@
 //! Replies are not tagged but strictly in order: a queue pairs them with what was sent.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::types::{Cid, Kid, Mono};
 
 use super::{REPLY_TIMEOUT, RelayId};
+
+/// How long a list may take from its first line.
+const WHOLE_REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the oldest unanswered command was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +70,8 @@ pub(super) struct Replies {
     queue: VecDeque<(Expect, Mono)>,
     /// When the last reply came: the oldest command's time counts from there.
     last_reply: Mono,
+    /// Since when parts of the oldest command's reply have come.
+    begun: Option<Mono>,
 }
 
 impl Replies {
@@ -80,16 +85,24 @@ impl Replies {
 
     pub(super) fn pop(&mut self, now: Mono) -> Option<Expect> {
         self.last_reply = now;
+        self.begun = None;
         self.queue.pop_front().map(|(expect, _)| expect)
     }
 
     /// A part of the oldest command's reply has come.
     pub(super) fn go_on(&mut self, now: Mono) {
         self.last_reply = now;
+        self.begun.get_or_insert(now);
+    }
+
+    /// Whether a part of the oldest command's reply has come.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.begun.is_some()
     }
 
     pub(super) fn clear(&mut self) {
         self.queue.clear();
+        self.begun = None;
     }
 
     pub(super) fn contains(&self, wanted: impl Fn(Expect) -> bool) -> bool {
@@ -97,7 +110,9 @@ impl Replies {
     }
 
     pub(super) fn timeout(&self) -> Option<Mono> {
-        self.queue.front().map(|(_, sent)| (*sent).max(self.last_reply) + REPLY_TIMEOUT)
+        let silent = self.queue.front().map(|(_, sent)| (*sent).max(self.last_reply));
+        let whole = self.begun.map(|begun| begun + WHOLE_REPLY_TIMEOUT);
+        silent.map(|since| since + REPLY_TIMEOUT).into_iter().chain(whole).min()
     }
 
     pub(super) fn overdue(&self, now: Mono) -> Option<&'static str> {

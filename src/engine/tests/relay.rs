@@ -29,7 +29,8 @@ fn replies_go_to_whom_they_belong_in_the_order_of_the_commands() {
     for line in ["TITLE,x", "CLIENT_LIST,ERROR: y", "END"] {
         lab.relay(line);
     }
-    assert!(!lab.engine.is_relaying(), "the next reply is our own");
+    assert!(!lab.engine.is_relaying(), "the next replies are our own");
+    lab.success();
     lab.success();
     lab.relay("SUCCESS: pid=7");
     let expected = [
@@ -40,6 +41,39 @@ fn replies_go_to_whom_they_belong_in_the_order_of_the_commands() {
     ];
     assert_eq!(lab.relayed, expected.map(|(id, line, last)| (id, line.to_owned(), last)));
     assert!(lab.faults.is_empty());
+}
+
+#[test]
+fn a_list_without_an_end_does_not_put_the_replies_out_of_step() {
+    let mut lab = Lab::up();
+    lab.ask(1, "status");
+    let alice = lab.connect(4, "alice");
+    lab.decide(alice, Decision::Allow(grant(lab.now, 1, None)));
+    // A row that looks like a refusal, and one too long, at which OpenVPN breaks off.
+    for line in
+        ["OpenVPN CLIENT LIST", "ERROR: x,192.0.2.9:4", "SUCCESS: bytecount interval changed"]
+    {
+        lab.relay(line);
+    }
+    assert!(!lab.engine.is_relaying(), "the next reply is our own");
+    let told: Vec<_> = lab.relayed.iter().map(|(_, line, last)| (line.as_str(), *last)).collect();
+    let rows = [("OpenVPN CLIENT LIST", false), ("ERROR: x,192.0.2.9:4", false), ("END", true)];
+    assert_eq!(told, rows);
+    lab.success();
+    assert!(lab.faults.is_empty());
+    lab.pass(REPLY_TIMEOUT * 2);
+    assert!(lab.faults.is_empty(), "every reply has come");
+}
+
+#[test]
+fn a_list_may_take_a_minute_in_all() {
+    let mut lab = Lab::up();
+    lab.ask(1, "log all");
+    for _ in 0..12 {
+        lab.relay("1795435003,I,slow");
+        lab.pass(Duration::from_secs(5));
+    }
+    assert!(matches!(&lab.faults[..], [LinkFault::ReplyTimeout { .. }]));
 }
 
 #[test]

@@ -68,13 +68,34 @@ async fn two_tools_ask_at_once_and_each_gets_its_own_reply() {
     let (mut first, mut second) = (Tool::greeted(&path).await, Tool::greeted(&path).await);
     first.say("status 2").await;
     controller.expect("status 2").await;
+    assert!(controller.line().await.starts_with("bytecount "));
     second.say("pid").await;
     controller.expect("pid").await;
-    controller.say("TITLE,OpenVPN\nCLIENT_LIST,alice,>x\nEND\nSUCCESS: pid=4711\n").await;
+    controller
+        .say(
+            "TITLE,OpenVPN\nCLIENT_LIST,alice,>x\nEND\nSUCCESS: bytecount interval changed\n\
+             SUCCESS: pid=4711\n",
+        )
+        .await;
     for line in ["TITLE,OpenVPN", "CLIENT_LIST,alice,>x", "END"] {
         first.expect(line).await;
     }
     second.expect("SUCCESS: pid=4711").await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_tool_that_asks_without_end_has_one_question_under_way() {
+    let (_listener, bed, daemon, mut controller, path) = relaying().await;
+    let mut tool = Tool::greeted(&path).await;
+    tool.say(&"pid\n".repeat(5_000)).await;
+    controller.expect("pid").await;
+    controller.connect(1, "alice", "correct horse", Some(MAC)).await;
+    // Nothing of the tool's stands before the answer to the login.
+    while !controller.line().await.starts_with("client-auth 1 1") {}
+    controller.say("SUCCESS: pid=7\n").await;
+    while tool.line().await != "SUCCESS: pid=7" {}
+    drop(bed);
     daemon.stop().await;
 }
 
@@ -112,9 +133,13 @@ async fn streams_are_each_tools_own() {
     curious.expect("SUCCESS: real-time log notification set to ON").await;
     // The list is asked for first, then the server's own switch.
     controller.expect("log all").await;
+    assert!(controller.line().await.starts_with("bytecount "));
     controller.expect("log on").await;
     controller
-        .say("1795435003,I,old news\nEND\nSUCCESS: real-time log notification set to ON\n")
+        .say(
+            "1795435003,I,old news\nEND\nSUCCESS: bytecount interval changed\n\
+             SUCCESS: real-time log notification set to ON\n",
+        )
         .await;
     controller.say(">BYTECOUNT_CLI:0,1,2\n>LOG:1795435004,I,news\n>FATAL:over\n").await;
     for line in [

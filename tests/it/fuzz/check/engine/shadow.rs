@@ -420,6 +420,10 @@ impl Shadow {
             Command::ClientKill { cid, .. } => {
                 assert!(self.is_of_this_run(*cid), "{command:?} kills nobody of this run");
                 self.killed.insert(*cid, now.mono);
+                // Who is ended needs no answer.
+                if let Some(question) = self.questions.get_mut(cid) {
+                    question.is_due = false;
+                }
             }
             Command::Password(_)
             | Command::Version
