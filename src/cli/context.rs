@@ -9,6 +9,7 @@ use super::{
 use crate::{
     config::{self, Config},
     store::{self, Store, StoreError},
+    telemetry,
 };
 
 /// Loads the configuration: files, environment, flags; warnings go to standard error.
@@ -30,6 +31,7 @@ pub fn open(config: &Config) -> Result<Arc<dyn Store>, CliError> {
         max_connections: config.database.max_connections,
         connect_timeout: config.database.timeout,
         statement_timeout: config.database.timeout,
+        observe: telemetry::store_took,
     };
     store::open(&options).map_err(|error| {
         if matches!(error, StoreError::Url(_)) {

@@ -27,7 +27,7 @@ use crate::{
     config::{Config, Endpoint, Server},
     engine::Settings,
     store::Store,
-    telemetry::http::Readiness,
+    telemetry::{Queues, http::Readiness},
     types::Clock,
 };
 
@@ -85,8 +85,11 @@ impl Daemon {
     ) -> Result<Self, StartError> {
         let backlog = Arc::new(Backlog::default());
         let (ready_sender, store_ready) = watch::channel(false);
+        let authenticator = Arc::new(authenticator(config, &store, clock)?);
+        let (asked, waiting) = (Arc::clone(&authenticator), Arc::clone(&backlog));
+        readiness.set_queues(move || Queues { hash: asked.queued(), store: waiting.len() });
         let shared = Shared {
-            authenticator: Arc::new(authenticator(config, &store, clock)?),
+            authenticator,
             questions: Bounds {
                 at_once: AT_ONCE.max(config.auth.hash_workers.get() * 2),
                 waiting: config.auth.hash_queue,
