@@ -1,6 +1,7 @@
 //! Attaching: password, greeting, set-up, hold.
 
 use super::*;
+use crate::auth::text;
 
 #[test]
 fn a_new_connection_is_set_up_with_env_filter_0_and_realtime_state() {
@@ -31,11 +32,10 @@ fn a_login_from_before_env_filter_0_is_to_come_again_unheard() {
     lab.say(Message::Info { management_version: Some(5) });
     lab.say(auth(AuthKind::Connect, 0, 1, "alice"));
     assert!(lab.asked.is_empty());
-    let denied = |command: &Command| {
-        matches!(command, Command::ClientDeny { cid: Cid(0), client_reason: Some(text), .. }
-            if text.to_string().contains("TEMP"))
-    };
-    assert_eq!(lab.sent.iter().filter(|command| denied(command)).count(), 1);
+    let text = text::denial(DenyReason::BackendUnavailable);
+    let again = Parameter::new(&format!("TEMP[backoff 10]:{text}"));
+    assert!(matches!(lab.sent.last(), Some(Command::ClientDeny { cid: Cid(0), client_reason, .. })
+        if *client_reason == Some(again)));
     lab.say(Message::Version(Version { openvpn: "OpenVPN 2.6.14".into(), management: Some(5) }));
     lab.say(Message::Success("env_filter_level=0".into()));
     lab.say(auth(AuthKind::Connect, 1, 1, "alice"));

@@ -174,9 +174,9 @@ fn a_connect_that_comes_before_the_run_is_known_is_answered() {
     lab.forget();
     lab.engine.handle_connected(false, lab.now);
     lab.say(Message::Info { management_version: Some(5) });
-    let bob = lab.connect(0, "bob");
     lab.say(Message::Version(Version::default()));
     lab.success();
+    let bob = lab.connect(0, "bob");
     lab.success();
     lab.say(Message::StateHistory(vec![state(StateName::Connected, RUN + 500)]));
     lab.decide(bob, DenyReason::BadCredentials.into());

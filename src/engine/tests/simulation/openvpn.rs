@@ -1,6 +1,6 @@
 //! A model of OpenVPN's side: instances, ids that start again with each run, commands, events.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::*;
 use crate::auth::request::RequestKind;
@@ -43,6 +43,10 @@ pub struct OpenVpn {
     pub next_cid: u32,
     pub is_linked: bool,
     tells_state: bool,
+    /// It has read `env-filter 0` on this connection.
+    is_filtered: bool,
+    /// Users whose CONNECT was said before that.
+    pub unheard: BTreeSet<String>,
     /// On their way to the controller, and from it.
     pub said: VecDeque<Message>,
     pub heard: VecDeque<Command>,
@@ -54,6 +58,7 @@ impl OpenVpn {
     pub fn link(&mut self) {
         self.is_linked = true;
         self.tells_state = false;
+        self.is_filtered = false;
         self.say(Message::Info { management_version: Some(5) });
         if self.run.is_none() {
             self.say(Message::Hold);
@@ -109,6 +114,9 @@ impl OpenVpn {
         let Some(instance) = self.instances.get_mut(&cid) else { return };
         instance.kid += 1;
         instance.asked = Some((kind, now.mono));
+        if self.is_linked && !self.is_filtered && kind == RequestKind::Connect {
+            self.unheard.insert(instance.user.clone());
+        }
         let auth_kind =
             if kind == RequestKind::Connect { AuthKind::Connect } else { AuthKind::Reauth };
         let Message::Auth(mut event) = auth(auth_kind, cid, instance.kid, &instance.user) else {
@@ -149,8 +157,11 @@ impl OpenVpn {
         let refused = || Message::Error("not now".into());
         let mut deed = None;
         let reply = match command {
+            Command::EnvFilterOff => {
+                self.is_filtered = true;
+                success()
+            }
             Command::Password(_)
-            | Command::EnvFilterOff
             | Command::ByteCount(_)
             | Command::Log(_)
             | Command::Relayed(_) => success(),

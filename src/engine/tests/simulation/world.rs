@@ -229,6 +229,7 @@ impl World {
             Deed::Admitted(user) => {
                 self.tally.admitted += 1;
                 let now = self.now;
+                assert!(!self.openvpn.unheard.contains(&user), "{user} was admitted unfiltered");
                 let truth = self.truth(&user);
                 assert!(truth.is_good && truth.was_allowed, "{user} was admitted: {truth:?}");
                 truth.was_admitted = true;
@@ -244,10 +245,11 @@ impl World {
             Deed::Denied(user) => {
                 self.tally.denied += 1;
                 let now = self.now.mono;
+                let is_unheard = self.openvpn.unheard.contains(&user);
                 let truth = self.truth(&user);
                 let was_late =
                     truth.asked.is_some_and(|since| since + Duration::from_secs(8) <= now);
-                assert!(truth.was_denied || was_late, "{user} was denied: {truth:?}");
+                assert!(truth.was_denied || was_late || is_unheard, "{user} was denied: {truth:?}");
             }
             Deed::Killed(user) => {
                 self.tally.killed += 1;
