@@ -1,8 +1,6 @@
 //! How fast a recorded CONNECT block is understood: by this program, by a search for line ends
 //! alone, which is the least that anybody has to do, and by another crate for the same protocol.
 
-#![expect(missing_docs, reason = "what the macros of criterion make")]
-
 use std::hint::black_box;
 
 use bytes::BytesMut;
