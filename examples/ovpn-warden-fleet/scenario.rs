@@ -1,6 +1,6 @@
 //! What happens, in which order, and what is made of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use ovpn_warden::{
@@ -351,6 +351,9 @@ impl Fleet<'_> {
 
     /// Ends everything and makes the numbers of what was seen between the two moments.
     async fn finish(mut self, (begun, ended): (Mono, Mono)) -> anyhow::Result<Result> {
+        // What has just been asked is still to be answered.
+        self.wait(SETTLE, |totals| Totals::of(&totals.answered) >= Totals::of(&totals.asked))
+            .await?;
         for server in 0..self.orders.len() {
             self.order(server, Order::Finish).await?;
         }
@@ -388,10 +391,11 @@ impl Fleet<'_> {
             result.spread("kill_late", late);
         }
         if self.args.scenario == Scenario::Reconnect {
-            let spans = seen.lists.iter().filter_map(|(server, asked, _)| {
-                let (last, _) = log.adopted.get(server)?;
-                // The last list is the one that the new daemon adopted by.
-                (last >= asked).then(|| last.saturating_since(*asked))
+            // The last list is the one that the new daemon adopted by.
+            let lists: HashMap<u32, Timestamp> =
+                seen.lists.iter().map(|(server, asked, _)| (*server, *asked)).collect();
+            let spans = lists.iter().filter_map(|(server, asked)| {
+                Some(log.adopted.get(server)?.0.saturating_since(*asked))
             });
             let adopted: usize = log.adopted.values().map(|(_, count)| count).sum();
             result.put("adopted", adopted);
