@@ -136,6 +136,13 @@ impl Rig {
         Ok(())
     }
 
+    /// Session rows that wait for the database.
+    pub async fn backlog(&self) -> anyhow::Result<u64> {
+        let text = get(self.http, "/metrics").await?;
+        let line = text.lines().find_map(|line| line.strip_prefix("ovpn_warden_store_backlog "));
+        Ok(line.context("no ovpn_warden_store_backlog")?.trim().parse()?)
+    }
+
     pub fn usage(&self) -> Usage {
         let pid = self.child.as_ref().and_then(Child::id);
         pid.and_then(usage).unwrap_or_default()
@@ -176,12 +183,17 @@ impl Rig {
     }
 }
 
-async fn is_ready(http: SocketAddr) -> std::io::Result<bool> {
+async fn get(http: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(http).await?;
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: fleet\r\nConnection: close\r\n\r\n").await?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
-    Ok(answer.starts_with(b"HTTP/1.1 200"))
+    let request = format!("GET {path} HTTP/1.1\r\nHost: fleet\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+async fn is_ready(http: SocketAddr) -> std::io::Result<bool> {
+    Ok(get(http, "/readyz").await?.starts_with("HTTP/1.1 200"))
 }
 
 fn usage(pid: u32) -> Option<Usage> {

@@ -194,6 +194,12 @@ impl Fleet<'_> {
         let connected = self.rig.usage();
         let cpu = (connected.cpu - before.cpu).as_secs_f64();
         self.result.number("cpu_us_per_login", cpu * 1e6 / all as f64);
+        // How long the database takes longer than the logins.
+        let begun = self.clock.now().mono;
+        while self.rig.backlog().await? > 1_000 && self.clock.now().mono - begun < PATIENCE {
+            sleep(Duration::from_millis(50)).await;
+        }
+        self.result.number("rows_behind_s", (self.clock.now().mono - begun).as_secs_f64());
         sleep(SETTLE).await;
         let after = self.rig.usage();
         self.result.put("sessions", up);

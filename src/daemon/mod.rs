@@ -106,7 +106,7 @@ impl Daemon {
         let mut relays = Vec::new();
         let mut requests = HashMap::new();
         let mut candidates: HashMap<_, Vec<Candidate>> = HashMap::new();
-        for (turn, server) in (1..).zip(&config.servers) {
+        for (turn, server) in (0..).zip(&config.servers) {
             let (sender, receiver) = mpsc::channel(REQUEST_QUEUE);
             requests.insert(server.name.clone(), sender);
             let arrivals = match server.management {
@@ -229,17 +229,18 @@ pub fn defaults(config: &Config) -> Defaults {
     }
 }
 
-/// `turn`: which of the servers, from 1.
+/// `turn`: which of the servers, from 0.
 fn settings(config: &Config, server: &Server, turn: u32) -> Settings {
-    let servers = u32::try_from(config.servers.len()).unwrap_or(u32::MAX).max(turn);
+    let servers = u32::try_from(config.servers.len()).unwrap_or(u32::MAX).max(1);
+    let interval = config.session.accounting_interval;
     Settings {
         server: server.name.clone(),
         address: server.management.to_string().into(),
         password: server.password.clone(),
         auth_timeout: config.auth.timeout,
         device_sources: config.auth.device_sources.clone().into(),
-        accounting_interval: config.session.accounting_interval,
-        accounting_first: config.session.accounting_interval * turn / servers,
+        accounting_interval: interval,
+        accounting_first: interval + interval * turn / servers,
         backstop: config.session.backstop,
         retry_backoff_s: config.auth.retry_backoff_s,
         wake_up: config.auth.wake_up,
