@@ -106,8 +106,8 @@ for name in "${names[@]}"; do
     decode)
       echo "== decode"
       cargo bench --locked --bench decode -- --warm-up-time 1 --measurement-time 5 >"$out/decode.txt" 2>&1
-      nanoseconds() { # NAME : mean of eight blocks
-        sed 's/.*"mean":{[^}]*}[^}]*"point_estimate":\([0-9.]*\).*/\1/' "$target/criterion/connect_block/$1/new/estimates.json"
+      nanoseconds() { # NAME : median of eight blocks
+        sed 's/.*"median":{[^}]*}[^}]*"point_estimate":\([0-9.]*\).*/\1/' "$target/criterion/connect_block/$1/new/estimates.json"
       }
       awk -v lines="$(nanoseconds lines_by_memchr)" -v ours="$(nanoseconds ovpn_warden)" \
         -v theirs="$(nanoseconds openvpn_mgmt_codec)" 'BEGIN {
