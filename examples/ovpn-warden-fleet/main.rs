@@ -13,6 +13,7 @@ mod rig;
 mod scenario;
 mod script;
 mod stand_in;
+mod world;
 
 use std::process::ExitCode;
 

@@ -17,7 +17,8 @@ use crate::{
     population::{self, PASSWORD, SHORT, Seed},
     rig::Rig,
     script::Script,
-    stand_in::{Act, Answer, Order, Outcome, Seen, StandIn, Totals, World},
+    stand_in::StandIn,
+    world::{Act, Answer, Order, Outcome, Seen, Totals, World},
 };
 
 /// How long argon2 alone is measured, before and after.
