@@ -12,7 +12,7 @@ mod retention;
 mod transport;
 mod writer;
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -240,9 +240,27 @@ fn settings(config: &Config, server: &Server, turn: u32) -> Settings {
         auth_timeout: config.auth.timeout,
         device_sources: config.auth.device_sources.clone().into(),
         accounting_interval: interval,
-        accounting_first: interval + interval * turn / servers,
+        accounting_first: first_accounting(interval, turn, servers),
         backstop: config.session.backstop,
         retry_backoff_s: config.auth.retry_backoff_s,
         wake_up: config.auth.wake_up,
+    }
+}
+
+/// Servers store their byte counts one after the other, evenly over the interval.
+fn first_accounting(interval: Duration, turn: u32, servers: u32) -> Duration {
+    interval + interval.mul_f64(f64::from(turn) / f64::from(servers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_take_turns_at_accounting_from_one_interval_to_two() {
+        let interval = Duration::from_secs(30);
+        let first: Vec<_> = (0..3).map(|turn| first_accounting(interval, turn, 3)).collect();
+        assert_eq!(first, [30, 40, 50].map(Duration::from_secs));
+        assert_eq!(first_accounting(interval, 0, 1), interval);
     }
 }
