@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RIG := tests/rig
 
-.PHONY: help build demo test test-matrix test-kills test-monitor check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep
+.PHONY: help build demo test test-matrix test-kills test-monitor check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep bench fleet
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -29,6 +29,15 @@ test-monitor: ## openvpn-monitor, of PyPI, at the relay of a real OpenVPN
 # WARDEN_TEST_SEED=N repeats a scenario
 test-kills: ## a hundred kills of the daemon and of OpenVPN under clients, on SQLite and on MySQL
 	WARDEN_TEST_KILLS=$${WARDEN_TEST_KILLS:-100} $(RIG)/run.sh --test it real::kills -- --nocapture
+
+# ARGS='storm decode': only these
+bench: ## the daemon against its targets: target, measured, verdict
+	@benches/bench.sh $(ARGS)
+# make fleet ARGS='connect-storm --servers 4 --clients 250'; --help tells the rest
+fleet: ## a fleet of stand-ins for OpenVPN, and a daemon under its load
+	@$(RIG)/install.sh build
+	cargo build --release --locked --bin ovpn-warden
+	cargo run --release --locked --example ovpn-warden-fleet -- $(or $(ARGS),--help)
 
 # TARGET=engine SECONDS=600: one target, and how long each runs
 fuzz: ## the fuzz targets for a minute each; needs a nightly toolchain

@@ -73,6 +73,11 @@ impl Authenticator {
         }
     }
 
+    /// Passwords that wait for a hashing thread.
+    pub fn queued(&self) -> usize {
+        self.pool.queued()
+    }
+
     async fn judge(&self, request: &AuthRequest) -> Result<Decision, Fault> {
         let adopting = matches!(request.kind, RequestKind::Adopt { .. });
         let proves = request.password.is_some() || request.token.is_some();

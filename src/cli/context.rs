@@ -9,6 +9,7 @@ use super::{
 use crate::{
     config::{self, Config},
     store::{self, Location, Store},
+    telemetry,
 };
 
 /// Loads the configuration: files, environment, flags; warnings go to standard error.
@@ -37,6 +38,7 @@ fn options(config: &Config) -> store::Options {
         max_connections: config.database.max_connections,
         connect_timeout: config.database.timeout,
         statement_timeout: config.database.timeout,
+        observe: telemetry::store_took,
     }
 }
 

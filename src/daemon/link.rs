@@ -54,6 +54,9 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 /// After a wrong password: OpenVPN closes the port to everybody after three.
 const PASSWORD_RETRY: Duration = Duration::from_secs(30);
 
+/// Events that are told at once; with more of them OpenVPN gets its commands before.
+const TOLD_AT_ONCE: usize = 16;
+
 /// What the poller brings.
 pub(super) enum LinkRequest {
     /// An operator's request, and where its outcome goes.
@@ -100,6 +103,8 @@ pub(super) struct Link {
     captures: Option<Captures>,
     /// Whether operators were told that the link is down.
     is_down_reported: bool,
+    /// What has happened and is not in the log yet.
+    untold: Vec<Event>,
     /// The number of sessions that the metrics have.
     told_sessions: Option<usize>,
 }
@@ -166,6 +171,7 @@ impl Link {
             questions,
             load: JoinSet::new(),
             is_down_reported: false,
+            untold: Vec::new(),
             told_sessions: None,
         }
     }
@@ -180,6 +186,7 @@ impl Link {
                 (Arc::clone(&self.shared.authenticator), self.shared.questions);
             self.questions = Questions::new(authenticator, bounds);
             self.lose("a fault of ovpn-warden itself; this link begins anew".into());
+            self.tell().await;
             tokio::time::sleep(LOAD_RETRY).await;
         }
     }
@@ -197,6 +204,7 @@ impl Link {
                 self.begin(connected);
                 continue;
             }
+            self.tell().await;
             let wake = self.wait().await;
             let now = self.shared.clock.now();
             match wake {
@@ -250,6 +258,7 @@ impl Link {
         }
         self.engine.handle_shutdown(self.shared.clock.now());
         self.drain();
+        self.tell().await;
         // Answers that are on their way still go out.
         if let Connection::Up(up) = &mut self.connection {
             let Up { writer, unsent, .. } = &mut **up;
@@ -278,9 +287,9 @@ impl Link {
     }
 
     /// Tells of a second connection in this server's name.
-    fn refuse(&self) {
+    fn refuse(&mut self) {
         let error = "the server is connected already, and that connection is alive".into();
-        Event::LinkRefused { address: self.settings.address.clone(), error }.emit();
+        self.untold.push(Event::LinkRefused { address: self.settings.address.clone(), error });
     }
 
     fn begin(&mut self, connected: Connected) {
@@ -381,7 +390,7 @@ impl Link {
                         relay.reply(id, &line, is_last);
                     }
                 }
-                Output::Report(event) => self.report(&event),
+                Output::Report(event) => self.report(event),
                 Output::Reconnect(fault) => {
                     let pause = (fault == LinkFault::WrongPassword
                         || fault == LinkFault::PasswordNeeded)
@@ -397,13 +406,31 @@ impl Link {
         }
     }
 
-    fn report(&mut self, event: &Event) {
+    fn report(&mut self, event: Event) {
         if matches!(event, Event::LinkUp { .. }) {
             self.up_since = Some(self.shared.clock.now().mono);
             self.is_down_reported = false;
             self.shared.readiness.set_link(&self.settings.server, true);
         }
-        event.emit();
+        self.untold.push(event);
+    }
+
+    /// Logs and counts what has happened. After much of it (everybody's time is over in one
+    /// moment) first this server and all others get their commands: a line takes longer to write
+    /// than a client to end.
+    async fn tell(&mut self) {
+        if self.untold.len() > TOLD_AT_ONCE {
+            if let Connection::Up(up) = &mut self.connection {
+                let Up { writer, unsent, .. } = &mut **up;
+                // An error comes again with the next write.
+                let _ = writer.write_buf(unsent).now_or_never();
+            }
+            tokio::task::yield_now().await;
+        }
+        for event in self.untold.drain(..) {
+            event.emit();
+        }
+        self.untold.shrink_to(TOLD_AT_ONCE);
     }
 
     fn dial(&mut self) {
@@ -444,13 +471,12 @@ impl Link {
             return;
         }
         self.is_down_reported = true;
-        Event::LinkLost {
+        self.untold.push(Event::LinkLost {
             server: self.settings.server.clone(),
             address: self.settings.address.clone(),
             retry_in,
             error,
-        }
-        .emit();
+        });
     }
 
     /// An attempt failed. The first failure is told, the rest only at debug level.
@@ -464,11 +490,11 @@ impl Link {
         }
         self.is_down_reported = true;
         let (server, address) = (self.settings.server.clone(), self.settings.address.clone());
-        if transport::is_busy(error) {
-            Event::LinkWaiting { server, address, retry_in, error: text }.emit();
+        self.untold.push(if transport::is_busy(error) {
+            Event::LinkWaiting { server, address, retry_in, error: text }
         } else {
-            Event::LinkLost { server, address, retry_in, error: text }.emit();
-        }
+            Event::LinkLost { server, address, retry_in, error: text }
+        });
     }
 
     fn instant_in(&self, pause: Duration) -> std::time::Instant {

@@ -12,7 +12,7 @@ mod retention;
 mod transport;
 mod writer;
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -30,7 +30,7 @@ use crate::{
     config::{Config, Endpoint, Server},
     engine::Settings,
     store::Store,
-    telemetry::http::Readiness,
+    telemetry::{Queues, http::Readiness},
     types::Clock,
 };
 
@@ -88,8 +88,11 @@ impl Daemon {
     ) -> Result<Self, StartError> {
         let backlog = Arc::new(Backlog::default());
         let (ready_sender, store_ready) = watch::channel(false);
+        let authenticator = Arc::new(authenticator(config, &store, clock)?);
+        let (asked, waiting) = (Arc::clone(&authenticator), Arc::clone(&backlog));
+        readiness.set_queues(move || Queues { hash: asked.queued(), store: waiting.len() });
         let shared = Shared {
-            authenticator: Arc::new(authenticator(config, &store, clock)?),
+            authenticator,
             questions: Bounds {
                 at_once: AT_ONCE.max(config.auth.hash_workers.get() * 2),
                 waiting: config.auth.hash_queue,
@@ -106,7 +109,7 @@ impl Daemon {
         let mut relays = Vec::new();
         let mut requests = HashMap::new();
         let mut candidates: HashMap<_, Vec<Candidate>> = HashMap::new();
-        for server in &config.servers {
+        for (turn, server) in (0..).zip(&config.servers) {
             let (sender, receiver) = mpsc::channel(REQUEST_QUEUE);
             requests.insert(server.name.clone(), sender);
             let arrivals = match server.management {
@@ -128,7 +131,7 @@ impl Daemon {
                 relay
             });
             links.push(Link::new(
-                settings(config, server),
+                settings(config, server, turn),
                 server.management.clone(),
                 shared.clone(),
                 receiver,
@@ -226,16 +229,38 @@ pub fn defaults(config: &Config) -> Defaults {
     }
 }
 
-fn settings(config: &Config, server: &Server) -> Settings {
+/// `turn`: which of the servers, from 0.
+fn settings(config: &Config, server: &Server, turn: u32) -> Settings {
+    let servers = u32::try_from(config.servers.len()).unwrap_or(u32::MAX).max(1);
+    let interval = config.session.accounting_interval;
     Settings {
         server: server.name.clone(),
         address: server.management.to_string().into(),
         password: server.password.clone(),
         auth_timeout: config.auth.timeout,
         device_sources: config.auth.device_sources.clone().into(),
-        accounting_interval: config.session.accounting_interval,
+        accounting_interval: interval,
+        accounting_first: first_accounting(interval, turn, servers),
         backstop: config.session.backstop,
         retry_backoff_s: config.auth.retry_backoff_s,
         wake_up: config.auth.wake_up,
+    }
+}
+
+/// Servers store their byte counts one after the other, evenly over the interval.
+fn first_accounting(interval: Duration, turn: u32, servers: u32) -> Duration {
+    interval + interval.mul_f64(f64::from(turn) / f64::from(servers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_take_turns_at_accounting_from_one_interval_to_two() {
+        let interval = Duration::from_secs(30);
+        let first: Vec<_> = (0..3).map(|turn| first_accounting(interval, turn, 3)).collect();
+        assert_eq!(first, [30, 40, 50].map(Duration::from_secs));
+        assert_eq!(first_accounting(interval, 0, 1), interval);
     }
 }

@@ -83,6 +83,10 @@ impl Backlog {
 
     fn take(&self) -> Arc<[SessionRecord]> {
         let mut waiting = self.waiting();
+        if waiting.rows.is_empty() {
+            // What a storm needed is given back.
+            waiting.rows.shrink_to(BATCH);
+        }
         let ids: Vec<SessionId> = waiting.rows.keys().take(BATCH).copied().collect();
         waiting.writing = ids.iter().filter_map(|id| waiting.rows.remove(id)).collect();
         Arc::clone(&waiting.writing)

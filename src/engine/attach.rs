@@ -129,7 +129,7 @@ impl Engine {
         if self.wants_log {
             self.send(Command::Log(true), Expect::Log, now);
         }
-        self.timers.accounting = Some(now.mono + self.settings.accounting_interval);
+        self.timers.accounting = Some(now.mono + self.settings.accounting_first);
     }
 
     pub(super) fn send_byte_count(&mut self, now: Now) {

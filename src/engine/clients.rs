@@ -156,18 +156,19 @@ impl Session {
 /// All clients of one server.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    by_cid: BTreeMap<Cid, Client>,
+    /// Boxed: ids come in order, which leaves the nodes of the tree half empty.
+    by_cid: BTreeMap<Cid, Box<Client>>,
     by_session: HashMap<SessionId, Cid>,
     due: BTreeSet<(Mono, Cid)>,
 }
 
 impl Clients {
     pub(super) fn get(&self, cid: Cid) -> Option<&Client> {
-        self.by_cid.get(&cid)
+        self.by_cid.get(&cid).map(|client| &**client)
     }
 
     pub(super) fn get_mut(&mut self, cid: Cid) -> Option<&mut Client> {
-        self.by_cid.get_mut(&cid)
+        self.by_cid.get_mut(&cid).map(|client| &mut **client)
     }
 
     pub(super) fn insert(&mut self, cid: Cid, client: Client) {
@@ -175,11 +176,11 @@ impl Clients {
         if let Some(session) = &client.session {
             self.by_session.insert(session.record.id, cid);
         }
-        self.by_cid.insert(cid, client);
+        self.by_cid.insert(cid, Box::new(client));
     }
 
     pub(super) fn remove(&mut self, cid: Cid) -> Option<Client> {
-        let mut client = self.by_cid.remove(&cid)?;
+        let mut client = *self.by_cid.remove(&cid)?;
         if let Some(at) = client.armed.take() {
             self.due.remove(&(at, cid));
         }
@@ -213,11 +214,11 @@ impl Clients {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Cid, &Client)> {
-        self.by_cid.iter().map(|(cid, client)| (*cid, client))
+        self.by_cid.iter().map(|(cid, client)| (*cid, &**client))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Cid, &mut Client)> {
-        self.by_cid.iter_mut().map(|(cid, client)| (*cid, client))
+        self.by_cid.iter_mut().map(|(cid, client)| (*cid, &mut **client))
     }
 
     /// Sets the client's timer to its next deadline.

@@ -71,6 +71,9 @@ pub struct Settings {
     pub device_sources: Arc<[DeviceSource]>,
     /// How often byte counts are stored.
     pub accounting_interval: Duration,
+    /// The first time after the link is up, up to an interval later: servers take turns, so that
+    /// the database has even work.
+    pub accounting_first: Duration,
     /// How much later than the deadline OpenVPN itself ends a session.
     pub backstop: Duration,
     /// What a temporarily denied client is told to wait, in seconds.

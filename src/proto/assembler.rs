@@ -12,26 +12,31 @@ use super::{
     message::{AuthEvent, AuthKind, Message, RefusedBlock, RejectKind, Rejected},
 };
 
-/// Variables that say who a client is. OpenVPN writes each once; a second one can only be
-/// forged (protocol notes, 2.5). So are [`CERTIFICATE`]'s.
-const IDENTITY: [&[u8]; 13] = [
-    b"username",
-    b"password",
-    b"common_name",
-    b"session_id",
-    b"session_state",
-    b"untrusted_ip",
-    b"untrusted_ip6",
-    b"untrusted_port",
-    b"trusted_ip",
-    b"trusted_ip6",
-    b"trusted_port",
-    b"ifconfig_pool_remote_ip",
-    b"time_unix",
-];
+/// Variables that say who a client is, each with a bit. OpenVPN writes each once; a second one can
+/// only be forged (protocol notes, 2.5). So are [`is_of_certificate`]'s.
+const fn identity(key: &[u8]) -> Option<u16> {
+    Some(match key {
+        b"username" => 1,
+        b"password" => 1 << 1,
+        b"common_name" => 1 << 2,
+        b"session_id" => 1 << 3,
+        b"session_state" => 1 << 4,
+        b"untrusted_ip" => 1 << 5,
+        b"untrusted_ip6" => 1 << 6,
+        b"untrusted_port" => 1 << 7,
+        b"trusted_ip" => 1 << 8,
+        b"trusted_ip6" => 1 << 9,
+        b"trusted_port" => 1 << 10,
+        b"ifconfig_pool_remote_ip" => 1 << 11,
+        b"time_unix" => 1 << 12,
+        _ => return None,
+    })
+}
 
-/// How the names of variables begin that OpenVPN takes from the certificate, once each.
-const CERTIFICATE: [&[u8]; 2] = [b"tls_", b"X509_"];
+/// Whether OpenVPN takes a variable of this name from the certificate, once each.
+fn is_of_certificate(key: &[u8]) -> bool {
+    key.starts_with(b"tls_") || key.starts_with(b"X509_")
+}
 
 /// Gathers the lines of one block at a time.
 #[derive(Debug, Default)]
@@ -56,8 +61,10 @@ enum State {
 struct Block {
     head: OwnedHead,
     env: Env,
-    /// Bit N: `IDENTITY[N]` has come.
+    /// The bits of [`identity`] that have come.
     seen: u16,
+    /// Index of the first variable of the certificate: none before it can be one.
+    certificate: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -86,13 +93,16 @@ impl Block {
         if !matches!(self.head, OwnedHead::Auth(..)) {
             return false;
         }
-        if let Some(index) = IDENTITY.iter().position(|name| *name == key) {
-            let bit = 1 << index;
+        if let Some(bit) = identity(key) {
             let seen = self.seen & bit != 0;
             self.seen |= bit;
             return seen;
         }
-        CERTIFICATE.iter().any(|start| key.starts_with(start)) && self.env.get(key).is_some()
+        if !is_of_certificate(key) {
+            return false;
+        }
+        let first = *self.certificate.get_or_insert(self.env.len());
+        self.env.has_since(first, key)
     }
 
     fn finish(self) -> Message {
@@ -119,7 +129,8 @@ impl Assembler {
             Head::Established(cid) => OwnedHead::Established(cid),
             Head::Disconnect(cid) => OwnedHead::Disconnect(cid),
         };
-        let block = Block { head, env: Env::default(), seen: 0 };
+        let env = Env::with_room();
+        let block = Block { head, env, seen: 0, certificate: None };
         self.state = State::Open(Box::new(block));
         interrupted
     }

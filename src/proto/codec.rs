@@ -143,13 +143,12 @@ impl Decoder for ManagementCodec {
         if let Some(message) = self.more.pop_front() {
             return Ok(Some(message));
         }
-        // The framer borrows the buffer, the other parts of `self` are free meanwhile.
+        // Where the next line begins. The buffer is moved on once for each message, not each line.
+        let mut at = 0;
         loop {
-            let mut framer = std::mem::take(&mut self.framer);
-            let cut = framer.cut(buffer);
-            let (message, consumed, secret) = match cut {
+            let (message, consumed, secret) = match self.framer.cut(&buffer[at..]) {
                 None => {
-                    self.framer = framer;
+                    buffer.advance(at);
                     return Ok(None);
                 }
                 Some((Cut::Line(line), consumed)) => {
@@ -167,13 +166,13 @@ impl Decoder for ManagementCodec {
                 }
                 Some((Cut::Skipped, consumed)) => (None, consumed, true),
             };
-            self.framer = framer;
             if secret {
-                buffer[..consumed].zeroize();
+                buffer[at..at + consumed].zeroize();
             }
-            buffer.advance(consumed);
+            at += consumed;
             self.offset += consumed as u64;
             if message.is_some() {
+                buffer.advance(at);
                 return Ok(message);
             }
         }

@@ -15,6 +15,9 @@ pub struct Env {
     password_index: usize,
 }
 
+/// Room that a real block does not outgrow: about 2 KB in 45 variables.
+const ROOM: (usize, usize) = (2_048, 64);
+
 /// Where one variable lies in `Env::bytes`: `key` then `value`, nothing between.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Entry {
@@ -35,6 +38,12 @@ impl Entry {
 }
 
 impl Env {
+    /// An empty list with room for a real block.
+    pub(super) fn with_room() -> Self {
+        let (bytes, entries) = (Vec::with_capacity(ROOM.0), Vec::with_capacity(ROOM.1));
+        Self { bytes, entries, password: None, password_index: 0 }
+    }
+
     /// Appends a variable. The caller keeps the total under 4 GiB (see `limits`).
     pub fn push(&mut self, key: &[u8], value: &[u8]) {
         let entry = Entry {
@@ -72,6 +81,14 @@ impl Env {
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
         let entry = self.entries.iter().rev().find(|e| &self.bytes[e.key()] == key)?;
         Some(&self.bytes[entry.value()])
+    }
+
+    /// Whether one of the variables from this index on has the name.
+    pub(super) fn has_since(&self, index: usize, key: &[u8]) -> bool {
+        self.entries[index..].iter().any(|e| {
+            // Most differ in length: nothing is compared then.
+            e.key_len as usize == key.len() && &self.bytes[e.key()] == key
+        })
     }
 
     /// The value as UTF-8 text; `None` when it is absent or not UTF-8.

@@ -27,6 +27,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// How long one statement may take.
     pub statement_timeout: Duration,
+    /// Told how long each call of the daemon took, by its name: a word of a closed set.
+    pub observe: fn(&'static str, Duration),
 }
 
 impl Options {
@@ -37,6 +39,7 @@ impl Options {
             max_connections: 10,
             connect_timeout: Duration::from_secs(3),
             statement_timeout: Duration::from_secs(5),
+            observe: |_, _| {},
         }
     }
 }
@@ -101,11 +104,13 @@ fn open_with(options: &Options, access: Access) -> Result<Arc<dyn Store>, StoreE
     match parse(&options.url)? {
         DatabaseUrl::Sqlite(url) => {
             let connections = connections.min(SQLITE_CONNECTIONS);
-            Ok(Arc::new(SqlStore::new(Sqlite::new(&url, access)?, limits(connections))))
+            let sqlite = Sqlite::new(&url, access)?;
+            Ok(Arc::new(SqlStore::new(sqlite, limits(connections), options.observe)))
         }
         DatabaseUrl::MySql(url) => Ok(Arc::new(SqlStore::new(
             MySql::new(&url, options.connect_timeout),
             limits(connections),
+            options.observe,
         ))),
     }
 }

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -26,13 +26,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::types::ServerName;
 
-use super::metrics;
+use super::metrics::{self, Queues};
 
 /// Whether logins can be answered: the database is there and at least one link is up.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Readiness {
     store: AtomicBool,
     links: Mutex<BTreeMap<ServerName, bool>>,
+    queues: OnceLock<Box<dyn Fn() -> Queues + Send + Sync>>,
 }
 
 impl Readiness {
@@ -56,6 +57,12 @@ impl Readiness {
     /// Tells how many sessions a server has.
     pub fn set_sessions(&self, server: &ServerName, count: usize) {
         metrics::set_sessions(server, count);
+    }
+
+    /// Tells once how to find out what waits; asked for each `/metrics`, and never in between.
+    pub fn set_queues(&self, count: impl Fn() -> Queues + Send + Sync + 'static) {
+        // A second daemon in one process would count its own: the first one stays.
+        let _ = self.queues.set(Box::new(count));
     }
 
     /// What is missing, in words; `None`: nothing.
@@ -187,6 +194,9 @@ impl AsyncWrite for Short {
 }
 
 async fn render(State(shared): State<Shared>) -> String {
+    if let Some(count) = shared.readiness.queues.get() {
+        metrics::set_queues(count());
+    }
     shared.metrics.run_upkeep();
     shared.metrics.render()
 }

@@ -1,5 +1,7 @@
 //! Metrics in Prometheus' text form. Labels come from closed sets: never a user or an address.
 
+use std::time::Duration;
+
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -15,7 +17,10 @@ const LATENESS: &str = "ovpn_warden_deadline_lateness_seconds";
 const LINK_UP: &str = "ovpn_warden_link_up";
 const LINK_RECONNECTS: &str = "ovpn_warden_link_reconnects_total";
 const REJECTED: &str = "ovpn_warden_protocol_rejected_total";
+const HASH_QUEUE: &str = "ovpn_warden_hash_queue";
 const STORE_UP: &str = "ovpn_warden_store_up";
+const STORE_SECONDS: &str = "ovpn_warden_store_seconds";
+const STORE_BACKLOG: &str = "ovpn_warden_store_backlog";
 const CLIENT_BYTES: &str = "ovpn_warden_client_bytes_total";
 const BUILD_INFO: &str = "ovpn_warden_build_info";
 
@@ -23,6 +28,9 @@ const BUILD_INFO: &str = "ovpn_warden_build_info";
 const AUTH_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Seconds from a deadline to the kill.
 const LATENESS_BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 60.0];
+
+/// Seconds that one call of the store takes.
+const STORE_BUCKETS: [f64; 9] = [0.0005, 0.001, 0.0025, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0];
 
 /// Makes the recorder that the whole process counts into.
 ///
@@ -32,6 +40,7 @@ pub(super) fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(AUTH_SECONDS.into()), &AUTH_BUCKETS)?
         .set_buckets_for_metric(Matcher::Full(LATENESS.into()), &LATENESS_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(STORE_SECONDS.into()), &STORE_BUCKETS)?
         .install_recorder()?;
     describe();
     Ok(handle)
@@ -47,7 +56,10 @@ fn describe() {
     describe_gauge!(LINK_UP, "Whether the management link is up");
     describe_counter!(LINK_RECONNECTS, "Times a management link was lost");
     describe_counter!(REJECTED, "Messages from the management port that were refused");
+    describe_gauge!(HASH_QUEUE, "Passwords that wait for a hashing thread");
     describe_gauge!(STORE_UP, "Whether the database answers");
+    describe_histogram!(STORE_SECONDS, "Seconds that a call of the store took, by its name");
+    describe_gauge!(STORE_BACKLOG, "Session rows that wait for the database");
     describe_counter!(CLIENT_BYTES, "Octets of ended sessions, by direction from the client");
     describe_gauge!(BUILD_INFO, "1, labelled with the version");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -137,6 +149,25 @@ pub(super) fn set_store(is_up: bool) {
     gauge!(STORE_UP).set(f64::from(u8::from(is_up)));
 }
 
+pub(super) fn set_queues(queues: Queues) {
+    gauge!(HASH_QUEUE).set(queues.hash as f64);
+    gauge!(STORE_BACKLOG).set(queues.store as f64);
+}
+
+/// How much waits, counted when somebody asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queues {
+    /// Passwords that wait for a hashing thread.
+    pub hash: usize,
+    /// Session rows that wait for the database.
+    pub store: usize,
+}
+
+/// Counts one call of the store; `name` is of a closed set.
+pub fn store_took(name: &'static str, duration: Duration) {
+    histogram!(STORE_SECONDS, "op" => name).record(duration.as_secs_f64());
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -168,5 +199,22 @@ mod tests {
             let line = "ovpn_warden_link_reconnects_total{server=\"udp\"} 1";
             assert!(handle.render().contains(line));
         });
+    }
+
+    #[test]
+    fn what_waits_and_how_long_the_store_takes_are_told() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            set_queues(Queues { hash: 3, store: 7 });
+            store_took("facts", Duration::from_millis(2));
+        });
+        let text = recorder.handle().render();
+        for line in [
+            "ovpn_warden_hash_queue 3",
+            "ovpn_warden_store_backlog 7",
+            "ovpn_warden_store_seconds_count{op=\"facts\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} in:\n{text}");
+        }
     }
 }

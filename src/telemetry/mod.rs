@@ -9,4 +9,5 @@ mod repeat;
 mod subscriber;
 
 pub use line::{Form, Line};
+pub use metrics::{Queues, store_took};
 pub use subscriber::{LogError, Logging, init};

@@ -36,6 +36,7 @@ impl Bed {
             max_connections: 2,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(5),
+            ..Options::new(Password::from(url.as_bytes()))
         })
         .unwrap();
         store.migrate(false).await.unwrap();

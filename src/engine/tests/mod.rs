@@ -58,6 +58,7 @@ impl Lab {
             auth_timeout: Duration::from_secs(8),
             device_sources: ["UV_CLIENT_MAC".parse().unwrap()].into(),
             accounting_interval: Duration::from_secs(30),
+            accounting_first: Duration::from_secs(30),
             backstop: Duration::from_secs(30),
             retry_backoff_s: 10,
             wake_up: false,

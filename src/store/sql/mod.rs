@@ -25,7 +25,7 @@ mod transaction;
 mod user;
 mod value;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use batch::Batch;
 pub use driver::{Connection, Connector, Done, Known};
@@ -40,18 +40,29 @@ use transaction::transaction;
 pub use value::{Cells, Row, Value};
 
 use super::Actor;
-use crate::types::Username;
+use crate::types::{Clock, Username};
 
 /// A store on one database.
 pub struct SqlStore<C: Connector> {
     pool: Arc<Pool<C>>,
     sql: &'static Statements,
+    clock: Clock,
+    observe: fn(&'static str, Duration),
 }
 
 impl<C: Connector> SqlStore<C> {
     /// A store that connects when it is first used.
-    pub fn new(connector: C, limits: Limits) -> Self {
-        Self { sql: connector.statements(), pool: Arc::new(Pool::new(connector, limits)) }
+    pub fn new(connector: C, limits: Limits, observe: fn(&'static str, Duration)) -> Self {
+        let (sql, clock) = (connector.statements(), Clock::new());
+        Self { sql, pool: Arc::new(Pool::new(connector, limits)), clock, observe }
+    }
+
+    /// Tells how long a call took, whatever came of it.
+    async fn timed<T>(&self, name: &'static str, call: impl Future<Output = T>) -> T {
+        let begun = self.clock.now().mono;
+        let done = call.await;
+        (self.observe)(name, self.clock.now().mono - begun);
+        done
     }
 
     /// Runs a query to its end even when the caller goes away: a login that is cancelled must

@@ -37,7 +37,7 @@ impl<C: Connector> Store for SqlStore<C> {
         device: Option<&DeviceId>,
         now: Timestamp,
     ) -> Result<Option<Facts>, StoreError> {
-        Self::facts(self, user, device, now).await
+        self.timed("facts", Self::facts(self, user, device, now)).await
     }
 
     async fn enrol_device(
@@ -46,7 +46,7 @@ impl<C: Connector> Store for SqlStore<C> {
         terms: EnrolmentTerms,
         by: &Actor,
     ) -> Result<Option<DeviceStatus>, StoreError> {
-        Self::enrol_device(self, device, terms, by).await
+        self.timed("enrol_device", Self::enrol_device(self, device, terms, by)).await
     }
 
     async fn open_enrolment(
@@ -59,7 +59,7 @@ impl<C: Connector> Store for SqlStore<C> {
     }
 
     async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError> {
-        Self::claim(self, claim, now).await
+        self.timed("claim", Self::claim(self, claim, now)).await
     }
 
     async fn upgrade_hash(
@@ -69,30 +69,30 @@ impl<C: Connector> Store for SqlStore<C> {
         new: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        Self::upgrade_hash(self, user, old, new, now).await
+        self.timed("upgrade_hash", Self::upgrade_hash(self, user, old, new, now)).await
     }
 
     async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
-        Self::persist(self, sessions).await
+        self.timed("persist", Self::persist(self, sessions)).await
     }
 
     async fn open_sessions(&self, server: &ServerName) -> Result<OpenSessions, StoreError> {
-        Self::open_sessions(self, server).await
+        self.timed("open_sessions", Self::open_sessions(self, server)).await
     }
 
     async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError> {
-        Self::standings(self, server).await
+        self.timed("standings", Self::standings(self, server)).await
     }
 
     async fn pending_commands(
         &self,
         servers: &[ServerName],
     ) -> Result<PendingCommands, StoreError> {
-        Self::pending_commands(self, servers).await
+        self.timed("pending_commands", Self::pending_commands(self, servers)).await
     }
 
     async fn complete_commands(&self, ids: &[CommandId], now: Timestamp) -> Result<(), StoreError> {
-        Self::complete_commands(self, ids, now).await
+        self.timed("complete_commands", Self::complete_commands(self, ids, now)).await
     }
 
     async fn add_user(&self, user: &NewUser, by: &Actor) -> Result<(), StoreError> {
@@ -207,7 +207,7 @@ impl<C: Connector> Store for SqlStore<C> {
     }
 
     async fn remove_ended(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        Self::remove_ended(self, before, limit).await
+        self.timed("remove_ended", Self::remove_ended(self, before, limit)).await
     }
 
     async fn request(

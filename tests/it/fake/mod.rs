@@ -3,6 +3,7 @@
 mod limits;
 mod listen;
 mod many;
+mod metrics;
 mod relay;
 mod server;
 mod token;

@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# bench.sh [NAME...] : holds the daemon against its targets, and prints target, measured, verdict.
+# Without names all of them: storm cheap-mariadb cheap-sqlite overload steady expiry reconnect idle growth decode
+#
+# A miss is printed and is no failure: how fast this machine is today is not a property of the
+# program. A wrong answer is one. Each run takes a minute at most; BENCH_DIR keeps their output.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+rig=tests/rig
+target=${CARGO_TARGET_DIR:-target}
+fleet=$target/release/examples/ovpn-warden-fleet
+
+names=("$@")
+((${#names[@]})) || names=(storm cheap-mariadb cheap-sqlite overload steady expiry reconnect idle growth decode)
+"$rig/install.sh" build
+cargo build --release --locked --bin ovpn-warden --example ovpn-warden-fleet
+
+dir=$(mktemp -d "${TMPDIR:-/tmp}/warden-bench.XXXXXX")
+out=${BENCH_DIR:-$dir}
+mkdir -p "$out"
+status=0
+# shellcheck disable=SC2317  # called by the trap
+cleanup() {
+  [[ ! -d "$dir/mariadb" ]] || "$rig/db.sh" stop "$dir/mariadb" || true
+  rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# A MariaDB of its own, with an empty database.
+mariadb() {
+  if [[ ! -d "$dir/mariadb" ]]; then
+    "$rig/db.sh" start mariadb "$dir/mariadb" >"$dir/env"
+    # shellcheck disable=SC1091
+    source "$dir/env"
+  fi
+  "$rig/db.sh" sql "$dir/mariadb" <<<'DROP DATABASE IF EXISTS warden_fleet; CREATE DATABASE warden_fleet'
+  database=(--database "${URL:?}warden_fleet")
+}
+
+run() { # NAME ARGS... : the fleet; shows verdicts, keeps the rest
+  local name=$1
+  shift
+  echo "== $name: $*"
+  if ! "$fleet" "$@" >"$out/$name.txt"; then
+    status=1
+    cat "$out/$name.txt"
+  fi
+  grep -E '^(MET|MISS)' "$out/$name.txt" || true
+}
+
+# A number of an earlier run's JSON line.
+number() { # NAME KEY
+  sed -n "s/^{.*\"$2\":\([0-9.]*\).*/\1/p" "$out/$1.txt"
+}
+
+queue=(--hash-queue 65536 --timeout-ms 30000)
+for name in "${names[@]}"; do
+  case "$name" in
+    storm)
+      mariadb
+      run storm connect-storm --servers 4 --clients 200 "${queue[@]}" "${database[@]}" --expect 'ratio_to_bare_argon2>=0.90'
+      ;;
+    cheap-mariadb)
+      mariadb
+      run cheap-mariadb connect-storm --cheap --servers 4 --clients 5000 "${queue[@]}" "${database[@]}" --expect 'logins_per_s>=5000'
+      ;;
+    cheap-sqlite)
+      run cheap-sqlite connect-storm --cheap --servers 4 --clients 5000 "${queue[@]}" --expect 'logins_per_s>=10000'
+      ;;
+    overload) # the defaults, and far more logins than can be hashed in time
+      mariadb
+      run overload connect-storm --servers 4 --clients 1000 "${database[@]}" \
+        --expect 'unanswered<=0' --expect 'later_than_timeout<=0'
+      ;;
+    steady)
+      run steady steady --cheap --servers 200 --clients 500 --ramp 3500 --seconds 12 --expiring 5 --limit-s 35 \
+        --reauths 100 --disconnects 100 "${queue[@]}" \
+        --expect 'sessions>=100000' --expect 'rss_bytes_per_session<=1024' --expect 'kill_late_ms_p99<=50'
+      ;;
+    expiry)
+      run expiry expiry-storm --cheap --servers 200 --clients 500 --ramp 4000 "${queue[@]}" \
+        --expect 'kills_missing<=0' --expect 'kill_late_ms_max<=1000'
+      ;;
+    reconnect)
+      mariadb
+      run reconnect reconnect --cheap --servers 1 --clients 10000 "${queue[@]}" "${database[@]}" \
+        --expect 'served_again_ms<=1000' --expect 'reconcile_ms_max<=1000' --expect 'start_to_ready_ms<=1000' \
+        --expect 'restart_to_ready_ms<=1000'
+      ;;
+    idle) # nothing happens, and no accounting falls into the time: what is left is the database, asked once a second
+      run idle steady --cheap --servers 4 --clients 25 --seconds 15 --accounting-s 3600 --expect 'wake_ups_per_s<=1'
+      ;;
+    growth) # the same logins and renegotiations with few and with many sessions
+      for sessions in 100 100000; do
+        run "growth-$sessions" steady --cheap --servers 100 --clients $((sessions / 100)) --ramp 4000 --seconds 10 \
+          --reauths 500 --accounting-s 3600 "${queue[@]}"
+      done
+      awk -v few="$(number growth-100 cpu_percent)" -v many="$(number growth-100000 cpu_percent)" 'BEGIN {
+        ratio = many / few
+        printf "%s    CPU of the same events with 100,000 sessions <= 1.25 x with 100    measured %.2f (%s %% and %s %%)\n",
+          ratio <= 1.25 ? "MET " : "MISS", ratio, few, many
+      }'
+      ;;
+    decode)
+      echo "== decode"
+      cargo bench --locked --bench decode -- --warm-up-time 1 --measurement-time 5 >"$out/decode.txt" 2>&1
+      nanoseconds() { # NAME : median of eight blocks
+        sed 's/.*"median":{[^}]*}[^}]*"point_estimate":\([0-9.]*\).*/\1/' "$target/criterion/connect_block/$1/new/estimates.json"
+      }
+      awk -v lines="$(nanoseconds lines_by_memchr)" -v ours="$(nanoseconds ovpn_warden)" \
+        -v theirs="$(nanoseconds openvpn_mgmt_codec)" 'BEGIN {
+          printf "%s    a CONNECT block takes <= 3 x as long as splitting lines with memchr    measured %.2f (%.0f ns and %.0f ns)\n",
+            ours <= 3 * lines ? "MET " : "MISS", ours / lines, ours / 8, lines / 8
+          printf "%s    and openvpn-mgmt-codec takes >= 3 x as long    measured %.2f (%.0f ns)\n",
+            theirs >= 3 * ours ? "MET " : "MISS", theirs / ours, theirs / 8
+        }'
+      ;;
+    *)
+      echo "bench.sh: no bench '$name'" >&2
+      exit 2
+      ;;
+  esac
+done
+exit "$status"

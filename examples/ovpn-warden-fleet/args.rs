@@ -1,0 +1,104 @@
+//! What the fleet is told to do.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// What happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// Every client logs in at once.
+    ConnectStorm,
+    /// All are connected; logins, renegotiations, byte counts, disconnects and ends at given rates.
+    Steady,
+    /// All are connected, and everybody's time is over in the same moment.
+    ExpiryStorm,
+    /// All are connected, all links drop at once, then the daemon starts anew.
+    Reconnect,
+    /// All log in, and half of the servers do not read their answers for a while.
+    SlowReader,
+}
+
+/// Plays OpenVPN's side of the management protocol for many servers with many clients, and measures
+/// how a daemon of its own serves them.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "ovpn-warden-fleet")]
+pub struct Args {
+    #[arg(value_enum)]
+    pub scenario: Scenario,
+    /// OpenVPN servers.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub servers: u32,
+    /// Clients of each.
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub clients: u32,
+    /// How long steady events go on, or a slow reader does not read.
+    #[arg(long, default_value_t = 20)]
+    pub seconds: u64,
+    /// An empty MySQL database; without it an SQLite file.
+    #[arg(long)]
+    pub database: Option<String>,
+    /// Connections to it.
+    #[arg(long, default_value_t = 10)]
+    pub connections: u32,
+    /// Memory of the users' argon2id hashes.
+    #[arg(long, default_value_t = 19_456)]
+    pub argon2_m_kib: u32,
+    /// Their passes.
+    #[arg(long, default_value_t = 2)]
+    pub argon2_t: u32,
+    /// The smallest legal argon2: 8 KiB, one pass.
+    #[arg(long)]
+    pub cheap: bool,
+    /// `auth.hash_queue` of the daemon.
+    #[arg(long, default_value_t = 256)]
+    pub hash_queue: u32,
+    /// `auth.timeout_ms` of the daemon.
+    #[arg(long, default_value_t = 8_000)]
+    pub timeout_ms: u64,
+    /// `session.limit_s` of those whose time ends in a steady run.
+    #[arg(long, default_value_t = 30)]
+    pub limit_s: u32,
+    /// How many of a hundred clients are those.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub expiring: u32,
+    /// How many of a hundred clients send a wrong password.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub wrong: u32,
+    /// Logins a second while all get connected before the measuring.
+    #[arg(long, default_value_t = 2_000)]
+    pub ramp: u32,
+    /// Renegotiations a second in a steady run.
+    #[arg(long, default_value_t = 0)]
+    pub reauths: u32,
+    /// Disconnects a second in a steady run; each is followed by a login.
+    #[arg(long, default_value_t = 0)]
+    pub disconnects: u32,
+    /// `session.accounting_interval_s` of the daemon.
+    #[arg(long, default_value_t = 30)]
+    pub accounting_s: u32,
+    /// Clients that were denied for a moment come again when they were told to.
+    #[arg(long)]
+    pub retry: bool,
+    /// The daemon; without it the `ovpn-warden` beside this program's folder.
+    #[arg(long)]
+    pub daemon: Option<PathBuf>,
+    /// Keep the daemon's folder (configuration, database, log).
+    #[arg(long)]
+    pub keep: bool,
+    /// A bound on a number of the result, as `answers_per_s>=5000` or `kill_late_ms_p99<=50`.
+    #[arg(long)]
+    pub expect: Vec<String>,
+}
+
+impl Args {
+    /// Memory and passes.
+    pub const fn argon2(&self) -> (u32, u32) {
+        if self.cheap { (8, 1) } else { (self.argon2_m_kib, self.argon2_t) }
+    }
+
+    /// Clients of all servers.
+    pub fn all(&self) -> usize {
+        self.servers as usize * self.clients as usize
+    }
+}

@@ -1,0 +1,222 @@
+//! The daemon under test: its folder, its process, and what the system and its log say of it.
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use ovpn_warden::types::{Clock, Timestamp};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+    time::sleep,
+};
+
+use crate::args::Args;
+
+/// How long the daemon may take to start, or to stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A folder with a configuration, and the daemon that runs on it.
+pub struct Rig {
+    pub folder: PathBuf,
+    program: PathBuf,
+    http: SocketAddr,
+    child: Option<Child>,
+}
+
+/// What the system says of the process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    pub rss_kib: u64,
+    pub cpu: Duration,
+    /// Times that any of its threads gave up the processor by itself.
+    pub wake_ups: u64,
+}
+
+/// What the log says.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// Of approved sessions, by server and client id.
+    pub deadlines: HashMap<(u32, u32), Timestamp>,
+    /// Last `session.adopted` of each server, and how many there are.
+    pub adopted: HashMap<u32, (Timestamp, usize)>,
+    pub dropped: u64,
+}
+
+impl Rig {
+    /// Writes the configuration. `url` is the database's.
+    pub async fn new(folder: &Path, url: &str, ports: &[u16], args: &Args) -> anyhow::Result<Self> {
+        let program = match &args.daemon {
+            Some(path) => path.clone(),
+            None => {
+                let own = std::env::current_exe()?;
+                let beside = own.parent().and_then(Path::parent).context("no folder")?;
+                beside.join("ovpn-warden")
+            }
+        };
+        if !program.exists() {
+            bail!("there is no {}: build it, or name one with --daemon", program.display());
+        }
+        let free = TcpListener::bind("127.0.0.1:0").await?;
+        let http = free.local_addr()?;
+        drop(free);
+        let (m_kib, t) = args.argon2();
+        let mut text = format!(
+            "[database]\nurl = \"{url}\"\nmax_connections = {}\n[http]\nlisten = \"{http}\"\n\
+             [auth]\ntimeout_ms = {}\nhash_queue = {}\nargon2_m_kib = {m_kib}\nargon2_t = {t}\n\
+             [session]\naccounting_interval_s = {}\n",
+            args.connections, args.timeout_ms, args.hash_queue, args.accounting_s
+        );
+        for (server, port) in ports.iter().enumerate() {
+            write!(
+                text,
+                "[[servers]]\nname = \"s{server}\"\nmanagement = \"tcp://127.0.0.1:{port}\"\n"
+            )?;
+        }
+        fs::write(folder.join("config.toml"), text)?;
+        Ok(Self { folder: folder.to_owned(), program, http, child: None })
+    }
+
+    pub fn database(folder: &Path) -> String {
+        format!("sqlite://{}", folder.join("warden.db").display())
+    }
+
+    /// Starts the daemon; returns when it says that it is ready, and how long that took.
+    pub async fn start(&mut self, clock: Clock) -> anyhow::Result<Duration> {
+        let log = File::options().create(true).append(true).open(self.folder.join("log"))?;
+        let errors = log.try_clone()?;
+        let begun = clock.now().mono;
+        let child = Command::new(&self.program)
+            .env_clear()
+            .arg("-c")
+            .arg(self.folder.join("config.toml"))
+            .arg("run")
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.program.display()))?;
+        let child = self.child.insert(child);
+        loop {
+            if let Some(status) = child.try_wait()? {
+                let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                bail!("the daemon ended with {status}:\n{log}");
+            }
+            let took = clock.now().mono - begun;
+            if is_ready(self.http).await.unwrap_or(false) {
+                return Ok(took);
+            }
+            if took > PATIENCE {
+                bail!("the daemon is not ready after {} s", PATIENCE.as_secs());
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// SIGTERM, as systemd stops it.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        if let Some(pid) = child.id() {
+            Command::new("kill").arg("-TERM").arg(pid.to_string()).status().await?;
+        }
+        tokio::time::timeout(PATIENCE, child.wait())
+            .await
+            .context("the daemon does not stop")??;
+        Ok(())
+    }
+
+    /// Session rows that wait for the database.
+    pub async fn backlog(&self) -> anyhow::Result<u64> {
+        let text = get(self.http, "/metrics").await?;
+        let line = text.lines().find_map(|line| line.strip_prefix("ovpn_warden_store_backlog "));
+        Ok(line.context("no ovpn_warden_store_backlog")?.trim().parse()?)
+    }
+
+    pub fn usage(&self) -> Usage {
+        let pid = self.child.as_ref().and_then(Child::id);
+        pid.and_then(usage).unwrap_or_default()
+    }
+
+    /// Reads the log.
+    pub fn log(&self) -> anyhow::Result<Log> {
+        let mut log = Log::default();
+        for line in BufReader::new(File::open(self.folder.join("log"))?).lines() {
+            let line = line?;
+            let is_wanted = ["\"auth.allowed\"", "\"session.adopted\"", "\"log.dropped\""];
+            if !is_wanted.iter().any(|event| line.contains(event)) {
+                continue;
+            }
+            let line: Value = serde_json::from_str(&line)?;
+            let text = |key: &str| line.get(key).and_then(Value::as_str);
+            let number = |key: &str| line.get(key).and_then(Value::as_u64);
+            let server = text("server").and_then(|name| name.strip_prefix('s')?.parse().ok());
+            let time = |key: &str| text(key).and_then(|at| at.parse::<Timestamp>().ok());
+            match (text("event"), server) {
+                (Some("auth.allowed"), Some(server)) => {
+                    let cid = number("cid").and_then(|cid| cid.try_into().ok());
+                    if let (Some(cid), Some(deadline)) = (cid, time("deadline")) {
+                        log.deadlines.insert((server, cid), deadline);
+                    }
+                }
+                (Some("session.adopted"), Some(server)) => {
+                    let at = time("timestamp").unwrap_or_default();
+                    let (last, count) = log.adopted.entry(server).or_default();
+                    *last = at.max(*last);
+                    *count += 1;
+                }
+                (Some("log.dropped"), _) => log.dropped += number("lines").unwrap_or(0),
+                _ => {}
+            }
+        }
+        Ok(log)
+    }
+}
+
+async fn get(http: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(http).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: fleet\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+async fn is_ready(http: SocketAddr) -> std::io::Result<bool> {
+    Ok(get(http, "/readyz").await?.starts_with("HTTP/1.1 200"))
+}
+
+fn usage(pid: u32) -> Option<Usage> {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    // After the name, which may hold anything, come state and then numbers; utime is the 14th field
+    // of all, stime the 15th, in hundredths of a second (USER_HZ, fixed in Linux's interface).
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    let mut wake_ups = 0;
+    for task in fs::read_dir(process.join("task")).ok()?.flatten() {
+        let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        wake_ups += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
+    }
+    Some(Usage {
+        rss_kib: field(&status, "VmRSS:")?,
+        cpu: Duration::from_millis(ticks * 10),
+        wake_ups,
+    })
+}
+
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
