@@ -38,6 +38,8 @@ pub struct Config {
     pub throttle: Throttle,
     /// `[retention]`.
     pub retention: Retention,
+    /// `[journal]`.
+    pub journal: Journal,
     /// `[log]`.
     pub log: Log,
     /// `[http]`.
@@ -128,6 +130,15 @@ pub struct Throttle {
 pub struct Retention {
     /// How long sessions are kept after their end; `None`: for ever.
     pub sessions: Option<Duration>,
+}
+
+/// `[journal]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journal {
+    /// Where session changes wait for the database on disk; `None`: nowhere.
+    pub path: Option<std::path::PathBuf>,
+    /// The file's largest size, in bytes.
+    pub max_bytes: u64,
 }
 
 /// `[log]`.

@@ -8,7 +8,8 @@ use config::{Map, Value, ValueKind};
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Auth, Config, Database, Endpoint, Http, Log, LogFormat, Retention, Server, Session, Throttle,
+    Auth, Config, Database, Endpoint, Http, Journal, Log, LogFormat, Retention, Server, Session,
+    Throttle,
     error::{ConfigError, Place},
     layer::Layer,
     reader::{DAMAGED, Report, Section, origin_of, wrong_type},
@@ -27,7 +28,7 @@ use crate::{
 };
 
 const SECTIONS: &[&str] =
-    &["database", "servers", "auth", "session", "throttle", "retention", "log", "http"];
+    &["database", "servers", "auth", "session", "throttle", "retention", "journal", "log", "http"];
 
 /// Ten years: a longer limit is a typing error.
 const MAX_LIMIT_S: u32 = 315_360_000;
@@ -59,6 +60,7 @@ pub(super) fn validate(mut tree: Map<String, Value>, report: &mut Report) -> Con
         session: session(Section::new(report, "session".into(), tree.remove("session"))),
         throttle: throttle(Section::new(report, "throttle".into(), tree.remove("throttle"))),
         retention: retention(Section::new(report, "retention".into(), tree.remove("retention"))),
+        journal: journal(Section::new(report, "journal".into(), tree.remove("journal"))),
         log: log(Section::new(report, "log".into(), tree.remove("log"))),
         http: http(Section::new(report, "http".into(), tree.remove("http"))),
     }
@@ -328,6 +330,26 @@ fn retention(mut section: Section<'_>) -> Retention {
     let sessions = (days > 0).then(|| Duration::from_secs(days * 86_400));
     section.finish();
     Retention { sessions }
+}
+
+fn journal(mut section: Section<'_>) -> Journal {
+    let mut path = None;
+    if let Some((text, at)) = section.text("path")
+        && !text.is_empty()
+    {
+        if text.starts_with('/') {
+            path = Some(text.into());
+        } else {
+            let problem = format!(
+                "`{}` is not the absolute path of a file; use one as /var/lib/ovpn-warden/journal.db, or \"\" to switch it off",
+                shown(&text)
+            );
+            section.report.errors.push(ConfigError::Invalid { at, problem });
+        }
+    }
+    let max_bytes = section.number("max_mib", 1..=65_536) << 20;
+    section.finish();
+    Journal { path, max_bytes }
 }
 
 fn log(mut section: Section<'_>) -> Log {

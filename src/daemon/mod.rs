@@ -1,5 +1,6 @@
 //! The daemon: one task for each server, one writer, one poller, and their orderly end.
 
+mod backlog;
 mod backoff;
 mod door;
 mod link;
@@ -29,20 +30,21 @@ use crate::{
     },
     config::{Config, Endpoint, Server},
     engine::Settings,
-    store::Store,
+    store::{Journal, Store},
     telemetry::http::Readiness,
     types::Clock,
 };
 
 pub use probe::{Visit, VisitError, visit};
 
+use backlog::Backlog;
 use door::{Candidate, Door};
 use link::{Link, Shared};
 use poller::Poller;
 use questions::Bounds;
 use relay::Socket;
 use retention::Retention;
-use writer::Backlog;
+use writer::Writer;
 
 /// Requests that may wait for one link.
 const REQUEST_QUEUE: usize = 64;
@@ -67,7 +69,7 @@ pub struct Daemon {
     relays: Vec<Socket>,
     poller: Poller,
     retention: Option<Retention>,
-    backlog: Arc<Backlog>,
+    writer: Writer,
     store: Arc<dyn Store>,
     stop: CancellationToken,
 }
@@ -86,7 +88,9 @@ impl Daemon {
         stop: CancellationToken,
         record: Option<&Path>,
     ) -> Result<Self, StartError> {
-        let backlog = Arc::new(Backlog::default());
+        let journal = config.journal.path.clone();
+        let journal = journal.map(|path| Journal::new(path, config.journal.max_bytes));
+        let backlog = Arc::new(Backlog::new(journal));
         let (ready_sender, store_ready) = watch::channel(false);
         let shared = Shared {
             authenticator: Arc::new(authenticator(config, &store, clock)?),
@@ -157,13 +161,14 @@ impl Daemon {
             clock,
             stop: stop.clone(),
         };
-        Ok(Self { links, doors, relays, poller, retention, backlog, store, stop })
+        let writer = Writer::new(backlog, Arc::clone(&store), clock);
+        Ok(Self { links, doors, relays, poller, retention, writer, store, stop })
     }
 
     /// Serves until told to stop, then stores what is left and returns. No VPN client is
     /// disconnected by stopping. Returns by itself only after a fault of its own.
     pub async fn run(self) {
-        let Self { links, doors, relays, poller, retention, backlog, store, stop } = self;
+        let Self { links, doors, relays, poller, retention, writer, store, stop } = self;
         let mut tasks = JoinSet::new();
         for relay in relays {
             tasks.spawn(relay.serve(stop.clone()));
@@ -180,20 +185,20 @@ impl Daemon {
         tasks.spawn(poller.run());
         // The writer goes on until the links have handed over their last rows.
         let writer_stop = CancellationToken::new();
-        let mut writer = JoinSet::new();
-        writer.spawn(writer::run(backlog, Arc::clone(&store), writer_stop.clone()));
+        let mut writing = JoinSet::new();
+        writing.spawn(writer.run(writer_stop.clone()));
         // None of them ends by itself. Without one nothing would be right for long: the daemon ends,
         // for its supervisor to start it again. No client notices.
         tokio::select! {
             () = stop.cancelled() => {}
             _ = tasks.join_next() => {}
-            _ = writer.join_next() => {}
+            _ = writing.join_next() => {}
         }
         stop.cancel();
         // One that panicked has said so already; there is nothing left to do for it.
         while tasks.join_next().await.is_some() {}
         writer_stop.cancel();
-        while writer.join_next().await.is_some() {}
+        while writing.join_next().await.is_some() {}
         store.close().await;
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     types::{Clock, Mono, ServerName},
 };
 
-use super::{backoff::Backoff, link::LinkRequest, writer::Backlog};
+use super::{backlog::Backlog, backoff::Backoff, link::LinkRequest};
 
 /// How often operators' requests are looked for. They take effect within 2 s.
 const POLL: Duration = Duration::from_secs(1);

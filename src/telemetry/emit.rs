@@ -55,6 +55,9 @@ impl Event {
             | Self::StoreBacklog { .. }
             | Self::StoreRefused { .. }
             | Self::StoreUnreadable { .. }
+            | Self::JournalWritten { .. }
+            | Self::JournalReplayed { .. }
+            | Self::JournalFailed { .. }
             | Self::RetentionRemoved { .. }
             | Self::RetentionFailed { .. }
             | Self::ServerFatal { .. }
@@ -181,6 +184,21 @@ impl Event {
                 server = server.as_str(),
                 error,
                 "a session's row cannot be read; it is passed over"
+            ),
+            Self::JournalWritten { rows } => tracing::warn!(
+                event = "journal.written",
+                rows,
+                "session changes wait on disk for the database"
+            ),
+            Self::JournalReplayed { rows } => tracing::info!(
+                event = "journal.replayed",
+                rows,
+                "the database has the session changes that waited on disk"
+            ),
+            Self::JournalFailed { error } => tracing::error!(
+                event = "journal.failed",
+                error,
+                "the journal cannot be used; session changes wait in memory"
             ),
             Self::ServerFatal { server, text } => tracing::error!(
                 event = "server.fatal",

@@ -30,6 +30,9 @@ pub const NAMES: &[&str] = &[
     "store.backlog",
     "store.refused",
     "store.unreadable",
+    "journal.written",
+    "journal.replayed",
+    "journal.failed",
     "retention.removed",
     "retention.failed",
     "protocol.rejected",
@@ -301,6 +304,21 @@ pub enum Event {
         /// Server.
         server: ServerName,
         /// Which column of which row, and what is wrong with it.
+        error: String,
+    },
+    /// `journal.written`: session changes wait on disk for the database. Told once in an outage.
+    JournalWritten {
+        /// How many sessions are the first.
+        rows: usize,
+    },
+    /// `journal.replayed`: the database has all that waited on disk.
+    JournalReplayed {
+        /// How many rows.
+        rows: usize,
+    },
+    /// `journal.failed`: the journal cannot be used; what waits stays in memory. Told once.
+    JournalFailed {
+        /// What happened, with the path.
         error: String,
     },
     /// `retention.removed`: sessions that ended long ago were removed.

@@ -102,6 +102,9 @@ pub(super) fn count(event: &Event) {
         | Event::StoreBacklog { .. }
         | Event::StoreRefused { .. }
         | Event::StoreUnreadable { .. }
+        | Event::JournalWritten { .. }
+        | Event::JournalReplayed { .. }
+        | Event::JournalFailed { .. }
         | Event::RetentionRemoved { .. }
         | Event::RetentionFailed { .. }
         | Event::ProtocolUnexpected { .. }

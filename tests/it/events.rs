@@ -56,6 +56,12 @@ const MEANINGS: &[(&str, &str)] = &[
     ("store.backlog", "Session changes wait in memory for the database."),
     ("store.refused", "The database will never take this row; the line is all that is left of it."),
     ("store.unreadable", "A session's row is not understood and passed over; mend or remove it."),
+    ("journal.written", "Session changes wait on disk for the database. Told once an outage."),
+    ("journal.replayed", "The database has all session changes that waited on disk."),
+    (
+        "journal.failed",
+        "The journal cannot be used (full, not writable, damaged); changes wait in memory. Told once.",
+    ),
     (
         "retention.removed",
         "Sessions that ended longer ago than `retention.sessions_days` were removed.",
@@ -110,7 +116,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("servers", "their names, with commas"),
     ("signal", "which"),
     ("lines", "how many"),
-    ("rows", "how many sessions"),
+    ("rows", "how many rows of sessions"),
     ("before", "they had ended before this moment; RFC 3339"),
     ("state", "of the session"),
     ("started_at", "when the session was approved"),
@@ -321,6 +327,12 @@ fn samples() -> Vec<Event> {
             error:
                 "sessions.state where id is `019ab0c5-46bf-7707-8707-070707070707`: unknown word"
                     .into(),
+        },
+        Event::JournalWritten { rows: 500 },
+        Event::JournalReplayed { rows: 12_345 },
+        Event::JournalFailed {
+            error: "database unavailable: /var/lib/ovpn-warden/journal.db: database or disk is full (13)"
+                .into(),
         },
         Event::RetentionRemoved { rows: 12_345, before: at },
         Event::RetentionFailed {

@@ -132,6 +132,12 @@ pub const PERSIST_HEAD: &str =
 /// One row of it.
 pub const PERSIST_ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
+/// Of a journal: some of its rows.
+pub const FIRST_SESSIONS: &str =
+    concat!("SELECT ", session_columns!(), " FROM sessions ORDER BY id LIMIT ?");
+/// Of a journal: a row that the database has.
+pub const REMOVE_SESSION: &str = "DELETE FROM sessions WHERE id = ? AND version = ?";
+
 static SESSIONS: LazyLock<SessionQueries> =
     LazyLock::new(|| SessionQueries::new(concat!("SELECT ", session_columns!(), " FROM sessions")));
 

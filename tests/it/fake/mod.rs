@@ -3,6 +3,7 @@
 mod limits;
 mod listen;
 mod many;
+mod outage;
 mod relay;
 mod server;
 mod token;
@@ -66,6 +67,10 @@ impl Bed {
         let bed = Self { _folder: folder, config, store, clock: Clock::new(), record: None };
         bed.add_user("alice", "correct horse").await;
         bed
+    }
+
+    fn folder(&self) -> &std::path::Path {
+        self._folder.path()
     }
 
     fn actor(&self) -> Actor {
@@ -174,6 +179,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             window: Duration::from_secs(900),
         },
         retention: config::Retention { sessions: None },
+        journal: config::Journal { path: None, max_bytes: 64 << 20 },
         log: config::Log {
             format: config::LogFormat::Json,
             level: tracing::level_filters::LevelFilter::INFO,
