@@ -110,6 +110,8 @@ pub struct Session {
     pub expiry_action: ExpiryAction,
     /// How often byte counts are stored.
     pub accounting_interval: Duration,
+    /// How long before its deadline a session's end is announced; `None`: never.
+    pub warn_before: Option<Duration>,
     /// How much later than the deadline OpenVPN itself ends the session (2.6+).
     pub backstop: Duration,
 }

@@ -305,10 +305,12 @@ fn session(mut section: Section<'_>) -> Session {
     let actions: Vec<_> = ExpiryAction::ALL.iter().map(|word| (word.as_str(), *word)).collect();
     let seconds = |value: u32| Duration::from_secs(value.into());
     let limit = section.number32("limit_s", 0..=MAX_LIMIT_S);
+    let warn_before = section.number32("warn_before_s", 0..=86_400);
     let session = Session {
         limit: (limit > 0).then(|| seconds(limit)),
         expiry_action: section.word("expiry_action", &actions).unwrap_or(ExpiryAction::Halt),
         accounting_interval: seconds(section.number32("accounting_interval_s", 1..=3_600)),
+        warn_before: (warn_before > 0).then(|| seconds(warn_before)),
         backstop: seconds(section.number32("backstop_s", 5..=86_400)),
     };
     section.finish();

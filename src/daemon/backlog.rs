@@ -198,6 +198,7 @@ pub(super) mod tests {
             deadline: None,
             deadline_reason: None,
             expiry_action: ExpiryAction::Halt,
+            warned_at: None,
             ended_at: None,
             cause: None,
             bytes_received: 0,

@@ -239,6 +239,7 @@ fn settings(config: &Config, server: &Server) -> Settings {
         auth_timeout: config.auth.timeout,
         device_sources: config.auth.device_sources.clone().into(),
         accounting_interval: config.session.accounting_interval,
+        warn_before: config.session.warn_before,
         backstop: config.session.backstop,
         retry_backoff_s: config.auth.retry_backoff_s,
         wake_up: config.auth.wake_up,

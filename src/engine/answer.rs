@@ -119,7 +119,8 @@ impl Engine {
         if let Some(record) = new {
             self.persist(&record);
             let adopted = record.state == SessionState::Active;
-            self.clients.open(cid, Session::new(record, decided));
+            let session = Session::new(record, self.settings.warn_before, decided);
+            self.clients.open(cid, session);
             if adopted {
                 self.report_adopted(cid);
             }
@@ -193,6 +194,7 @@ impl Engine {
             deadline: grant.deadline,
             deadline_reason: grant.deadline_reason,
             expiry_action: grant.expiry_action,
+            warned_at: None,
             ended_at: None,
             cause: None,
             bytes_received: 0,

@@ -71,6 +71,8 @@ pub struct Settings {
     pub device_sources: Arc<[DeviceSource]>,
     /// How often byte counts are stored.
     pub accounting_interval: Duration,
+    /// How long before the deadline the end is announced; `None`: never.
+    pub warn_before: Option<Duration>,
     /// How much later than the deadline OpenVPN itself ends a session.
     pub backstop: Duration,
     /// What a temporarily denied client is told to wait, in seconds.

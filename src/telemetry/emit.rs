@@ -74,6 +74,7 @@ impl Event {
             Self::SessionOpened { .. }
             | Self::SessionAdopted { .. }
             | Self::SessionExtended { .. }
+            | Self::SessionEnding { .. }
             | Self::SessionExpired { .. }
             | Self::SessionKill { .. }
             | Self::SessionClosed { .. } => self.emit_session(),
@@ -375,6 +376,28 @@ impl Event {
                     session_id = display(session_id),
                     deadline = deadline.map(display),
                     deadline_reason = deadline_reason.map(|cause| cause.as_str()),
+                );
+            }
+            Self::SessionEnding {
+                server,
+                client,
+                session_id,
+                deadline,
+                deadline_reason,
+                action,
+                left,
+            } => {
+                of_client!(
+                    info,
+                    "session.ending",
+                    server,
+                    client,
+                    "session ends soon",
+                    session_id = display(session_id),
+                    deadline = display(deadline),
+                    deadline_reason = deadline_reason.as_str(),
+                    action = action.as_str(),
+                    left_s = left.as_secs(),
                 );
             }
             Self::SessionExpired {

@@ -21,6 +21,7 @@ pub const NAMES: &[&str] = &[
     "session.opened",
     "session.adopted",
     "session.extended",
+    "session.ending",
     "session.expired",
     "session.kill_sent",
     "session.kill_retried",
@@ -221,6 +222,23 @@ pub enum Event {
         deadline: Option<Timestamp>,
         /// What sets it: `admin` where an operator did.
         deadline_reason: Option<Cause>,
+    },
+    /// `session.ending`: its deadline is near. Told once for a deadline.
+    SessionEnding {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// The session.
+        session_id: SessionId,
+        /// When it ends.
+        deadline: Timestamp,
+        /// What sets that.
+        deadline_reason: Cause,
+        /// What the client will be told.
+        action: ExpiryAction,
+        /// Until then.
+        left: Duration,
     },
     /// `session.expired`: its deadline has come, or an operator ends it.
     SessionExpired {

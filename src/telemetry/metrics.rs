@@ -96,6 +96,7 @@ pub(super) fn count(event: &Event) {
         | Event::SessionOpened { .. }
         | Event::SessionAdopted { .. }
         | Event::SessionExtended { .. }
+        | Event::SessionEnding { .. }
         | Event::SessionKill { .. }
         | Event::StoreDown { .. }
         | Event::StoreUp { .. }

@@ -10,6 +10,7 @@ mod review;
 mod sessions;
 mod simulation;
 mod wake_up;
+mod warning;
 
 use std::time::Duration;
 
@@ -58,6 +59,7 @@ impl Lab {
             auth_timeout: Duration::from_secs(8),
             device_sources: ["UV_CLIENT_MAC".parse().unwrap()].into(),
             accounting_interval: Duration::from_secs(30),
+            warn_before: None,
             backstop: Duration::from_secs(30),
             retry_backoff_s: 10,
             wake_up: false,

@@ -3,6 +3,7 @@
 mod limits;
 mod listen;
 mod many;
+mod notice;
 mod outage;
 mod relay;
 mod server;
@@ -171,6 +172,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             limit: Some(Duration::from_secs(3_600)),
             expiry_action: ExpiryAction::Halt,
             accounting_interval: Duration::from_secs(1),
+            warn_before: Some(Duration::from_secs(300)),
             backstop: Duration::from_secs(60),
         },
         throttle: config::Throttle {

@@ -25,7 +25,7 @@ async fn rows_come_back_whole_the_newest_of_each_session_and_after_a_new_opening
     assert!(!first.holds_rows().await.unwrap());
     let newer = SessionRecord { version: 2, bytes_sent: u64::MAX >> 1, ..session(1) };
     first.append(&[session(1), session(2)]).await.unwrap();
-    first.append(&[newer.clone()]).await.unwrap();
+    first.append(std::slice::from_ref(&newer)).await.unwrap();
     first.append(&[session(1)]).await.unwrap();
     for entry in fs::read_dir(folder.path()).unwrap() {
         let entry = entry.unwrap();
@@ -49,9 +49,9 @@ async fn only_what_has_not_changed_meanwhile_is_removed() {
         ended_at: Some(at(9)),
         ..session(1)
     };
-    journal.append(&[newer.clone()]).await.unwrap();
+    journal.append(std::slice::from_ref(&newer)).await.unwrap();
     journal.remove(&read).await.unwrap();
-    assert_eq!(rows(&journal).await, [newer.clone()]);
+    assert_eq!(rows(&journal).await, std::slice::from_ref(&newer));
     journal.remove(&[newer]).await.unwrap();
     assert!(!journal.holds_rows().await.unwrap());
 }

@@ -111,6 +111,7 @@ impl Lab {
             auth_timeout: AUTH_TIMEOUT,
             device_sources: sources.into(),
             accounting_interval: Duration::from_secs(30),
+            warn_before: Some(Duration::from_secs(300)),
             backstop: Duration::from_secs(30),
             retry_backoff_s: 10,
             wake_up: true,
