@@ -9,6 +9,7 @@ mod load;
 mod reader;
 mod secret;
 mod sections;
+mod webhook;
 mod words;
 
 use std::{num::NonZeroUsize, time::Duration};
@@ -40,6 +41,8 @@ pub struct Config {
     pub retention: Retention,
     /// `[journal]`.
     pub journal: Journal,
+    /// `[webhook]`; `None`: nobody is told.
+    pub webhook: Option<Webhook>,
     /// `[log]`.
     pub log: Log,
     /// `[http]`.
@@ -142,6 +145,27 @@ pub struct Journal {
     /// The file's largest size, in bytes.
     pub max_bytes: u64,
 }
+
+/// `[webhook]`.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Where notices are sent: `https://…` or `http://…`.
+    pub url: String,
+    /// What they are signed with.
+    pub secret: Password,
+    /// Certificates (PEM) of the authorities that the receiver's is to be of; `None`: public ones.
+    pub ca_file: Option<std::path::PathBuf>,
+    /// Which events are told, of [`WEBHOOK_EVENTS`].
+    pub events: Vec<&'static str>,
+    /// Longest wait for an answer.
+    pub timeout: Duration,
+    /// Notices that may wait.
+    pub queue: usize,
+}
+
+/// Events that a webhook may be told.
+pub const WEBHOOK_EVENTS: [&str; 4] =
+    ["session.opened", "session.ending", "session.closed", "auth.denied"];
 
 /// `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use super::{
     error::{ConfigError, Place},
     layer::Layer,
     reader::{DAMAGED, Report, Section, origin_of, wrong_type},
+    webhook::webhook,
     words::{shown, suggest},
 };
 use crate::{
@@ -27,8 +28,18 @@ use crate::{
     types::{ExpiryAction, Password, ServerName},
 };
 
-const SECTIONS: &[&str] =
-    &["database", "servers", "auth", "session", "throttle", "retention", "journal", "log", "http"];
+const SECTIONS: &[&str] = &[
+    "database",
+    "servers",
+    "auth",
+    "session",
+    "throttle",
+    "retention",
+    "journal",
+    "webhook",
+    "log",
+    "http",
+];
 
 /// Ten years: a longer limit is a typing error.
 const MAX_LIMIT_S: u32 = 315_360_000;
@@ -61,6 +72,7 @@ pub(super) fn validate(mut tree: Map<String, Value>, report: &mut Report) -> Con
         throttle: throttle(Section::new(report, "throttle".into(), tree.remove("throttle"))),
         retention: retention(Section::new(report, "retention".into(), tree.remove("retention"))),
         journal: journal(Section::new(report, "journal".into(), tree.remove("journal"))),
+        webhook: webhook(Section::new(report, "webhook".into(), tree.remove("webhook"))),
         log: log(Section::new(report, "log".into(), tree.remove("log"))),
         http: http(Section::new(report, "http".into(), tree.remove("http"))),
     }

@@ -35,6 +35,7 @@ use super::{
     record::Recorder,
     relay::{Relay, ToolEvent},
     transport::{self, Connected, ReadHalf, WriteHalf},
+    webhook::Webhook,
 };
 
 /// Free space for one read, in bytes.
@@ -71,6 +72,7 @@ pub(super) struct Shared {
     pub(super) questions: Bounds,
     pub(super) store: Arc<dyn Store>,
     pub(super) backlog: Arc<Backlog>,
+    pub(super) webhook: Option<Arc<Webhook>>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) store_ready: watch::Receiver<bool>,
     pub(super) clock: Clock,
@@ -415,6 +417,9 @@ impl Link {
             self.shared.readiness.set_link(&self.settings.server, true);
         }
         event.emit();
+        if let Some(webhook) = &self.shared.webhook {
+            webhook.offer(event);
+        }
     }
 
     fn dial(&mut self) {

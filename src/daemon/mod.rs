@@ -11,6 +11,7 @@ mod record;
 mod relay;
 mod retention;
 mod transport;
+mod webhook;
 mod writer;
 
 use std::{collections::HashMap, path::Path, sync::Arc};
@@ -44,6 +45,7 @@ use poller::Poller;
 use questions::Bounds;
 use relay::Socket;
 use retention::Retention;
+use webhook::{Client, Sender, Webhook};
 use writer::Writer;
 
 /// Requests that may wait for one link.
@@ -60,6 +62,9 @@ pub enum StartError {
     /// Impossible hash parameters.
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// The webhook cannot be used.
+    #[error("{0}")]
+    Webhook(String),
 }
 
 /// Everything that serves, ready to begin.
@@ -70,6 +75,7 @@ pub struct Daemon {
     poller: Poller,
     retention: Option<Retention>,
     writer: Writer,
+    sender: Option<Sender<Client>>,
     store: Arc<dyn Store>,
     stop: CancellationToken,
 }
@@ -91,6 +97,17 @@ impl Daemon {
         let journal = config.journal.path.clone();
         let journal = journal.map(|path| Journal::new(path, config.journal.max_bytes));
         let backlog = Arc::new(Backlog::new(journal));
+        let webhook = config
+            .webhook
+            .as_ref()
+            .map(|config| Arc::new(Webhook::new(config.events.clone(), config.queue, clock)));
+        let sender = match (&webhook, &config.webhook) {
+            (Some(webhook), Some(config)) => {
+                let client = Client::new(config).map_err(StartError::Webhook)?;
+                Some(Sender::new(Arc::clone(webhook), client))
+            }
+            _ => None,
+        };
         let (ready_sender, store_ready) = watch::channel(false);
         let shared = Shared {
             authenticator: Arc::new(authenticator(config, &store, clock)?),
@@ -100,6 +117,7 @@ impl Daemon {
             },
             store: Arc::clone(&store),
             backlog: Arc::clone(&backlog),
+            webhook,
             readiness: Arc::clone(&readiness),
             store_ready,
             clock,
@@ -162,13 +180,13 @@ impl Daemon {
             stop: stop.clone(),
         };
         let writer = Writer::new(backlog, Arc::clone(&store), clock);
-        Ok(Self { links, doors, relays, poller, retention, writer, store, stop })
+        Ok(Self { links, doors, relays, poller, retention, writer, sender, store, stop })
     }
 
     /// Serves until told to stop, then stores what is left and returns. No VPN client is
     /// disconnected by stopping. Returns by itself only after a fault of its own.
     pub async fn run(self) {
-        let Self { links, doors, relays, poller, retention, writer, store, stop } = self;
+        let Self { links, doors, relays, poller, retention, writer, sender, store, stop } = self;
         let mut tasks = JoinSet::new();
         for relay in relays {
             tasks.spawn(relay.serve(stop.clone()));
@@ -183,10 +201,13 @@ impl Daemon {
             tasks.spawn(retention.run());
         }
         tasks.spawn(poller.run());
-        // The writer goes on until the links have handed over their last rows.
+        // These go on until the links have handed over their last rows and notices.
         let writer_stop = CancellationToken::new();
         let mut writing = JoinSet::new();
         writing.spawn(writer.run(writer_stop.clone()));
+        if let Some(sender) = sender {
+            writing.spawn(sender.run(writer_stop.clone()));
+        }
         // None of them ends by itself. Without one nothing would be right for long: the daemon ends,
         // for its supervisor to start it again. No client notices.
         tokio::select! {

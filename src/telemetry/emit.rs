@@ -58,6 +58,8 @@ impl Event {
             | Self::JournalWritten { .. }
             | Self::JournalReplayed { .. }
             | Self::JournalFailed { .. }
+            | Self::WebhookFailed { .. }
+            | Self::WebhookDropped { .. }
             | Self::RetentionRemoved { .. }
             | Self::RetentionFailed { .. }
             | Self::ServerFatal { .. }
@@ -200,6 +202,18 @@ impl Event {
                 event = "journal.failed",
                 error,
                 "the journal cannot be used; session changes wait in memory"
+            ),
+            Self::WebhookFailed { error, pending } => tracing::warn!(
+                event = "webhook.failed",
+                error,
+                pending,
+                "the webhook's receiver does not take notices; tried again"
+            ),
+            Self::WebhookDropped { dropped, error } => tracing::warn!(
+                event = "webhook.dropped",
+                dropped,
+                error,
+                "the webhook's receiver will not get some notices"
             ),
             Self::ServerFatal { server, text } => tracing::error!(
                 event = "server.fatal",

@@ -34,6 +34,8 @@ pub const NAMES: &[&str] = &[
     "journal.written",
     "journal.replayed",
     "journal.failed",
+    "webhook.failed",
+    "webhook.dropped",
     "retention.removed",
     "retention.failed",
     "protocol.rejected",
@@ -337,6 +339,20 @@ pub enum Event {
     /// `journal.failed`: the journal cannot be used; what waits stays in memory. Told once.
     JournalFailed {
         /// What happened, with the path.
+        error: String,
+    },
+    /// `webhook.failed`: the receiver does not take notices; tried again. Told once.
+    WebhookFailed {
+        /// What happened.
+        error: String,
+        /// Notices that wait.
+        pending: usize,
+    },
+    /// `webhook.dropped`: notices that nobody will get. Told at most once a minute.
+    WebhookDropped {
+        /// How many since the last such line.
+        dropped: u64,
+        /// Why the last one of them.
         error: String,
     },
     /// `retention.removed`: sessions that ended long ago were removed.

@@ -15,6 +15,7 @@ const LATENESS: &str = "ovpn_warden_deadline_lateness_seconds";
 const LINK_UP: &str = "ovpn_warden_link_up";
 const LINK_RECONNECTS: &str = "ovpn_warden_link_reconnects_total";
 const REJECTED: &str = "ovpn_warden_protocol_rejected_total";
+const WEBHOOK_DROPPED: &str = "ovpn_warden_webhook_dropped_total";
 const STORE_UP: &str = "ovpn_warden_store_up";
 const CLIENT_BYTES: &str = "ovpn_warden_client_bytes_total";
 const BUILD_INFO: &str = "ovpn_warden_build_info";
@@ -41,6 +42,7 @@ pub(super) fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(LINK_UP, "Whether the management link is up");
     describe_counter!(LINK_RECONNECTS, "Times a management link was lost");
     describe_counter!(REJECTED, "Messages from the management port that were refused");
+    describe_counter!(WEBHOOK_DROPPED, "Notices that the webhook's receiver will not get");
     describe_gauge!(STORE_UP, "Whether the database answers");
     describe_counter!(CLIENT_BYTES, "Octets of ended sessions, by direction from the client");
     describe_gauge!(BUILD_INFO, "1, labelled with the version");
@@ -86,6 +88,9 @@ pub(super) fn count(event: &Event) {
         Event::ProtocolRejected { server, kind, .. } => {
             counter!(REJECTED, "server" => name(server), "kind" => *kind).increment(1);
         }
+        Event::WebhookDropped { dropped, .. } => {
+            counter!(WEBHOOK_DROPPED).increment(*dropped);
+        }
         Event::DaemonStarted { .. }
         | Event::DaemonStopping { .. }
         | Event::ConfigReloaded { .. }
@@ -106,6 +111,7 @@ pub(super) fn count(event: &Event) {
         | Event::JournalWritten { .. }
         | Event::JournalReplayed { .. }
         | Event::JournalFailed { .. }
+        | Event::WebhookFailed { .. }
         | Event::RetentionRemoved { .. }
         | Event::RetentionFailed { .. }
         | Event::ProtocolUnexpected { .. }

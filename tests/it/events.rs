@@ -63,6 +63,8 @@ const MEANINGS: &[(&str, &str)] = &[
         "journal.failed",
         "The journal cannot be used (full, not writable, damaged); changes wait in memory. Told once.",
     ),
+    ("webhook.failed", "The webhook's receiver does not take notices. Tried again; told once."),
+    ("webhook.dropped", "Notices that it will not get. Told at most once a minute."),
     (
         "retention.removed",
         "Sessions that ended longer ago than `retention.sessions_days` were removed.",
@@ -107,7 +109,8 @@ const FIELDS: &[(&str, &str)] = &[
     ("bytes_sent", "octets to the client"),
     ("reason", "why not"),
     ("temporary", "true: nothing is wrong with what the client sent; it is told to try again"),
-    ("pending", "session changes that wait"),
+    ("pending", "session changes, or notices, that wait"),
+    ("dropped", "how many notices since the last such line"),
     ("kind", "what was refused, in a closed set of words"),
     ("offset", "octets from the start of the connection"),
     ("suppressed", "lines like this that were held back since the last one"),
@@ -345,6 +348,8 @@ fn samples() -> Vec<Event> {
             error: "database unavailable: /var/lib/ovpn-warden/journal.db: database or disk is full (13)"
                 .into(),
         },
+        Event::WebhookFailed { error: "connection refused".into(), pending: 3 },
+        Event::WebhookDropped { dropped: 17, error: "more wait than webhook.queue holds".into() },
         Event::RetentionRemoved { rows: 12_345, before: at },
         Event::RetentionFailed {
             error: "database refused a statement: DELETE command denied".into(),

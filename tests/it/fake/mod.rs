@@ -8,6 +8,7 @@ mod outage;
 mod relay;
 mod server;
 mod token;
+mod webhook;
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
@@ -182,6 +183,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
         },
         retention: config::Retention { sessions: None },
         journal: config::Journal { path: None, max_bytes: 64 << 20 },
+        webhook: None,
         log: config::Log {
             format: config::LogFormat::Json,
             level: tracing::level_filters::LevelFilter::INFO,
