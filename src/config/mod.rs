@@ -102,6 +102,8 @@ pub struct Auth {
     pub retry_backoff_s: u32,
     /// Whether `client-pending-auth` precedes an approval.
     pub wake_up: bool,
+    /// How old a good login may be that counts while the database is away; `None`: none does.
+    pub offline_grace: Option<Duration>,
 }
 
 /// `[session]`.

@@ -237,7 +237,9 @@ fn management(
 fn auth(mut section: Section<'_>) -> Auth {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let device_mode = device_mode(&mut section).unwrap_or(DeviceMode::Enforce);
+    let grace = section.number("offline_grace_s", 0..=604_800);
     let auth = Auth {
+        offline_grace: (grace > 0).then(|| Duration::from_secs(grace)),
         timeout: Duration::from_millis(section.number("timeout_ms", 100..=30_000)),
         device_mode,
         device_sources: device_sources(&mut section, device_mode),

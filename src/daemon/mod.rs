@@ -109,8 +109,9 @@ impl Daemon {
             _ => None,
         };
         let (ready_sender, store_ready) = watch::channel(false);
+        let authenticator = Arc::new(authenticator(config, &store, clock)?);
         let shared = Shared {
-            authenticator: Arc::new(authenticator(config, &store, clock)?),
+            authenticator: Arc::clone(&authenticator),
             questions: Bounds {
                 at_once: AT_ONCE.max(config.auth.hash_workers.get() * 2),
                 waiting: config.auth.hash_queue,
@@ -170,6 +171,7 @@ impl Daemon {
             stop: stop.clone(),
         });
         let poller = Poller {
+            authenticator,
             store: Arc::clone(&store),
             backlog: Arc::clone(&backlog),
             readiness,
@@ -239,7 +241,11 @@ fn authenticator(
     let params = HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p };
     let authenticator =
         Authenticator::new(Arc::clone(store), pool, throttle, defaults(config), params, clock)?;
-    Ok(authenticator.allowing(auth.password_schemes.clone()))
+    let authenticator = authenticator.allowing(auth.password_schemes.clone());
+    Ok(match auth.offline_grace {
+        Some(keep) => authenticator.with_grace(keep),
+        None => authenticator,
+    })
 }
 
 /// What a decision takes from the configuration.

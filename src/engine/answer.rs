@@ -114,6 +114,7 @@ impl Engine {
                 latency: now.mono - pending.since,
                 session_id,
                 deadline,
+                offline: grant.is_offline,
             });
         }
         if let Some(record) = new {
@@ -284,6 +285,7 @@ impl Engine {
             latency: now.mono - pending.since,
             session_id,
             deadline,
+            offline: false,
         };
         let has_session = session_id.is_some();
         if denial.fault.is_none() {

@@ -280,7 +280,15 @@ impl Event {
     #[expect(clippy::wildcard_enum_match_arm, reason = "emit() has sorted the events")]
     fn emit_auth(&self) {
         match self {
-            Self::AuthAllowed { server, client, reauth, latency, session_id, deadline } => {
+            Self::AuthAllowed {
+                server,
+                client,
+                reauth,
+                latency,
+                session_id,
+                deadline,
+                offline,
+            } => {
                 of_client!(
                     info,
                     "auth.allowed",
@@ -291,6 +299,7 @@ impl Event {
                     latency_ms = millis(*latency),
                     session_id = session_id.map(display),
                     deadline = deadline.map(display),
+                    offline = offline.then_some(true),
                 );
             }
             Self::AuthDenied { server, client, reauth, latency, session_id, deadline, reason } => {

@@ -145,6 +145,8 @@ pub enum Event {
         session_id: Option<SessionId>,
         /// When it has to end.
         deadline: Option<Timestamp>,
+        /// The database was away: by a recent login and the rules of then.
+        offline: bool,
     },
     /// `auth.denied`.
     AuthDenied {

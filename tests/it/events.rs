@@ -93,6 +93,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("device", "device id, normalised"),
     ("client_ip", "where the client connects from"),
     ("client_port", "its port"),
+    ("offline", "true: the database was away; by a recent login (`auth.offline_grace_s`)"),
     ("reauth", "true: a renegotiation of a connected client"),
     ("latency_ms", "from the question's arrival to the answer"),
     ("session_id", "as `ovpn-warden session show` takes it"),
@@ -252,6 +253,7 @@ fn samples() -> Vec<Event> {
             latency,
             session_id: Some(session_id),
             deadline,
+            offline: true,
         },
         Event::AuthDenied {
             server: server(),

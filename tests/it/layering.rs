@@ -51,6 +51,7 @@ const CORES: &[&str] = &[
     "engine/",
     "auth/decide.rs",
     "auth/device.rs",
+    "auth/grace.rs",
     "auth/request.rs",
     "auth/text.rs",
     "auth/throttle.rs",

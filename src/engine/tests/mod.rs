@@ -241,6 +241,7 @@ fn grant(now: Now, serial: u64, seconds: Option<u64>) -> Grant {
         deadline: seconds.map(|s| now.utc.saturating_add(Duration::from_secs(s))),
         deadline_reason: seconds.map(|_| Cause::SessionLimit),
         expiry_action: ExpiryAction::Halt,
+        is_offline: false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The whole daemon, in process, on a real SQLite file, against a scripted OpenVPN.
 
+mod grace;
 mod limits;
 mod listen;
 mod many;
@@ -168,6 +169,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             match_common_name: false,
             retry_backoff_s: 10,
             wake_up: false,
+            offline_grace: None,
         },
         session: config::Session {
             limit: Some(Duration::from_secs(3_600)),

@@ -351,6 +351,7 @@ impl Lab {
             deadline: limit.map(|limit| self.now.utc.saturating_add(limit)),
             deadline_reason: limit.map(|_| Cause::SessionLimit),
             expiry_action: if how % 8 < 4 { ExpiryAction::Halt } else { ExpiryAction::Restart },
+            is_offline: false,
         }
     }
 
