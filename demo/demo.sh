@@ -65,6 +65,8 @@ password_file = "$dir/management.pw"
 device_mode = "enforce"
 [session]
 limit_s = 20
+[journal]
+path = "$dir/journal.db"
 [log]
 format = "json"
 [http]

@@ -1,10 +1,11 @@
 //! May this client connect, and until when.
 //!
-//! `request`, `decide`, `device`, `text` and `throttle` are cores; `password` hashes, and
+//! `request`, `decide`, `device`, `grace`, `text` and `throttle` are cores; `password` hashes, and
 //! `service` is the shell that asks the store and the hashing threads and lets `decide` judge.
 
 pub mod decide;
 pub mod device;
+pub mod grace;
 pub mod password;
 pub mod request;
 pub mod service;

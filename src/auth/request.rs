@@ -78,6 +78,8 @@ pub struct Grant {
     pub deadline_reason: Option<Cause>,
     /// What the client is told then.
     pub expiry_action: ExpiryAction,
+    /// The database was away: by a recent login and the rules of then.
+    pub is_offline: bool,
 }
 
 /// Why a client may not connect.

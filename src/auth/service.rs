@@ -1,6 +1,9 @@
 //! The shell of a decision: throttle, facts by one query, password on a hashing thread, rules.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use crate::{
     store::{Actor, Claim, EnrolmentTerms, Facts, NewDevice, OnLimit, Store, StoreError},
@@ -9,6 +12,7 @@ use crate::{
 
 use super::{
     decide::{Case, Defaults, Enrolment, PasswordCheck, Terms, decide, enrolment},
+    grace::{Grace, Who},
     password::{
         self, HashParams, PasswordError, Schemes,
         pool::{HashPool, PoolError, Priority},
@@ -17,11 +21,16 @@ use super::{
     throttle::Throttle,
 };
 
+/// Recent logins that the database is asked about in one round, and how long that may take.
+const LOOKS: usize = 50;
+const LOOK_TIME: Duration = Duration::from_millis(200);
+
 /// Answers login requests. Shared by all links.
 pub struct Authenticator {
     store: Arc<dyn Store>,
     pool: Arc<HashPool>,
     throttle: Mutex<Throttle>,
+    grace: Option<Mutex<Grace>>,
     defaults: Defaults,
     params: HashParams,
     schemes: Schemes,
@@ -45,8 +54,8 @@ impl Authenticator {
     ) -> Result<Self, PasswordError> {
         let random: [u8; 16] = rand::random();
         let dummy = password::hash(&Password::from(&random[..]), &params)?.into();
-        let (throttle, schemes) = (Mutex::new(throttle), Schemes::default());
-        Ok(Self { store, pool, throttle, defaults, params, schemes, dummy, clock })
+        let (throttle, grace, schemes) = (Mutex::new(throttle), None, Schemes::default());
+        Ok(Self { store, pool, throttle, grace, defaults, params, schemes, dummy, clock })
     }
 
     /// Takes stored hashes of these schemes, and no longer of the default ones only.
@@ -54,6 +63,33 @@ impl Authenticator {
     pub fn allowing(mut self, schemes: Schemes) -> Self {
         self.schemes = schemes;
         self
+    }
+
+    /// While the database is away, lets those in again whose last good login is not older.
+    #[must_use]
+    pub fn with_grace(mut self, keep: Duration) -> Self {
+        self.grace = Some(Mutex::new(Grace::new(keep)));
+        self
+    }
+
+    /// Asks the database about some of those that it would let in without it: what has changed
+    /// there counts.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the others are asked about the next time.
+    pub async fn look_after_grace(&self) -> Result<(), StoreError> {
+        let Some(grace) = &self.grace else { return Ok(()) };
+        let begun = self.clock.now();
+        let due = lock(grace).due(LOOKS, begun.mono);
+        for who in due {
+            let facts = self.store.facts(&who.0, who.1.as_ref(), begun.utc).await?;
+            let now = self.clock.now().mono;
+            lock(grace).update(&who, facts, now);
+            if now - begun.mono > LOOK_TIME {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Decides one login. Always answers: what goes wrong inside is a temporary denial with its
@@ -96,7 +132,13 @@ impl Authenticator {
         if request.token.is_some_and(|token| !token.is_valid) {
             return Ok(DenyReason::BadCredentials.into());
         }
-        let mut facts = self.facts(request, user).await?;
+        let mut facts = match (self.facts(request, user).await, user) {
+            (Err(error @ StoreError::Unavailable(_)), Some(user)) => {
+                let decision = self.judge_offline(request, user).await?;
+                return decision.ok_or(Fault::Store(error));
+            }
+            (facts, _) => facts?,
+        };
         let password = match (&request.token, &request.password) {
             _ if adopting => PasswordCheck::NotNeeded,
             (Some(token), _) => {
@@ -134,7 +176,12 @@ impl Authenticator {
             facts = self.facts(request, user).await?;
         };
         match verdict {
-            Err(reason) => Ok(reason.into()),
+            Err(reason) => {
+                if let (Some(who), true) = (who(request, user), password != PasswordCheck::Wrong) {
+                    self.grace.iter().for_each(|grace| lock(grace).forget(&who));
+                }
+                Ok(reason.into())
+            }
             Ok(terms) => {
                 let session_id = SessionId::new(now.utc, rand::random());
                 if let (Some(facts), Some(user)) = (&facts, user)
@@ -142,17 +189,59 @@ impl Authenticator {
                 {
                     return Ok(DenyReason::TooManySessions.into());
                 }
+                if let (Some(grace), Some(facts), Some(who), PasswordCheck::Right) =
+                    (&self.grace, &facts, who(request, user), password)
+                {
+                    lock(grace).remember(who, facts.clone(), terms.deadline, now.mono);
+                }
                 if let (Some(facts), PasswordCheck::Right) = (facts, password) {
                     self.upgrade(request, facts);
                 }
-                Ok(Decision::Allow(Grant {
-                    session_id,
-                    deadline: terms.deadline,
-                    deadline_reason: terms.deadline_reason,
-                    expiry_action: terms.expiry_action,
-                }))
+                Ok(Decision::Allow(grant(session_id, terms, false)))
             }
         }
+    }
+
+    /// The database is away: who logged in a while ago with this device and this password is let in
+    /// again, by the rules as they were then. Everybody else may come again later (`None`), after
+    /// as long a time.
+    async fn judge_offline(
+        &self,
+        request: &AuthRequest,
+        user: &Username,
+    ) -> Result<Option<Decision>, Fault> {
+        let (Some(grace), RequestKind::Connect, None, Some(password), Some(who)) = (
+            &self.grace,
+            request.kind,
+            &request.token,
+            &request.password,
+            who(request, Some(user)),
+        ) else {
+            return Ok(None);
+        };
+        // Places are taken in the database only.
+        let facts = lock(grace)
+            .recall(&who, self.clock.now())
+            .filter(|facts| facts.policy.max_sessions.unwrap_or(0) == 0);
+        let password = self.check(request, password, facts.as_ref()).await?;
+        let now = self.clock.now();
+        let case = Case {
+            request,
+            facts: facts.as_ref(),
+            password,
+            defaults: &self.defaults,
+            now: now.utc,
+        };
+        let verdict = decide(&case);
+        if facts.is_some() && password == PasswordCheck::Wrong {
+            self.remember(request, Some(user), &Some(DenyReason::BadCredentials));
+        }
+        // A device that is yet to be registered has no place to be registered at.
+        let needs_no_store = facts.as_ref().is_some_and(|facts| enrolment(&case, facts).is_none());
+        Ok(verdict.ok().filter(|_| needs_no_store).map(|terms| {
+            lock(grace).admitted(&who, terms.deadline);
+            Decision::Allow(grant(SessionId::new(now.utc, rand::random()), terms, true))
+        }))
     }
 
     async fn facts(
@@ -260,7 +349,7 @@ impl Authenticator {
     }
 
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
-        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.throttle)
     }
 
     /// Replaces a hash of older parameters or another scheme in the background; a failure only means: next time.
@@ -281,6 +370,25 @@ impl Authenticator {
             };
             tracing::debug!(user = %name, upgraded, "password hash of older parameters or another scheme");
         });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whose login it is, on which device; `None` without a sound user or device.
+fn who(request: &AuthRequest, user: Option<&Username>) -> Option<Who> {
+    Some((user?.clone(), request.device.as_ref().ok()?.clone()))
+}
+
+fn grant(session_id: SessionId, terms: Terms, is_offline: bool) -> Grant {
+    Grant {
+        session_id,
+        deadline: terms.deadline,
+        deadline_reason: terms.deadline_reason,
+        expiry_action: terms.expiry_action,
+        is_offline,
     }
 }
 

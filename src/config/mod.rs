@@ -9,6 +9,7 @@ mod load;
 mod reader;
 mod secret;
 mod sections;
+mod webhook;
 mod words;
 
 use std::{num::NonZeroUsize, time::Duration};
@@ -38,6 +39,10 @@ pub struct Config {
     pub throttle: Throttle,
     /// `[retention]`.
     pub retention: Retention,
+    /// `[journal]`.
+    pub journal: Journal,
+    /// `[webhook]`; `None`: nobody is told.
+    pub webhook: Option<Webhook>,
     /// `[log]`.
     pub log: Log,
     /// `[http]`.
@@ -97,6 +102,8 @@ pub struct Auth {
     pub retry_backoff_s: u32,
     /// Whether `client-pending-auth` precedes an approval.
     pub wake_up: bool,
+    /// How old a good login may be that counts while the database is away; `None`: none does.
+    pub offline_grace: Option<Duration>,
 }
 
 /// `[session]`.
@@ -108,6 +115,8 @@ pub struct Session {
     pub expiry_action: ExpiryAction,
     /// How often byte counts are stored.
     pub accounting_interval: Duration,
+    /// How long before its deadline a session's end is announced; `None`: never.
+    pub warn_before: Option<Duration>,
     /// How much later than the deadline OpenVPN itself ends the session (2.6+).
     pub backstop: Duration,
 }
@@ -129,6 +138,36 @@ pub struct Retention {
     /// How long sessions are kept after their end; `None`: for ever.
     pub sessions: Option<Duration>,
 }
+
+/// `[journal]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journal {
+    /// Where session changes wait for the database on disk; `None`: nowhere.
+    pub path: Option<std::path::PathBuf>,
+    /// The file's largest size, in bytes.
+    pub max_bytes: u64,
+}
+
+/// `[webhook]`.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Where notices are sent: `https://…` or `http://…`.
+    pub url: String,
+    /// What they are signed with.
+    pub secret: Password,
+    /// Certificates (PEM) of the authorities that the receiver's is to be of; `None`: public ones.
+    pub ca_file: Option<std::path::PathBuf>,
+    /// Which events are told, of [`WEBHOOK_EVENTS`].
+    pub events: Vec<&'static str>,
+    /// Longest wait for an answer.
+    pub timeout: Duration,
+    /// Notices that may wait.
+    pub queue: usize,
+}
+
+/// Events that a webhook may be told.
+pub const WEBHOOK_EVENTS: [&str; 4] =
+    ["session.opened", "session.ending", "session.closed", "auth.denied"];
 
 /// `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,10 +8,12 @@ use config::{Map, Value, ValueKind};
 use tracing::level_filters::LevelFilter;
 
 use super::{
-    Auth, Config, Database, Endpoint, Http, Log, LogFormat, Retention, Server, Session, Throttle,
+    Auth, Config, Database, Endpoint, Http, Journal, Log, LogFormat, Retention, Server, Session,
+    Throttle,
     error::{ConfigError, Place},
     layer::Layer,
     reader::{DAMAGED, Report, Section, origin_of, wrong_type},
+    webhook::webhook,
     words::{shown, suggest},
 };
 use crate::{
@@ -26,8 +28,18 @@ use crate::{
     types::{ExpiryAction, Password, ServerName},
 };
 
-const SECTIONS: &[&str] =
-    &["database", "servers", "auth", "session", "throttle", "retention", "log", "http"];
+const SECTIONS: &[&str] = &[
+    "database",
+    "servers",
+    "auth",
+    "session",
+    "throttle",
+    "retention",
+    "journal",
+    "webhook",
+    "log",
+    "http",
+];
 
 /// Ten years: a longer limit is a typing error.
 const MAX_LIMIT_S: u32 = 315_360_000;
@@ -59,6 +71,8 @@ pub(super) fn validate(mut tree: Map<String, Value>, report: &mut Report) -> Con
         session: session(Section::new(report, "session".into(), tree.remove("session"))),
         throttle: throttle(Section::new(report, "throttle".into(), tree.remove("throttle"))),
         retention: retention(Section::new(report, "retention".into(), tree.remove("retention"))),
+        journal: journal(Section::new(report, "journal".into(), tree.remove("journal"))),
+        webhook: webhook(Section::new(report, "webhook".into(), tree.remove("webhook"))),
         log: log(Section::new(report, "log".into(), tree.remove("log"))),
         http: http(Section::new(report, "http".into(), tree.remove("http"))),
     }
@@ -240,7 +254,9 @@ fn management(
 fn auth(mut section: Section<'_>) -> Auth {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let device_mode = device_mode(&mut section).unwrap_or(DeviceMode::Enforce);
+    let grace = section.number("offline_grace_s", 0..=604_800);
     let auth = Auth {
+        offline_grace: (grace > 0).then(|| Duration::from_secs(grace)),
         timeout: Duration::from_millis(section.number("timeout_ms", 100..=30_000)),
         device_mode,
         device_sources: device_sources(&mut section, device_mode),
@@ -320,10 +336,12 @@ fn session(mut section: Section<'_>) -> Session {
     let actions: Vec<_> = ExpiryAction::ALL.iter().map(|word| (word.as_str(), *word)).collect();
     let seconds = |value: u32| Duration::from_secs(value.into());
     let limit = section.number32("limit_s", 0..=MAX_LIMIT_S);
+    let warn_before = section.number32("warn_before_s", 0..=86_400);
     let session = Session {
         limit: (limit > 0).then(|| seconds(limit)),
         expiry_action: section.word("expiry_action", &actions).unwrap_or(ExpiryAction::Halt),
         accounting_interval: seconds(section.number32("accounting_interval_s", 1..=3_600)),
+        warn_before: (warn_before > 0).then(|| seconds(warn_before)),
         backstop: seconds(section.number32("backstop_s", 5..=86_400)),
     };
     section.finish();
@@ -345,6 +363,26 @@ fn retention(mut section: Section<'_>) -> Retention {
     let sessions = (days > 0).then(|| Duration::from_secs(days * 86_400));
     section.finish();
     Retention { sessions }
+}
+
+fn journal(mut section: Section<'_>) -> Journal {
+    let mut path = None;
+    if let Some((text, at)) = section.text("path")
+        && !text.is_empty()
+    {
+        if text.starts_with('/') {
+            path = Some(text.into());
+        } else {
+            let problem = format!(
+                "`{}` is not the absolute path of a file; use one as /var/lib/ovpn-warden/journal.db, or \"\" to switch it off",
+                shown(&text)
+            );
+            section.report.errors.push(ConfigError::Invalid { at, problem });
+        }
+    }
+    let max_bytes = section.number("max_mib", 1..=65_536) << 20;
+    section.finish();
+    Journal { path, max_bytes }
 }
 
 fn log(mut section: Section<'_>) -> Log {

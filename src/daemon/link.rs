@@ -29,12 +29,13 @@ use crate::{
 };
 
 use super::{
+    backlog::Backlog,
     backoff::Backoff,
     questions::{Bounds, Questions},
     record::Captures,
     relay::{Relay, ToolEvent},
     transport::{self, Connected, ReadHalf, WriteHalf},
-    writer::Backlog,
+    webhook::Webhook,
 };
 
 /// Free space for one read, in bytes.
@@ -43,6 +44,8 @@ const READ_CHUNK: usize = 16 << 10;
 const MAX_UNSENT: usize = 4 << 20;
 /// How long our own changes may take to reach the database before its open sessions are read.
 const SETTLE: Duration = Duration::from_secs(3);
+/// Pause while the database is behind the journal.
+const JOURNAL_POLL: Duration = Duration::from_millis(100);
 /// Pause after the database could not tell the open sessions.
 const LOAD_RETRY: Duration = Duration::from_secs(1);
 /// A link that was up for so long is tried again at once.
@@ -72,6 +75,7 @@ pub(super) struct Shared {
     pub(super) questions: Bounds,
     pub(super) store: Arc<dyn Store>,
     pub(super) backlog: Arc<Backlog>,
+    pub(super) webhook: Option<Arc<Webhook>>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) store_ready: watch::Receiver<bool>,
     pub(super) clock: Clock,
@@ -429,6 +433,9 @@ impl Link {
         }
         for event in self.untold.drain(..) {
             event.emit();
+            if let Some(webhook) = &self.shared.webhook {
+                webhook.offer(&event);
+            }
         }
         self.untold.shrink_to(TOLD_AT_ONCE);
     }
@@ -512,6 +519,11 @@ impl Link {
                 // Bounded: while everybody logs in there may always be something to write.
                 let _ = tokio::time::timeout(SETTLE, backlog.settled(&server)).await;
                 let unwritten = backlog.unwritten(&server);
+                // After the look at memory: rows only leave it for the journal or the database.
+                if let Ok(true) = backlog.is_journaled().await {
+                    tokio::time::sleep(JOURNAL_POLL).await;
+                    continue;
+                }
                 match store.open_sessions(&server).await {
                     Ok(open) => {
                         for error in open.unreadable {

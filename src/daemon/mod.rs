@@ -1,5 +1,6 @@
 //! The daemon: one task for each server, one writer, one poller, and their orderly end.
 
+mod backlog;
 mod backoff;
 mod door;
 mod link;
@@ -10,6 +11,7 @@ mod record;
 mod relay;
 mod retention;
 mod transport;
+mod webhook;
 mod writer;
 
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
@@ -29,20 +31,22 @@ use crate::{
     },
     config::{Config, Endpoint, Server},
     engine::Settings,
-    store::Store,
+    store::{Journal, Store},
     telemetry::{Queues, http::Readiness},
     types::Clock,
 };
 
 pub use probe::{Visit, VisitError, visit};
 
+use backlog::Backlog;
 use door::{Candidate, Door};
 use link::{Link, Shared};
 use poller::Poller;
 use questions::Bounds;
 use relay::Socket;
 use retention::Retention;
-use writer::Backlog;
+use webhook::{Client, Sender, Webhook};
+use writer::Writer;
 
 /// Requests that may wait for one link.
 const REQUEST_QUEUE: usize = 64;
@@ -58,6 +62,9 @@ pub enum StartError {
     /// Impossible hash parameters.
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// The webhook cannot be used.
+    #[error("{0}")]
+    Webhook(String),
 }
 
 /// Everything that serves, ready to begin.
@@ -67,7 +74,8 @@ pub struct Daemon {
     relays: Vec<Socket>,
     poller: Poller,
     retention: Option<Retention>,
-    backlog: Arc<Backlog>,
+    writer: Writer,
+    sender: Option<Sender<Client>>,
     store: Arc<dyn Store>,
     stop: CancellationToken,
 }
@@ -86,19 +94,33 @@ impl Daemon {
         stop: CancellationToken,
         record: Option<&Path>,
     ) -> Result<Self, StartError> {
-        let backlog = Arc::new(Backlog::default());
+        let journal = config.journal.path.clone();
+        let journal = journal.map(|path| Journal::new(path, config.journal.max_bytes));
+        let backlog = Arc::new(Backlog::new(journal));
+        let webhook = config
+            .webhook
+            .as_ref()
+            .map(|config| Arc::new(Webhook::new(config.events.clone(), config.queue, clock)));
+        let sender = match (&webhook, &config.webhook) {
+            (Some(webhook), Some(config)) => {
+                let client = Client::new(config).map_err(StartError::Webhook)?;
+                Some(Sender::new(Arc::clone(webhook), client))
+            }
+            _ => None,
+        };
         let (ready_sender, store_ready) = watch::channel(false);
         let authenticator = Arc::new(authenticator(config, &store, clock)?);
         let (asked, waiting) = (Arc::clone(&authenticator), Arc::clone(&backlog));
         readiness.set_queues(move || Queues { hash: asked.queued(), store: waiting.len() });
         let shared = Shared {
-            authenticator,
+            authenticator: Arc::clone(&authenticator),
             questions: Bounds {
                 at_once: AT_ONCE.max(config.auth.hash_workers.get() * 2),
                 waiting: config.auth.hash_queue,
             },
             store: Arc::clone(&store),
             backlog: Arc::clone(&backlog),
+            webhook,
             readiness: Arc::clone(&readiness),
             store_ready,
             clock,
@@ -151,6 +173,7 @@ impl Daemon {
             stop: stop.clone(),
         });
         let poller = Poller {
+            authenticator,
             store: Arc::clone(&store),
             backlog: Arc::clone(&backlog),
             readiness,
@@ -160,13 +183,14 @@ impl Daemon {
             clock,
             stop: stop.clone(),
         };
-        Ok(Self { links, doors, relays, poller, retention, backlog, store, stop })
+        let writer = Writer::new(backlog, Arc::clone(&store), clock);
+        Ok(Self { links, doors, relays, poller, retention, writer, sender, store, stop })
     }
 
     /// Serves until told to stop, then stores what is left and returns. No VPN client is
     /// disconnected by stopping. Returns by itself only after a fault of its own.
     pub async fn run(self) {
-        let Self { links, doors, relays, poller, retention, backlog, store, stop } = self;
+        let Self { links, doors, relays, poller, retention, writer, sender, store, stop } = self;
         let mut tasks = JoinSet::new();
         for relay in relays {
             tasks.spawn(relay.serve(stop.clone()));
@@ -181,22 +205,25 @@ impl Daemon {
             tasks.spawn(retention.run());
         }
         tasks.spawn(poller.run());
-        // The writer goes on until the links have handed over their last rows.
+        // These go on until the links have handed over their last rows and notices.
         let writer_stop = CancellationToken::new();
-        let mut writer = JoinSet::new();
-        writer.spawn(writer::run(backlog, Arc::clone(&store), writer_stop.clone()));
+        let mut writing = JoinSet::new();
+        writing.spawn(writer.run(writer_stop.clone()));
+        if let Some(sender) = sender {
+            writing.spawn(sender.run(writer_stop.clone()));
+        }
         // None of them ends by itself. Without one nothing would be right for long: the daemon ends,
         // for its supervisor to start it again. No client notices.
         tokio::select! {
             () = stop.cancelled() => {}
             _ = tasks.join_next() => {}
-            _ = writer.join_next() => {}
+            _ = writing.join_next() => {}
         }
         stop.cancel();
         // One that panicked has said so already; there is nothing left to do for it.
         while tasks.join_next().await.is_some() {}
         writer_stop.cancel();
-        while writer.join_next().await.is_some() {}
+        while writing.join_next().await.is_some() {}
         store.close().await;
     }
 }
@@ -216,7 +243,11 @@ fn authenticator(
     let params = HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p };
     let authenticator =
         Authenticator::new(Arc::clone(store), pool, throttle, defaults(config), params, clock)?;
-    Ok(authenticator.allowing(auth.password_schemes.clone()))
+    let authenticator = authenticator.allowing(auth.password_schemes.clone());
+    Ok(match auth.offline_grace {
+        Some(keep) => authenticator.with_grace(keep),
+        None => authenticator,
+    })
 }
 
 /// What a decision takes from the configuration.
@@ -241,6 +272,7 @@ fn settings(config: &Config, server: &Server, turn: u32) -> Settings {
         device_sources: config.auth.device_sources.clone().into(),
         accounting_interval: interval,
         accounting_first: first_accounting(interval, turn, servers),
+        warn_before: config.session.warn_before,
         backstop: config.session.backstop,
         retry_backoff_s: config.auth.retry_backoff_s,
         wake_up: config.auth.wake_up,

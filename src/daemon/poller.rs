@@ -10,14 +10,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::decide::{Defaults, review},
+    auth::{
+        decide::{Defaults, review},
+        service::Authenticator,
+    },
     engine::CommandOutcome,
     store::{CommandAction, CommandId, Schema, SessionCommand, Store, StoreError},
     telemetry::{events::Event, http::Readiness},
     types::{Clock, Mono, ServerName},
 };
 
-use super::{backoff::Backoff, link::LinkRequest, writer::Backlog};
+use super::{backlog::Backlog, backoff::Backoff, link::LinkRequest};
 
 /// How often operators' requests are looked for. They take effect within 2 s.
 const POLL: Duration = Duration::from_secs(1);
@@ -30,6 +33,7 @@ const OUTCOME: Duration = Duration::from_secs(1);
 /// What the task needs.
 pub(super) struct Poller {
     pub(super) store: Arc<dyn Store>,
+    pub(super) authenticator: Arc<Authenticator>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) links: HashMap<ServerName, mpsc::Sender<LinkRequest>>,
@@ -51,6 +55,9 @@ impl Poller {
             let mut result = self.round(&servers, &mut schema_is_current).await;
             if result.is_ok() && self.clock.now().mono >= next_review {
                 result = self.review(&servers).await.map(|next| next_review = next);
+            }
+            if result.is_ok() {
+                result = self.authenticator.look_after_grace().await;
             }
             let is_up = result.is_ok();
             match result {

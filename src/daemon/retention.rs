@@ -105,6 +105,7 @@ mod tests {
             deadline: None,
             deadline_reason: None,
             expiry_action: ExpiryAction::Halt,
+            warned_at: None,
             ended_at: ended,
             cause: ended.map(|_| Cause::UserRequest),
             bytes_received: 0,

@@ -1,226 +1,277 @@
-//! Session changes on their way to the database.
+//! Writes session changes to the database, and to the journal while it is away: shell.
 //!
-//! A change is the whole row, so that only the newest of each session has to be kept: what waits
-//! is bounded by the number of sessions, however long the database is away. Writing a row twice
-//! changes nothing. New sessions need the database to be admitted, so an outage adds none.
+//! What waits goes to the journal when it is much or has waited for a moment, and all of it when
+//! the daemon stops. Rows of the journal are written when the database answers, and removed from
+//! it only then: a crash in between writes a row twice, which changes nothing.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    store::{SessionRecord, SessionState, Store, StoreError},
+    store::{Journal, SessionRecord, Store, StoreError},
     telemetry::events::Event,
-    types::{ServerName, SessionId},
+    types::{Clock, Mono},
 };
 
-use super::backoff::Backoff;
+use super::{
+    backlog::{BATCH, Backlog},
+    backoff::Backoff,
+};
 
-/// Rows in one statement.
-const BATCH: usize = 500;
-/// Rows that wait before operators are told.
-const NOTICE: usize = 1_000;
-/// How long the last rows may take when the daemon stops.
+/// Rows in memory from which on they go to the journal, or, without one, operators are told.
+const MANY: usize = 1_000;
+/// How long the database may be away before any row goes to the journal.
+const LONG: Duration = Duration::from_secs(2);
+/// Pause before a journal that could not be read is tried again.
+const JOURNAL_RETRY: Duration = Duration::from_secs(60);
+/// How long the last rows may take when the daemon stops: to the database, then to the journal.
 const LAST_WRITE: Duration = Duration::from_secs(5);
 
-/// Where links put their changes. Never blocks.
-#[derive(Debug, Default)]
-pub(super) struct Backlog {
-    waiting: Mutex<Waiting>,
-    ready: Notify,
-    written: Notify,
+/// What came of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// There was nothing to write.
+    Nothing,
+    /// Written.
+    Written,
+    /// The database is away; the rows wait.
+    Away,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    rows: HashMap<SessionId, SessionRecord>,
-    /// The batch that is being written.
-    writing: Arc<[SessionRecord]>,
+pub(super) struct Writer {
+    backlog: Arc<Backlog>,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    backoff: Backoff,
+    /// Since when the database has been away.
+    away_since: Option<Mono>,
+    /// Operators were told that rows wait in memory.
+    is_told: bool,
+    /// Operators were told what is wrong with the journal.
+    is_fault_told: bool,
+    /// There may be rows in the journal.
+    may_replay: bool,
+    /// The journal could not be read.
+    is_unread: bool,
+    /// Rows that went to the journal since the database was there.
+    journaled: usize,
+    /// Rows that came out of it since then.
+    replayed: usize,
 }
 
-impl Backlog {
-    /// Keeps the newer version of a row.
-    pub(super) fn push(&self, record: SessionRecord) {
-        put(&mut self.waiting().rows, record);
-        self.ready.notify_one();
-    }
-
-    /// Rows that the database may not hold yet.
-    pub(super) fn len(&self) -> usize {
-        self.waiting().all().count()
-    }
-
-    /// Waits until the database holds all of a server's rows: what is read before that is older
-    /// than what the link knows.
-    pub(super) async fn settled(&self, server: &ServerName) {
-        loop {
-            let written = self.written.notified();
-            let is_settled = {
-                let waiting = self.waiting();
-                waiting.all().all(|row| row.server != *server)
-            };
-            if is_settled {
-                return;
-            }
-            written.await;
+impl Writer {
+    pub(super) fn new(backlog: Arc<Backlog>, store: Arc<dyn Store>, clock: Clock) -> Self {
+        Self {
+            may_replay: backlog.journal.is_some(),
+            backlog,
+            store,
+            clock,
+            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(5)),
+            away_since: None,
+            is_told: false,
+            is_fault_told: false,
+            is_unread: false,
+            journaled: 0,
+            replayed: 0,
         }
     }
 
-    /// A server's rows that the database may not hold yet.
-    pub(super) fn unwritten(&self, server: &ServerName) -> Unwritten {
-        let waiting = self.waiting();
-        let mut rows = HashMap::new();
-        for row in waiting.all().filter(|row| row.server == *server) {
-            put(&mut rows, row.clone());
+    /// Writes the backlog until `stop`, then what is left.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let backlog = Arc::clone(&self.backlog);
+        if let Some(journal) = &backlog.journal {
+            let opened = journal.open(self.clock.now().utc).await;
+            self.judge(opened);
         }
-        Unwritten(rows)
-    }
-
-    fn take(&self) -> Arc<[SessionRecord]> {
-        let mut waiting = self.waiting();
-        if waiting.rows.is_empty() {
-            // What a storm needed is given back.
-            waiting.rows.shrink_to(BATCH);
-        }
-        let ids: Vec<SessionId> = waiting.rows.keys().take(BATCH).copied().collect();
-        waiting.writing = ids.iter().filter_map(|id| waiting.rows.remove(id)).collect();
-        Arc::clone(&waiting.writing)
-    }
-
-    fn put_back(&self, batch: &[SessionRecord]) {
-        let mut waiting = self.waiting();
-        for record in batch {
-            put(&mut waiting.rows, record.clone());
-        }
-    }
-
-    /// The batch is written, or waits again.
-    fn finish_batch(&self) {
-        self.waiting().writing = Arc::default();
-        self.written.notify_waiters();
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Waiting {
-    fn all(&self) -> impl Iterator<Item = &SessionRecord> {
-        self.rows.values().chain(self.writing.iter())
-    }
-}
-
-/// Rows that were on their way when others were read.
-pub(super) struct Unwritten(HashMap<SessionId, SessionRecord>);
-
-impl Unwritten {
-    /// Open sessions as they are once all is written.
-    pub(super) fn applied_to(mut self, mut open: Vec<SessionRecord>) -> Vec<SessionRecord> {
-        open.retain_mut(|row| {
-            if let Some(newer) = self.0.remove(&row.id).filter(|newer| newer.version > row.version)
-            {
-                *row = newer;
-            }
-            row.state != SessionState::Closed
-        });
-        open
-    }
-}
-
-fn put(rows: &mut HashMap<SessionId, SessionRecord>, record: SessionRecord) {
-    match rows.entry(record.id) {
-        Entry::Vacant(entry) => {
-            entry.insert(record);
-        }
-        Entry::Occupied(mut entry) if entry.get().version < record.version => {
-            entry.insert(record);
-        }
-        Entry::Occupied(_) => {}
-    }
-}
-
-/// Writes the backlog until `stop`, then once more.
-pub(super) async fn run(backlog: Arc<Backlog>, store: Arc<dyn Store>, stop: CancellationToken) {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-    let mut noticed = false;
-    while !stop.is_cancelled() {
-        tokio::select! {
-            () = backlog.ready.notified() => {}
-            () = stop.cancelled() => break,
-        }
-        loop {
-            let batch = backlog.take();
-            if batch.is_empty() {
-                break;
-            }
-            if write(&backlog, &*store, &batch).await {
-                backoff.reset();
-                noticed = false;
+        while !stop.is_cancelled() {
+            self.may_replay |= backlog.take_wants_replay();
+            if backlog.len() == 0 && !self.may_replay {
+                tokio::select! {
+                    () = backlog.ready.notified() => {}
+                    () = sleep(JOURNAL_RETRY), if self.is_unread => self.may_replay = true,
+                    () = stop.cancelled() => break,
+                }
                 continue;
             }
-            let pending = backlog.len();
-            if pending >= NOTICE && !noticed {
-                noticed = true;
-                Event::StoreBacklog { pending }.emit();
+            if self.turn().await != Step::Away {
+                continue;
             }
             tokio::select! {
-                () = tokio::time::sleep(backoff.pause()) => {}
+                () = sleep(self.backoff.pause()) => {}
                 () = stop.cancelled() => break,
             }
         }
+        self.finish().await;
     }
-    let last = async {
-        loop {
-            let batch = backlog.take();
-            if batch.is_empty() || !write(&backlog, &*store, &batch).await {
-                break;
+
+    /// One batch of new rows and one of the journal's, so that neither waits for the other.
+    async fn turn(&mut self) -> Step {
+        let mut step = self.write_batch().await;
+        if step != Step::Away && self.may_replay {
+            step = self.replay().await;
+        }
+        match step {
+            Step::Nothing | Step::Written => {
+                self.backoff.reset();
+                self.away_since = None;
+                self.is_told = false;
+            }
+            Step::Away => {
+                let now = self.clock.now().mono;
+                let away = now - *self.away_since.get_or_insert(now);
+                if is_for_the_journal(self.backlog.len(), away) {
+                    self.spill().await;
+                }
+                let pending = self.backlog.len();
+                if pending >= MANY && !self.is_told {
+                    self.is_told = true;
+                    Event::StoreBacklog { pending }.emit();
+                }
             }
         }
-    };
-    let in_time = tokio::time::timeout(LAST_WRITE, last).await.is_ok();
-    let pending = backlog.len();
-    if !in_time || pending > 0 {
-        // The rows stay open in the database; the next start compares and closes them.
-        Event::StoreBacklog { pending }.emit();
+        step
+    }
+
+    async fn write_batch(&self) -> Step {
+        let batch = self.backlog.take();
+        if batch.is_empty() {
+            return Step::Nothing;
+        }
+        let left = persist(&*self.store, &batch).await;
+        self.backlog.put_back(&left);
+        self.backlog.finish_batch();
+        if left.is_empty() { Step::Written } else { Step::Away }
+    }
+
+    /// Writes some of the journal's rows to the database.
+    async fn replay(&mut self) -> Step {
+        let backlog = Arc::clone(&self.backlog);
+        let Some(journal) = &backlog.journal else {
+            self.may_replay = false;
+            return Step::Nothing;
+        };
+        match self.replay_some(journal).await {
+            Ok(step) => {
+                self.is_unread = false;
+                step
+            }
+            Err(error) => {
+                self.may_replay = false;
+                self.is_unread = true;
+                self.judge(Err(error));
+                Step::Nothing
+            }
+        }
+    }
+
+    async fn replay_some(&mut self, journal: &Journal) -> Result<Step, StoreError> {
+        let rows = journal.first(BATCH.try_into().unwrap_or(u32::MAX)).await?;
+        if let (true, Some(error)) = (rows.sessions.is_empty(), rows.unreadable.first()) {
+            return Err(journal.set_aside(&error.to_string(), self.clock.now().utc).await);
+        }
+        if rows.sessions.is_empty() {
+            self.may_replay = false;
+            if self.replayed > 0 {
+                Event::JournalReplayed { rows: self.replayed }.emit();
+            }
+            (self.journaled, self.replayed) = (0, 0);
+            return Ok(Step::Nothing);
+        }
+        let left = persist(&*self.store, &rows.sessions).await;
+        let is_left = |row: &SessionRecord| left.iter().any(|left| left.id == row.id);
+        let written: Vec<_> = rows.sessions.into_iter().filter(|row| !is_left(row)).collect();
+        if !written.is_empty() {
+            journal.remove(&written).await?;
+            self.replayed += written.len();
+        }
+        Ok(if left.is_empty() { Step::Written } else { Step::Away })
+    }
+
+    /// Moves what waits from memory to the journal.
+    async fn spill(&mut self) {
+        let backlog = Arc::clone(&self.backlog);
+        let Some(journal) = &backlog.journal else { return };
+        loop {
+            let batch = backlog.take();
+            if batch.is_empty() {
+                return;
+            }
+            let appended = journal.append(&batch).await;
+            let is_appended = appended.is_ok();
+            if is_appended {
+                self.may_replay = true;
+                if self.journaled == 0 {
+                    Event::JournalWritten { rows: batch.len() }.emit();
+                }
+                self.journaled += batch.len();
+            } else {
+                backlog.put_back(&batch);
+            }
+            backlog.finish_batch();
+            self.judge(appended);
+            if !is_appended {
+                return;
+            }
+        }
+    }
+
+    /// Tells once what is wrong with the journal.
+    fn judge(&mut self, result: Result<(), StoreError>) {
+        let Err(error) = result else {
+            self.is_fault_told = false;
+            return;
+        };
+        if !std::mem::replace(&mut self.is_fault_told, true) {
+            Event::JournalFailed { error: error.to_string() }.emit();
+        }
+    }
+
+    /// The daemon stops: what is left goes to the database, or else to the journal.
+    async fn finish(&mut self) {
+        let last = async { while self.write_batch().await == Step::Written {} };
+        // Broken off or not, what is not written waits again.
+        let _ = timeout(LAST_WRITE, last).await;
+        self.backlog.reclaim();
+        let _ = timeout(LAST_WRITE, self.spill()).await;
+        self.backlog.reclaim();
+        let pending = self.backlog.len();
+        if pending > 0 {
+            // These sessions stay as they are in the database; the next start compares them.
+            Event::StoreBacklog { pending }.emit();
+        }
+        if let Some(journal) = &self.backlog.journal {
+            journal.close().await;
+        }
     }
 }
 
-/// Writes one batch; false when the database is away and the batch waits again.
-async fn write(backlog: &Backlog, store: &dyn Store, batch: &[SessionRecord]) -> bool {
-    let is_written = try_write(backlog, store, batch).await;
-    backlog.finish_batch();
-    is_written
+/// Whether so many rows that have waited for so long leave memory.
+fn is_for_the_journal(rows: usize, away: Duration) -> bool {
+    rows >= MANY || (rows > 0 && away >= LONG)
 }
 
-async fn try_write(backlog: &Backlog, store: &dyn Store, batch: &[SessionRecord]) -> bool {
-    match store.persist(batch).await {
-        Ok(()) => true,
+/// Writes rows; those that have to wait because the database is away.
+async fn persist(store: &dyn Store, rows: &[SessionRecord]) -> Vec<SessionRecord> {
+    match store.persist(rows).await {
+        Ok(()) => Vec::new(),
         Err(error) if is_passing(&error) => {
-            tracing::debug!(%error, rows = batch.len(), "session rows wait for the database");
-            backlog.put_back(batch);
-            false
+            tracing::debug!(%error, rows = rows.len(), "session rows wait for the database");
+            rows.to_vec()
         }
         Err(_) => {
             // One bad row must not hold the others up.
-            for record in batch {
-                write_one(backlog, store, record).await;
+            let mut left = Vec::new();
+            for record in rows {
+                match store.persist(std::slice::from_ref(record)).await {
+                    Ok(()) => {}
+                    Err(error) if is_passing(&error) => left.push(record.clone()),
+                    Err(error) => log_lost(record, &error),
+                }
             }
-            true
+            left
         }
-    }
-}
-
-async fn write_one(backlog: &Backlog, store: &dyn Store, record: &SessionRecord) {
-    match store.persist(std::slice::from_ref(record)).await {
-        Ok(()) => {}
-        Err(error) if is_passing(&error) => backlog.put_back(std::slice::from_ref(record)),
-        Err(error) => log_lost(record, &error),
     }
 }
 
@@ -248,61 +299,150 @@ fn log_lost(record: &SessionRecord, error: &StoreError) {
 mod tests {
     use super::*;
     use crate::{
-        store::SessionState,
-        types::{Cid, ExpiryAction, Timestamp},
+        daemon::backlog::tests::row,
+        store::{Options, SessionState, open},
+        types::{Password, SessionId},
     };
+    use std::path::Path;
 
-    fn row(number: u8, version: u32, state: SessionState) -> SessionRecord {
-        let at = Timestamp::from_secs(1_795_435_000);
-        SessionRecord {
-            id: SessionId::new(at, [number; 10]),
-            version,
-            state,
-            server: "udp".parse().unwrap(),
-            run_started: at,
-            cid: Cid(number.into()),
-            user: "alice".parse().unwrap(),
-            common_name: None,
-            device: None,
-            client_ip: None,
-            client_port: None,
-            vpn_ip: None,
-            client_version: None,
-            client_platform: None,
-            started_at: at,
-            updated_at: at,
-            deadline: None,
-            deadline_reason: None,
-            expiry_action: ExpiryAction::Halt,
-            ended_at: None,
-            cause: None,
-            bytes_received: 0,
-            bytes_sent: 0,
+    fn store_at(folder: &Path) -> Arc<dyn Store> {
+        let url = format!("sqlite://{}/db/warden.db", folder.display());
+        open(&Options::new(Password::from(url.as_bytes()))).unwrap()
+    }
+
+    /// A database that is away until its folder is made.
+    struct Bed {
+        folder: tempfile::TempDir,
+        store: Arc<dyn Store>,
+        backlog: Arc<Backlog>,
+        stop: CancellationToken,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    impl Bed {
+        fn new() -> Self {
+            Self::of(tempfile::tempdir().unwrap(), 64 << 20)
+        }
+
+        fn of(folder: tempfile::TempDir, max_bytes: u64) -> Self {
+            let store = store_at(folder.path());
+            let journal = Journal::new(folder.path().join("journal.db"), max_bytes);
+            let backlog = Arc::new(Backlog::new(Some(journal)));
+            let stop = CancellationToken::new();
+            let writer = Writer::new(Arc::clone(&backlog), Arc::clone(&store), Clock::new());
+            let task = tokio::spawn(writer.run(stop.clone()));
+            Self { folder, store, backlog, stop, task }
+        }
+
+        async fn stop(self) -> tempfile::TempDir {
+            self.stop.cancel();
+            self.task.await.unwrap();
+            self.folder
+        }
+
+        async fn make_database(&self) {
+            std::fs::create_dir(self.folder.path().join("db")).unwrap();
+            self.store.migrate(false).await.unwrap();
+        }
+
+        async fn stored(&self, id: SessionId) -> Option<(u32, SessionState)> {
+            let row = self.store.session(id).await.unwrap()?;
+            Some((row.version, row.state))
         }
     }
 
-    #[test]
-    fn rows_that_were_read_are_brought_up_to_what_waits_and_what_is_being_written() {
-        use SessionState::{Active, Closed, Pending};
-        let backlog = Backlog::default();
-        for waiting in [row(1, 3, Closed), row(2, 3, Closed)] {
-            backlog.push(waiting);
+    async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+        for _ in 0..400 {
+            if is_so().await {
+                return;
+            }
+            sleep(Duration::from_millis(25)).await;
         }
-        let batch = backlog.take();
-        assert_eq!((batch.len(), backlog.len()), (2, 2));
-        backlog.push(row(3, 5, Active));
-        let unwritten = backlog.unwritten(&"udp".parse().unwrap());
-        let read =
-            vec![row(1, 2, Active), row(2, 1_004, Active), row(3, 4, Pending), row(4, 1, Active)];
-        let open: Vec<_> = unwritten
-            .applied_to(read)
-            .iter()
-            .map(|row| (row.cid.0, row.version, row.state))
-            .collect();
-        assert_eq!(open, [(2, 1_004, Active), (3, 5, Active), (4, 1, Active)]);
-        backlog.put_back(&batch);
-        backlog.finish_batch();
-        assert_eq!(backlog.len(), 3);
-        assert!(backlog.unwritten(&"tcp".parse().unwrap()).applied_to(vec![]).is_empty());
+        panic!("it has not come to that");
+    }
+
+    #[test]
+    fn little_waits_in_memory_for_a_moment_and_much_or_long_waiting_goes_to_disk() {
+        for (rows, away, goes) in [
+            (0, Duration::from_secs(3_600), false),
+            (1, Duration::ZERO, false),
+            (MANY - 1, LONG - Duration::from_millis(1), false),
+            (1, LONG, true),
+            (MANY, Duration::ZERO, true),
+        ] {
+            assert_eq!(is_for_the_journal(rows, away), goes, "{rows} {away:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_goes_to_disk_leaves_memory_and_reaches_the_database_once_it_is_back() {
+        let bed = Bed::new();
+        let server = "udp".parse().unwrap();
+        bed.backlog.push(row(1, 3, SessionState::Active));
+        until(async || bed.backlog.is_journaled().await.unwrap()).await;
+        assert_eq!(bed.backlog.len(), 0);
+        timeout(Duration::from_secs(1), bed.backlog.settled(&server)).await.unwrap();
+        // Newer versions after it: one on disk, one in memory when the database comes.
+        bed.backlog.push(row(1, 4, SessionState::Closed));
+        bed.backlog.push(row(2, 1, SessionState::Active));
+        until(async || bed.backlog.len() == 0).await;
+        bed.backlog.push(row(2, 2, SessionState::Active));
+        bed.make_database().await;
+        until(async || !bed.backlog.is_journaled().await.unwrap() && bed.backlog.len() == 0).await;
+        let ids = [row(1, 1, SessionState::Active).id, row(2, 1, SessionState::Active).id];
+        assert_eq!(bed.stored(ids[0]).await, Some((4, SessionState::Closed)));
+        assert_eq!(bed.stored(ids[1]).await, Some((2, SessionState::Active)));
+        bed.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_left_at_the_end_is_on_disk_and_the_next_start_writes_it() {
+        let bed = Bed::new();
+        bed.backlog.push(row(1, 3, SessionState::Closed));
+        let folder = bed.stop().await;
+        let bed = Bed::of(folder, 64 << 20);
+        assert!(bed.backlog.is_journaled().await.unwrap());
+        bed.make_database().await;
+        let id = row(1, 3, SessionState::Closed).id;
+        until(async || bed.stored(id).await == Some((3, SessionState::Closed))).await;
+        until(async || !bed.backlog.is_journaled().await.unwrap()).await;
+        // Once more changes nothing, also not a row that has gone on since.
+        bed.backlog.push(row(1, 3, SessionState::Closed));
+        until(async || bed.backlog.len() == 0).await;
+        assert_eq!(bed.stored(id).await, Some((3, SessionState::Closed)));
+        bed.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_is_full_keeps_the_rest_in_memory_and_nothing_is_lost() {
+        let bed = Bed::of(tempfile::tempdir().unwrap(), 1 << 20);
+        let rows: Vec<_> = (0..5_000).map(|n| row(n, 1, SessionState::Active)).collect();
+        for row in &rows {
+            bed.backlog.push(row.clone());
+        }
+        until(async || bed.backlog.is_journaled().await.unwrap()).await;
+        sleep(Duration::from_millis(500)).await;
+        let left = bed.backlog.len();
+        assert!((1..5_000).contains(&left), "{left} in memory");
+        bed.make_database().await;
+        until(async || !bed.backlog.is_journaled().await.unwrap() && bed.backlog.len() == 0).await;
+        for row in &rows {
+            assert_eq!(bed.stored(row.id).await, Some((1, SessionState::Active)));
+        }
+        bed.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_cannot_be_made_holds_nothing_up() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("journal.db")).unwrap();
+        let bed = Bed::of(folder, 64 << 20);
+        bed.backlog.push(row(1, 1, SessionState::Active));
+        sleep(Duration::from_millis(300)).await;
+        assert!(bed.backlog.is_journaled().await.is_err());
+        bed.make_database().await;
+        let id = row(1, 1, SessionState::Active).id;
+        until(async || bed.stored(id).await.is_some()).await;
+        bed.stop().await;
     }
 }

@@ -114,12 +114,14 @@ impl Engine {
                 latency: now.mono - pending.since,
                 session_id,
                 deadline,
+                offline: grant.is_offline,
             });
         }
         if let Some(record) = new {
             self.persist(&record);
             let adopted = record.state == SessionState::Active;
-            self.clients.open(cid, Session::new(record, decided));
+            let session = Session::new(record, self.settings.warn_before, decided);
+            self.clients.open(cid, session);
             if adopted {
                 self.report_adopted(cid);
             }
@@ -193,6 +195,7 @@ impl Engine {
             deadline: grant.deadline,
             deadline_reason: grant.deadline_reason,
             expiry_action: grant.expiry_action,
+            warned_at: None,
             ended_at: None,
             cause: None,
             bytes_received: 0,
@@ -282,6 +285,7 @@ impl Engine {
             latency: now.mono - pending.since,
             session_id,
             deadline,
+            offline: false,
         };
         let has_session = session_id.is_some();
         if denial.fault.is_none() {

@@ -8,12 +8,15 @@ use std::{
 use crate::{
     auth::request::{Decision, RequestKind},
     proto::{Command, KillMessage},
-    store::SessionRecord,
+    store::{SessionRecord, SessionState},
     telemetry::events::ClientRef,
     types::{Cause, Cid, Kid, Mono, Now, SessionId, Timestamp},
 };
 
 use super::replies::Expect;
+
+/// A deadline that moves by less is not announced again.
+const WARNING_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// One client instance of the server.
 #[derive(Debug)]
@@ -75,6 +78,10 @@ pub(super) struct Session {
     pub(super) record: SessionRecord,
     /// The deadline on the monotonic clock.
     pub(super) deadline: Option<Mono>,
+    /// When its end is to be announced.
+    warning: Option<Mono>,
+    /// How long before the deadline that is.
+    warn_before: Option<Duration>,
     /// Byte counts have changed since they were stored.
     pub(super) is_dirty: bool,
 }
@@ -112,22 +119,50 @@ impl Client {
         let pending = self.pending.as_ref().map(|pending| pending.due);
         let end = match &self.closing {
             Some(closing) => Some(closing.retry),
-            None => self.session.as_ref().and_then(|session| session.deadline),
+            None => self.session.as_ref().and_then(|session| session.due()),
         };
         pending.into_iter().chain(end).min()
     }
 }
 
 impl Session {
-    pub(super) fn new(record: SessionRecord, now: Now) -> Self {
-        let mut session = Self { record, deadline: None, is_dirty: false };
+    pub(super) fn new(record: SessionRecord, warn_before: Option<Duration>, now: Now) -> Self {
+        let mut session =
+            Self { record, deadline: None, warning: None, warn_before, is_dirty: false };
         session.arm(now);
         session
     }
 
     /// Puts the stored deadline on the monotonic clock.
     pub(super) fn arm(&mut self, now: Now) {
-        self.deadline = self.record.deadline.map(|at| now.mono + at.saturating_since(now.utc));
+        let left = self.record.deadline.map(|at| at.saturating_since(now.utc));
+        self.deadline = left.map(|left| now.mono + left);
+        let until_warning =
+            left.zip(self.warn_before).map(|(left, before)| left.saturating_sub(before));
+        if until_warning.is_none_or(|until| until > WARNING_TOLERANCE) {
+            // A deadline that has moved away is announced anew.
+            self.record.warned_at = None;
+        }
+        self.warning =
+            until_warning.filter(|_| self.record.warned_at.is_none()).map(|until| now.mono + until);
+    }
+
+    /// When its end is to be announced, or to come.
+    fn due(&self) -> Option<Mono> {
+        let warning = self.warning.filter(|_| self.record.state == SessionState::Active);
+        self.deadline.into_iter().chain(warning).min()
+    }
+
+    /// Whether its end is to be announced now.
+    pub(super) fn is_to_be_warned_of(&self, now: Mono) -> bool {
+        self.record.state == SessionState::Active && self.warning.is_some_and(|at| at <= now)
+    }
+
+    /// Its end is announced.
+    pub(super) fn mark_warned(&mut self, now: Now) {
+        self.warning = None;
+        self.record.warned_at = Some(now.utc);
+        self.touch(now.utc);
     }
 
     /// Marks a change; `at` is when the session was last seen.

@@ -74,6 +74,8 @@ pub struct Settings {
     /// The first time after the link is up, up to an interval later: servers take turns, so that
     /// the database has even work.
     pub accounting_first: Duration,
+    /// How long before the deadline the end is announced; `None`: never.
+    pub warn_before: Option<Duration>,
     /// How much later than the deadline OpenVPN itself ends a session.
     pub backstop: Duration,
     /// What a temporarily denied client is told to wait, in seconds.

@@ -168,7 +168,7 @@ impl Engine {
         }
         // Ahead of whatever its last holder may still have to write.
         record.version = record.version.saturating_add(ADOPTION_LEAD);
-        let mut session = Session::new(record, now);
+        let mut session = Session::new(record, self.settings.warn_before, now);
         session.count(stray.bytes_received, stray.bytes_sent);
         session.touch(now.utc);
         let record = session.record.clone();
@@ -198,6 +198,7 @@ impl Engine {
         };
         session.record.deadline = row.deadline;
         session.record.deadline_reason = row.deadline_reason;
+        session.record.warned_at = row.warned_at;
         session.record.expiry_action = row.expiry_action;
         session.record.version = row.version.saturating_add(ADOPTION_LEAD);
         session.count(row.bytes_received, row.bytes_sent);

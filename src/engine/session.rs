@@ -71,6 +71,7 @@ impl Engine {
             deadline: record.deadline,
             deadline_reason: record.deadline_reason,
         });
+        self.arm(cid);
     }
 
     pub(super) fn on_address(&mut self, cid: Cid, address: &str, primary: bool) {
@@ -227,8 +228,36 @@ impl Engine {
             .is_some_and(|session| session.deadline.is_some_and(|at| at <= now.mono))
         {
             self.expire(cid, now);
+        } else {
+            self.announce_end(cid, now);
         }
         self.arm(cid);
+    }
+
+    /// Tells, once, that the end is near.
+    fn announce_end(&mut self, cid: Cid, now: Now) {
+        let Some(client) = self.clients.get_mut(cid) else {
+            return;
+        };
+        let who = client.who.clone();
+        let session = client.session.as_mut().filter(|s| s.is_to_be_warned_of(now.mono));
+        let Some(session) = session else {
+            return;
+        };
+        session.mark_warned(now);
+        let record = session.record.clone();
+        self.persist(&record);
+        if let (Some(deadline), Some(reason)) = (record.deadline, record.deadline_reason) {
+            self.report(Event::SessionEnding {
+                server: self.server(),
+                client: ClientRef { kid: None, ..who },
+                session_id: record.id,
+                deadline,
+                deadline_reason: reason,
+                action: record.expiry_action,
+                left: deadline.saturating_since(now.utc),
+            });
+        }
     }
 
     fn expire(&mut self, cid: Cid, now: Now) {

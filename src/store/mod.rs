@@ -4,6 +4,7 @@
 //! contract suite. `now` is always an argument: SQL never asks the database for the time.
 
 mod error;
+mod journal;
 mod mysql;
 mod open;
 mod plan;
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use crate::types::{DeviceId, ServerName, SessionId, Timestamp, Username};
 
 pub use error::StoreError;
+pub use journal::Journal;
 pub use open::{Location, Options, location, open, open_to_look};
 #[doc(hidden)]
 pub use plan::hot_queries;

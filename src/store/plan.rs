@@ -24,6 +24,7 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
         ("expiring sessions", sql.expiring_sessions),
         ("removal", sql.remove_ended),
         ("radacct of a user", "SELECT * FROM radacct WHERE username = ?"),
+        ("session_notices", "SELECT * FROM session_notices"),
         ("radacct, open", "SELECT * FROM radacct WHERE acctstoptime IS NULL"),
     ]
     .into_iter()

@@ -295,6 +295,8 @@ pub struct SessionRecord {
     pub deadline_reason: Option<Cause>,
     /// What the client is told then.
     pub expiry_action: ExpiryAction,
+    /// When the end was announced, if that is near.
+    pub warned_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// Why it ended; while closing, why it is being ended.

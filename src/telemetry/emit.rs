@@ -55,6 +55,11 @@ impl Event {
             | Self::StoreBacklog { .. }
             | Self::StoreRefused { .. }
             | Self::StoreUnreadable { .. }
+            | Self::JournalWritten { .. }
+            | Self::JournalReplayed { .. }
+            | Self::JournalFailed { .. }
+            | Self::WebhookFailed { .. }
+            | Self::WebhookDropped { .. }
             | Self::RetentionRemoved { .. }
             | Self::RetentionFailed { .. }
             | Self::ServerFatal { .. }
@@ -71,6 +76,7 @@ impl Event {
             Self::SessionOpened { .. }
             | Self::SessionAdopted { .. }
             | Self::SessionExtended { .. }
+            | Self::SessionEnding { .. }
             | Self::SessionExpired { .. }
             | Self::SessionKill { .. }
             | Self::SessionClosed { .. } => self.emit_session(),
@@ -182,6 +188,33 @@ impl Event {
                 error,
                 "a session's row cannot be read; it is passed over"
             ),
+            Self::JournalWritten { rows } => tracing::warn!(
+                event = "journal.written",
+                rows,
+                "session changes wait on disk for the database"
+            ),
+            Self::JournalReplayed { rows } => tracing::info!(
+                event = "journal.replayed",
+                rows,
+                "the database has the session changes that waited on disk"
+            ),
+            Self::JournalFailed { error } => tracing::error!(
+                event = "journal.failed",
+                error,
+                "the journal cannot be used; session changes wait in memory"
+            ),
+            Self::WebhookFailed { error, pending } => tracing::warn!(
+                event = "webhook.failed",
+                error,
+                pending,
+                "the webhook's receiver does not take notices; tried again"
+            ),
+            Self::WebhookDropped { dropped, error } => tracing::warn!(
+                event = "webhook.dropped",
+                dropped,
+                error,
+                "the webhook's receiver will not get some notices"
+            ),
             Self::ServerFatal { server, text } => tracing::error!(
                 event = "server.fatal",
                 server = server.as_str(),
@@ -247,7 +280,15 @@ impl Event {
     #[expect(clippy::wildcard_enum_match_arm, reason = "emit() has sorted the events")]
     fn emit_auth(&self) {
         match self {
-            Self::AuthAllowed { server, client, reauth, latency, session_id, deadline } => {
+            Self::AuthAllowed {
+                server,
+                client,
+                reauth,
+                latency,
+                session_id,
+                deadline,
+                offline,
+            } => {
                 of_client!(
                     info,
                     "auth.allowed",
@@ -258,6 +299,7 @@ impl Event {
                     latency_ms = millis(*latency),
                     session_id = session_id.map(display),
                     deadline = deadline.map(display),
+                    offline = offline.then_some(true),
                 );
             }
             Self::AuthDenied { server, client, reauth, latency, session_id, deadline, reason } => {
@@ -357,6 +399,28 @@ impl Event {
                     session_id = display(session_id),
                     deadline = deadline.map(display),
                     deadline_reason = deadline_reason.map(|cause| cause.as_str()),
+                );
+            }
+            Self::SessionEnding {
+                server,
+                client,
+                session_id,
+                deadline,
+                deadline_reason,
+                action,
+                left,
+            } => {
+                of_client!(
+                    info,
+                    "session.ending",
+                    server,
+                    client,
+                    "session ends soon",
+                    session_id = display(session_id),
+                    deadline = display(deadline),
+                    deadline_reason = deadline_reason.as_str(),
+                    action = action.as_str(),
+                    left_s = left.as_secs(),
                 );
             }
             Self::SessionExpired {

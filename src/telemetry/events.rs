@@ -21,6 +21,7 @@ pub const NAMES: &[&str] = &[
     "session.opened",
     "session.adopted",
     "session.extended",
+    "session.ending",
     "session.expired",
     "session.kill_sent",
     "session.kill_retried",
@@ -30,6 +31,11 @@ pub const NAMES: &[&str] = &[
     "store.backlog",
     "store.refused",
     "store.unreadable",
+    "journal.written",
+    "journal.replayed",
+    "journal.failed",
+    "webhook.failed",
+    "webhook.dropped",
     "retention.removed",
     "retention.failed",
     "protocol.rejected",
@@ -139,6 +145,8 @@ pub enum Event {
         session_id: Option<SessionId>,
         /// When it has to end.
         deadline: Option<Timestamp>,
+        /// The database was away: by a recent login and the rules of then.
+        offline: bool,
     },
     /// `auth.denied`.
     AuthDenied {
@@ -218,6 +226,23 @@ pub enum Event {
         deadline: Option<Timestamp>,
         /// What sets it: `admin` where an operator did.
         deadline_reason: Option<Cause>,
+    },
+    /// `session.ending`: its deadline is near. Told once for a deadline.
+    SessionEnding {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// The session.
+        session_id: SessionId,
+        /// When it ends.
+        deadline: Timestamp,
+        /// What sets that.
+        deadline_reason: Cause,
+        /// What the client will be told.
+        action: ExpiryAction,
+        /// Until then.
+        left: Duration,
     },
     /// `session.expired`: its deadline has come, or an operator ends it.
     SessionExpired {
@@ -301,6 +326,35 @@ pub enum Event {
         /// Server.
         server: ServerName,
         /// Which column of which row, and what is wrong with it.
+        error: String,
+    },
+    /// `journal.written`: session changes wait on disk for the database. Told once in an outage.
+    JournalWritten {
+        /// How many sessions are the first.
+        rows: usize,
+    },
+    /// `journal.replayed`: the database has all that waited on disk.
+    JournalReplayed {
+        /// How many rows.
+        rows: usize,
+    },
+    /// `journal.failed`: the journal cannot be used; what waits stays in memory. Told once.
+    JournalFailed {
+        /// What happened, with the path.
+        error: String,
+    },
+    /// `webhook.failed`: the receiver does not take notices; tried again. Told once.
+    WebhookFailed {
+        /// What happened.
+        error: String,
+        /// Notices that wait.
+        pending: usize,
+    },
+    /// `webhook.dropped`: notices that nobody will get. Told at most once a minute.
+    WebhookDropped {
+        /// How many since the last such line.
+        dropped: u64,
+        /// Why the last one of them.
         error: String,
     },
     /// `retention.removed`: sessions that ended long ago were removed.

@@ -18,6 +18,7 @@ const LINK_UP: &str = "ovpn_warden_link_up";
 const LINK_RECONNECTS: &str = "ovpn_warden_link_reconnects_total";
 const REJECTED: &str = "ovpn_warden_protocol_rejected_total";
 const HASH_QUEUE: &str = "ovpn_warden_hash_queue";
+const WEBHOOK_DROPPED: &str = "ovpn_warden_webhook_dropped_total";
 const STORE_UP: &str = "ovpn_warden_store_up";
 const STORE_SECONDS: &str = "ovpn_warden_store_seconds";
 const STORE_BACKLOG: &str = "ovpn_warden_store_backlog";
@@ -57,6 +58,7 @@ fn describe() {
     describe_counter!(LINK_RECONNECTS, "Times a management link was lost");
     describe_counter!(REJECTED, "Messages from the management port that were refused");
     describe_gauge!(HASH_QUEUE, "Passwords that wait for a hashing thread");
+    describe_counter!(WEBHOOK_DROPPED, "Notices that the webhook's receiver will not get");
     describe_gauge!(STORE_UP, "Whether the database answers");
     describe_histogram!(STORE_SECONDS, "Seconds that a call of the store took, by its name");
     describe_gauge!(STORE_BACKLOG, "Session rows that wait for the database");
@@ -110,6 +112,9 @@ pub(super) fn count(event: &Event) {
         Event::ProtocolRejected { server, kind, .. } => {
             counter!(REJECTED, "server" => name(server), "kind" => *kind).increment(1);
         }
+        Event::WebhookDropped { dropped, .. } => {
+            counter!(WEBHOOK_DROPPED).increment(*dropped);
+        }
         Event::DaemonStarted { servers } => servers.iter().for_each(begin),
         Event::DaemonStopping { .. }
         | Event::ConfigReloaded { .. }
@@ -120,12 +125,17 @@ pub(super) fn count(event: &Event) {
         | Event::SessionOpened { .. }
         | Event::SessionAdopted { .. }
         | Event::SessionExtended { .. }
+        | Event::SessionEnding { .. }
         | Event::SessionKill { .. }
         | Event::StoreDown { .. }
         | Event::StoreUp { .. }
         | Event::StoreBacklog { .. }
         | Event::StoreRefused { .. }
         | Event::StoreUnreadable { .. }
+        | Event::JournalWritten { .. }
+        | Event::JournalReplayed { .. }
+        | Event::JournalFailed { .. }
+        | Event::WebhookFailed { .. }
         | Event::RetentionRemoved { .. }
         | Event::RetentionFailed { .. }
         | Event::ProtocolUnexpected { .. }

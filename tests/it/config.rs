@@ -249,7 +249,7 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
         ("[http]\nport = 1\n", "config.toml: http.port: no such key; there are listen"),
         (
             "port = 1\n",
-            "config.toml: port: no such section; there are database, servers, auth, session, throttle, retention, log and http",
+            "config.toml: port: no such section; there are database, servers, auth, session, throttle, retention, journal, webhook, log and http",
         ),
         (
             "[auth]\ntimeout_ms = \"8s\"\n",
@@ -556,4 +556,40 @@ fn every_number_has_both_bounds() {
             );
         }
     }
+}
+
+#[test]
+fn a_webhook_needs_a_url_that_can_be_used_and_a_secret() {
+    assert!(Bed::new("").good().webhook.is_none());
+    let text = |url: &str| format!("[webhook]\nurl = \"{url}\"\nsecret = \"s\"\n");
+    let hook = Bed::new(&text("https://hooks.example.com/vpn?x=1")).good().webhook.unwrap();
+    assert_eq!(hook.url, "https://hooks.example.com/vpn?x=1");
+    assert_eq!(hook.events, ovpn_warden::config::WEBHOOK_EVENTS);
+    for bad in ["ftp://host/", "host/path", "https://user:canary@host/", "https://", "/path"] {
+        let lines = Bed::new(&text(bad)).lines().join("\n");
+        assert!(lines.contains("webhook.url") && !lines.contains("canary"), "{bad}: {lines}");
+    }
+    let lines = Bed::new("[webhook]\nurl = \"https://host/\"\n").lines().join("\n");
+    assert!(lines.contains("webhook.url") && lines.contains("secret_file"), "{lines}");
+    let lines = Bed::new("[webhook]\nevents = [\"session.open\"]\n").lines().join("\n");
+    assert!(lines.contains("webhook.events") && lines.contains("session.opened"), "{lines}");
+    for (url, warned) in [
+        ("http://10.0.0.1/", true),
+        ("http://127.0.0.1:8080/", false),
+        ("http://[::1]:8080/", false),
+        ("https://10.0.0.1/", false),
+    ] {
+        let loaded = Bed::new(&text(url)).load().unwrap();
+        assert_eq!(loaded.warnings.iter().any(|w| w.contains("webhook.url")), warned, "{url}");
+    }
+}
+
+#[test]
+fn a_journal_has_an_absolute_path_or_none() {
+    let journal = Bed::new("").good().journal;
+    assert_eq!(journal.path, Some("/var/lib/ovpn-warden/journal.db".into()));
+    assert_eq!(journal.max_bytes, 64 << 20);
+    assert_eq!(Bed::new("[journal]\npath = \"\"\n").good().journal.path, None);
+    let lines = Bed::new("[journal]\npath = \"journal.db\"\n").lines().join("\n");
+    assert!(lines.contains("journal.path") && lines.contains("absolute"), "{lines}");
 }

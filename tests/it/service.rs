@@ -41,7 +41,7 @@ impl Service {
     fn configure(folder: &TempDir, level: &str) {
         let text = format!(
             "[database]\nurl = \"sqlite://{}\"\n[auth]\nargon2_m_kib = 8\nargon2_t = 1\n[log]\nlevel = \"{level}\"\n\
-             [http]\nlisten = \"\"\n[[servers]]\nname = \"udp\"\nmanagement = \"unix:///nonexistent/socket\"\n",
+             [journal]\npath = \"\"\n[http]\nlisten = \"\"\n[[servers]]\nname = \"udp\"\nmanagement = \"unix:///nonexistent/socket\"\n",
             folder.path().join("warden.db").display()
         );
         fs::write(folder.path().join("config.toml"), text).unwrap();

@@ -10,6 +10,7 @@ mod review;
 mod sessions;
 mod simulation;
 mod wake_up;
+mod warning;
 
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ impl Lab {
             device_sources: ["UV_CLIENT_MAC".parse().unwrap()].into(),
             accounting_interval: Duration::from_secs(30),
             accounting_first: Duration::from_secs(30),
+            warn_before: None,
             backstop: Duration::from_secs(30),
             retry_backoff_s: 10,
             wake_up: false,
@@ -240,6 +242,7 @@ fn grant(now: Now, serial: u64, seconds: Option<u64>) -> Grant {
         deadline: seconds.map(|s| now.utc.saturating_add(Duration::from_secs(s))),
         deadline_reason: seconds.map(|_| Cause::SessionLimit),
         expiry_action: ExpiryAction::Halt,
+        is_offline: false,
     }
 }
 

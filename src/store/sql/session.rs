@@ -51,7 +51,7 @@ impl<C: Connector> SqlStore<C> {
         let runs = self.sql.persist.split(sessions);
         transaction!(self, Attempt::new(true, runs.len() <= 1), |tx| {
             for (sql, run) in &runs {
-                let mut args = Vec::with_capacity(run.len() * 25);
+                let mut args = Vec::with_capacity(run.len() * 26);
                 for session in *run {
                     push_session(&mut args, session);
                 }

@@ -111,8 +111,8 @@ macro_rules! session_columns {
     () => {
         "id, version, state, server, run_started, cid, user_name, common_name, device, \
          device_kind, client_ip, client_port, vpn_ip, client_version, client_platform, \
-         started_at, updated_at, deadline, deadline_reason, expiry_action, ended_at, cause, \
-         bytes_received, bytes_sent"
+         started_at, updated_at, deadline, deadline_reason, expiry_action, warned_at, ended_at, \
+         cause, bytes_received, bytes_sent"
     };
 }
 macro_rules! standing_columns {
@@ -130,7 +130,13 @@ pub(crate) use {login_columns, policy_of_user, standing_columns, user_columns};
 pub const PERSIST_HEAD: &str =
     concat!("INSERT INTO sessions (", session_columns!(), ", duration_s) VALUES ");
 /// One row of it.
-pub const PERSIST_ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+pub const PERSIST_ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+
+/// Of a journal: some of its rows.
+pub const FIRST_SESSIONS: &str =
+    concat!("SELECT ", session_columns!(), " FROM sessions ORDER BY id LIMIT ?");
+/// Of a journal: a row that the database has.
+pub const REMOVE_SESSION: &str = "DELETE FROM sessions WHERE id = ? AND version = ?";
 
 static SESSIONS: LazyLock<SessionQueries> =
     LazyLock::new(|| SessionQueries::new(concat!("SELECT ", session_columns!(), " FROM sessions")));

@@ -34,6 +34,9 @@ const TABLE: &str = "_sqlx_migrations";
 /// How long SQLite itself waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Size of a page, unless a file was made otherwise.
+const PAGE_BYTES: u64 = 4_096;
+
 /// How often it is asked again where SQLite does not wait.
 const BUSY_TRIES: u32 = 100;
 
@@ -79,6 +82,13 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .disable_statement_logging();
         Ok(Self { path, access, options })
+    }
+
+    /// A file that grows to at most so many bytes, in pages; beyond it, it is full.
+    pub fn with_max_bytes(mut self, bytes: u64) -> Self {
+        let pages = (bytes / PAGE_BYTES).max(1).to_string();
+        self.options = self.options.pragma("max_page_count", pages);
+        self
     }
 }
 

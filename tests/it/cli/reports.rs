@@ -18,7 +18,7 @@ async fn session(bench: &Bench, number: u32, user: &str, start: &str, end: Optio
              NULL, NULL, NULL, NULL, '2026-11-{start}', '2026-11-{last}', NULL, NULL, 'halt', \
              {ended}, {cause}, \
              CAST(round((julianday('2026-11-{last}') - julianday('2026-11-{start}')) * 86400) \
-             AS INTEGER), 800, 80"
+             AS INTEGER), 800, 80, NULL"
         ))
         .await;
 }

@@ -19,7 +19,7 @@ async fn bench() -> Bench {
             "INSERT INTO sessions VALUES ('{id}', 1, {rest_state}, '{server}', \
              '2026-11-01 00:00:00.000', {cid}, '{user}', 'cn', '02:1a:2b:3c:4d:5e', 'mac', \
              '192.0.2.7', 40000, '10.8.0.2', '2.6.12' || char(27) || '[2J', 'linux', \
-             '{start}', '{start}', {rest});",
+             '{start}', '{start}', {rest}, NULL);",
             rest_state = if id == ENDED { "'closed'" } else { "'active'" },
         )
     };

@@ -1,12 +1,16 @@
 //! The whole daemon, in process, on a real SQLite file, against a scripted OpenVPN.
 
+mod grace;
 mod limits;
 mod listen;
 mod many;
 mod metrics;
+mod notice;
+mod outage;
 mod relay;
 mod server;
 mod token;
+mod webhook;
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
@@ -67,6 +71,10 @@ impl Bed {
         let bed = Self { _folder: folder, config, store, clock: Clock::new(), record: None };
         bed.add_user("alice", "correct horse").await;
         bed
+    }
+
+    fn folder(&self) -> &std::path::Path {
+        self._folder.path()
     }
 
     fn actor(&self) -> Actor {
@@ -162,11 +170,13 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             match_common_name: false,
             retry_backoff_s: 10,
             wake_up: false,
+            offline_grace: None,
         },
         session: config::Session {
             limit: Some(Duration::from_secs(3_600)),
             expiry_action: ExpiryAction::Halt,
             accounting_interval: Duration::from_secs(1),
+            warn_before: Some(Duration::from_secs(300)),
             backstop: Duration::from_secs(60),
         },
         throttle: config::Throttle {
@@ -175,6 +185,8 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             window: Duration::from_secs(900),
         },
         retention: config::Retention { sessions: None },
+        journal: config::Journal { path: None, max_bytes: 64 << 20 },
+        webhook: None,
         log: config::Log {
             format: config::LogFormat::Json,
             level: tracing::level_filters::LevelFilter::INFO,

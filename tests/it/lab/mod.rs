@@ -144,6 +144,10 @@ impl Lab {
             text += &server.toml();
             text.push('\n');
         }
+        // A database's journal is its own.
+        let number = self.made.databases.load(Ordering::Relaxed);
+        let journal = self.dir.path().join(format!("journal-{number}.db"));
+        text += &format!("[journal]\npath = {journal:?}\n");
         text + "[log]\nformat = \"json\"\nlevel = \"trace\"\n[http]\nlisten = \"127.0.0.1:9176\"\n"
             + more
     }

@@ -261,6 +261,7 @@ pub fn session(number: u32) -> SessionRecord {
         deadline: Some(at(3_600_000)),
         deadline_reason: Some(ovpn_warden::types::Cause::SessionLimit),
         expiry_action: ExpiryAction::Halt,
+        warned_at: None,
         ended_at: None,
         cause: None,
         bytes_received: 0,

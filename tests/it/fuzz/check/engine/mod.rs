@@ -112,6 +112,7 @@ impl Lab {
             device_sources: sources.into(),
             accounting_interval: Duration::from_secs(30),
             accounting_first: Duration::from_secs(30),
+            warn_before: Some(Duration::from_secs(300)),
             backstop: Duration::from_secs(30),
             retry_backoff_s: 10,
             wake_up: true,
@@ -351,6 +352,7 @@ impl Lab {
             deadline: limit.map(|limit| self.now.utc.saturating_add(limit)),
             deadline_reason: limit.map(|_| Cause::SessionLimit),
             expiry_action: if how % 8 < 4 { ExpiryAction::Halt } else { ExpiryAction::Restart },
+            is_offline: false,
         }
     }
 

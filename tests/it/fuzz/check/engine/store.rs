@@ -91,6 +91,7 @@ impl Store {
             deadline: if how & 128 == 0 { deadline } else { Some(now.utc) },
             deadline_reason: deadline.map(|_| Cause::SessionLimit),
             expiry_action: ExpiryAction::Halt,
+            warned_at: None,
             ended_at: None,
             cause: is_closing.then_some(Cause::Admin),
             bytes_received: 7,

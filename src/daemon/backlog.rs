@@ -1,0 +1,237 @@
+//! Session changes on their way to the database, in memory.
+//!
+//! A change is the whole row, so that only the newest of each session has to be kept. Writing a
+//! row twice changes nothing. What waits for long goes on to the journal, see `writer`.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    store::{Journal, SessionRecord, SessionState, StoreError},
+    types::{ServerName, SessionId},
+};
+
+/// Rows in one statement.
+pub(super) const BATCH: usize = 500;
+
+/// Where links put their changes. Never blocks.
+#[derive(Default)]
+pub(super) struct Backlog {
+    waiting: Mutex<Waiting>,
+    pub(super) ready: Notify,
+    written: Notify,
+    /// Where rows wait on disk, if anywhere.
+    pub(super) journal: Option<Journal>,
+    /// Somebody has found rows in the journal.
+    wants_replay: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    rows: HashMap<SessionId, SessionRecord>,
+    /// The batch that is being written.
+    writing: Arc<[SessionRecord]>,
+}
+
+impl Backlog {
+    pub(super) fn new(journal: Option<Journal>) -> Self {
+        Self { journal, ..Self::default() }
+    }
+
+    /// Keeps the newer version of a row.
+    pub(super) fn push(&self, record: SessionRecord) {
+        put(&mut self.waiting().rows, record);
+        self.ready.notify_one();
+    }
+
+    /// Rows in memory that the database may not hold yet.
+    pub(super) fn len(&self) -> usize {
+        self.waiting().all().count()
+    }
+
+    /// Waits until memory holds none of a server's rows.
+    pub(super) async fn settled(&self, server: &ServerName) {
+        loop {
+            let written = self.written.notified();
+            let is_settled = {
+                let waiting = self.waiting();
+                waiting.all().all(|row| row.server != *server)
+            };
+            if is_settled {
+                return;
+            }
+            written.await;
+        }
+    }
+
+    /// A server's rows in memory that the database may not hold yet.
+    pub(super) fn unwritten(&self, server: &ServerName) -> Unwritten {
+        let waiting = self.waiting();
+        let mut rows = HashMap::new();
+        for row in waiting.all().filter(|row| row.server == *server) {
+            put(&mut rows, row.clone());
+        }
+        Unwritten(rows)
+    }
+
+    /// Whether rows wait on disk, so that the database is behind; the writer is told of them. A
+    /// journal that cannot be read holds nobody up: the writer tells of it.
+    pub(super) async fn is_journaled(&self) -> Result<bool, StoreError> {
+        let Some(journal) = &self.journal else { return Ok(false) };
+        let holds_rows = journal.holds_rows().await?;
+        if holds_rows {
+            self.wants_replay.store(true, Ordering::Relaxed);
+            self.ready.notify_one();
+        }
+        Ok(holds_rows)
+    }
+
+    pub(super) fn take_wants_replay(&self) -> bool {
+        self.wants_replay.swap(false, Ordering::Relaxed)
+    }
+
+    /// The next rows to write; until [`Self::finish_batch`] they count as waiting.
+    pub(super) fn take(&self) -> Arc<[SessionRecord]> {
+        let mut waiting = self.waiting();
+        if waiting.rows.is_empty() {
+            // What a storm needed is given back.
+            waiting.rows.shrink_to(BATCH);
+        }
+        let ids: Vec<SessionId> = waiting.rows.keys().take(BATCH).copied().collect();
+        waiting.writing = ids.iter().filter_map(|id| waiting.rows.remove(id)).collect();
+        Arc::clone(&waiting.writing)
+    }
+
+    /// These rows of a batch wait again.
+    pub(super) fn put_back(&self, batch: &[SessionRecord]) {
+        let mut waiting = self.waiting();
+        for record in batch {
+            put(&mut waiting.rows, record.clone());
+        }
+    }
+
+    /// The batch is written, or waits again.
+    pub(super) fn finish_batch(&self) {
+        self.waiting().writing = Arc::default();
+        self.written.notify_waiters();
+    }
+
+    /// A write was broken off: its rows wait again.
+    pub(super) fn reclaim(&self) {
+        let writing = Arc::clone(&self.waiting().writing);
+        self.put_back(&writing);
+        self.finish_batch();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn all(&self) -> impl Iterator<Item = &SessionRecord> {
+        self.rows.values().chain(self.writing.iter())
+    }
+}
+
+/// Rows that were on their way when others were read.
+pub(super) struct Unwritten(HashMap<SessionId, SessionRecord>);
+
+impl Unwritten {
+    /// Open sessions as they are once all is written.
+    pub(super) fn applied_to(mut self, mut open: Vec<SessionRecord>) -> Vec<SessionRecord> {
+        open.retain_mut(|row| {
+            if let Some(newer) = self.0.remove(&row.id).filter(|newer| newer.version > row.version)
+            {
+                *row = newer;
+            }
+            row.state != SessionState::Closed
+        });
+        open
+    }
+}
+
+fn put(rows: &mut HashMap<SessionId, SessionRecord>, record: SessionRecord) {
+    match rows.entry(record.id) {
+        Entry::Vacant(entry) => {
+            entry.insert(record);
+        }
+        Entry::Occupied(mut entry) if entry.get().version < record.version => {
+            entry.insert(record);
+        }
+        Entry::Occupied(_) => {}
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::{
+        store::SessionState,
+        types::{Cid, ExpiryAction, Timestamp},
+    };
+
+    pub(in super::super) fn row(number: u32, version: u32, state: SessionState) -> SessionRecord {
+        let at = Timestamp::from_secs(1_795_435_000);
+        let mut random = [0; 10];
+        random[6..].copy_from_slice(&number.to_be_bytes());
+        SessionRecord {
+            id: SessionId::new(at, random),
+            version,
+            state,
+            server: "udp".parse().unwrap(),
+            run_started: at,
+            cid: Cid(number),
+            user: "alice".parse().unwrap(),
+            common_name: None,
+            device: None,
+            client_ip: None,
+            client_port: None,
+            vpn_ip: None,
+            client_version: None,
+            client_platform: None,
+            started_at: at,
+            updated_at: at,
+            deadline: None,
+            deadline_reason: None,
+            expiry_action: ExpiryAction::Halt,
+            warned_at: None,
+            ended_at: None,
+            cause: None,
+            bytes_received: 0,
+            bytes_sent: 0,
+        }
+    }
+
+    #[test]
+    fn rows_that_were_read_are_brought_up_to_what_waits_and_what_is_being_written() {
+        use SessionState::{Active, Closed, Pending};
+        let backlog = Backlog::default();
+        for waiting in [row(1, 3, Closed), row(2, 3, Closed)] {
+            backlog.push(waiting);
+        }
+        let batch = backlog.take();
+        assert_eq!((batch.len(), backlog.len()), (2, 2));
+        backlog.push(row(3, 5, Active));
+        let unwritten = backlog.unwritten(&"udp".parse().unwrap());
+        let read =
+            vec![row(1, 2, Active), row(2, 1_004, Active), row(3, 4, Pending), row(4, 1, Active)];
+        let open: Vec<_> = unwritten
+            .applied_to(read)
+            .iter()
+            .map(|row| (row.cid.0, row.version, row.state))
+            .collect();
+        assert_eq!(open, [(2, 1_004, Active), (3, 5, Active), (4, 1, Active)]);
+        backlog.put_back(&batch);
+        backlog.finish_batch();
+        assert_eq!(backlog.len(), 3);
+        assert!(backlog.unwritten(&"tcp".parse().unwrap()).applied_to(vec![]).is_empty());
+    }
+}

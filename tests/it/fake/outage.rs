@@ -1,0 +1,156 @@
+//! The database away: session changes wait on disk, also when the daemon is killed.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use sqlx::Connection as _;
+
+use super::*;
+
+/// The built daemon with a configuration of its own.
+pub struct Program {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    pub fn start(folder: &Path, port: u16, more: &str) -> Self {
+        let path = |name: &str| folder.join(name).display().to_string();
+        let text = format!(
+            "[database]\nurl = \"sqlite://{}\"\ntimeout_ms = 200\n\
+             [auth]\nargon2_m_kib = 8\nargon2_t = 1\nwake_up = false\n\
+             [session]\naccounting_interval_s = 1\n[http]\nlisten = \"\"\n\
+             [[servers]]\nname = \"udp\"\nmanagement = \"tcp://127.0.0.1:{port}\"\n{more}",
+            path("warden.db")
+        );
+        fs::write(path("config.toml"), text).unwrap();
+        let log = folder.join("log");
+        let output = fs::OpenOptions::new().append(true).create(true).open(&log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_ovpn-warden"))
+            .args(["-c", &path("config.toml"), "run"])
+            .stdout(Stdio::from(output))
+            .spawn()
+            .unwrap();
+        Self { child, log }
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    pub async fn logs(&self, text: &str) {
+        for _ in 0..200 {
+            if self.log().contains(text) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("no {text} in {}", self.log());
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn journal(bed: &Bed) -> String {
+    format!("[journal]\npath = \"{}\"\n", bed.folder().join("journal.db").display())
+}
+
+async fn log_in(controller: &mut Controller, cid: u32) {
+    controller.connect(cid, "alice", "correct horse", Some(MAC)).await;
+    controller.expect(&format!("client-auth {cid} 1")).await;
+    while controller.line().await != "END" {}
+    controller.establish(cid).await;
+}
+
+#[tokio::test]
+async fn changes_during_an_outage_survive_the_end_of_the_daemon() {
+    let listener = Listener::tcp().await;
+    let mut bed = Bed::new(&listener).await;
+    let path = bed.folder().join("journal.db");
+    bed.config.journal.path = Some(path.clone());
+    let store = open(&bed.config);
+    let daemon = bed.start_on(Arc::clone(&store));
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    log_in(&mut controller, 0).await;
+    bed.session(|s| s.state == SessionState::Active).await;
+    // From now on it answers nothing.
+    store.close().await;
+    let started = bed.clock.now().mono;
+    controller.disconnect(0).await;
+    // It is asked again soon after, so that its last word has been read.
+    controller.connect(1, "alice", "correct horse", Some(MAC)).await;
+    expect_denial(&mut controller, "backend_unavailable", "").await;
+    daemon.stop().await;
+    assert!(bed.clock.now().mono - started < Duration::from_secs(6), "it waits for nothing");
+    assert!(store::Journal::new(path, 1 << 20).holds_rows().await.unwrap());
+    assert_eq!(bed.session(|_| true).await.state, SessionState::Active);
+    let daemon = bed.start();
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    let session = bed.session(|s| s.state == SessionState::Closed).await;
+    assert_eq!((session.bytes_received, session.bytes_sent), (4_000, 5_000));
+    assert_eq!(session.cause, Some(Cause::Unknown));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn changes_during_an_outage_survive_a_daemon_that_is_killed() {
+    let listener = Listener::tcp().await;
+    let bed = Bed::new(&listener).await;
+    let more = journal(&bed);
+    let start = || Program::start(bed.folder(), listener.address().port(), &more);
+    let program = start();
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    for cid in [0, 1] {
+        log_in(&mut controller, cid).await;
+    }
+    program.logs("\"event\":\"session.opened\"").await;
+    let is_up = async || bed.sessions().await.iter().all(|s| s.state == SessionState::Active);
+    for _ in 0..100 {
+        if is_up().await && bed.sessions().await.len() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Somebody keeps the database from being written.
+    let url = format!("sqlite://{}", bed.folder().join("warden.db").display());
+    let mut holder = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+    controller.disconnect(0).await;
+    program.logs("\"event\":\"journal.written\"").await;
+    program.kill();
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    assert!(is_up().await && bed.sessions().await.len() == 2, "the database knows nothing of it");
+    let program = start();
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[client_row(1, "alice", "10.8.0.6")]).await;
+    program.logs("\"event\":\"journal.replayed\"").await;
+    program.logs("\"event\":\"session.adopted\"").await;
+    let sessions = bed.sessions().await;
+    let [left, stayed] = [0, 1].map(|cid| sessions.iter().find(|s| s.cid.0 == cid).unwrap());
+    assert_eq!(sessions.len(), 2, "none lost, none doubled");
+    assert_eq!((left.state, left.cause), (SessionState::Closed, Some(Cause::Unknown)));
+    assert_eq!((left.bytes_received, left.bytes_sent), (4_000, 5_000));
+    assert_eq!(stayed.state, SessionState::Active);
+    assert!(!program.log().contains("journal.failed"), "{}", program.log());
+}
