@@ -14,10 +14,14 @@ use std::{
 use tokio::sync::Notify;
 
 use crate::{
+    auth::request::Decision,
     store::{Journal, SessionRecord, SessionState, StoreError},
-    types::{ServerName, SessionId},
+    types::{DenyReason, ServerName, SessionId},
 };
 
+/// Rows in memory from which on nobody is let in without the database: what waits is bounded, also
+/// where the journal is full.
+const MOST: usize = 10_000;
 /// Rows in one statement.
 pub(super) const BATCH: usize = 500;
 
@@ -54,6 +58,15 @@ impl Backlog {
     /// Rows in memory that the database may not hold yet.
     pub(super) fn len(&self) -> usize {
         self.waiting().all().count()
+    }
+
+    /// The decision, unless it would begin a session in an outage of which nothing can be kept.
+    pub(super) fn admit(&self, decision: Decision) -> Decision {
+        let is_offline = matches!(&decision, Decision::Allow(grant) if grant.is_offline);
+        match is_offline && self.len() >= MOST {
+            true => DenyReason::BackendUnavailable.into(),
+            false => decision,
+        }
     }
 
     /// Waits until memory holds none of a server's rows.
@@ -174,6 +187,7 @@ fn put(rows: &mut HashMap<SessionId, SessionRecord>, record: SessionRecord) {
 pub(super) mod tests {
     use super::*;
     use crate::{
+        auth::request::Grant,
         store::SessionState,
         types::{Cid, ExpiryAction, Timestamp},
     };
@@ -208,6 +222,27 @@ pub(super) mod tests {
             bytes_received: 0,
             bytes_sent: 0,
         }
+    }
+
+    #[test]
+    fn a_full_backlog_admits_nobody_without_the_database() {
+        let grant = |is_offline| {
+            Decision::Allow(Grant {
+                session_id: row(1, 1, SessionState::Active).id,
+                deadline: None,
+                deadline_reason: None,
+                expiry_action: ExpiryAction::Halt,
+                is_offline,
+            })
+        };
+        let backlog = Backlog::default();
+        for number in 1..MOST as u32 {
+            backlog.push(row(number, 1, SessionState::Active));
+        }
+        assert_eq!(backlog.admit(grant(true)), grant(true));
+        backlog.push(row(0, 1, SessionState::Active));
+        assert_eq!(backlog.admit(grant(true)), DenyReason::BackendUnavailable.into());
+        assert_eq!(backlog.admit(grant(false)), grant(false));
     }
 
     #[test]

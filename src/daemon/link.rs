@@ -236,6 +236,7 @@ impl Link {
                 Wake::Redial => self.dial(),
                 Wake::Tool(event) => self.on_tool(event),
                 Wake::Decided(Some((ticket, decision))) => {
+                    let decision = self.shared.backlog.admit(decision);
                     self.engine.handle_decision(ticket, decision, now);
                 }
                 // Cancelled, or it panicked: the engine's own time-out answers.
@@ -285,6 +286,7 @@ impl Link {
             && let Some(done) = self.questions.next().now_or_never()
         {
             if let Some((ticket, decision)) = done {
+                let decision = self.shared.backlog.admit(decision);
                 self.engine.handle_decision(ticket, decision, self.shared.clock.now());
             }
         }

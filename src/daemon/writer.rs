@@ -98,9 +98,15 @@ impl Writer {
             if self.turn().await != Step::Away {
                 continue;
             }
-            tokio::select! {
-                () = sleep(self.backoff.pause()) => {}
-                () = stop.cancelled() => break,
+            let pause = sleep(self.backoff.pause());
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = &mut pause => break,
+                    () = stop.cancelled() => break,
+                    // In a long outage a change is on disk at once.
+                    () = backlog.ready.notified(), if !self.is_fault_told => self.relieve().await,
+                }
             }
         }
         self.finish().await;
@@ -108,6 +114,7 @@ impl Writer {
 
     /// One batch of new rows and one of the journal's, so that neither waits for the other.
     async fn turn(&mut self) -> Step {
+        self.relieve().await;
         let mut step = self.write_batch().await;
         if step != Step::Away && self.may_replay {
             step = self.replay().await;
@@ -119,11 +126,8 @@ impl Writer {
                 self.is_told = false;
             }
             Step::Away => {
-                let now = self.clock.now().mono;
-                let away = now - *self.away_since.get_or_insert(now);
-                if is_for_the_journal(self.backlog.len(), away) {
-                    self.spill().await;
-                }
+                self.away_since.get_or_insert(self.clock.now().mono);
+                self.relieve().await;
                 let pending = self.backlog.len();
                 if pending >= MANY && !self.is_told {
                     self.is_told = true;
@@ -132,6 +136,14 @@ impl Writer {
             }
         }
         step
+    }
+
+    /// In an outage, moves what waits from memory to the journal if it is time for that.
+    async fn relieve(&mut self) {
+        let Some(since) = self.away_since else { return };
+        if is_for_the_journal(self.backlog.len(), self.clock.now().mono - since) {
+            self.spill().await;
+        }
     }
 
     async fn write_batch(&self) -> Step {

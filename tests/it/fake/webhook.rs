@@ -158,3 +158,62 @@ async fn a_receiver_that_hangs_slows_neither_logins_nor_the_end() {
     daemon.stop().await;
     assert!(bed.clock.now().mono - stopping < Duration::from_secs(5));
 }
+
+/// A certificate for 127.0.0.1, and its authority's file.
+fn tls(folder: &std::path::Path) -> (tokio_rustls::TlsAcceptor, PathBuf) {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rig/pki.sh");
+    assert!(std::process::Command::new(script).arg(folder).status().unwrap().success());
+    let certificate = CertificateDer::from_pem_file(folder.join("server.crt")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    (Arc::new(config).into(), folder.join("ca.crt"))
+}
+
+#[tokio::test]
+async fn over_tls_only_a_receiver_of_a_known_authority_is_told() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let folder = TempDir::new().unwrap();
+    let (acceptor, ca) = tls(folder.path());
+    for ca_file in [Some(ca), None] {
+        let is_known = ca_file.is_some();
+        let receiver = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = Listener::tcp().await;
+        let mut bed = Bed::new(&listener).await;
+        let url = format!("https://{}/", receiver.local_addr().unwrap());
+        bed.config.webhook = Some(config::Webhook { ca_file, ..hook(url) });
+        let daemon = bed.start();
+        let mut controller = listener.accept().await;
+        controller.attach(RUN, &[]).await;
+        controller.connect(0, "alice", "wrong", Some(MAC)).await;
+        expect_denial(&mut controller, "bad_credentials", "").await;
+        let (stream, _) = receiver.accept().await.unwrap();
+        let accepted = acceptor.accept(stream).await;
+        if is_known {
+            let mut stream = accepted.unwrap();
+            let mut request = vec![0; 4_096];
+            let mut length = 0;
+            while !request[..length].ends_with(b"}") {
+                length += stream.read(&mut request[length..]).await.unwrap();
+            }
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            assert!(request.starts_with("POST / HTTP/1.1\r\n"), "{request}");
+            assert!(request.contains("\"event\":\"auth.denied\""), "{request}");
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        } else {
+            // TLS 1.3: the server may be done before the client says no; then nothing is read.
+            let read = match accepted {
+                Ok(mut stream) => stream.read(&mut [0; 1]).await.unwrap_or(0),
+                Err(_) => 0,
+            };
+            assert_eq!(read, 0, "nothing is told");
+        }
+        daemon.stop().await;
+    }
+}

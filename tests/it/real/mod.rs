@@ -4,6 +4,7 @@ mod kills;
 mod lifecycle;
 mod login;
 mod matrix;
+mod outage;
 mod relay;
 mod wake_up;
 
