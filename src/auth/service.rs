@@ -293,15 +293,10 @@ impl Authenticator {
         session: SessionId,
         now: Timestamp,
     ) -> Result<bool, Fault> {
-        let max = facts.policy.max_sessions.unwrap_or(0);
-        if max == 0 || request.kind != RequestKind::Connect {
-            return Ok(true);
+        match place(request, user, facts, session) {
+            Some(claim) => Ok(self.store.claim(&claim, now).await?),
+            None => Ok(true),
         }
-        let device = request.device.as_ref().ok().and_then(Option::as_ref);
-        let on_limit = facts.policy.on_limit.unwrap_or(OnLimit::ReplaceSameDevice);
-        let server = &request.server;
-        let claim = Claim { session, server, user, device, max, on_limit };
-        Ok(self.store.claim(&claim, now).await?)
     }
 
     /// Compares the password, or a dummy where there is nothing to compare with.
@@ -390,6 +385,23 @@ fn grant(session_id: SessionId, terms: Terms, is_offline: bool) -> Grant {
         expiry_action: terms.expiry_action,
         is_offline,
     }
+}
+
+/// The place among the user's sessions that a new one has to have; `None` where there are as many
+/// as there may be.
+pub fn place<'a>(
+    request: &'a AuthRequest,
+    user: &'a Username,
+    facts: &Facts,
+    session: SessionId,
+) -> Option<Claim<'a>> {
+    let max = facts.policy.max_sessions.unwrap_or(0);
+    if max == 0 || request.kind != RequestKind::Connect {
+        return None;
+    }
+    let device = request.device.as_ref().ok().and_then(Option::as_ref);
+    let on_limit = facts.policy.on_limit.unwrap_or(OnLimit::ReplaceSameDevice);
+    Some(Claim { session, server: &request.server, user, device, max, on_limit })
 }
 
 /// What went wrong inside.

@@ -15,12 +15,13 @@ use crate::{
         decide::{Case, PasswordCheck, Terms, decide, explain},
         password::{self, Schemes, Workspace},
         request::{AuthRequest, Claimed, RequestKind},
+        service::place,
         text,
     },
     config::Config,
     daemon,
     store::Facts,
-    types::{Cause, DenyReason, DeviceId, Password, ServerName, Timestamp, Username},
+    types::{Cause, DenyReason, DeviceId, Password, ServerName, SessionId, Timestamp, Username},
 };
 
 /// Arguments of `explain`.
@@ -82,9 +83,15 @@ pub async fn execute(
     let defaults = daemon::defaults(config);
     let facts = facts.as_ref();
     let case = Case { request: &request, facts, password: check, defaults: &defaults, now };
-    let verdict = decide(&case);
+    let has_place = has_place(desk, &request, &args.user, facts).await?;
+    let verdict = match (decide(&case), has_place) {
+        (Ok(_), Some(false)) => Err(DenyReason::TooManySessions),
+        (verdict, _) => verdict,
+    };
+    let place = |has_place: bool| (!has_place).then_some(DenyReason::TooManySessions);
     let rules = explain(&case)
         .into_iter()
+        .chain(has_place.map(|has_place| ("max_sessions", place(has_place))))
         .map(|(rule, reason)| RuleView {
             rule,
             verdict: match (reason, rule, check) {
@@ -103,6 +110,21 @@ pub async fn execute(
         desk.out.list(&view.rules)?;
     }
     Ok(if view.allowed { Exit::Done } else { Exit::No })
+}
+
+/// Whether there is a place for one more session now; `None` where there is no limit.
+async fn has_place(
+    desk: &Desk,
+    request: &AuthRequest,
+    user: &Username,
+    facts: Option<&Facts>,
+) -> Result<Option<bool>, CliError> {
+    let now = desk.now();
+    let session = SessionId::new(now, [0; 10]);
+    match facts.and_then(|facts| place(request, user, facts, session)) {
+        Some(claim) => Ok(Some(desk.store.has_place(&claim, now).await?)),
+        None => Ok(None),
+    }
 }
 
 /// Refuses a server that is not configured. Where none is, any will do: accounts are also managed

@@ -108,6 +108,9 @@ pub trait Store: Send + Sync + 'static {
     /// is none. Sessions that have to make room are asked to end, as by an operator.
     async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError>;
 
+    /// Whether [`Self::claim`] would say yes; changes nothing.
+    async fn has_place(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError>;
+
     /// Replaces a password hash if it is still `old` (compare and swap); false when it is not.
     async fn upgrade_hash(
         &self,

@@ -27,6 +27,16 @@ struct Held {
 }
 
 impl<C: Connector> SqlStore<C> {
+    pub async fn has_place(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError> {
+        let user = claim.user.as_str();
+        let since = now.saturating_sub(CLAIM);
+        let args = vec![user.into(), user.into(), user.into(), since.into()];
+        let rows = self.read(self.sql.places_of_user, args).await?;
+        let held: Vec<Held> = rows.iter().map(held).collect();
+        let device = claim.device.map(DeviceId::to_string);
+        Ok(make_room(&held, claim, device.as_deref()).is_some())
+    }
+
     pub async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError> {
         let user = claim.user.as_str();
         let device = claim.device.map(DeviceId::to_string);

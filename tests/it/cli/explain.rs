@@ -108,3 +108,25 @@ fn a_server_has_to_be_known_or_named() {
     assert!(refused.err.contains("help: configured are `udp`, `tcp`"), "{refused:?}");
     bench.ok(&["explain", "alice", "--device", MAC, "--server", "tcp"]);
 }
+
+#[tokio::test]
+async fn a_session_too_many_is_told() {
+    let bench = bench();
+    bench.ok(&["policy", "set", "default", "--max-sessions", "1", "--on-limit", "deny"]);
+    let args = ["alice", "--device", MAC];
+    let (code, view) = explained(&bench, b"", &args);
+    assert_eq!((code, verdict(&view, "max_sessions")), (0, "pass"));
+    bench
+        .sql(
+            "INSERT INTO sessions SELECT '0190ab12-3456-7abc-8def-000000000001', 1, 'active', \
+             'udp', '2026-11-01 00:00:00.000', 1, 'alice', NULL, NULL, NULL, NULL, NULL, NULL, \
+             NULL, NULL, '2026-11-01 00:00:00.000', '2026-11-01 00:00:00.000', NULL, NULL, \
+             'halt', NULL, NULL, 0, 0, 0, NULL",
+        )
+        .await;
+    let (code, view) = explained(&bench, b"", &args);
+    assert_eq!((code, &view["reason"]), (3, &"too_many_sessions".into()));
+    assert_eq!(verdict(&view, "max_sessions"), "deny");
+    bench.ok(&["policy", "set", "default", "--on-limit", "replace_oldest"]);
+    assert_eq!(explained(&bench, b"", &args).0, 0, "the other session would be ended");
+}
