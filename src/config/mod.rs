@@ -151,8 +151,8 @@ pub struct Journal {
 /// `[webhook]`.
 #[derive(Debug, Clone)]
 pub struct Webhook {
-    /// Where notices are sent: `https://…` or `http://…`.
-    pub url: String,
+    /// Where notices are sent: `https://…` or `http://…`. Secret, because its path may be one.
+    pub url: Password,
     /// What they are signed with.
     pub secret: Password,
     /// Certificates (PEM) of the authorities that the receiver's is to be of; `None`: public ones.

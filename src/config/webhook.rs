@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use http::Uri;
 
 use super::{WEBHOOK_EVENTS, Webhook, reader::Section};
+use crate::types::Password;
 
 pub(super) fn webhook(mut section: Section<'_>) -> Option<Webhook> {
     let url = section.text("url").map(|(url, _)| url).filter(|url| !url.is_empty());
@@ -23,6 +24,7 @@ pub(super) fn webhook(mut section: Section<'_>) -> Option<Webhook> {
     }
     section.finish();
     let (url, secret) = url.zip(secret)?;
+    let url = Password::new(url.into_bytes());
     Some(Webhook { url, secret, ca_file: ca_file.map(Into::into), events, timeout, queue })
 }
 

@@ -38,7 +38,7 @@ impl Client {
     /// # Errors
     /// What is wrong with the URL or the file of authorities.
     pub(in crate::daemon) fn new(config: &config::Webhook) -> Result<Self, String> {
-        let uri = config.url.parse().map_err(|error| format!("webhook.url: {error}"))?;
+        let uri = config.url.expose().try_into().map_err(|_| "webhook.url: it is no URL")?;
         let tls =
             ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
                 .with_safe_default_protocol_versions()

@@ -75,7 +75,7 @@ impl Receiver {
 
 fn hook(url: String) -> config::Webhook {
     config::Webhook {
-        url,
+        url: Password::new(url.into_bytes()),
         secret: Password::from(SECRET),
         ca_file: None,
         events: config::WEBHOOK_EVENTS.to_vec(),
