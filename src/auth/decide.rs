@@ -153,11 +153,20 @@ fn device(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
                     Some(DeviceStatus::Pending) => Some(DenyReason::DevicePending),
                     Some(DeviceStatus::Blocked) | None => Some(DenyReason::DeviceUnknown),
                 },
-                (Ok(Some(_)), Some(DeviceStatus::Pending)) => Some(DenyReason::DevicePending),
-                (Ok(Some(_)), Some(DeviceStatus::Blocked)) => Some(DenyReason::DeviceBlocked),
-                (Ok(Some(_)), Some(DeviceStatus::Approved)) => None,
+                (Ok(Some(_)), registered) => enforced(true, registered),
             }
         }
+    }
+}
+
+/// Why `enforce` refuses a login with or without a device, which has this standing.
+pub const fn enforced(has_device: bool, registered: Option<DeviceStatus>) -> Option<DenyReason> {
+    match (has_device, registered) {
+        (false, _) => Some(DenyReason::DeviceMissing),
+        (true, None) => Some(DenyReason::DeviceUnknown),
+        (true, Some(DeviceStatus::Pending)) => Some(DenyReason::DevicePending),
+        (true, Some(DeviceStatus::Blocked)) => Some(DenyReason::DeviceBlocked),
+        (true, Some(DeviceStatus::Approved)) => None,
     }
 }
 

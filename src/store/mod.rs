@@ -24,7 +24,7 @@ pub use open::{Location, Options, location, open, open_to_look};
 pub use plan::hot_queries;
 pub use record::{
     Account, Actor, Claim, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus,
-    EnrolmentTerms, Facts, NewDevice, NewUser, OnLimit, OpenSessions, PendingCommands,
+    DeviceUse, EnrolmentTerms, Facts, NewDevice, NewUser, OnLimit, OpenSessions, PendingCommands,
     PolicyRecord, SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState,
     SpanCursor, SpanPage, Standing, UserPatch, UserRecord,
 };
@@ -235,6 +235,11 @@ pub trait Store: Send + Sync + 'static {
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<SessionRecord>, StoreError>;
+
+    /// On which devices users that exist were connected in sessions that began at `since` or later, by
+    /// user and device, at most `limit` (at most 10,000).
+    async fn device_uses(&self, since: Timestamp, limit: u32)
+    -> Result<Vec<DeviceUse>, StoreError>;
 
     /// Removes sessions that ended before `before`, oldest first, at most `limit` (at most 10,000)
     /// in one statement; how many. Open ones are never touched.

@@ -213,6 +213,21 @@ pub struct Claim<'a> {
     pub on_limit: OnLimit,
 }
 
+/// On what a user was connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceUse {
+    /// The user.
+    pub user: Username,
+    /// The device, as it is in the sessions; `None` where none was sent, or none that can be used.
+    pub device: Option<String>,
+    /// Its standing now, if the user has it.
+    pub registered: Option<DeviceStatus>,
+    /// How many sessions.
+    pub sessions: u64,
+    /// When the last of them began.
+    pub last: Timestamp,
+}
+
 /// What a session that runs is judged by again and again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {

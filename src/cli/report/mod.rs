@@ -13,11 +13,12 @@ use super::{
     parse,
 };
 use crate::{
+    auth::decide::enforced,
     store::SpanCursor,
     types::{Timestamp, Username},
 };
 use usage::{By, Period, Usage};
-use view::{EndView, UsageView};
+use view::{EndView, LockoutView, UsageView};
 
 /// `report …`.
 #[derive(Debug, Subcommand)]
@@ -29,6 +30,11 @@ pub enum ReportCommand {
     Usage(UsageArgs),
     /// Open sessions and accounts that are about to end, soonest first
     Expiring(ExpiringArgs),
+    /// Who would be refused if devices were enforced
+    ///
+    /// From the sessions of the last while: on what each user was connected that is not an
+    /// approved device of that user.
+    Lockout(LockoutArgs),
 }
 
 /// Arguments of `report usage`.
@@ -62,6 +68,17 @@ pub struct ExpiringArgs {
     csv: bool,
 }
 
+/// Arguments of `report lockout`.
+#[derive(Debug, Args)]
+pub struct LockoutArgs {
+    /// Sessions that began from this time on: 2026-12-31, 2026-12-31T18:00:00Z or -24h
+    #[arg(long, value_name = "TIME", default_value = "-30d", allow_hyphen_values = true)]
+    since: String,
+    /// Print CSV
+    #[arg(long)]
+    csv: bool,
+}
+
 /// The most sessions that are listed.
 const MOST: u32 = 10_000;
 /// Users read at once.
@@ -71,7 +88,25 @@ pub async fn execute(desk: &mut Desk, command: ReportCommand) -> Result<(), CliE
     match command {
         ReportCommand::Usage(args) => usage(desk, args).await,
         ReportCommand::Expiring(args) => expiring(desk, &args).await,
+        ReportCommand::Lockout(args) => lockout(desk, &args).await,
     }
+}
+
+async fn lockout(desk: &mut Desk, args: &LockoutArgs) -> Result<(), CliError> {
+    desk.out.want_csv(args.csv)?;
+    let since = parse::past_moment("--since", &args.since, desk.now())?;
+    let uses = desk.store.device_uses(since, MOST).await?;
+    if uses.len() >= MOST as usize {
+        warn("there are more: only the first 10000 users and devices were looked at");
+    }
+    let views: Vec<_> = uses
+        .iter()
+        .filter_map(|used| {
+            let reason = enforced(used.device.is_some(), used.registered)?;
+            Some(LockoutView::new(used, reason))
+        })
+        .collect();
+    desk.out.list(&views)
 }
 
 async fn usage(desk: &mut Desk, args: UsageArgs) -> Result<(), CliError> {

@@ -7,9 +7,53 @@ use serde::Serialize;
 use super::usage::{Amount, By, Period};
 use crate::{
     cli::output::{View, or_dash, short_bytes, short_duration, short_time},
-    store::{SessionRecord, UserRecord},
-    types::{Cause, Timestamp, Username},
+    store::{DeviceUse, SessionRecord, UserRecord},
+    types::{Cause, DenyReason, Timestamp, Username},
 };
+
+/// Who would be refused, and why.
+#[derive(Serialize)]
+pub struct LockoutView {
+    user: String,
+    device: Option<String>,
+    reason: &'static str,
+    sessions: u64,
+    last: String,
+    #[serde(skip)]
+    last_at: Timestamp,
+}
+
+impl LockoutView {
+    pub fn new(used: &DeviceUse, reason: DenyReason) -> Self {
+        Self {
+            user: used.user.to_string(),
+            device: used.device.clone(),
+            reason: reason.as_str(),
+            sessions: used.sessions,
+            last: used.last.to_string(),
+            last_at: used.last,
+        }
+    }
+}
+
+impl View for LockoutView {
+    const COLUMNS: &'static [&'static str] = &["USER", "DEVICE", "REASON", "SESSIONS", "LAST"];
+    const FIELDS: &'static [&'static str] = &["user", "device", "reason", "sessions", "last"];
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.user.clone(),
+            or_dash(self.device.as_deref()),
+            self.reason.into(),
+            self.sessions.to_string(),
+            short_time(Some(self.last_at)),
+        ]
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        Self::COLUMNS.iter().copied().zip(self.row()).collect()
+    }
+}
 
 /// What a user did in a period.
 #[derive(Serialize)]

@@ -3,7 +3,7 @@
 
 use super::{Attempt, Cells, Connector, Row, SqlStore, Value, record, transaction};
 use crate::{
-    store::{SessionRecord, SessionSpan, SpanCursor, SpanPage, StoreError},
+    store::{DeviceUse, SessionRecord, SessionSpan, SpanCursor, SpanPage, StoreError},
     types::{SessionId, Timestamp, Username},
 };
 
@@ -108,6 +108,16 @@ impl<C: Connector> SqlStore<C> {
         rows.iter().map(record::session).collect()
     }
 
+    pub async fn device_uses(
+        &self,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<DeviceUse>, StoreError> {
+        let args = vec![since.into(), limit.min(MOST).into()];
+        let rows = self.read(self.sql.device_uses, args).await?;
+        rows.iter().map(device_use).collect()
+    }
+
     pub async fn remove_ended(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let args = [before.into(), limit.min(MOST).into()];
         transaction!(self, Attempt::new(true, true), |tx| {
@@ -115,6 +125,24 @@ impl<C: Connector> SqlStore<C> {
         })
         .map_err(StoreError::from)
     }
+}
+
+fn device_use(row: &Row) -> Result<DeviceUse, StoreError> {
+    let cells = Cells::new(row, "users", "name");
+    let device = cells.owned("device")?;
+    let registered = match cells.text("identifier")? {
+        Some(identifier) if Some(identifier) == device.as_deref() => {
+            Some(Cells::new(row, "devices", "identifier").some_parsed("status")?)
+        }
+        Some(_) | None => None,
+    };
+    Ok(DeviceUse {
+        user: cells.some_parsed("name")?,
+        device,
+        registered,
+        sessions: cells.some_number("sessions")?,
+        last: cells.some_time("last_start")?,
+    })
 }
 
 fn span(row: &Row) -> Result<SessionSpan, StoreError> {

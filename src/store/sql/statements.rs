@@ -49,6 +49,7 @@ pub struct Statements {
     pub forget_claim: &'static str,
     pub forget_claims: &'static str,
     pub expiring_sessions: &'static str,
+    pub device_uses: &'static str,
     pub remove_ended: &'static str,
     pub add_command: &'static str,
     pub command_handled: &'static str,
@@ -248,6 +249,14 @@ pub const COMMON: Statements = Statements {
         session_columns!(),
         " FROM sessions WHERE ended_at IS NULL AND deadline <= ? ORDER BY deadline, id LIMIT ?"
     ),
+    device_uses: "SELECT u.name, s.device, d.identifier, d.status, COUNT(*) AS sessions, \
+                  MAX(s.started_at) AS last_start FROM sessions s \
+                  JOIN users u ON u.name = s.user_name \
+                  LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = s.device \
+                  WHERE s.started_at >= ? \
+                  AND OCTET_LENGTH(u.name) = OCTET_LENGTH(s.user_name) \
+                  GROUP BY u.name, s.device, d.identifier, d.status \
+                  ORDER BY u.name, s.device LIMIT ?",
     remove_ended: "",
     add_command: "INSERT INTO session_commands (session_id, server, action, reason, deadline, \
                   actor, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",

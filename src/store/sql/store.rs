@@ -5,10 +5,10 @@ use async_trait::async_trait;
 use super::{Connector, SqlStore};
 use crate::{
     store::{
-        Actor, Claim, CommandAction, CommandId, DeviceRecord, DeviceStatus, EnrolmentTerms, Facts,
-        Migrated, NewDevice, NewUser, OpenSessions, PendingCommands, PolicyRecord, Schema,
-        SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, UserPatch,
-        UserRecord,
+        Actor, Claim, CommandAction, CommandId, DeviceRecord, DeviceStatus, DeviceUse,
+        EnrolmentTerms, Facts, Migrated, NewDevice, NewUser, OpenSessions, PendingCommands,
+        PolicyRecord, Schema, SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing, Store,
+        StoreError, UserPatch, UserRecord,
     },
     types::{DeviceId, ServerName, SessionId, Timestamp, Username},
 };
@@ -208,6 +208,14 @@ impl<C: Connector> Store for SqlStore<C> {
         limit: u32,
     ) -> Result<Vec<SessionRecord>, StoreError> {
         Self::expiring_sessions(self, until, limit).await
+    }
+
+    async fn device_uses(
+        &self,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<DeviceUse>, StoreError> {
+        self.timed("device_uses", Self::device_uses(self, since, limit)).await
     }
 
     async fn remove_ended(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {

@@ -135,3 +135,34 @@ async fn history_comes_as_csv_without_formulas() {
     let none = bench.ok(&["session", "history", "--user", "nobody", "--csv"]);
     assert!(none.starts_with("id,user,server,") && none.lines().count() == 1, "{none}");
 }
+
+#[tokio::test]
+async fn who_would_be_locked_out_is_listed() {
+    let bench = bench().await;
+    bench.add_user("alice");
+    for (number, device) in [(1, "02:1a:2b:3c:4d:5e"), (2, "02:1a:2b:3c:4d:5f")] {
+        bench
+            .sql(&format!(
+                "UPDATE sessions SET device = '{device}', device_kind = 'mac' WHERE cid = {number}"
+            ))
+            .await;
+    }
+    session(&bench, 4, "alice", "24 10:00:00.000", None).await;
+    bench.ok(&["device", "add", "alice", "02:1a:2b:3c:4d:5e"]);
+    let since = ["--since", "2026-11-01"];
+    let args = [&["report", "lockout"][..], &since].concat();
+    let found = bench.json(&args);
+    let rows: Vec<_> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["user"].as_str().unwrap(), row["reason"].as_str().unwrap()))
+        .collect();
+    // Bob is nobody any more; the approved device is no reason.
+    assert_eq!(rows, [("alice", "device_missing"), ("alice", "device_unknown")]);
+    assert_eq!(found[1]["device"], "02:1a:2b:3c:4d:5f");
+    bench.ok(&["device", "add", "alice", "02:1a:2b:3c:4d:5f"]);
+    bench.ok(&["device", "block", "alice", "02:1a:2b:3c:4d:5f"]);
+    assert_eq!(bench.json(&args)[1]["reason"], "device_blocked");
+    same(&bench.ok(&[&args[..], &["--csv"]].concat()), &bench.json(&args));
+}
