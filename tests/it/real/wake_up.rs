@@ -37,7 +37,7 @@ fn a_tunnel_is_up_at_once_and_without_it_after_a_second() {
 }
 
 #[test]
-fn a_renegotiation_loses_no_packet() {
+fn a_renegotiation_does_not_interrupt_the_traffic() {
     let options = ServerOptions { extra: arguments(&["--reneg-sec", "5"]), ..Default::default() };
     let Some(site) = Site::new("wake-up of a renegotiation", Backend::Sqlite, options, "") else {
         return;
@@ -45,7 +45,9 @@ fn a_renegotiation_loses_no_packet() {
     let alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
     let answers = alice.ping(60);
     if site.server.version() >= (2, 6) {
-        assert_eq!(answers, 60, "12 s with two renegotiations\n{}", alice.log());
+        // 12 s with two renegotiations. A packet may be lost on a busy machine; an interruption
+        // costs five in a second.
+        assert!(answers >= 58, "{answers} of 60\n{}", alice.log());
     } else {
         // It takes a new key into use late, whoever answers; the old one does not last with keys
         // that are as short-lived as here.
