@@ -6,6 +6,7 @@ mod bed;
 mod commands;
 mod contract;
 mod devices;
+mod imports;
 mod login;
 mod outage;
 mod plans;
