@@ -169,7 +169,7 @@ async fn write(desk: &Desk, source: &str, plan: &Plan) -> Result<Imported, CliEr
     let told = |done| progress.tell(done);
     let imported = desk.store.import_users(&plan.users, note, &desk.actor(), &told).await;
     progress.end();
-    imported.map_err(|error| CliError::from(error).or_next("nothing was written; try it again"))
+    imported.map_err(|error| CliError::from(error).or_next("nothing was written"))
 }
 
 async fn existing(desk: &Desk) -> Result<HashSet<Username>, CliError> {
@@ -211,15 +211,13 @@ async fn read<const N: usize>(
     let mut read = [const { Vec::new() }; N];
     for (rows, table) in read.iter_mut().zip(tables) {
         *rows = store.foreign(table).await.map_err(|error| {
-            let columns = table.columns().join(", ");
-            match error {
-                StoreError::Schema(_) => {
-                    CliError::failed(format!("reading {}: {error}", table.name())).or_next(format!(
-                        "--from names the database that has it, with the columns {columns}"
-                    ))
-                }
-                error => error.into(),
+            if !matches!(error, StoreError::Schema(_)) {
+                return CliError::from(error);
             }
+            let columns = table.columns().join(", ");
+            CliError::failed(format!("reading {}: {error}", table.name())).or_next(format!(
+                "--from names the database that has it, with the columns {columns}"
+            ))
         })?;
     }
     Ok(read)
