@@ -9,6 +9,7 @@ use clap::{
 use super::{
     device::DeviceCommand,
     explain::ExplainArgs,
+    import::ImportCommand,
     manual::{CompletionsArgs, ManArgs},
     migrate::MigrateArgs,
     policy::PolicyCommand,
@@ -139,6 +140,9 @@ pub enum Command {
     Report(ReportCommand),
     /// Say what would be decided on a login, rule by rule; exit code 3 where it is refused
     Explain(ExplainArgs),
+    /// Bring users in from a file or from tables of other programs; writes nothing without --apply
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Count the schemes of the stored password hashes, and name the users whose hash cannot be used
     AuditHashes,
     /// Read a password (prompt or standard input) and print its PHC string

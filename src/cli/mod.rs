@@ -10,6 +10,7 @@ mod exit;
 mod explain;
 mod gate;
 mod hash;
+mod import;
 mod input;
 mod manual;
 mod migrate;
@@ -79,6 +80,11 @@ fn dispatch(globals: &Globals, command: Command) -> Result<Exit, CliError> {
         }
         Command::Report(command) => {
             admin(globals, async |desk, _| report::execute(desk, command).await)?;
+        }
+        Command::Import(command) => {
+            return admin(globals, async |desk, config| {
+                import::execute(desk, config, command).await
+            });
         }
         Command::Explain(args) => {
             return admin(globals, async |desk, config| explain::execute(desk, config, args).await);

@@ -48,6 +48,11 @@ impl Output {
         self.json
     }
 
+    /// Whether nothing is to be said about what was done.
+    pub const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Whether a person reads this on a terminal.
     pub const fn for_people(&self) -> bool {
         self.terminal && !self.json && !self.csv

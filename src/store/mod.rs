@@ -4,6 +4,7 @@
 //! contract suite. `now` is always an argument: SQL never asks the database for the time.
 
 mod error;
+mod foreign;
 mod journal;
 mod mysql;
 mod open;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use crate::types::{DeviceId, ServerName, SessionId, Timestamp, Username};
 
 pub use error::StoreError;
+pub use foreign::{ForeignRow, ForeignTable, ImportNote, Imported, ImportedUser};
 pub use journal::Journal;
 pub use open::{Location, Options, location, open, open_to_look};
 #[doc(hidden)]
@@ -143,6 +145,20 @@ pub trait Store: Send + Sync + 'static {
     /// Adds a user. [`StoreError::Exists`] when there is one of that name, `NotFound` when its
     /// policy is not there.
     async fn add_user(&self, user: &NewUser, by: &Actor) -> Result<(), StoreError>;
+
+    /// A table of another program in this database, all of it: at most [`ForeignTable::MOST`] rows.
+    async fn foreign(&self, table: ForeignTable) -> Result<Vec<ForeignRow>, StoreError>;
+
+    /// Adds many users with their devices, all or none; who exists already stays as he is. `NotFound`
+    /// when a policy is not there. `progress` is told how many are done; it counts anew when the
+    /// transaction is run again.
+    async fn import_users(
+        &self,
+        users: &[ImportedUser],
+        note: ImportNote<'_>,
+        by: &Actor,
+        progress: &(dyn Fn(usize) + Send + Sync),
+    ) -> Result<Imported, StoreError>;
 
     /// One user.
     async fn user(&self, name: &Username) -> Result<Option<UserRecord>, StoreError>;

@@ -10,6 +10,7 @@ mod device;
 mod driver;
 mod enrolment;
 mod error;
+mod import;
 mod journal;
 mod login;
 mod policy;

@@ -6,9 +6,10 @@ use super::{Connector, SqlStore};
 use crate::{
     store::{
         Actor, Claim, CommandAction, CommandId, DeviceRecord, DeviceStatus, DeviceUse,
-        EnrolmentTerms, Facts, Migrated, NewDevice, NewUser, OpenSessions, PendingCommands,
-        PolicyRecord, Schema, SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing, Store,
-        StoreError, UserPatch, UserRecord,
+        EnrolmentTerms, Facts, ForeignRow, ForeignTable, ImportNote, Imported, ImportedUser,
+        Migrated, NewDevice, NewUser, OpenSessions, PendingCommands, PolicyRecord, Schema,
+        SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, UserPatch,
+        UserRecord,
     },
     types::{DeviceId, ServerName, SessionId, Timestamp, Username},
 };
@@ -101,6 +102,20 @@ impl<C: Connector> Store for SqlStore<C> {
 
     async fn add_user(&self, user: &NewUser, by: &Actor) -> Result<(), StoreError> {
         Self::add_user(self, user, by).await
+    }
+
+    async fn foreign(&self, table: ForeignTable) -> Result<Vec<ForeignRow>, StoreError> {
+        Self::foreign(self, table).await
+    }
+
+    async fn import_users(
+        &self,
+        users: &[ImportedUser],
+        note: ImportNote<'_>,
+        by: &Actor,
+        progress: &(dyn Fn(usize) + Send + Sync),
+    ) -> Result<Imported, StoreError> {
+        Self::import_users(self, users, note, by, progress).await
     }
 
     async fn user(&self, name: &Username) -> Result<Option<UserRecord>, StoreError> {

@@ -21,19 +21,24 @@ pub fn no_policy(name: &str) -> StoreError {
     StoreError::NotFound(format!("policy `{name}`"))
 }
 
+/// The arguments of the statement that adds a user.
+pub fn user_args(user: &NewUser, enabled: bool, by: &Actor) -> [Value; 9] {
+    [
+        user.name.as_str().into(),
+        user.password_hash.as_deref().into(),
+        user.policy.as_deref().into(),
+        enabled.into(),
+        user.valid_from.into(),
+        user.valid_until.into(),
+        user.password_hash.as_ref().map(|_| by.at).into(),
+        by.at.into(),
+        by.at.into(),
+    ]
+}
+
 impl<C: Connector> SqlStore<C> {
     pub async fn add_user(&self, user: &NewUser, by: &Actor) -> Result<(), StoreError> {
-        let args = [
-            user.name.as_str().into(),
-            user.password_hash.as_deref().into(),
-            user.policy.as_deref().into(),
-            true.into(),
-            user.valid_from.into(),
-            user.valid_until.into(),
-            user.password_hash.as_ref().map(|_| by.at).into(),
-            by.at.into(),
-            by.at.into(),
-        ];
+        let args = user_args(user, true, by);
         let detail = user.policy.as_ref().map(|policy| format!("policy={policy}"));
         let audit = audit_row(by, "user.add", user.name.as_str(), detail.as_deref());
         transaction!(self, Attempt::new(false, false), |tx| {
@@ -135,7 +140,7 @@ impl<C: Connector> SqlStore<C> {
         Err(no_user(name).into())
     }
 
-    async fn need_policy(&self, tx: &mut Tx<C>, name: Option<&str>) -> Result<(), Failure> {
+    pub async fn need_policy(&self, tx: &mut Tx<C>, name: Option<&str>) -> Result<(), Failure> {
         let Some(name) = name else { return Ok(()) };
         let rows = tx.fetch(self.sql.policy, &[name.into()]).await?;
         for row in &rows {

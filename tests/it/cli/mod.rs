@@ -8,6 +8,7 @@ mod devices;
 mod errors;
 mod explain;
 mod hashes;
+mod import;
 mod manual;
 mod passwords;
 mod policies;

@@ -38,6 +38,11 @@ contract! { with:
         a_device_is_enrolled_once_and_closes_the_enrolment
         devices_are_listed_by_user_and_age
     }
+    imports {
+        an_import_adds_users_and_devices_and_leaves_who_is_there
+        an_import_that_fails_at_its_end_has_written_nothing
+        tables_of_other_programs_are_read_as_text
+    }
     policies {
         the_default_policy_is_there_from_the_start
         a_policy_is_added_replaced_and_removed

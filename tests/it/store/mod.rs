@@ -6,6 +6,7 @@ mod bed;
 mod commands;
 mod contract;
 mod devices;
+mod imports;
 mod journal;
 mod login;
 mod outage;
