@@ -6,18 +6,19 @@ use std::{
 };
 
 use crate::{
-    store::{Actor, Claim, EnrolmentTerms, Facts, NewDevice, OnLimit, Store, StoreError},
+    store::{Actor, Claim, EnrolmentTerms, Facts, NewDevice, OnLimit, Store, StoreError, Usage},
     types::{Clock, DenyReason, Password, SessionId, Timestamp, Username},
 };
 
 use super::{
-    decide::{Case, Defaults, Enrolment, PasswordCheck, Terms, decide, enrolment},
+    decide::{Case, Defaults, Enrolment, PasswordCheck, decide, enrolment},
     grace::{Grace, Who},
     password::{
         self, HashParams, PasswordError, Schemes,
         pool::{HashPool, PoolError, Priority},
     },
     request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
+    terms::Terms,
     throttle::Throttle,
 };
 
@@ -152,11 +153,13 @@ impl Authenticator {
             (None, None) => PasswordCheck::Wrong,
         };
         let now = self.clock.now();
+        let usage = self.usage(facts.as_ref(), password, now.utc).await?;
         let mut is_second = false;
         let verdict = loop {
             let case = Case {
                 request,
                 facts: facts.as_ref(),
+                usage: &usage,
                 password,
                 defaults: &self.defaults,
                 now: now.utc,
@@ -219,15 +222,16 @@ impl Authenticator {
         ) else {
             return Ok(None);
         };
-        // Places are taken in the database only.
-        let facts = lock(grace)
-            .recall(&who, self.clock.now())
-            .filter(|facts| facts.policy.max_sessions.unwrap_or(0) == 0);
+        // Places and quotas are in the database only.
+        let facts = lock(grace).recall(&who, self.clock.now()).filter(|facts| {
+            facts.policy.max_sessions.unwrap_or(0) == 0 && !facts.policy.has_quotas()
+        });
         let password = self.check(request, password, facts.as_ref()).await?;
         let now = self.clock.now();
         let case = Case {
             request,
             facts: facts.as_ref(),
+            usage: &Usage::default(),
             password,
             defaults: &self.defaults,
             now: now.utc,
@@ -254,6 +258,24 @@ impl Authenticator {
             Some(user) => self.store.facts(user, device, self.clock.now().utc).await,
             None => Ok(None),
         }
+    }
+
+    /// What the user has used; asked only where there are quotas, and by nobody who is refused
+    /// before that matters.
+    async fn usage(
+        &self,
+        facts: Option<&Facts>,
+        password: PasswordCheck,
+        now: Timestamp,
+    ) -> Result<Usage, StoreError> {
+        let policy = facts.map(|facts| &facts.policy).filter(|policy| policy.has_quotas());
+        let (Some(facts), Some(policy)) = (facts, policy) else { return Ok(Usage::default()) };
+        if password == PasswordCheck::Wrong {
+            return Ok(Usage::default());
+        }
+        let zone = policy.time_zone.unwrap_or(self.defaults.time_zone);
+        let users = [(facts.user.name.clone(), zone.began(now))];
+        Ok(self.store.usage(&users, now).await?.into_iter().next().unwrap_or_default())
     }
 
     /// Registers a device that its user has brought, where the rules say so; false when the facts
@@ -378,13 +400,7 @@ fn who(request: &AuthRequest, user: Option<&Username>) -> Option<Who> {
 }
 
 fn grant(session_id: SessionId, terms: Terms, is_offline: bool) -> Grant {
-    Grant {
-        session_id,
-        deadline: terms.deadline,
-        deadline_reason: terms.deadline_reason,
-        expiry_action: terms.expiry_action,
-        is_offline,
-    }
+    Grant { session_id, terms, is_offline }
 }
 
 /// The place among the user's sessions that a new one has to have; `None` where there are as many

@@ -12,15 +12,16 @@ use super::{
 };
 use crate::{
     auth::{
-        decide::{Case, PasswordCheck, Terms, decide, explain},
+        decide::{Case, Defaults, PasswordCheck, decide, explain},
         password::{self, Schemes, Workspace},
         request::{AuthRequest, Claimed, RequestKind},
         service::place,
+        terms::Terms,
         text,
     },
     config::Config,
     daemon,
-    store::Facts,
+    store::{Facts, Usage},
     types::{Cause, DenyReason, DeviceId, Password, ServerName, SessionId, Timestamp, Username},
 };
 
@@ -82,7 +83,9 @@ pub async fn execute(
     };
     let defaults = daemon::defaults(config);
     let facts = facts.as_ref();
-    let case = Case { request: &request, facts, password: check, defaults: &defaults, now };
+    let usage = usage(desk, facts, &defaults, now).await?;
+    let case =
+        Case { request: &request, facts, usage: &usage, password: check, defaults: &defaults, now };
     let has_place = has_place(desk, &request, &args.user, facts).await?;
     let verdict = match (decide(&case), has_place) {
         (Ok(_), Some(false)) => Err(DenyReason::TooManySessions),
@@ -110,6 +113,21 @@ pub async fn execute(
         desk.out.list(&view.rules)?;
     }
     Ok(if view.allowed { Exit::Done } else { Exit::No })
+}
+
+/// What the user has used of quotas.
+async fn usage(
+    desk: &Desk,
+    facts: Option<&Facts>,
+    defaults: &Defaults,
+    now: Timestamp,
+) -> Result<Usage, CliError> {
+    let Some(facts) = facts.filter(|facts| facts.policy.has_quotas()) else {
+        return Ok(Usage::default());
+    };
+    let zone = facts.policy.time_zone.unwrap_or(defaults.time_zone);
+    let users = [(facts.user.name.clone(), zone.began(now))];
+    Ok(desk.store.usage(&users, now).await?.into_iter().next().unwrap_or_default())
 }
 
 /// Whether there is a place for one more session now; `None` where there is no limit.

@@ -13,10 +13,11 @@ mod record;
 mod sql;
 mod sqlite;
 mod url;
+mod usage;
 
 use async_trait::async_trait;
 
-use crate::types::{DeviceId, ServerName, SessionId, Timestamp, Username};
+use crate::types::{DeviceId, Periods, ServerName, SessionId, Timestamp, Username};
 
 pub use error::StoreError;
 pub use foreign::{ForeignRow, ForeignTable, ImportNote, Imported, ImportedUser};
@@ -30,6 +31,8 @@ pub use record::{
     PolicyRecord, SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState,
     SpanCursor, SpanPage, Standing, UserPatch, UserRecord,
 };
+
+pub use usage::{DayMark, DayMarks, DayMarksError, DayShare, Granted, OpenUse, QuotaGrant, Usage};
 
 /// Longest cool-down that counts.
 pub const MAX_COOLDOWN: std::time::Duration = std::time::Duration::from_secs(86_400);
@@ -112,6 +115,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether [`Self::claim`] would say yes; changes nothing.
     async fn has_place(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// What these users have used in the periods that began then, one for each in order; at most
+    /// 1,000 users. What was granted counts until its end.
+    async fn usage(
+        &self,
+        users: &[(Username, Periods)],
+        now: Timestamp,
+    ) -> Result<Vec<Usage>, StoreError>;
+
+    /// Puts days before `before` together, for each user into one, at most `limit` rows (at most
+    /// 10,000) in one transaction; how many.
+    async fn fold_usage(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
+    /// Grants time or data beside the quotas. `NotFound` without the user.
+    async fn grant_quota(&self, grant: &QuotaGrant, by: &Actor) -> Result<(), StoreError>;
 
     /// Replaces a password hash if it is still `old` (compare and swap); false when it is not.
     async fn upgrade_hash(

@@ -12,7 +12,7 @@ use ovpn_warden::{
         throttle::{Limits, Throttle},
     },
     store::{Actor, DeviceMode, NewUser, Options, Store, UserPatch, open},
-    types::{Clock, DenyReason, ExpiryAction, Password},
+    types::{Clock, DenyReason, ExpiryAction, Password, Zone},
 };
 
 const PARAMS: HashParams = HashParams { m_kib: 8, t: 1, p: 1 };
@@ -66,6 +66,8 @@ impl Bed {
             session_limit: None,
             expiry_action: ExpiryAction::Halt,
             match_common_name: false,
+            time_zone: Zone::default(),
+            idle: None,
         };
         Authenticator::new(
             Arc::clone(&self.store),

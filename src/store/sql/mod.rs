@@ -24,6 +24,7 @@ mod standing;
 mod statements;
 mod store;
 mod transaction;
+mod usage;
 mod user;
 mod value;
 
@@ -35,7 +36,7 @@ pub use error::{Failure, SqlError};
 pub use pool::{Lease, Limits, Pool};
 pub use report::page as spans_page;
 pub use session_query::SessionQueries;
-pub use statements::{COMMON, PERSIST_HEAD, PERSIST_ROW, Statements};
+pub use statements::{ADD_USAGE, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements};
 pub(super) use statements::{login_columns, policy_of_user, standing_columns, user_columns};
 pub use transaction::Attempt;
 use transaction::transaction;

@@ -7,11 +7,11 @@ use crate::{
     store::{
         Actor, Claim, CommandAction, CommandId, DeviceRecord, DeviceStatus, DeviceUse,
         EnrolmentTerms, Facts, ForeignRow, ForeignTable, ImportNote, Imported, ImportedUser,
-        Migrated, NewDevice, NewUser, OpenSessions, PendingCommands, PolicyRecord, Schema,
-        SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, UserPatch,
-        UserRecord,
+        Migrated, NewDevice, NewUser, OpenSessions, PendingCommands, PolicyRecord, QuotaGrant,
+        Schema, SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError,
+        Usage, UserPatch, UserRecord,
     },
-    types::{DeviceId, ServerName, SessionId, Timestamp, Username},
+    types::{DeviceId, Periods, ServerName, SessionId, Timestamp, Username},
 };
 
 #[async_trait]
@@ -39,6 +39,22 @@ impl<C: Connector> Store for SqlStore<C> {
         now: Timestamp,
     ) -> Result<Option<Facts>, StoreError> {
         self.timed("facts", Self::facts(self, user, device, now)).await
+    }
+
+    async fn usage(
+        &self,
+        users: &[(Username, Periods)],
+        now: Timestamp,
+    ) -> Result<Vec<Usage>, StoreError> {
+        self.timed("usage", Self::usage(self, users, now)).await
+    }
+
+    async fn fold_usage(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.timed("fold_usage", Self::fold_usage(self, before, limit)).await
+    }
+
+    async fn grant_quota(&self, grant: &QuotaGrant, by: &Actor) -> Result<(), StoreError> {
+        Self::grant_quota(self, grant, by).await
     }
 
     async fn enrol_device(

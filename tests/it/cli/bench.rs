@@ -8,6 +8,12 @@ use std::{
 use serde_json::Value;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
+/// The columns of `sessions` that rows of tests have.
+pub const COLUMNS: &str = "id, version, state, server, run_started, cid, user_name, common_name, device, \
+     device_kind, client_ip, client_port, vpn_ip, client_version, client_platform, started_at, \
+     updated_at, deadline, deadline_reason, expiry_action, ended_at, cause, duration_s, \
+     bytes_received, bytes_sent";
+
 pub struct Bench {
     pub folder: tempfile::TempDir,
 }

@@ -23,7 +23,7 @@ use ovpn_warden::{
         SessionRecord, SessionState, Store,
     },
     telemetry::http::Readiness,
-    types::{Cause, Clock, DeviceId, ExpiryAction, Password, SessionId, Timestamp},
+    types::{Cause, Clock, DeviceId, ExpiryAction, Password, SessionId, Timestamp, Zone},
 };
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -178,6 +178,8 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             accounting_interval: Duration::from_secs(1),
             warn_before: Some(Duration::from_secs(300)),
             backstop: Duration::from_secs(60),
+            idle: None,
+            time_zone: Zone::default(),
         },
         throttle: config::Throttle {
             user_failures: 3,

@@ -19,5 +19,6 @@ mod servers;
 mod sessions;
 mod sqlite;
 mod tls;
+mod usage;
 mod users;
 mod views;
