@@ -6,12 +6,15 @@ use std::{
 };
 
 use crate::{
-    store::{Actor, Claim, EnrolmentTerms, Facts, NewDevice, OnLimit, Store, StoreError, Usage},
+    store::{
+        Actor, Claim, EnrolmentTerms, Facts, Lockout, NewDevice, OnLimit, Store, StoreError, Usage,
+    },
     types::{Clock, DenyReason, Password, SessionId, Timestamp, Username},
 };
 
 use super::{
     decide::{Case, Defaults, Enrolment, PasswordCheck, decide, enrolment},
+    failures::Failures,
     grace::{Grace, Who},
     password::{
         self, HashParams, PasswordError, Schemes,
@@ -19,9 +22,11 @@ use super::{
     },
     request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
     terms::Terms,
-    throttle::Throttle,
+    throttle::Limits,
 };
 
+/// Failed logins that are told in one round.
+const TOLD: usize = 1_000;
 /// Recent logins that the database is asked about in one round, and how long that may take.
 const LOOKS: usize = 50;
 const LOOK_TIME: Duration = Duration::from_millis(200);
@@ -30,7 +35,7 @@ const LOOK_TIME: Duration = Duration::from_millis(200);
 pub struct Authenticator {
     store: Arc<dyn Store>,
     pool: Arc<HashPool>,
-    throttle: Mutex<Throttle>,
+    failures: Mutex<Failures>,
     grace: Option<Mutex<Grace>>,
     defaults: Defaults,
     params: HashParams,
@@ -48,15 +53,16 @@ impl Authenticator {
     pub fn new(
         store: Arc<dyn Store>,
         pool: Arc<HashPool>,
-        throttle: Throttle,
+        limits: Limits,
         defaults: Defaults,
         params: HashParams,
         clock: Clock,
     ) -> Result<Self, PasswordError> {
         let random: [u8; 16] = rand::random();
         let dummy = password::hash(&Password::from(&random[..]), &params)?.into();
-        let (throttle, grace, schemes) = (Mutex::new(throttle), None, Schemes::default());
-        Ok(Self { store, pool, throttle, grace, defaults, params, schemes, dummy, clock })
+        let failures = Failures::new(limits, format!("{:016x}", rand::random::<u64>()));
+        let (failures, grace, schemes) = (Mutex::new(failures), None, Schemes::default());
+        Ok(Self { store, pool, failures, grace, defaults, params, schemes, dummy, clock })
     }
 
     /// Takes stored hashes of these schemes, and no longer of the default ones only.
@@ -91,6 +97,35 @@ impl Authenticator {
             }
         }
         Ok(())
+    }
+
+    /// Tells other daemons of the logins that failed here, and hears of those that failed there; who
+    /// is held back since the last call. The first call hears of all that counts.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was not told waits.
+    pub async fn exchange_failures(&self) -> Result<Vec<Lockout>, StoreError> {
+        let now = self.clock.now().utc;
+        let (told, origin, since) = {
+            let mut failures = lock(&self.failures);
+            (failures.take(TOLD), failures.origin().to_owned(), failures.since(now))
+        };
+        if !told.is_empty()
+            && let Err(error) = self.store.add_auth_events(&told, &origin).await
+        {
+            lock(&self.failures).keep(told);
+            return Err(error);
+        }
+        let heard = self.store.auth_events(since, &origin).await?;
+        let lockouts = {
+            let mut failures = lock(&self.failures);
+            failures.hear(&heard, now);
+            failures.take_lockouts(now)
+        };
+        if !lockouts.is_empty() {
+            self.store.add_lockouts(&lockouts).await?;
+        }
+        Ok(lockouts)
     }
 
     /// Decides one login. Always answers: what goes wrong inside is a temporary denial with its
@@ -345,8 +380,8 @@ impl Authenticator {
     }
 
     fn is_throttled(&self, request: &AuthRequest, user: Option<&Username>) -> bool {
-        let now = self.clock.now().mono;
-        self.throttle().is_throttled(user, request.client_ip, now)
+        let now = self.clock.now().utc;
+        lock(&self.failures).is_throttled(user, request.client_ip, now)
     }
 
     fn remember(
@@ -355,18 +390,16 @@ impl Authenticator {
         user: Option<&Username>,
         refused: &Option<DenyReason>,
     ) {
+        let now = self.clock.now().utc;
         match (refused, user) {
             (Some(DenyReason::BadCredentials | DenyReason::UnknownUser), _) => {
-                let now = self.clock.now().mono;
-                self.throttle().failed(user, request.client_ip, now);
+                lock(&self.failures).failed(user, request.client_ip, now);
             }
-            (None, Some(user)) => self.throttle().succeeded(user, request.client_ip),
+            (None, Some(user)) => {
+                lock(&self.failures).succeeded(user, request.client_ip, now);
+            }
             _ => {}
         }
-    }
-
-    fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
-        lock(&self.throttle)
     }
 
     /// Replaces a hash of older parameters or another scheme in the background; a failure only means: next time.

@@ -27,7 +27,7 @@ use crate::{
         decide::Defaults,
         password::{HashParams, PasswordError, pool::HashPool},
         service::Authenticator,
-        throttle::{Limits, Throttle},
+        throttle::Limits,
     },
     config::{Config, Endpoint, Server},
     engine::Settings,
@@ -233,14 +233,14 @@ fn authenticator(
 ) -> Result<Authenticator, StartError> {
     let auth = &config.auth;
     let pool = Arc::new(HashPool::new(auth.hash_workers, auth.hash_queue)?);
-    let throttle = Throttle::new(Limits {
+    let limits = Limits {
         user_failures: config.throttle.user_failures,
         address_failures: config.throttle.address_failures,
         window: config.throttle.window,
-    });
+    };
     let params = HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p };
     let authenticator =
-        Authenticator::new(Arc::clone(store), pool, throttle, defaults(config), params, clock)?;
+        Authenticator::new(Arc::clone(store), pool, limits, defaults(config), params, clock)?;
     let authenticator = authenticator.allowing(auth.password_schemes.clone());
     Ok(match auth.offline_grace {
         Some(keep) => authenticator.with_grace(keep),

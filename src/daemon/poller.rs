@@ -19,7 +19,10 @@ use crate::{
         service::Authenticator,
     },
     engine::CommandOutcome,
-    store::{CommandAction, CommandId, Schema, SessionCommand, Standing, Store, StoreError, Usage},
+    store::{
+        CommandAction, CommandId, Lockout, Schema, SessionCommand, Standing, Store, StoreError,
+        Usage,
+    },
     telemetry::{events::Event, http::Readiness},
     types::{Clock, Mono, Periods, ServerName, Timestamp, Username},
 };
@@ -64,6 +67,15 @@ impl Poller {
             }
             if result.is_ok() {
                 result = self.authenticator.look_after_grace().await;
+            }
+            if result.is_ok() {
+                // Before anybody is let in for the first time: what failed before the start counts.
+                result = self.authenticator.exchange_failures().await.map(|lockouts| {
+                    for Lockout { user, network, failures, until, .. } in lockouts {
+                        let user = user.map(|user| user.as_str().into());
+                        Event::ThrottleHeld { user, network, failures, until }.emit();
+                    }
+                });
             }
             let is_up = result.is_ok();
             match result {

@@ -18,6 +18,8 @@ const BATCH: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(500);
 /// For how long the days of quotas stay apart: more than a month, and the days of one session.
 const DAYS_APART: Duration = Duration::from_secs(41 * 86_400);
+/// For how long failed logins stay: longer than they can count.
+const FAILURES_KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// Between two sweeps.
 const INTERVAL: Duration = Duration::from_secs(3_600);
 
@@ -28,6 +30,8 @@ enum Chore {
     Remove(Timestamp),
     /// Days before are put together.
     Fold(Timestamp),
+    /// Failed logins before are forgotten.
+    Forget(Timestamp),
 }
 
 /// What the task needs.
@@ -59,6 +63,8 @@ impl Retention {
                 }
                 tell(result);
             }
+            let (_, result) = self.sweep(Chore::Forget(now.saturating_sub(FAILURES_KEPT))).await;
+            tell(result);
             let before = now.saturating_sub(DAYS_APART);
             let (_, result) = self.sweep(Chore::Fold(before)).await;
             tell(result);
@@ -75,6 +81,7 @@ impl Retention {
         loop {
             let done = match chore {
                 Chore::Remove(before) => self.store.remove_ended(before, BATCH).await,
+                Chore::Forget(before) => self.store.remove_auth_events(before, BATCH).await,
                 Chore::Fold(before) => self.store.fold_usage(before, BATCH).await,
             };
             match done {

@@ -9,7 +9,7 @@ use ovpn_warden::{
         password::{self, HashParams, Scheme, Schemes, pool::HashPool},
         request::{AuthRequest, Claimed, Decision, RequestKind},
         service::Authenticator,
-        throttle::{Limits, Throttle},
+        throttle::Limits,
     },
     store::{Actor, DeviceMode, NewUser, Options, Store, UserPatch, open},
     types::{Clock, DenyReason, ExpiryAction, Password, Zone},
@@ -72,7 +72,7 @@ impl Bed {
         Authenticator::new(
             Arc::clone(&self.store),
             Arc::new(HashPool::new(NonZeroUsize::MIN, 16).unwrap()),
-            Throttle::new(limits),
+            limits,
             defaults,
             params,
             Clock::new(),

@@ -79,6 +79,10 @@ pub const STATEMENTS: Statements = Statements {
                     ON DUPLICATE KEY UPDATE duration_ms = duration_ms + VALUES(duration_ms), \
                     bytes_received = bytes_received + VALUES(bytes_received), \
                     bytes_sent = bytes_sent + VALUES(bytes_sent)",
+    remove_auth_events: "DELETE FROM auth_events WHERE created_at < ? ORDER BY created_at LIMIT ?",
+    add_lockout: "INSERT INTO lockouts (user_name, network, failures, since, held_until) \
+                  VALUES (?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE failures = VALUES(failures), \
+                  since = VALUES(since), held_until = VALUES(held_until)",
     remove_ended: "DELETE FROM sessions WHERE ended_at < ? AND state = 'closed' \
                    ORDER BY ended_at LIMIT ?",
     ..COMMON

@@ -10,6 +10,7 @@ mod device;
 mod driver;
 mod enrolment;
 mod error;
+mod failure;
 mod import;
 mod journal;
 mod login;

@@ -64,6 +64,13 @@ pub struct Statements {
     pub remove_grants: &'static str,
     pub add_hours: &'static str,
     pub remove_hours: &'static str,
+    pub add_auth_events: &'static LazyLock<Batch>,
+    pub auth_events: &'static str,
+    pub remove_auth_events: &'static str,
+    pub add_lockout: &'static str,
+    pub lockouts: &'static str,
+    pub remove_lockouts: &'static str,
+    pub forget_lockouts: &'static str,
     pub audit: &'static str,
 }
 
@@ -226,6 +233,15 @@ pub const ADD_USAGE: (&str, &str) = (
     "(?,?,?,?,?,?)",
 );
 
+/// Events of logins.
+static ADD_AUTH_EVENTS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(
+        "INSERT INTO auth_events (kind, user_name, network, origin, created_at) VALUES ",
+        "(?,?,?,?,?)",
+        "",
+    )
+});
+
 static NO_BATCH: LazyLock<Batch> = LazyLock::new(|| Batch::new("", "", ""));
 
 /// What the backends share; each replaces the empty ones and what it says otherwise.
@@ -349,6 +365,17 @@ pub const COMMON: Statements = Statements {
     remove_grants: "DELETE FROM quota_grants WHERE user_name = ?",
     add_hours: "INSERT INTO allowed_hours (policy, weekday, opens, closes) VALUES (?, ?, ?, ?)",
     remove_hours: "DELETE FROM allowed_hours WHERE policy = ?",
+    add_auth_events: &ADD_AUTH_EVENTS,
+    auth_events: "SELECT id, kind, user_name, network, created_at FROM auth_events \
+                  WHERE created_at >= ? AND origin <> ? ORDER BY created_at DESC, id DESC LIMIT ?",
+    remove_auth_events: "",
+    add_lockout: "",
+    lockouts: "SELECT user_name, network, failures, since, held_until FROM lockouts \
+               WHERE held_until > ? ORDER BY held_until DESC LIMIT ?",
+    forget_lockouts: "DELETE FROM lockouts WHERE held_until < ?",
+    // An empty name or address in the request is any.
+    remove_lockouts: "DELETE FROM lockouts WHERE (? = '' OR user_name = ?) \
+                      AND (? = '' OR network = ?)",
     audit: "INSERT INTO admin_audit (created_at, actor, action, target, detail) \
             VALUES (?, ?, ?, ?, ?)",
 };

@@ -65,6 +65,12 @@ pub const STATEMENTS: Statements = Statements {
                     ON CONFLICT DO UPDATE SET duration_ms = duration_ms + excluded.duration_ms, \
                     bytes_received = bytes_received + excluded.bytes_received, \
                     bytes_sent = bytes_sent + excluded.bytes_sent",
+    remove_auth_events: "DELETE FROM auth_events WHERE id IN (SELECT id FROM auth_events \
+                         WHERE created_at < ? ORDER BY created_at LIMIT ?)",
+    add_lockout: "INSERT INTO lockouts (user_name, network, failures, since, held_until) \
+                  VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET \
+                  failures = excluded.failures, since = excluded.since, \
+                  held_until = excluded.held_until",
     remove_ended: "DELETE FROM sessions WHERE rowid IN (SELECT rowid FROM sessions \
                    WHERE ended_at < ? AND state = 'closed' ORDER BY ended_at LIMIT ?)",
     ..COMMON

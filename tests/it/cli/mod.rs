@@ -9,6 +9,7 @@ mod errors;
 mod explain;
 mod hashes;
 mod import;
+mod lockouts;
 mod manual;
 mod passwords;
 mod policies;

@@ -91,6 +91,10 @@ contract! { with:
         grants_count_until_their_end
         hours_that_cannot_be_read_let_nobody_in
     }
+    lockouts {
+        failures_of_others_are_read_oldest_first
+        lockouts_are_listed_until_they_end_or_are_cleared
+    }
     commands {
         a_request_waits_until_it_is_handled
         a_request_that_cannot_be_read_hides_no_other

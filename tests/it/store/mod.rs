@@ -8,6 +8,7 @@ mod contract;
 mod devices;
 mod imports;
 mod journal;
+mod lockouts;
 mod login;
 mod outage;
 mod plans;

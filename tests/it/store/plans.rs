@@ -40,6 +40,16 @@ async fn fill(bed: &Bed) {
     )
     .await;
     bed.sql(
+        "INSERT INTO auth_events (kind, user_name, network, origin, created_at) \
+         SELECT 'failed', user_name, '', 'one', started_at FROM sessions",
+    )
+    .await;
+    bed.sql(
+        "INSERT INTO lockouts (user_name, network, failures, since, held_until) \
+         SELECT id, '', 5, started_at, started_at FROM sessions",
+    )
+    .await;
+    bed.sql(
         "INSERT INTO session_commands (session_id, server, action, actor, created_at, handled_at) \
          SELECT id, server, 'kill', 'cli:test', started_at, started_at FROM sessions",
     )
@@ -49,7 +59,7 @@ async fn fill(bed: &Bed) {
     } else {
         bed.sql(
             "ANALYZE TABLE users, policies, devices, sessions, session_commands, allowed_hours, \
-             usage_periods, quota_grants",
+             usage_periods, quota_grants, auth_events, lockouts",
         )
         .await;
     }
@@ -78,6 +88,8 @@ fn sample(query: &str, position: usize) -> String {
         "sessions of a day" if position == 0 => SOONER.into(),
         "sessions of a day" if position == 1 => LATER.into(),
         "sessions of a device" if position == 0 => "02:00:00:00:00:07".into(),
+        "auth_events" if position == 1 => "one".into(),
+        "auth_events" | "lockouts" | "old auth_events" => LATER.into(),
         "expiring sessions" | "removal" | "old usage" => LATER.into(),
         // Of each user: a number, six times, the name, number and name twice, a time.
         "usage" => match position % 13 {
