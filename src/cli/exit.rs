@@ -75,6 +75,15 @@ impl CliError {
         self.exit
     }
 
+    /// All of it in one line, for where there is no more room.
+    pub fn in_a_line(&self) -> String {
+        let what = self.lines.join("; ");
+        match &self.next {
+            Some(next) => format!("{what} ({next})"),
+            None => what,
+        }
+    }
+
     /// Writes the error to standard error; that this fails is nobody's concern.
     pub fn report(&self) {
         let _ = write!(io::stderr().lock(), "{self}");

@@ -1,7 +1,7 @@
 //! `session …`: who is connected, who was, and ending or extending it.
 
-mod request;
-mod view;
+pub(super) mod request;
+pub(super) mod view;
 
 use clap::{
     Args, Subcommand,

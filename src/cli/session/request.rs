@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::{
-    cli::{Desk, exit::CliError},
-    store::{CommandAction, CommandId, SessionRecord},
-    types::Timestamp,
+    cli::{Desk, exit::CliError, input},
+    store::{CommandAction, CommandId, SessionRecord, Store},
+    types::{Clock, ServerName, SessionId, Timestamp},
 };
 
 /// How long to wait for a daemon: it looks for requests every second.
@@ -44,7 +44,8 @@ pub async fn extend(
     desk.out.done(&format!("done: the session may last until {deadline}"), &object)
 }
 
-fn extended(present: Option<Timestamp>, duration: Duration, now: Timestamp) -> Timestamp {
+/// Where a deadline goes: from where it is, or from now when it is past or there is none.
+pub fn extended(present: Option<Timestamp>, duration: Duration, now: Timestamp) -> Timestamp {
     present.map_or(now, |deadline| deadline.max(now)).saturating_add(duration)
 }
 
@@ -53,25 +54,39 @@ async fn carry_out(
     session: &SessionRecord,
     action: &CommandAction,
 ) -> Result<Timestamp, CliError> {
-    let id = desk.store.request(session.id, action, &desk.actor()).await?;
+    hand_over(&*desk.store, desk.clock, session.id, &session.server, action).await
+}
+
+/// Stores a request in this operator's name and waits until a daemon has handled it.
+pub async fn hand_over(
+    store: &dyn Store,
+    clock: Clock,
+    session: SessionId,
+    server: &ServerName,
+    action: &CommandAction,
+) -> Result<Timestamp, CliError> {
+    let id = store.request(session, action, &input::actor(clock.now().utc)).await?;
     let waiting = "look at it again with `ovpn-warden session show`; is the daemon running?";
-    wait(desk, id)
+    wait(store, clock, id)
         .await
         .map_err(|error| error.or_next("the request was stored; a daemon may still take it"))?
         .ok_or_else(|| {
             CliError::failed(format!(
-                "no daemon has taken it yet; it stays queued (server `{}`)",
-                session.server
+                "no daemon has taken it yet; it stays queued (server `{server}`)"
             ))
             .or_next(waiting)
         })
 }
 
-async fn wait(desk: &Desk, id: CommandId) -> Result<Option<Timestamp>, CliError> {
-    let until = desk.clock.now().mono + PATIENCE;
+async fn wait(
+    store: &dyn Store,
+    clock: Clock,
+    id: CommandId,
+) -> Result<Option<Timestamp>, CliError> {
+    let until = clock.now().mono + PATIENCE;
     loop {
-        let handled = desk.store.command_handled(id).await?;
-        if handled.is_some() || desk.clock.now().mono >= until {
+        let handled = store.command_handled(id).await?;
+        if handled.is_some() || clock.now().mono >= until {
             return Ok(handled);
         }
         tokio::time::sleep(PAUSE).await;
