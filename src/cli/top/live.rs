@@ -15,20 +15,20 @@ use super::{
     metrics::Scrape,
     poll::Sources,
     screen::render,
-    state::{Action, Request, State},
+    state::{Action, Found, Request, State},
 };
 use crate::{
     cli::{
         exit::{CliError, Exit},
         session::request,
     },
-    store::{CommandAction, SessionRecord, Store},
+    store::{CommandAction, Store},
     types::Clock,
 };
 
 /// What the tasks report.
 enum Report {
-    Sessions(Result<Vec<SessionRecord>, String>),
+    Sessions(Result<Found, String>),
     Scrape(Result<Scrape, String>),
     Done(Result<String, String>),
 }

@@ -85,7 +85,7 @@ pub(super) fn execute(globals: &Globals, args: TopArgs) -> Result<Exit, CliError
         let mut state = State::new(setup, clock.now());
         let watched = async {
             check_schema(&config, &*store).await?;
-            let sources = Sources::new(store.clone(), args.server.clone(), config.http.listen);
+            let sources = Sources::new(store.clone(), args.server.clone(), &config);
             if is_live {
                 return live::run(&mut state, sources, clock, args.interval).await;
             }

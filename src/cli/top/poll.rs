@@ -10,9 +10,10 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 
-use super::metrics::Scrape;
+use super::{metrics::Scrape, state::Found};
 use crate::{
-    store::{SessionFilter, SessionRecord, Store},
+    config::Config,
+    store::{SessionFilter, Store, StoreError},
     types::ServerName,
 };
 
@@ -27,18 +28,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Sources {
     pub store: Arc<dyn Store>,
-    pub server: Option<ServerName>,
+    server: Option<ServerName>,
+    servers: Vec<ServerName>,
     metrics: Option<(legacy::Client<HttpConnector, Empty<Bytes>>, Uri)>,
 }
 
 impl Sources {
-    /// `listen` is where the daemon serves its metrics, if it does.
-    pub fn new(
-        store: Arc<dyn Store>,
-        server: Option<ServerName>,
-        listen: Option<SocketAddr>,
-    ) -> Self {
-        let metrics = listen.and_then(|listen| {
+    /// The daemon's own configuration says where its metrics are, if it serves them.
+    pub fn new(store: Arc<dyn Store>, server: Option<ServerName>, config: &Config) -> Self {
+        let metrics = config.http.listen.and_then(|listen| {
             let uri = format!("http://{}/metrics", reachable(listen)).parse().ok()?;
             // The daemon ends idle connections: none is kept.
             let client = legacy::Client::builder(TokioExecutor::new())
@@ -46,14 +44,34 @@ impl Sources {
                 .build_http();
             Some((client, uri))
         });
-        Self { store, server, metrics }
+        let servers = config.servers.iter().map(|server| server.name.clone()).collect();
+        Self { store, server, servers, metrics }
     }
 
     /// The open sessions; no question that grows with the past.
-    pub async fn sessions(&self) -> Result<Vec<SessionRecord>, String> {
+    pub async fn sessions(&self) -> Result<Found, String> {
         let filter =
             SessionFilter { server: self.server.clone(), limit: MOST, ..Default::default() };
-        self.store.sessions(&filter).await.map_err(|error| error.to_string())
+        match self.store.sessions(&filter).await {
+            Ok(sessions) => Ok(Found { sessions, unreadable: None }),
+            Err(StoreError::Corrupt(_)) => self.readable().await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// One row that cannot be read does not hide the others, of the servers that are known here.
+    async fn readable(&self) -> Result<Found, StoreError> {
+        let mut found = Found::default();
+        for server in
+            self.server.iter().chain(self.servers.iter().filter(|_| self.server.is_none()))
+        {
+            let open = self.store.open_sessions(server).await?;
+            found.sessions.extend(open.sessions);
+            found.unreadable =
+                found.unreadable.or(open.unreadable.first().map(ToString::to_string));
+        }
+        found.sessions.truncate(MOST as usize);
+        Ok(found)
     }
 
     pub async fn scrape(&self) -> Result<Scrape, String> {

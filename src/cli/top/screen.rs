@@ -150,6 +150,10 @@ fn sources(state: &State, pen: &mut Pen<'_, '_>) {
             pen.line(Span::styled(pad(&text, pen.area.width.into(), false, look), pen.bad()));
         }
     }
+    if let Some(error) = &state.unreadable {
+        let text = format!("some sessions are not shown: {error}");
+        pen.line(Span::styled(pad(&text, pen.area.width.into(), false, look), pen.bad()));
+    }
 }
 
 fn since(state: &State, source: &Source) -> String {
@@ -267,8 +271,7 @@ fn foot(state: &State, pen: &mut Pen<'_, '_>) {
             (format!("filter: {}   Esc takes it away", filter()), Style::new())
         }
         (_, None) => (
-            "q quit   / filter   s sort   r reverse   Enter all   k kill   e extend   ? help"
-                .into(),
+            "q quit  / filter  s sort  r reverse  Enter details  k kill  e extend  ? help".into(),
             Style::new().add_modifier(Modifier::DIM),
         ),
     };

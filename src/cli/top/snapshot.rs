@@ -23,6 +23,8 @@ pub struct Snapshot<'a> {
     version: Option<&'a str>,
     links: Vec<LinkView<'a>>,
     logins: LoginsView,
+    /// Why some sessions are not below.
+    unreadable: Option<&'a str>,
     sessions: Vec<SessionRow>,
 }
 
@@ -40,9 +42,9 @@ struct LinkView<'a> {
 
 #[derive(Serialize)]
 struct LoginsView {
-    allowed_total: f64,
+    allowed_total: u64,
     allowed_per_s: Option<f64>,
-    denied_total: f64,
+    denied_total: u64,
     denied_per_s: Option<f64>,
     denials: Vec<DenialView>,
 }
@@ -50,7 +52,7 @@ struct LoginsView {
 #[derive(Serialize)]
 struct DenialView {
     reason: &'static str,
-    total: f64,
+    total: u64,
     per_s: Option<f64>,
 }
 
@@ -72,7 +74,7 @@ impl<'a> From<&'a State> for Snapshot<'a> {
         let (answers, rates) = (&state.scrape.answers, state.history.now());
         let denials = state.history.reasons(answers).into_iter().map(|reason| DenialView {
             reason,
-            total: answers.denied.get(reason).copied().unwrap_or_default(),
+            total: answers.denied.get(reason).copied().unwrap_or_default() as u64,
             per_s: rates.map(|rates| rates.denied.get(reason).copied().unwrap_or_default()),
         });
         let links = &state.scrape.links;
@@ -83,12 +85,13 @@ impl<'a> From<&'a State> for Snapshot<'a> {
             version: state.scrape.version.as_deref(),
             links: links.iter().map(|(s, up)| LinkView { server: s.as_str(), up: *up }).collect(),
             logins: LoginsView {
-                allowed_total: answers.allowed,
+                allowed_total: answers.allowed as u64,
                 allowed_per_s: rates.map(|rates| rates.allowed),
-                denied_total: answers.all_denied(),
+                denied_total: answers.all_denied() as u64,
                 denied_per_s: rates.map(super::history::Rates::all_denied),
                 denials: denials.collect(),
             },
+            unreadable: state.unreadable.as_deref(),
             sessions: state.listed().map(|row| SessionRow::new(row, state)).collect(),
         }
     }

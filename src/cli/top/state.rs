@@ -33,6 +33,14 @@ pub struct Setup {
     pub accounting: Duration,
 }
 
+/// What the database holds.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    pub sessions: Vec<SessionRecord>,
+    /// Why others cannot be read.
+    pub unreadable: Option<String>,
+}
+
 /// One of the two sources.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Source {
@@ -184,6 +192,8 @@ pub struct State {
     pub scrape: Scrape,
     pub history: History,
     pub rows: Vec<Row>,
+    /// Why other sessions are not among them.
+    pub unreadable: Option<String>,
     flows: HashMap<SessionId, Flow>,
     /// Indices of the rows that the filter lets through, in order.
     shown: Vec<usize>,
@@ -205,6 +215,7 @@ impl State {
             scrape: Scrape::default(),
             history: History::default(),
             rows: Vec::new(),
+            unreadable: None,
             flows: HashMap::new(),
             shown: Vec::new(),
             cursor: 0,
@@ -222,10 +233,11 @@ impl State {
     }
 
     /// The database was asked for the open sessions. What was known stays when it does not answer.
-    pub fn handle_sessions(&mut self, heard: Result<Vec<SessionRecord>, String>, now: Now) {
+    pub fn handle_sessions(&mut self, heard: Result<Found, String>, now: Now) {
         self.handle_time(now);
         self.database.heard(&heard, now);
-        let Ok(sessions) = heard else { return };
+        let Ok(Found { sessions, unreadable }) = heard else { return };
+        self.unreadable = unreadable.as_deref().map(plain);
         // Who has not moved looks at the first, whoever that is.
         let selected = self.selected().filter(|_| self.cursor > 0).map(|row| row.session.id);
         let mut flows = HashMap::with_capacity(sessions.len());

@@ -70,9 +70,9 @@ fn the_cursor_stays_on_its_session_and_within_the_list() {
     assert_eq!(selected(&state), "alice");
     // One comes and stands before it.
     let erin = session(9, "erin", "udp-1194", Some(1));
-    state.handle_sessions(Ok([four(), vec![erin.clone()]].concat()), now(121));
+    state.handle_sessions(found([four(), vec![erin.clone()]].concat()), now(121));
     assert_eq!((selected(&state), state.cursor), ("alice", 2));
-    state.handle_sessions(Ok(four()), now(122));
+    state.handle_sessions(found(four()), now(122));
     assert_eq!((selected(&state), state.cursor), ("alice", 1));
     typed(&mut state, "ss");
     assert_eq!(state.cursor, 0, "another order begins at its first");
@@ -80,9 +80,9 @@ fn the_cursor_stays_on_its_session_and_within_the_list() {
     assert_eq!((selected(&state), state.cursor), ("alice", 0));
     typed(&mut state, "SS");
     assert_eq!(selected(&state), "bob");
-    state.handle_sessions(Ok([four(), vec![erin]].concat()), now(123));
+    state.handle_sessions(found([four(), vec![erin]].concat()), now(123));
     assert_eq!(selected(&state), "erin", "who has not moved sees the first");
-    state.handle_sessions(Ok(four()), now(124));
+    state.handle_sessions(found(four()), now(124));
     for (key, cursor) in [
         (KeyCode::End, 3),
         (KeyCode::Down, 3),
@@ -95,9 +95,9 @@ fn the_cursor_stays_on_its_session_and_within_the_list() {
         press(&mut state, key);
         assert_eq!(state.cursor, cursor, "{key:?}");
     }
-    state.handle_sessions(Ok(vec![session(9, "erin", "udp-1194", None)]), now(130));
+    state.handle_sessions(found(vec![session(9, "erin", "udp-1194", None)]), now(130));
     assert_eq!(selected(&state), "erin");
-    state.handle_sessions(Ok(Vec::new()), now(131));
+    state.handle_sessions(found(Vec::new()), now(131));
     assert!(state.selected().is_none());
     for keys in ["k", "e", "\n", "\u{1b}"] {
         assert_eq!(typed(&mut state, keys), None);
@@ -136,7 +136,7 @@ fn a_session_is_ended_only_after_a_yes() {
     }
     typed(&mut state, "kgo home\n");
     // What is ended is what was selected, whatever comes in between.
-    state.handle_sessions(Ok(vec![session(9, "erin", "udp-1194", Some(1))]), now(130));
+    state.handle_sessions(found(vec![session(9, "erin", "udp-1194", Some(1))]), now(130));
     let Some(Action::Request(request)) = typed(&mut state, "y") else { panic!("no request") };
     assert_eq!((request.user.as_str(), request.server.as_str()), ("bob", "tcp-443"));
     assert_eq!(request.session, four()[1].id);
@@ -225,18 +225,18 @@ fn rates_come_from_byte_counts_as_they_are_stored() {
     let mut state = empty(COLOR);
     let is = session(1, "alice", "udp-1194", None);
     let rate = |state: &State| state.selected().unwrap().rate.map(|rate| rate.sent);
-    state.handle_sessions(Ok(vec![is.clone()]), now(0));
+    state.handle_sessions(found(vec![is.clone()]), now(0));
     assert_eq!(rate(&state), None, "one look is no rate");
     let then = later(&is, 30, 0, 3_000);
-    state.handle_sessions(Ok(vec![then.clone()]), now(31));
+    state.handle_sessions(found(vec![then.clone()]), now(31));
     assert_eq!(rate(&state), Some(100.0));
     // Looks in between find the same row, and a deadline that moved says nothing of traffic.
-    state.handle_sessions(Ok(vec![then.clone()]), now(40));
-    state.handle_sessions(Ok(vec![later(&then, 10, 0, 0)]), now(41));
+    state.handle_sessions(found(vec![then.clone()]), now(40));
+    state.handle_sessions(found(vec![later(&then, 10, 0, 0)]), now(41));
     assert_eq!(rate(&state), Some(100.0));
-    state.handle_sessions(Ok(vec![later(&then, 20, 0, 4_000)]), now(51));
+    state.handle_sessions(found(vec![later(&then, 20, 0, 4_000)]), now(51));
     assert_eq!(rate(&state), Some(200.0));
     // Counts that do not change are not stored.
-    state.handle_sessions(Ok(vec![later(&then, 20, 0, 4_000)]), now(141));
+    state.handle_sessions(found(vec![later(&then, 20, 0, 4_000)]), now(141));
     assert_eq!(rate(&state), Some(0.0));
 }

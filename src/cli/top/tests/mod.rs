@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     metrics::{Answers, Scrape},
-    state::{Look, Setup, State},
+    state::{Found, Look, Setup, State},
 };
 use crate::{
     store::{SessionRecord, SessionState},
@@ -78,6 +78,10 @@ fn scrape(allowed: f64, denied: &[(&'static str, f64)]) -> Scrape {
     }
 }
 
+fn found(sessions: Vec<SessionRecord>) -> Result<Found, String> {
+    Ok(Found { sessions, unreadable: None })
+}
+
 const COLOR: Look = Look { color: true, unicode: true };
 
 fn empty(look: Look) -> State {
@@ -99,7 +103,7 @@ fn four() -> Vec<SessionRecord> {
 fn watched(look: Look) -> State {
     let mut state = empty(look);
     let sessions = four();
-    state.handle_sessions(Ok(sessions.clone()), now(0));
+    state.handle_sessions(found(sessions.clone()), now(0));
     let (mut allowed, mut bad, mut unknown) = (100.0, 12.0, 3.0);
     for second in 0..60u64 {
         let wave = second % 12;
@@ -114,6 +118,6 @@ fn watched(look: Look) -> State {
         .iter()
         .zip(carried)
         .map(|(session, (received, sent))| later(session, 100, received, sent));
-    state.handle_sessions(Ok(sessions.collect()), now(120));
+    state.handle_sessions(found(sessions.collect()), now(120));
     state
 }

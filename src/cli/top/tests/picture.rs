@@ -79,9 +79,42 @@ fn draw_run(svg: &mut String, run: &[Cell], x: usize, y: usize) {
     );
 }
 
+/// A working day.
+fn crowd() -> State {
+    let mut state = watched(COLOR);
+    let names = [
+        "alice",
+        "bob",
+        "carol",
+        "dave@example.org",
+        "erin",
+        "frank",
+        "grace",
+        "heidi",
+        "ivan",
+        "judy",
+        "mallory",
+    ];
+    let sessions = (1u8..).zip(names).map(|(number, name)| {
+        let server = if number % 3 == 1 { "tcp-443" } else { "udp-1194" };
+        let left = (number != 7).then_some(400 + 3_100 * u64::from(number));
+        session(number, name, server, left)
+    });
+    let sessions: Vec<_> = sessions.collect();
+    state.handle_sessions(found(sessions.clone()), now(90));
+    let sessions = (1u64..).zip(&sessions).map(|(number, session)| {
+        later(session, 30, number * number * 31_000, number % 4 * number * 1_700_000)
+    });
+    state.handle_sessions(found(sessions.collect()), now(120));
+    let links = ["tcp-443", "udp-1194"].map(|name| (name.parse().unwrap(), true));
+    state.scrape.links = links.into();
+    state.cursor = 2;
+    state
+}
+
 #[test]
 fn the_picture_is_what_is_drawn() {
-    let drawn = draw(&watched(COLOR), 100, 20);
+    let drawn = draw(&crowd(), 100, 22);
     let picture = svg(drawn.backend().buffer());
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(FILE, &picture).unwrap();
