@@ -8,7 +8,7 @@ mod history;
 mod keys;
 mod live;
 mod metrics;
-mod poll;
+pub(super) mod poll;
 mod screen;
 mod snapshot;
 mod state;

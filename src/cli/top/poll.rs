@@ -24,28 +24,31 @@ const LONGEST: usize = 4 << 20;
 /// How long a daemon on this host may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The daemon of this host, by what its configuration says of `[http]`.
+#[derive(Clone)]
+pub struct Daemon {
+    client: legacy::Client<HttpConnector, Empty<Bytes>>,
+    /// `None`: it tells nobody.
+    uri: Option<Uri>,
+}
+
 /// Both sources.
 #[derive(Clone)]
 pub struct Sources {
     pub store: Arc<dyn Store>,
+    daemon: Daemon,
     server: Option<ServerName>,
     servers: Vec<ServerName>,
-    metrics: Option<(legacy::Client<HttpConnector, Empty<Bytes>>, Uri)>,
 }
 
 impl Sources {
-    /// The daemon's own configuration says where its metrics are, if it serves them.
     pub fn new(store: Arc<dyn Store>, server: Option<ServerName>, config: &Config) -> Self {
-        let metrics = config.http.listen.and_then(|listen| {
-            let uri = format!("http://{}/metrics", reachable(listen)).parse().ok()?;
-            // The daemon ends idle connections: none is kept.
-            let client = legacy::Client::builder(TokioExecutor::new())
-                .pool_max_idle_per_host(0)
-                .build_http();
-            Some((client, uri))
-        });
         let servers = config.servers.iter().map(|server| server.name.clone()).collect();
-        Self { store, server, servers, metrics }
+        Self { store, daemon: Daemon::new(config), server, servers }
+    }
+
+    pub async fn scrape(&self) -> Result<Scrape, String> {
+        self.daemon.scrape(self.server.as_ref()).await
     }
 
     /// The open sessions; no question that grows with the past.
@@ -73,13 +76,28 @@ impl Sources {
         found.sessions.truncate(MOST as usize);
         Ok(found)
     }
+}
 
-    pub async fn scrape(&self) -> Result<Scrape, String> {
-        let Some((client, uri)) = &self.metrics else {
+impl Daemon {
+    pub fn new(config: &Config) -> Self {
+        // The daemon ends idle connections: none is kept.
+        let client =
+            legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+        let uri = config
+            .http
+            .listen
+            .and_then(|listen| format!("http://{}/metrics", reachable(listen)).parse().ok());
+        Self { client, uri }
+    }
+
+    /// Its metrics, of one server or of all.
+    pub async fn scrape(&self, only: Option<&ServerName>) -> Result<Scrape, String> {
+        let Some(uri) = &self.uri else {
             return Err("[http] listen is empty, so the daemon tells nobody".into());
         };
         let asked = tokio::time::timeout(PATIENCE, async {
-            let response = client
+            let response = self
+                .client
                 .get(uri.clone())
                 .await
                 .map_err(|_| "nobody answers: is the daemon running?".to_owned())?;
@@ -95,7 +113,7 @@ impl Sources {
             Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
         }
         .map_err(|error| format!("{at}: {error}"))?;
-        Scrape::parse(&String::from_utf8_lossy(&text), self.server.as_ref())
+        Scrape::parse(&String::from_utf8_lossy(&text), only)
             .map_err(|error| format!("{at}: {error}"))
     }
 }
