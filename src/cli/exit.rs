@@ -147,6 +147,11 @@ pub fn warn(text: &str) {
     let _ = writeln!(io::stderr().lock(), "warning: {}", Printable(text.as_bytes()));
 }
 
+/// Writes a hint to standard error.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "note: {}", Printable(text.as_bytes()));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

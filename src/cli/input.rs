@@ -81,7 +81,7 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
     }
     if !io::stdin().is_terminal() {
         return Err(CliError::usage("not confirmed: standard input is no terminal")
-            .or_next("give --yes to remove without being asked"));
+            .or_next("give --yes to do it without being asked"));
     }
     let _ = write!(io::stderr(), "{} [y/N] ", Printable(question.as_bytes()));
     let mut answer = String::new();
@@ -92,7 +92,7 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
         .map_err(|error| CliError::failed(format!("reading the answer: {error}")))?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err(CliError::failed("not confirmed: nothing was removed")),
+        _ => Err(CliError::failed("not confirmed: nothing was done")),
     }
 }
 

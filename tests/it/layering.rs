@@ -125,7 +125,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("comfy_table", &["cli/"]),
     ("crossterm", &["cli/top/"]),
     ("ratatui", &["cli/top/"]),
-    ("unicode_width", &["cli/top/"]),
+    ("unicode_width", &["cli/output.rs", "cli/top/"]),
     ("csv", &["cli/output.rs", "cli/import/file.rs"]),
     ("indicatif", &["cli/import/progress.rs"]),
 ];

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::{
-    cli::{Desk, exit::CliError, input},
-    store::{CommandAction, CommandId, SessionRecord, Store},
+    cli::{Desk, exit::CliError, input, parse},
+    store::{CommandAction, CommandId, SessionRecord, Store, StoreError},
     types::{Clock, ServerName, SessionId, Timestamp},
 };
 
@@ -31,9 +31,17 @@ pub async fn kill(
 pub async fn extend(
     desk: &mut Desk,
     session: &SessionRecord,
-    duration: Duration,
+    extension: &Extension,
 ) -> Result<(), CliError> {
-    let deadline = extended(session.deadline, duration, desk.now());
+    let now = desk.now();
+    let deadline = match extension {
+        Extension::By(duration) => extended(session.deadline, *duration, now),
+        Extension::To(at) if *at > now => *at,
+        Extension::To(at) => {
+            return Err(CliError::usage(format!("{at} is past"))
+                .or_next("`ovpn-warden session kill` ends a session now"));
+        }
+    };
     let handled = carry_out(desk, session, &CommandAction::Extend { deadline }).await?;
     let object = json!({
         "id": session.id.to_string(),
@@ -42,6 +50,35 @@ pub async fn extend(
         "handled_at": handled.to_string(),
     });
     desk.out.done(&format!("done: the session may last until {deadline}"), &object)
+}
+
+/// How a deadline moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extension {
+    /// By so much.
+    By(Duration),
+    /// To this moment.
+    To(Timestamp),
+}
+
+/// A duration or an absolute time.
+pub fn extension(text: &str) -> Result<Extension, String> {
+    // Only absolute times are read like this: the present does not matter.
+    let at =
+        || Timestamp::parse(text, Timestamp::default()).ok().filter(|_| !text.starts_with('+'));
+    match (parse::duration(text), at()) {
+        (Ok(duration), _) => Ok(Extension::By(duration)),
+        (Err(_), Some(at)) => Ok(Extension::To(at)),
+        (Err(error), None) => Err(format!("{error}; or a time as 2026-12-31T18:00:00Z")),
+    }
+}
+
+/// Before anybody is asked whether it shall be ended.
+pub fn may_end(session: &SessionRecord) -> Result<(), CliError> {
+    match session.ended_at {
+        Some(_) => Err(StoreError::Ended.into()),
+        None => Ok(()),
+    }
 }
 
 /// Where a deadline goes: from where it is, or from now when it is past or there is none.
@@ -115,6 +152,18 @@ mod tests {
         assert_eq!(extended(Some(at(500)), hour, at(1_000)), at(4_600));
         assert_eq!(extended(None, hour, at(1_000)), at(4_600));
         assert_eq!(extended(None, Duration::MAX, at(0)), Timestamp::MAX);
+    }
+
+    #[test]
+    fn an_extension_is_a_duration_or_a_time() {
+        let hour = Ok(Extension::By(Duration::from_secs(3_600)));
+        assert_eq!((extension("1h"), extension("+1h")), (hour.clone(), hour));
+        let at = Timestamp::from_secs(86_400);
+        assert_eq!(extension("1970-01-02"), Ok(Extension::To(at)));
+        assert_eq!(extension("1970-01-02T00:00:00Z"), Ok(Extension::To(at)));
+        for bad in ["soon", "", "0", "-1h", "+"] {
+            assert!(extension(bad).unwrap_err().contains("not a duration"), "{bad}");
+        }
     }
 
     #[test]
