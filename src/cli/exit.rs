@@ -118,6 +118,8 @@ impl From<StoreError> for CliError {
             )
         } else if matches!(error, StoreError::Schema(_)) {
             plain.or_next("run `ovpn-warden migrate`")
+        } else if matches!(error, StoreError::Ended) {
+            plain.or_next("`ovpn-warden session show` tells how it ended")
         } else if matches!(error, StoreError::Corrupt(_)) {
             plain.or_next(CORRUPT)
         } else {

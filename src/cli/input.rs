@@ -64,7 +64,7 @@ fn prompt_twice() -> Result<Vec<u8>, CliError> {
 
 fn check_password(password: Password) -> Result<Password, CliError> {
     match password.expose().len() {
-        0 => Err(CliError::usage("the password is empty")),
+        0 => Err(CliError::usage("the password is empty").or_next("give one line with it")),
         _ if password.expose().iter().any(|byte| *byte < 32 || *byte == 127) => {
             Err(CliError::usage("the password has more than one line, or a control character")
                 .or_next("OpenVPN carries neither; give one line"))

@@ -17,6 +17,7 @@ mod migrate;
 mod output;
 mod parse;
 mod policy;
+mod progress;
 mod report;
 mod run;
 mod session;

@@ -127,7 +127,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("ratatui", &["cli/top/"]),
     ("unicode_width", &["cli/output.rs", "cli/top/"]),
     ("csv", &["cli/output.rs", "cli/import/file.rs"]),
-    ("indicatif", &["cli/import/progress.rs"]),
+    ("indicatif", &["cli/progress.rs"]),
 ];
 
 /// What in a file, by its path below `src/`, breaks a rule.

@@ -132,6 +132,7 @@ fn look_at(path: &Path, config: &Config) -> Result<Vec<Line>, CliError> {
     let subject = path.display().to_string();
     let fail = |error: &dyn std::fmt::Display| {
         CliError::usage(format!("cannot read {}: {error}", path.display()))
+            .or_next("--openvpn-conf names a configuration of OpenVPN that this user may read")
     };
     let size = std::fs::metadata(path).map_err(|error| fail(&error))?.len();
     if size > MAX_FILE {
