@@ -16,6 +16,7 @@ use super::{
     policy::PolicyCommand,
     report::ReportCommand,
     session::SessionCommand,
+    top::TopArgs,
     user::UserCommand,
 };
 
@@ -151,6 +152,8 @@ pub enum Command {
     AuditHashes,
     /// Read a password (prompt or standard input) and print its PHC string
     Hash,
+    /// Watch links, logins and sessions live in the terminal; end and extend sessions
+    Top(TopArgs),
     /// Print what the daemon would understand of management-port bytes, as lines of JSON
     Decode(DecodeArgs),
     /// Print what a shell needs to complete commands

@@ -44,7 +44,9 @@ pub(super) fn execute(globals: &Globals, args: &DecodeArgs) -> Result<Exit, CliE
         None => decode(&mut io::stdin().lock(), &options, &mut out)?,
         Some(path) => {
             let mut file = open(path).map_err(|error| {
-                CliError::usage(format!("cannot read {}: {error}", path.display()))
+                CliError::usage(format!("cannot read {}: {error}", path.display())).or_next(
+                    "name a file that `run --record` wrote, or give the bytes on standard input",
+                )
             })?;
             decode(&mut file, &options, &mut out)?;
         }

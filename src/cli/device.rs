@@ -231,6 +231,7 @@ impl From<&DeviceRecord> for DeviceView {
 impl View for DeviceView {
     const COLUMNS: &'static [&'static str] =
         &["USER", "KIND", "ID", "STATUS", "LABEL", "REGISTERED"];
+    const LEAST: &'static [&'static str] = &["KIND", "REGISTERED", "LABEL"];
 
     fn row(&self) -> Vec<String> {
         vec![

@@ -75,6 +75,15 @@ impl CliError {
         self.exit
     }
 
+    /// All of it in one line, for where there is no more room.
+    pub fn in_a_line(&self) -> String {
+        let what = self.lines.join("; ");
+        match &self.next {
+            Some(next) => format!("{what} ({next})"),
+            None => what,
+        }
+    }
+
     /// Writes the error to standard error; that this fails is nobody's concern.
     pub fn report(&self) {
         let _ = write!(io::stderr().lock(), "{self}");
@@ -109,6 +118,8 @@ impl From<StoreError> for CliError {
             )
         } else if matches!(error, StoreError::Schema(_)) {
             plain.or_next("run `ovpn-warden migrate`")
+        } else if matches!(error, StoreError::Ended) {
+            plain.or_next("`ovpn-warden session show` tells how it ended")
         } else if matches!(error, StoreError::Corrupt(_)) {
             plain.or_next(CORRUPT)
         } else {
@@ -136,6 +147,11 @@ impl From<TimestampError> for CliError {
 /// Writes a warning to standard error.
 pub fn warn(text: &str) {
     let _ = writeln!(io::stderr().lock(), "warning: {}", Printable(text.as_bytes()));
+}
+
+/// Writes a hint to standard error.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "note: {}", Printable(text.as_bytes()));
 }
 
 #[cfg(test)]

@@ -173,7 +173,7 @@ async fn has_place(
 
 /// Refuses a server that is not configured. Where none is, any will do: accounts are also managed
 /// on machines without OpenVPN.
-fn known(server: &ServerName, config: &Config) -> Result<(), CliError> {
+pub fn known(server: &ServerName, config: &Config) -> Result<(), CliError> {
     let names: Vec<String> =
         config.servers.iter().map(|server| format!("`{}`", server.name)).collect();
     if names.is_empty() || config.servers.iter().any(|known| known.name == *server) {

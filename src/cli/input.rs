@@ -64,7 +64,7 @@ fn prompt_twice() -> Result<Vec<u8>, CliError> {
 
 fn check_password(password: Password) -> Result<Password, CliError> {
     match password.expose().len() {
-        0 => Err(CliError::usage("the password is empty")),
+        0 => Err(CliError::usage("the password is empty").or_next("give one line with it")),
         _ if password.expose().iter().any(|byte| *byte < 32 || *byte == 127) => {
             Err(CliError::usage("the password has more than one line, or a control character")
                 .or_next("OpenVPN carries neither; give one line"))
@@ -81,7 +81,7 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
     }
     if !io::stdin().is_terminal() {
         return Err(CliError::usage("not confirmed: standard input is no terminal")
-            .or_next("give --yes to remove without being asked"));
+            .or_next("give --yes to do it without being asked"));
     }
     let _ = write!(io::stderr(), "{} [y/N] ", Printable(question.as_bytes()));
     let mut answer = String::new();
@@ -92,7 +92,7 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
         .map_err(|error| CliError::failed(format!("reading the answer: {error}")))?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => Err(CliError::failed("not confirmed: nothing was removed")),
+        _ => Err(CliError::failed("not confirmed: nothing was done")),
     }
 }
 

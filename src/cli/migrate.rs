@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Globals, context, exit::CliError, output::Output, runtime};
-use crate::store::Migrated;
+use super::{Globals, context, exit::CliError, output::Output, progress::Progress, runtime};
+use crate::{store::Migrated, types::Clock};
 
 /// Arguments of `migrate`.
 #[derive(Debug, Args)]
@@ -21,7 +21,12 @@ pub fn execute(globals: &Globals, args: &MigrateArgs) -> Result<(), CliError> {
             if args.dry_run { context::open_to_look(&config) } else { context::open(&config) }?;
         let migrated = match store.schema().await {
             Ok(schema) => match super::gate::allow_migration(schema) {
-                Ok(()) => store.migrate(args.dry_run).await.map_err(CliError::from),
+                Ok(()) => {
+                    let quiet = globals.quiet > 0;
+                    let progress = Progress::new(Clock::new(), "applying migrations", None, quiet);
+                    let migrated = progress.watch(store.migrate(args.dry_run)).await;
+                    migrated.map_err(CliError::from)
+                }
                 Err(error) => Err(error),
             },
             Err(error) => Err(error.into()),

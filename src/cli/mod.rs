@@ -18,9 +18,11 @@ mod migrate;
 mod output;
 mod parse;
 mod policy;
+mod progress;
 mod report;
 mod run;
 mod session;
+mod top;
 mod user;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
@@ -59,6 +61,7 @@ fn dispatch(globals: &Globals, command: Command) -> Result<Exit, CliError> {
     match command {
         Command::Run(args) => return run::execute(globals, args),
         Command::Check(args) => return check::execute(globals, args),
+        Command::Top(args) => return top::execute(globals, args),
         Command::Decode(args) => return decode::execute(globals, &args),
         Command::Completions(args) => return manual::completions(&args),
         Command::Man(args) => return manual::man(&args),

@@ -8,8 +8,9 @@ use std::{
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
-use super::exit::CliError;
+use super::exit::{CliError, note};
 use crate::types::{Printable, Timestamp, is_unsafe};
 
 /// Something that a command shows, alone or as one of many.
@@ -18,6 +19,8 @@ pub trait View: Serialize {
     const COLUMNS: &'static [&'static str];
     /// Its fields in JSON, in order, where it is printed as CSV too.
     const FIELDS: &'static [&'static str] = &[];
+    /// Headings of columns that a narrow terminal can do without, in the order in which they go.
+    const LEAST: &'static [&'static str] = &[];
 
     /// Its row.
     fn row(&self) -> Vec<String>;
@@ -77,11 +80,25 @@ impl Output {
             return self.json(items);
         }
         let mut table = plain_table();
-        table.set_header(T::COLUMNS);
-        for item in items {
-            table.add_row(item.row().iter().map(|cell| printable(cell)));
+        let rows: Vec<Vec<String>> = items
+            .iter()
+            .map(|item| item.row().iter().map(|cell| printable(cell)).collect())
+            .collect();
+        let room = table.width().map_or(usize::MAX, usize::from);
+        let kept = fitting(T::COLUMNS, T::LEAST, &rows, room);
+        let of = |cells: &[String]| kept.iter().map(|at| cells[*at].clone()).collect::<Vec<_>>();
+        table.set_header(kept.iter().map(|at| T::COLUMNS[*at]));
+        for row in &rows {
+            table.add_row(of(row));
         }
-        self.table(&table)
+        self.table(&table)?;
+        if kept.len() < T::COLUMNS.len() && !self.quiet {
+            let gone =
+                (0..T::COLUMNS.len()).filter(|at| !kept.contains(at)).map(|at| T::COLUMNS[at]);
+            let gone: Vec<_> = gone.collect();
+            note(&format!("no room for {}; --json shows everything", gone.join(", ")));
+        }
+        Ok(())
     }
 
     /// Prints all about one thing, or an object.
@@ -130,6 +147,23 @@ fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table
+}
+
+/// Which columns fit into so many cells, as far as the least of them may go.
+fn fitting(columns: &[&str], least: &[&str], rows: &[Vec<String>], room: usize) -> Vec<usize> {
+    // A blank before each column and one behind it.
+    let width = |at: &usize| {
+        let cells = rows.iter().map(|row| row[*at].width());
+        cells.max().unwrap_or_default().max(columns[*at].width()) + 2
+    };
+    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    for name in least {
+        if kept.iter().map(width).sum::<usize>() <= room {
+            break;
+        }
+        kept.retain(|at| columns[*at] != *name);
+    }
+    kept
 }
 
 fn printable(text: &str) -> String {
@@ -286,6 +320,19 @@ mod tests {
             assert_eq!(text.lines().count(), 2, "{text}");
         }
         assert!(csv(&[Row { name: "=1", count: None }]).contains("\r\n'=1,"));
+    }
+
+    #[test]
+    fn a_narrow_table_goes_without_its_least_columns() {
+        let columns = ["ID", "USER", "SINCE", "FROM"];
+        let rows = [["1", "日本", "2026-11-24", "192.0.2.7"].map(str::to_owned).to_vec()];
+        let fit = |room| fitting(&columns, &["FROM", "SINCE"], &rows, room);
+        // 4 + 6 + 12 + 11
+        assert_eq!(fit(33), [0, 1, 2, 3]);
+        assert_eq!(fit(32), [0, 1, 2]);
+        assert_eq!(fit(21), [0, 1]);
+        assert_eq!(fit(1), [0, 1], "the others stay, and are wrapped");
+        assert_eq!(fitting(&columns, &["FROM"], &[], 22), [0, 1, 2]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use crate::types::{DeviceId, MacError, ServerName, Timestamp, parse_duration};
+use crate::types::{DeviceId, MacError, ServerName, Timestamp, TimestampError, parse_duration};
 
 use super::exit::CliError;
 
@@ -76,13 +76,19 @@ pub fn moment(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp, CliEr
 pub fn past_moment(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
     match text.strip_prefix('-').and_then(parse_duration) {
         Some(ago) => Ok(now.saturating_sub(ago)),
-        None => moment(flag, text, now),
+        None => Timestamp::parse(text, now).map_err(|error| {
+            let TimestampError(shown) = &error;
+            CliError::usage(format!(
+                "{flag}: `{shown}` is not a time: use 2026-12-31, 2026-12-31T18:00:00Z, or from now \
+                 -24h or +2h"
+            ))
+        }),
     }
 }
 
-/// A duration longer than nothing.
+/// A duration longer than nothing; `+2h` is `2h`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text)
+    parse_duration(text.strip_prefix('+').unwrap_or(text))
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| "not a duration: use 90s, 15m, 8h, 2d or a sum as 1h30m".into())
 }
@@ -115,6 +121,7 @@ mod tests {
     #[test]
     fn durations_are_longer_than_nothing() {
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3_600)));
+        assert_eq!(duration("+1h"), Ok(Duration::from_secs(3_600)));
         assert!(duration("0").is_err() && duration("soon").is_err());
     }
 
@@ -125,5 +132,6 @@ mod tests {
         assert_eq!(past_moment("--since", "+1h", now), Ok(Timestamp::from_secs(13_600)));
         let error = past_moment("--since", "yesterday", now).unwrap_err().to_string();
         assert!(error.starts_with("error: --since: `yesterday` is not a time"), "{error}");
+        assert!(error.contains("-24h"), "{error}");
     }
 }

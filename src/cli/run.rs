@@ -38,6 +38,7 @@ async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Resu
     if let Some(dir) = record {
         std::fs::create_dir_all(dir).map_err(|error| {
             CliError::failed(format!("cannot make {} for --record: {error}", dir.display()))
+                .or_next("name a folder that this user may write to")
         })?;
     }
     let logging = telemetry::init(&config.log)

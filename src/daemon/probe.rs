@@ -93,7 +93,11 @@ pub async fn visit(server: &Server) -> Result<Visit, VisitError> {
         }
         match timeout(SILENCE, reader.read_buf(&mut unread)).await {
             Err(_) => return Ok(Visit::Held),
-            Ok(Ok(0)) => return Err(VisitError::Closed("see OpenVPN's log".into())),
+            Ok(Ok(0)) => {
+                return Err(VisitError::Closed(
+                    "management-client-user or -group of OpenVPN may name another user".into(),
+                ));
+            }
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(closed(error)),
         }

@@ -74,7 +74,7 @@ pub(super) fn explain(endpoint: &Endpoint, error: &io::Error) -> String {
             "the socket is not there: is OpenVPN running, with a `management … unix` line?"
         }
         (io::ErrorKind::PermissionDenied, Endpoint::Unix(_)) => {
-            "this user may not open the socket: see management-client-user and -group"
+            "this user may not open the socket: see its rights and those of its directory"
         }
         (io::ErrorKind::WouldBlock, Endpoint::Unix(_)) | (io::ErrorKind::TimedOut, _) => {
             "other management clients hold the port"

@@ -17,3 +17,4 @@ mod real;
 
 mod service;
 mod store;
+mod terminal;

@@ -1,6 +1,13 @@
-//! Reads an OpenVPN server configuration for what this daemon needs. Text in, findings out.
+//! Looks at an OpenVPN configuration for what this daemon needs. Text in, findings out.
 
-use std::collections::HashMap;
+use super::{
+    conf::{Conf, Directive, Management, Place, is_loopback},
+    rules::{MISSING, PRESENT, PRESENT_AT_CLIENTS, Present},
+};
+use crate::{
+    config::{Config, Endpoint, Server},
+    store::DeviceMode,
+};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,320 +41,379 @@ pub struct Finding {
     /// The directive.
     pub directive: &'static str,
     /// Why it matters.
-    pub why: &'static str,
+    pub why: String,
     /// What to do.
     pub mend: String,
 }
 
-/// A directive with its arguments, and its line.
-struct Directive {
-    line: usize,
-    words: Vec<String>,
+/// What of our own configuration OpenVPN's is held against.
+#[derive(Debug, Clone)]
+pub struct Ours<'a> {
+    /// Time limit for an answer.
+    pub auth_timeout_s: u64,
+    pub device_mode: DeviceMode,
+    /// Longest session where no policy says otherwise.
+    pub session_limit_s: Option<u64>,
+    /// Whether a device is looked for in a variable that clients have to set.
+    pub wants_own_variable: bool,
+    pub servers: &'a [Server],
 }
 
-/// Looks at a whole server configuration. `auth_timeout_s` is our own time limit for an answer.
-pub fn lint(text: &str, auth_timeout_s: u64) -> Vec<Finding> {
-    let directives = directives(text);
-    let mut last: HashMap<&str, &Directive> = HashMap::new();
-    for directive in &directives {
-        if let Some(name) = directive.words.first() {
-            last.insert(name.as_str(), directive);
+impl<'a> From<&'a Config> for Ours<'a> {
+    fn from(config: &'a Config) -> Self {
+        let sources = &config.auth.device_sources;
+        Self {
+            auth_timeout_s: config.auth.timeout.as_secs(),
+            device_mode: config.auth.device_mode,
+            session_limit_s: config.session.limit.map(|limit| limit.as_secs()),
+            wants_own_variable: !sources.iter().any(|source| source.as_str().starts_with("IV_")),
+            servers: &config.servers,
         }
     }
-    let mut findings = Vec::new();
+}
+
+impl Ours<'_> {
+    /// Which of `[[servers]]` attaches to this OpenVPN.
+    pub fn server(&self, management: &Management, dials: bool) -> Option<&Server> {
+        self.servers.iter().find(|server| is_same(&server.management, &management.place, dials))
+    }
+}
+
+/// `dials`: OpenVPN dials us. Hosts may be written in many ways; the port tells them apart.
+fn is_same(ours: &Endpoint, theirs: &Place, dials: bool) -> bool {
+    match (ours, theirs) {
+        (Endpoint::Unix(path), Place::Unix(other)) => !dials && path == other,
+        (Endpoint::Tcp { port, .. }, Place::Network { port: other, .. }) => !dials && port == other,
+        (Endpoint::Listen(address), Place::Network { port, .. }) => {
+            dials && address.port() == *port
+        }
+        _ => false,
+    }
+}
+
+/// Looks at a whole configuration, of a server or of a client.
+pub fn lint(conf: &Conf, ours: &Ours<'_>) -> Vec<Finding> {
+    let mut findings = Findings(Vec::new());
+    if conf.is_client() {
+        client(conf, ours, &mut findings);
+    } else {
+        server(conf, ours, &mut findings);
+    }
+    findings.0.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.line));
+    findings.0
+}
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(
+        &mut self,
+        severity: Severity,
+        line: Option<usize>,
+        directive: &'static str,
+        why: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        let (why, mend) = (why.into(), mend.into());
+        self.0.push(Finding { severity, line, directive, why, mend });
+    }
+
+    fn fault(&mut self, line: Option<usize>, directive: &'static str, why: &str, mend: &str) {
+        self.add(Severity::Fault, line, directive, why, mend);
+    }
+
+    fn warning(&mut self, line: Option<usize>, directive: &'static str, why: &str, mend: &str) {
+        self.add(Severity::Warning, line, directive, why, mend);
+    }
+
+    fn note(&mut self, line: Option<usize>, directive: &'static str, why: &str, mend: &str) {
+        self.add(Severity::Note, line, directive, why, mend);
+    }
+
+    fn present(&mut self, conf: &Conf, rules: &[Present]) {
+        for rule in rules {
+            for found in conf.all(rule.name).filter(|found| (rule.applies)(&found.words)) {
+                self.add(rule.severity, Some(found.line), rule.name, rule.why, rule.mend);
+            }
+        }
+    }
+}
+
+fn line(directive: Option<&Directive>) -> Option<usize> {
+    directive.map(|directive| directive.line)
+}
+
+fn server(conf: &Conf, ours: &Ours<'_>, findings: &mut Findings) {
     for rule in MISSING {
-        if !rule.names.iter().any(|name| last.contains_key(name)) {
-            findings.push(Finding {
-                severity: rule.severity,
-                line: None,
-                directive: rule.names[0],
-                why: rule.why,
-                mend: rule.mend.into(),
-            });
+        if !rule.names.iter().any(|name| conf.has(name)) {
+            findings.add(rule.severity, None, rule.names[0], rule.why, rule.mend);
         }
     }
-    for rule in PRESENT {
-        if let Some(found) = last.get(rule.name).filter(|found| (rule.applies)(&found.words)) {
-            findings.push(Finding {
-                severity: rule.severity,
-                line: Some(found.line),
-                directive: rule.name,
-                why: rule.why,
-                mend: rule.mend.into(),
-            });
-        }
+    findings.present(conf, PRESENT);
+    match conf.management() {
+        Some(management) => port(conf, &management, ours, findings),
+        None if conf.has("management") => findings.fault(
+            line(conf.last("management")),
+            "management",
+            "OpenVPN needs an address and a port, or a path and `unix`",
+            "write `management 127.0.0.1 7505 FILE` or `management PATH unix FILE`",
+        ),
+        None => {}
     }
-    let number = |name: &str| last.get(name)?.words.get(1)?.parse::<u64>().ok();
-    let window = number("hand-window").unwrap_or(60);
-    if window < 2 * auth_timeout_s {
-        findings.push(Finding {
-            severity: Severity::Warning,
-            line: last.get("hand-window").map(|found| found.line),
-            directive: "hand-window",
-            why: "a client gives up before a slow answer of ours can act",
-            mend: format!(
-                "set `hand-window {}` or more, or lower [auth] timeout_ms",
-                2 * auth_timeout_s
+    times(conf, ours, findings);
+    tokens(conf, ours, findings);
+    names(conf, ours, findings);
+}
+
+/// The management line, and the server of ours that is meant to attach there.
+fn port(conf: &Conf, management: &Management, ours: &Ours<'_>, findings: &mut Findings) {
+    const NAME: &str = "management";
+    let (at, dials) = (Some(management.line), conf.has("management-client"));
+    let is_network = matches!(management.place, Place::Network { .. });
+    if is_network && !management.has_password {
+        findings.fault(
+            at,
+            NAME,
+            "every local user can let anybody in over a port without a password",
+            "add a password file as the third argument, or use a unix socket",
+        );
+    }
+    if !management.place.is_local() {
+        findings.fault(
+            at,
+            NAME,
+            "the management protocol is not encrypted: passwords cross the network in the clear",
+            "listen on 127.0.0.1 or on a unix socket, and run this daemon on the same host",
+        );
+    }
+    let Some(server) = ours.server(management, dials) else {
+        return unknown_port(conf, management, dials, findings);
+    };
+    let name = &server.name;
+    match (management.has_password, server.password.is_some()) {
+        (true, false) => findings.add(
+            Severity::Fault,
+            at,
+            NAME,
+            format!("OpenVPN asks for a password here, and server `{name}` has none"),
+            format!("set password_file of server `{name}`"),
+        ),
+        (false, true) => findings.add(
+            Severity::Note,
+            at,
+            NAME,
+            format!("the password of server `{name}` is never asked for"),
+            "add the file with it as the third argument",
+        ),
+        (true, true) | (false, false) => {}
+    }
+}
+
+/// Nobody of ours attaches there.
+fn unknown_port(conf: &Conf, management: &Management, dials: bool, findings: &mut Findings) {
+    let here = match &management.place {
+        Place::Unix(path) if !dials => format!("unix://{}", path.display()),
+        Place::Unix(_) => String::new(),
+        Place::Network { host, port } => {
+            let host = if is_loopback(host) { "127.0.0.1" } else { host };
+            format!("{}://{host}:{port}", if dials { "listen" } else { "tcp" })
+        }
+    };
+    if dials {
+        let mend = if here.is_empty() {
+            "dial an address: `management 127.0.0.1 7600 FILE`".into()
+        } else {
+            format!("set management = \"{here}\" in [[servers]], or remove the line")
+        };
+        let why = "OpenVPN dials out, and none of our servers listens there";
+        findings.add(
+            Severity::Fault,
+            line(conf.last("management-client")),
+            "management-client",
+            why,
+            mend,
+        );
+    } else {
+        findings.add(
+            Severity::Warning,
+            Some(management.line),
+            "management",
+            "none of our servers attaches there",
+            format!("set management = \"{here}\" in [[servers]], unless another daemon serves it"),
+        );
+    }
+}
+
+/// Less often than this, renewals are no burden; in seconds.
+const SELDOM_S: u64 = 300;
+/// OpenVPN's defaults, in seconds.
+const HAND_WINDOW_S: u64 = 60;
+const RENEG_S: u64 = 3600;
+
+fn times(conf: &Conf, ours: &Ours<'_>, findings: &mut Findings) {
+    let renewal = conf.last("reneg-sec");
+    let reneg = conf.number("reneg-sec").unwrap_or(RENEG_S);
+    if reneg == 0 {
+        findings.warning(
+            line(renewal),
+            "reneg-sec",
+            "keys are never renewed, and nobody is asked again: a changed password counts only at \
+             the next login",
+            "set `reneg-sec 3600`",
+        );
+    } else if reneg < SELDOM_S {
+        findings.warning(
+            line(renewal),
+            "reneg-sec",
+            "every client is asked for so often, and who is asked while we are away for longer than \
+             hand-window is thrown out",
+            "set `reneg-sec 3600`",
+        );
+    }
+    hand_window(conf, ours, findings);
+    let hand = conf.number("hand-window").unwrap_or(HAND_WINDOW_S);
+    let wanted = 2 * ours.auth_timeout_s;
+    if reneg > 0 && reneg / 2 < hand && reneg / 2 < wanted {
+        findings.add(
+            Severity::Warning,
+            line(renewal),
+            "reneg-sec",
+            "OpenVPN waits for an answer no longer than half of it, which a slow answer of ours takes",
+            format!("set `reneg-sec {}` or more", (2 * wanted).max(RENEG_S)),
+        );
+    }
+}
+
+fn hand_window(conf: &Conf, ours: &Ours<'_>, findings: &mut Findings) {
+    let wanted = 2 * ours.auth_timeout_s;
+    if conf.number("hand-window").unwrap_or(HAND_WINDOW_S) < wanted {
+        findings.add(
+            Severity::Warning,
+            line(conf.last("hand-window")),
+            "hand-window",
+            "a client gives up before a slow answer of ours can act",
+            format!("set `hand-window {wanted}` or more, or lower [auth] timeout_ms"),
+        );
+    }
+}
+
+fn tokens(conf: &Conf, ours: &Ours<'_>, findings: &mut Findings) {
+    const NAME: &str = "auth-gen-token";
+    let Some(found) = conf.last(NAME) else { return };
+    let at = Some(found.line);
+    if !found.words.iter().any(|word| word == "external-auth") {
+        findings.warning(
+            at,
+            NAME,
+            "clients that come back with a token are not shown to us as logins: not even a blocked \
+             user is stopped",
+            "add `external-auth` to the line, or remove it",
+        );
+    }
+    let lifetime = conf.number(NAME).unwrap_or_default();
+    let reneg = conf.number("reneg-sec").unwrap_or(RENEG_S);
+    if lifetime > 0 && lifetime < reneg {
+        findings.warning(
+            at,
+            NAME,
+            "a token ends before the first renewal of the keys: people are asked for their password \
+             again each time",
+            "give it a longer time than reneg-sec (3600), best that of [session] limit_s",
+        );
+    } else if ours.session_limit_s.is_some_and(|limit| lifetime > 0 && lifetime < limit) {
+        findings.warning(
+            at,
+            NAME,
+            "a token ends before the session may: people are asked for their password in the middle",
+            "give it at least [session] limit_s",
+        );
+    }
+}
+
+/// Who a client is: certificate, name, device.
+fn names(conf: &Conf, ours: &Ours<'_>, findings: &mut Findings) {
+    let certificate = conf.last("verify-client-cert");
+    let mode = certificate.and_then(|found| found.words.get(1)).map(String::as_str);
+    let old = conf.last("client-cert-not-required");
+    let (at, name) = match (mode, old) {
+        (Some("none" | "optional"), _) => (line(certificate), "verify-client-cert"),
+        (_, Some(old)) => (Some(old.line), "client-cert-not-required"),
+        (_, None) => (None, ""),
+    };
+    let certificates = "use client certificates beside it: `verify-client-cert require`";
+    let judges_devices =
+        matches!(ours.device_mode, DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce);
+    if at.is_some() && judges_devices {
+        findings.warning(
+            at,
+            name,
+            "only the password is then secret: a device address is text that the client chooses",
+            certificates,
+        );
+    } else if at.is_some() {
+        findings.add(
+            Severity::Warning,
+            at,
+            name,
+            format!(
+                "without certificates and with device_mode = \"{}\" the password alone lets in, from \
+                 any device",
+                ours.device_mode
             ),
-        });
-    }
-    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.line));
-    findings
-}
-
-struct Missing {
-    names: &'static [&'static str],
-    severity: Severity,
-    why: &'static str,
-    mend: &'static str,
-}
-
-const MISSING: &[Missing] = &[
-    Missing {
-        names: &["management"],
-        severity: Severity::Fault,
-        why: "without a management interface nothing can attach",
-        mend: "add `management /run/openvpn/NAME.sock unix /etc/ovpn-warden/mgmt.pw`",
-    },
-    Missing {
-        names: &["management-client-auth"],
-        severity: Severity::Fault,
-        why: "OpenVPN does not ask us about logins",
-        mend: "add `management-client-auth`",
-    },
-    Missing {
-        names: &["server", "server-bridge", "mode"],
-        severity: Severity::Fault,
-        why: "management-client-auth works only in a server",
-        mend: "add `server 10.8.0.0 255.255.255.0` or the network that you use",
-    },
-    Missing {
-        names: &["management-hold"],
-        severity: Severity::Warning,
-        why: "after a start, clients that come before we are attached get no answer",
-        mend: "add `management-hold`; it is released once the database answers",
-    },
-];
-
-struct Present {
-    name: &'static str,
-    applies: fn(&[String]) -> bool,
-    severity: Severity,
-    why: &'static str,
-    mend: &'static str,
-}
-
-fn always(_: &[String]) -> bool {
-    true
-}
-
-fn is_network(words: &[String]) -> bool {
-    words.get(2).is_some_and(|port| port != "unix")
-}
-
-const PRESENT: &[Present] = &[
-    Present {
-        name: "auth-user-pass-verify",
-        applies: always,
-        severity: Severity::Fault,
-        why: "the script decides beside us, and each login stalls every tunnel while it runs",
-        mend: "remove the line",
-    },
-    Present {
-        name: "management-client",
-        applies: always,
-        severity: Severity::Fault,
-        why: "OpenVPN would dial out instead of listening, which this version does not answer",
-        mend: "remove the line",
-    },
-    Present {
-        name: "management-signal",
-        applies: always,
-        severity: Severity::Fault,
-        why: "every client is dropped whenever we disconnect, as for an upgrade",
-        mend: "remove the line",
-    },
-    Present {
-        name: "management",
-        applies: |words| is_network(words) && words.get(3).is_none(),
-        severity: Severity::Fault,
-        why: "every local user can let anybody in over a port without a password",
-        mend: "add a password file as the third argument, or use a unix socket",
-    },
-    Present {
-        name: "management",
-        applies: |words| {
-            is_network(words)
-                && words.get(1).is_some_and(|host| !host.starts_with("127.") && host != "::1")
-        },
-        severity: Severity::Fault,
-        why: "the management protocol is not encrypted: passwords cross the network in the clear",
-        mend: "listen on 127.0.0.1 or on a unix socket, and run this daemon on the same host",
-    },
-    Present {
-        name: "auth-gen-token",
-        applies: |words| !words.iter().any(|word| word == "external-auth"),
-        severity: Severity::Warning,
-        why: "clients that come back with a token are not shown to us as logins",
-        mend: "add `external-auth` to the line, or remove it",
-    },
-    Present {
-        name: "auth-user-pass-optional",
-        applies: always,
-        severity: Severity::Warning,
-        why: "clients without a username are asked about and always denied",
-        mend: "remove the line",
-    },
-    Present {
-        name: "verify-client-cert",
-        applies: |words| words.get(1).is_some_and(|word| word == "none"),
-        severity: Severity::Warning,
-        why: "only the password is then secret: a device address is text that the client chooses",
-        mend: "use client certificates beside it: `verify-client-cert require`",
-    },
-    Present {
-        name: "client-connect",
-        applies: always,
-        severity: Severity::Warning,
-        why: "the script stalls every tunnel while it runs, and can still refuse whom we admit",
-        mend: "remove the line if it served the old session records",
-    },
-    Present {
-        name: "client-disconnect",
-        applies: always,
-        severity: Severity::Warning,
-        why: "the script stalls every tunnel while it runs",
-        mend: "remove the line if it served the old session records",
-    },
-    Present {
-        name: "plugin",
-        applies: |words| {
-            words.get(1).is_some_and(|path| path.contains("auth") || path.contains("radius"))
-        },
-        severity: Severity::Warning,
-        why: "an authentication plugin decides beside us: a login needs both to agree",
-        mend: "remove the line",
-    },
-    Present {
-        name: "duplicate-cn",
-        applies: always,
-        severity: Severity::Note,
-        why: "several clients may share one certificate",
-        mend: "leave it out unless people share certificates on purpose",
-    },
-    Present {
-        name: "username-as-common-name",
-        applies: always,
-        severity: Severity::Note,
-        why: "usernames over 64 characters fail after we have admitted them",
-        mend: "keep usernames short",
-    },
-];
-
-/// Splits a configuration into directives, as OpenVPN reads it: comments, quotes, escapes,
-/// inline blocks, an optional `--`.
-fn directives(text: &str) -> Vec<Directive> {
-    let mut directives = Vec::new();
-    let mut inline: Option<String> = None;
-    for (index, line) in text.lines().enumerate() {
-        let trimmed = line.trim();
-        if let Some(end) = &inline {
-            if trimmed == end {
-                inline = None;
-            }
-            continue;
-        }
-        if let Some(tag) = trimmed.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
-            inline = Some(format!("</{tag}>"));
-            continue;
-        }
-        let mut words = words(trimmed);
-        if let Some(name) = words.first_mut() {
-            if let Some(bare) = name.strip_prefix("--") {
-                *name = bare.to_owned();
-            }
-            directives.push(Directive { line: index + 1, words });
-        }
-    }
-    directives
-}
-
-fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        match (c, quote) {
-            ('#' | ';', None) if word.is_none() => break,
-            ('"' | '\'', None) => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (c, Some(open)) if c == open => quote = None,
-            ('\\', None | Some('"')) => word.get_or_insert_default().extend(chars.next()),
-            (c, None) if c.is_whitespace() => words.extend(word.take()),
-            (c, _) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = "server 10.8.0.0 255.255.255.0\n\
-        management /run/openvpn/udp.sock unix /etc/openvpn/mgmt.pw\n\
-        management-client-auth\nmanagement-hold\n";
-
-    fn found(text: &str) -> Vec<(&'static str, Option<usize>, Severity)> {
-        lint(text, 8).into_iter().map(|f| (f.directive, f.line, f.severity)).collect()
-    }
-
-    #[test]
-    fn a_good_configuration_has_no_findings() {
-        assert_eq!(found(GOOD), []);
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let names: Vec<_> = found("port 1194\n").into_iter().map(|(name, ..)| name).collect();
-        assert_eq!(names, ["management", "management-client-auth", "server", "management-hold"]);
-    }
-
-    #[test]
-    fn the_script_flow_is_found_with_its_line() {
-        let text = format!(
-            "{GOOD}# auth-user-pass-verify in a comment\n--auth-user-pass-verify \"/etc/auth.py\" via-env\n"
-        );
-        assert_eq!(found(&text), [("auth-user-pass-verify", Some(6), Severity::Fault)]);
-    }
-
-    #[test]
-    fn an_open_management_port_is_a_fault() {
-        let text = GOOD.replace("/run/openvpn/udp.sock unix /etc/openvpn/mgmt.pw", "0.0.0.0 7505");
-        assert_eq!(
-            found(&text),
-            [("management", Some(2), Severity::Fault), ("management", Some(2), Severity::Fault)]
+            format!("{certificates}, or set [auth] device_mode to \"enforce\""),
         );
     }
-
-    #[test]
-    fn tokens_and_short_windows_are_warned_of() {
-        let text = format!("{GOOD}auth-gen-token 3600\nhand-window 10\n");
-        assert_eq!(
-            found(&text),
-            [
-                ("auth-gen-token", Some(5), Severity::Warning),
-                ("hand-window", Some(6), Severity::Warning)
-            ]
+    if ours.device_mode != DeviceMode::Off && !conf.all("push").any(is_peer_info) {
+        findings.note(
+            None,
+            "push-peer-info",
+            "devices are known only of clients that have it in their own configuration: it cannot be \
+             pushed",
+            "see conf/client.ovpn; give a client's configuration to --openvpn-conf to have it checked",
         );
-        assert_eq!(found(&format!("{GOOD}auth-gen-token 3600 external-auth\n")), []);
     }
+    if conf.has("username-as-common-name") && !conf.has("duplicate-cn") {
+        findings.note(
+            line(conf.last("username-as-common-name")),
+            "username-as-common-name",
+            "a second login of a user ends the first, whatever max_sessions says",
+            "add `duplicate-cn` where a policy allows more than one session",
+        );
+    }
+}
 
-    #[test]
-    fn inline_blocks_are_no_directives() {
-        let text = format!("{GOOD}<ca>\nduplicate-cn\n</ca>\n");
-        assert_eq!(found(&text), []);
+fn is_peer_info(push: &Directive) -> bool {
+    push.words.get(1).is_some_and(|what| what.trim() == "push-peer-info")
+}
+
+fn client(conf: &Conf, ours: &Ours<'_>, findings: &mut Findings) {
+    if !conf.has("auth-user-pass") {
+        findings.fault(
+            None,
+            "auth-user-pass",
+            "the client sends no username and no password, and is refused",
+            "add `auth-user-pass`",
+        );
     }
+    if ours.device_mode != DeviceMode::Off && !conf.has("push-peer-info") {
+        let severity = match ours.device_mode {
+            DeviceMode::Off | DeviceMode::Log => Severity::Warning,
+            DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => Severity::Fault,
+        };
+        let why = "no device id leaves the client without it (`device_missing`)";
+        findings.add(severity, None, "push-peer-info", why, "add `push-peer-info`");
+    }
+    let sets_own = conf
+        .all("setenv")
+        .any(|found| found.words.get(1).is_some_and(|name| name.starts_with("UV_")));
+    if ours.device_mode != DeviceMode::Off && ours.wants_own_variable && !sets_own {
+        findings.warning(
+            None,
+            "setenv",
+            "[auth] device_sources has only variables that a client's configuration has to set",
+            "add `setenv UV_CLIENT_MAC …` with the device's address, or what device_sources names",
+        );
+    }
+    findings.present(conf, PRESENT_AT_CLIENTS);
+    hand_window(conf, ours, findings);
 }

@@ -1,13 +1,19 @@
 //! `check`: is everything as this daemon needs it. Exit code 3 when a fault was found.
 
+mod conf;
 mod lint;
+mod rules;
+mod site;
+#[cfg(test)]
+mod tests;
+mod version;
 
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::{
-    config::Config,
+    config::{Config, Endpoint, Server},
     daemon::{self, Visit},
     store::{self, Location, Schema, StoreError},
 };
@@ -16,9 +22,11 @@ use super::{
     CheckArgs, Globals, context,
     exit::{CORRUPT, CliError, Exit},
     output::Output,
+    top::poll,
 };
 
-use lint::Severity;
+use conf::Conf;
+use lint::{Ours, Severity};
 
 /// Largest OpenVPN configuration that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -88,6 +96,7 @@ pub(super) fn execute(globals: &Globals, args: CheckArgs) -> Result<Exit, CliErr
             Some("add a [[servers]] section with name and management".into()),
         ));
     }
+    lines.extend(site::sockets(&config));
     for path in &args.openvpn_conf {
         lines.extend(look_at(path, &config)?);
     }
@@ -123,27 +132,31 @@ fn look_at(path: &Path, config: &Config) -> Result<Vec<Line>, CliError> {
     let subject = path.display().to_string();
     let fail = |error: &dyn std::fmt::Display| {
         CliError::usage(format!("cannot read {}: {error}", path.display()))
+            .or_next("--openvpn-conf names a configuration of OpenVPN that this user may read")
     };
     let size = std::fs::metadata(path).map_err(|error| fail(&error))?.len();
     if size > MAX_FILE {
         return Err(fail(&"it is larger than 1 MiB"));
     }
     let bytes = std::fs::read(path).map_err(|error| fail(&error))?;
-    let findings = lint::lint(&String::from_utf8_lossy(&bytes), config.auth.timeout.as_secs());
-    if findings.is_empty() {
-        return Ok(vec![Line::good(subject, "has what is needed")]);
-    }
-    Ok(findings
-        .into_iter()
-        .map(|finding| Line {
+    let (conf, ours) = (Conf::parse(&String::from_utf8_lossy(&bytes)), Ours::from(config));
+    let mut lines = Vec::new();
+    for finding in lint::lint(&conf, &ours) {
+        lines.push(Line {
             severity: finding.severity.as_str(),
             subject: subject.clone(),
             line: finding.line,
             directive: Some(finding.directive),
-            text: finding.why.into(),
+            text: finding.why,
             mend: Some(finding.mend),
-        })
-        .collect())
+        });
+    }
+    lines.extend(site::password_file(path, &conf, &ours));
+    if lines.iter().all(|line| line.severity == Severity::Note.as_str()) {
+        let kind = if conf.is_client() { "a client's: " } else { "" };
+        lines.insert(0, Line::good(subject, format!("{kind}has what is needed")));
+    }
+    Ok(lines)
 }
 
 fn note(subject: impl Into<String>, text: impl Into<String>) -> Line {
@@ -226,20 +239,58 @@ fn schema_line(schema: Result<Schema, StoreError>) -> (Line, bool) {
 
 /// Visits every management port.
 async fn visit(config: &Config, lines: &mut Vec<Line>) {
+    // Who holds a port is the daemon itself, if it says so.
+    let links = poll::Daemon::new(config).scrape(None).await.map(|scrape| scrape.links);
     for server in &config.servers {
         let subject = format!("{} ({})", server.name, server.management);
-        lines.push(match daemon::visit(server).await {
+        match daemon::visit(server).await {
             Ok(Visit::Free(version)) => {
-                Line::good(subject, format!("answers: {}", version.openvpn))
+                lines.push(Line::good(&subject, format!("answers: {}", version.openvpn)));
+                lines.extend(version::lacks(&version, config).into_iter().map(
+                    |(severity, what, mend)| {
+                        Line::new(severity.as_str(), &subject, what, Some(mend.into()))
+                    },
+                ));
             }
-            Ok(Visit::Listens) => {
-                Line::good(subject, "free to listen on; whether OpenVPN dials in shows in `run`")
-            }
-            Ok(Visit::Held) => note(
+            Ok(Visit::Listens) => lines.push(Line::good(
                 subject,
-                "is held by another management client: ovpn-warden itself, if it runs",
-            ),
-            Err(error) => Line::fault(subject, error.to_string(), None),
-        });
+                "free to listen on; whether OpenVPN dials in shows in `run`",
+            )),
+            Ok(Visit::Held) => {
+                let is_ours =
+                    links.as_ref().ok().map(|links| links.get(&server.name) == Some(&true));
+                lines.push(held(server, subject, is_ours));
+            }
+            Err(error) => {
+                let mend = "mend that, and run this again; OpenVPN's log has its side of it";
+                lines.push(Line::fault(subject, error.to_string(), Some(mend.into())));
+            }
+        }
+    }
+}
+
+/// A port that another client holds. `is_ours`: the daemon on this host says that it does, or that
+/// it does not; `None`: it says nothing.
+fn held(server: &Server, subject: String, is_ours: Option<bool>) -> Line {
+    let see = match &server.management {
+        Endpoint::Unix(path) => format!("`ss -xp | grep {}`", path.display()),
+        Endpoint::Tcp { port, .. } => format!("`ss -tnp dport = :{port}`"),
+        Endpoint::Listen(address) => format!("`ss -tlnp sport = :{}`", address.port()),
+    };
+    let mend =
+        format!("{see} shows who; end it, or give it `relay` of [[servers]] in place of the port");
+    match is_ours {
+        Some(true) => Line::good(subject, "is held by ovpn-warden itself, whose link is up"),
+        Some(false) => Line::fault(
+            subject,
+            "is held by another management client, and ovpn-warden, which runs, has to wait",
+            Some(mend),
+        ),
+        None => Line::new(
+            Severity::Warning.as_str(),
+            subject,
+            "is held by another management client: ovpn-warden itself, if it runs elsewhere",
+            Some(mend),
+        ),
     }
 }

@@ -15,7 +15,11 @@ const MAX_LINE: usize = 32 << 10;
 /// Reads a file whole, within bounds.
 pub fn read(path: &Path) -> Result<Vec<Raw>, CliError> {
     let shown = path.display();
-    let io = |error: std::io::Error| CliError::failed(format!("reading {shown}: {error}"));
+    let io = |error: std::io::Error| {
+        CliError::failed(format!("reading {shown}: {error}")).or_next(
+            "name a CSV file that this user may read; `import csv --help` tells its columns",
+        )
+    };
     // A look before opening: opening a pipe would wait for its writer.
     if !std::fs::metadata(path).map_err(io)?.is_file() {
         return Err(CliError::usage(format!("{shown} is not a regular file")));

@@ -1,7 +1,6 @@
 //! `import …`: users of other programs, all that are asked for or none.
 
 mod file;
-mod progress;
 mod radius;
 mod row;
 mod tables;
@@ -20,13 +19,13 @@ use super::{
     Desk, Exit, context,
     exit::{CliError, warn},
     output::View,
+    progress::Progress,
 };
 use crate::{
     config::Config,
     store::{ForeignRow, ForeignTable, ImportNote, Imported, Store, StoreError},
     types::{Password, Username},
 };
-use progress::Progress;
 use row::{Plan, Raw, Refused, Rules};
 
 /// Users read at once.
@@ -165,10 +164,10 @@ async fn run(
 
 async fn write(desk: &Desk, source: &str, plan: &Plan) -> Result<Imported, CliError> {
     let note = ImportNote { source, existing: plan.existing, refused: plan.refused.len() as u64 };
-    let progress = Progress::new(desk.clock, plan.users.len(), desk.out.is_quiet());
+    let (clock, all) = (desk.clock, Some(plan.users.len()));
+    let progress = Progress::new(clock, "users", all, desk.out.is_quiet());
     let told = |done| progress.tell(done);
     let imported = desk.store.import_users(&plan.users, note, &desk.actor(), &told).await;
-    progress.end();
     imported.map_err(|error| CliError::from(error).or_next("nothing was written"))
 }
 

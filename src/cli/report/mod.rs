@@ -11,6 +11,7 @@ use super::{
     Desk,
     exit::{CliError, warn},
     parse,
+    progress::Progress,
 };
 use crate::{
     auth::decide::enforced,
@@ -92,10 +93,17 @@ pub async fn execute(desk: &mut Desk, command: ReportCommand) -> Result<(), CliE
     }
 }
 
+/// For a report that may take a while.
+fn waiting(desk: &Desk, what: &'static str) -> Progress {
+    Progress::new(desk.clock, what, None, desk.out.is_quiet())
+}
+
 async fn lockout(desk: &mut Desk, args: &LockoutArgs) -> Result<(), CliError> {
     desk.out.want_csv(args.csv)?;
     let since = parse::past_moment("--since", &args.since, desk.now())?;
-    let uses = desk.store.device_uses(since, MOST).await?;
+    let progress = waiting(desk, "looking at sessions");
+    let uses = progress.watch(desk.store.device_uses(since, MOST)).await?;
+    drop(progress);
     if uses.len() >= MOST as usize {
         warn("there are more: only the first 10000 users and devices were looked at");
     }
@@ -122,11 +130,16 @@ async fn usage(desk: &mut Desk, args: UsageArgs) -> Result<(), CliError> {
     desk.out.want_csv(args.csv)?;
     let mut usage = Usage::new(Period { from, until }, args.by);
     let mut next = Some(SpanCursor::default());
+    let (progress, mut read) = (waiting(desk, "reading sessions"), 0);
     while let Some(cursor) = next {
-        let page = desk.store.spans(args.user.as_ref(), from, until, cursor).await?;
+        let page = desk.store.spans(args.user.as_ref(), from, until, cursor);
+        let page = progress.watch(page).await?;
         page.spans.iter().for_each(|span| usage.add(span));
+        read += page.spans.len();
+        progress.tell(read);
         next = page.next;
     }
+    drop(progress);
     let views: Vec<_> = usage
         .amounts()
         .map(|(user, period, amount)| UsageView::new(user, args.by, period, amount))
@@ -138,13 +151,15 @@ async fn expiring(desk: &mut Desk, args: &ExpiringArgs) -> Result<(), CliError> 
     desk.out.want_csv(args.csv)?;
     let now = desk.now();
     let until = now.saturating_add(args.within);
-    let sessions = desk.store.expiring_sessions(until, MOST).await?;
+    let progress = waiting(desk, "looking at sessions and accounts");
+    let sessions = progress.watch(desk.store.expiring_sessions(until, MOST)).await?;
     if sessions.len() >= MOST as usize {
         warn("only the 10000 sessions that end first are listed");
     }
     let mut views: Vec<_> =
         sessions.iter().filter_map(|session| EndView::session(session, now)).collect();
-    views.extend(expiring_accounts(desk, now, until).await?);
+    views.extend(progress.watch(expiring_accounts(desk, now, until)).await?);
+    drop(progress);
     views.sort_by_key(EndView::ends);
     desk.out.list(&views)
 }

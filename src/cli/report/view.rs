@@ -164,6 +164,7 @@ impl EndView {
 impl View for EndView {
     const COLUMNS: &'static [&'static str] =
         &["KIND", "USER", "ENDS", "LEFT", "REASON", "SERVER", "SESSION"];
+    const LEAST: &'static [&'static str] = &["SERVER", "SESSION", "REASON", "KIND"];
     const FIELDS: &'static [&'static str] =
         &["kind", "user", "ends_at", "left_s", "reason", "server", "session_id"];
 

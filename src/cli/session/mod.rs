@@ -1,7 +1,7 @@
 //! `session …`: who is connected, who was, and ending or extending it.
 
-mod request;
-mod view;
+pub(super) mod request;
+pub(super) mod view;
 
 use clap::{
     Args, Subcommand,
@@ -11,7 +11,7 @@ use clap::{
 use super::{
     Desk,
     exit::{CliError, warn},
-    parse,
+    input, parse,
 };
 use crate::{
     store::{SessionFilter, SessionRecord},
@@ -46,14 +46,18 @@ pub enum SessionCommand {
         /// Shown to the client
         #[arg(long, value_parser = request::reason)]
         reason: Option<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Move a session's deadline
     Extend {
         /// Its id, or the first 6 characters or more of it
         id: String,
-        /// Added to the deadline, or to now if there is none or it is past: 90s, 15m, 8h, 1d2h
-        #[arg(value_parser = parse::duration)]
-        duration: std::time::Duration,
+        /// Added to the deadline, or to now if there is none or it is past: 90s, 15m, 8h, +1d2h;
+        /// or the new deadline: 2026-12-31, 2026-12-31T18:00:00Z
+        #[arg(value_name = "DURATION", value_parser = request::extension)]
+        extension: request::Extension,
     },
     /// List sessions, open and ended, newest first
     History(HistoryArgs),
@@ -112,13 +116,17 @@ pub async fn execute(desk: &mut Desk, command: SessionCommand) -> Result<(), Cli
             let session = find(desk, &id).await?;
             desk.out.show(&OpenView(SessionView::from(&session)))
         }
-        SessionCommand::Kill { id, reason } => {
+        SessionCommand::Kill { id, reason, yes } => {
             let session = find(desk, &id).await?;
+            request::may_end(&session)?;
+            let (user, server) = (&session.user, &session.server);
+            let question = format!("End the session of `{user}` on server `{server}`?");
+            input::confirm(&question, yes)?;
             request::kill(desk, &session, reason).await
         }
-        SessionCommand::Extend { id, duration } => {
+        SessionCommand::Extend { id, extension } => {
             let session = find(desk, &id).await?;
-            request::extend(desk, &session, duration).await
+            request::extend(desk, &session, &extension).await
         }
     }
 }

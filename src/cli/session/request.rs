@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::{
-    cli::{Desk, exit::CliError},
-    store::{CommandAction, CommandId, SessionRecord},
-    types::Timestamp,
+    cli::{Desk, exit::CliError, input, parse},
+    store::{CommandAction, CommandId, SessionRecord, Store, StoreError},
+    types::{Clock, ServerName, SessionId, Timestamp},
 };
 
 /// How long to wait for a daemon: it looks for requests every second.
@@ -31,9 +31,17 @@ pub async fn kill(
 pub async fn extend(
     desk: &mut Desk,
     session: &SessionRecord,
-    duration: Duration,
+    extension: &Extension,
 ) -> Result<(), CliError> {
-    let deadline = extended(session.deadline, duration, desk.now());
+    let now = desk.now();
+    let deadline = match extension {
+        Extension::By(duration) => extended(session.deadline, *duration, now),
+        Extension::To(at) if *at > now => *at,
+        Extension::To(at) => {
+            return Err(CliError::usage(format!("{at} is past"))
+                .or_next("`ovpn-warden session kill` ends a session now"));
+        }
+    };
     let handled = carry_out(desk, session, &CommandAction::Extend { deadline }).await?;
     let object = json!({
         "id": session.id.to_string(),
@@ -44,7 +52,37 @@ pub async fn extend(
     desk.out.done(&format!("done: the session may last until {deadline}"), &object)
 }
 
-fn extended(present: Option<Timestamp>, duration: Duration, now: Timestamp) -> Timestamp {
+/// How a deadline moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extension {
+    /// By so much.
+    By(Duration),
+    /// To this moment.
+    To(Timestamp),
+}
+
+/// A duration or an absolute time.
+pub fn extension(text: &str) -> Result<Extension, String> {
+    // Only absolute times are read like this: the present does not matter.
+    let at =
+        || Timestamp::parse(text, Timestamp::default()).ok().filter(|_| !text.starts_with('+'));
+    match (parse::duration(text), at()) {
+        (Ok(duration), _) => Ok(Extension::By(duration)),
+        (Err(_), Some(at)) => Ok(Extension::To(at)),
+        (Err(error), None) => Err(format!("{error}; or a time as 2026-12-31T18:00:00Z")),
+    }
+}
+
+/// Before anybody is asked whether it shall be ended.
+pub fn may_end(session: &SessionRecord) -> Result<(), CliError> {
+    match session.ended_at {
+        Some(_) => Err(StoreError::Ended.into()),
+        None => Ok(()),
+    }
+}
+
+/// Where a deadline goes: from where it is, or from now when it is past or there is none.
+pub fn extended(present: Option<Timestamp>, duration: Duration, now: Timestamp) -> Timestamp {
     present.map_or(now, |deadline| deadline.max(now)).saturating_add(duration)
 }
 
@@ -53,25 +91,39 @@ async fn carry_out(
     session: &SessionRecord,
     action: &CommandAction,
 ) -> Result<Timestamp, CliError> {
-    let id = desk.store.request(session.id, action, &desk.actor()).await?;
+    hand_over(&*desk.store, desk.clock, session.id, &session.server, action).await
+}
+
+/// Stores a request in this operator's name and waits until a daemon has handled it.
+pub async fn hand_over(
+    store: &dyn Store,
+    clock: Clock,
+    session: SessionId,
+    server: &ServerName,
+    action: &CommandAction,
+) -> Result<Timestamp, CliError> {
+    let id = store.request(session, action, &input::actor(clock.now().utc)).await?;
     let waiting = "look at it again with `ovpn-warden session show`; is the daemon running?";
-    wait(desk, id)
+    wait(store, clock, id)
         .await
         .map_err(|error| error.or_next("the request was stored; a daemon may still take it"))?
         .ok_or_else(|| {
             CliError::failed(format!(
-                "no daemon has taken it yet; it stays queued (server `{}`)",
-                session.server
+                "no daemon has taken it yet; it stays queued (server `{server}`)"
             ))
             .or_next(waiting)
         })
 }
 
-async fn wait(desk: &Desk, id: CommandId) -> Result<Option<Timestamp>, CliError> {
-    let until = desk.clock.now().mono + PATIENCE;
+async fn wait(
+    store: &dyn Store,
+    clock: Clock,
+    id: CommandId,
+) -> Result<Option<Timestamp>, CliError> {
+    let until = clock.now().mono + PATIENCE;
     loop {
-        let handled = desk.store.command_handled(id).await?;
-        if handled.is_some() || desk.clock.now().mono >= until {
+        let handled = store.command_handled(id).await?;
+        if handled.is_some() || clock.now().mono >= until {
             return Ok(handled);
         }
         tokio::time::sleep(PAUSE).await;
@@ -100,6 +152,18 @@ mod tests {
         assert_eq!(extended(Some(at(500)), hour, at(1_000)), at(4_600));
         assert_eq!(extended(None, hour, at(1_000)), at(4_600));
         assert_eq!(extended(None, Duration::MAX, at(0)), Timestamp::MAX);
+    }
+
+    #[test]
+    fn an_extension_is_a_duration_or_a_time() {
+        let hour = Ok(Extension::By(Duration::from_secs(3_600)));
+        assert_eq!((extension("1h"), extension("+1h")), (hour.clone(), hour));
+        let at = Timestamp::from_secs(86_400);
+        assert_eq!(extension("1970-01-02"), Ok(Extension::To(at)));
+        assert_eq!(extension("1970-01-02T00:00:00Z"), Ok(Extension::To(at)));
+        for bad in ["soon", "", "0", "-1h", "+"] {
+            assert!(extension(bad).unwrap_err().contains("not a duration"), "{bad}");
+        }
     }
 
     #[test]

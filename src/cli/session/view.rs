@@ -124,6 +124,9 @@ impl View for OpenView {
         "ID", "USER", "SERVER", "STATE", "DEVICE", "FROM", "ADDRESS", "STARTED", "DEADLINE",
         "RECEIVED", "SENT",
     ];
+    const LEAST: &'static [&'static str] = &[
+        "STARTED", "STATE", "FROM", "RECEIVED", "SENT", "ADDRESS", "DEVICE", "SERVER", "DEADLINE",
+    ];
 
     fn row(&self) -> Vec<String> {
         let view = &self.0;
@@ -177,6 +180,8 @@ impl View for PastView {
         "client_version",
         "client_platform",
     ];
+    const LEAST: &'static [&'static str] =
+        &["STATE", "FROM", "RECEIVED", "SENT", "DEVICE", "SERVER", "DURATION", "CAUSE"];
 
     fn row(&self) -> Vec<String> {
         let view = &self.0;

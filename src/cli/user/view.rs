@@ -49,6 +49,7 @@ impl From<&UserRecord> for UserView {
 impl View for UserView {
     const COLUMNS: &'static [&'static str] =
         &["NAME", "POLICY", "ENABLED", "PASSWORD", "VALID FROM", "VALID UNTIL"];
+    const LEAST: &'static [&'static str] = &["PASSWORD", "VALID FROM", "POLICY"];
 
     fn row(&self) -> Vec<String> {
         vec![

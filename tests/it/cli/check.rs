@@ -29,8 +29,188 @@ fn check_finds_what_is_wrong_and_says_the_mend() {
     assert_eq!(ended.code, 3, "{ended:?}");
     assert!(ended.out.contains("server.conf:2  management:"), "{}", ended.out);
     assert!(ended.out.contains("-> add `management-client-auth`"), "{}", ended.out);
-    let good = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/openvpn-server.conf");
-    assert!(bench.ok(&["check", "--openvpn-conf", good]).contains("has what is needed"));
+}
+
+#[test]
+fn our_own_examples_have_no_fault() {
+    let bench = bench(None);
+    let example = |name: &str| format!("{}/conf/{name}", env!("CARGO_MANIFEST_DIR"));
+    let shown = bench.ok(&["check", "--openvpn-conf", &example("client.ovpn")]);
+    assert!(shown.contains("client.ovpn  a client's: has what is needed"), "{shown}");
+    let shown = bench.ok(&["check", "--openvpn-conf", &example("openvpn-server.conf")]);
+    assert!(shown.contains("none of our servers attaches there"), "{shown}");
+    assert!(shown.contains("-> set management = \"tcp://127.0.0.1:7505\""), "{shown}");
+    bench.configure(&format!(
+        "[database]\nurl = \"sqlite://{}\"\n[[servers]]\nname = \"udp\"\n\
+         management = \"tcp://127.0.0.1:7505\"\npassword = \"x\"\n",
+        bench.path("warden.db")
+    ));
+    let shown = bench.ok(&["check", "--openvpn-conf", &example("openvpn-server.conf")]);
+    assert!(shown.contains("openvpn-server.conf  has what is needed"), "{shown}");
+    assert!(shown.contains("push-peer-info: devices are known only of clients"), "{shown}");
+}
+
+#[test]
+fn management_passwords_are_compared_and_never_shown() {
+    let bench = Bench::new();
+    let (conf, file) = (bench.path("server.conf"), bench.path("mgmt.pw"));
+    let server = "server 10.8.0.0 255.255.255.0\nmanagement 127.0.0.1 9 mgmt.pw\n\
+                  management-client-auth\nmanagement-hold\n";
+    std::fs::write(&conf, server).unwrap();
+    bench.configure(&format!(
+        "[database]\nurl = \"sqlite://{}\"\n[auth]\ndevice_mode = \"off\"\n[[servers]]\nname = \"udp\"\n\
+         management = \"tcp://127.0.0.1:9\"\npassword = \"canary one\"\n",
+        bench.path("warden.db")
+    ));
+    let check = || bench.run(&["check", "--openvpn-conf", &conf]);
+    let shown = check();
+    assert!(shown.out.contains("server.conf:2  management: its password file"), "{shown:?}");
+    std::fs::write(&file, "canary two\n").unwrap();
+    set_mode(&file, 0o600);
+    let shown = check();
+    assert_eq!(shown.code, 3, "{shown:?}");
+    assert!(shown.out.contains("is another than that of server `udp`"), "{shown:?}");
+    assert!(!format!("{shown:?}").contains("canary"), "{shown:?}");
+    std::fs::write(&file, "canary one\r\nand more").unwrap();
+    let shown = check();
+    assert!(shown.code == 0 && shown.out.contains("has what is needed"), "{shown:?}");
+    set_mode(&file, 0o644);
+    assert!(check().out.contains("every user of this machine can read"), "{:?}", check());
+}
+
+fn set_mode(path: &str, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_socket_that_everybody_can_open_is_told_of() {
+    let bench = Bench::new();
+    let (folder, socket) = (bench.path("run"), bench.path("run/udp.sock"));
+    let configure = |password: &str| {
+        bench.configure(&format!(
+            "[database]\nurl = \"sqlite://{}\"\n[[servers]]\nname = \"udp\"\n\
+             management = \"unix://{socket}\"\n{password}",
+            bench.path("warden.db")
+        ));
+    };
+    configure("");
+    let check = || bench.run(&["check"]);
+    assert!(check().out.contains("run is not there: OpenVPN cannot make the socket"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(&socket, "").unwrap();
+    assert!(check().out.contains("what is there is no socket"), "{:?}", check());
+    std::fs::remove_file(&socket).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    set_mode(bench.folder.path().to_str().unwrap(), 0o755);
+    set_mode(&folder, 0o755);
+    set_mode(&socket, 0o777);
+    let shown = check();
+    assert_eq!(shown.code, 3, "{shown:?}");
+    assert!(shown.out.contains("it has no password\n"), "{shown:?}");
+    assert!(shown.out.contains(&format!("chmod 0750 {folder}")), "{shown:?}");
+    configure("password = \"x\"\n");
+    let shown = check();
+    assert!(shown.code == 0 && shown.out.contains("guess its password"), "{shown:?}");
+    set_mode(&folder, 0o750);
+    assert!(!check().out.contains("every local user"), "{:?}", check());
+}
+
+#[test]
+fn a_port_that_is_held_names_who_holds_it() {
+    use std::{io::Write, net::TcpListener};
+    // Accepts and says nothing, as OpenVPN does while it serves another.
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let metrics = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, http) = (held.local_addr().unwrap().port(), metrics.local_addr().unwrap().port());
+    let bench = Bench::new();
+    let configure = |listen: &str| {
+        bench.configure(&format!(
+            "[database]\nurl = \"sqlite://{}\"\n[http]\nlisten = \"{listen}\"\n[[servers]]\n\
+             name = \"udp\"\nmanagement = \"tcp://127.0.0.1:{port}\"\n",
+            bench.path("warden.db")
+        ));
+    };
+    configure("");
+    bench.ok(&["migrate"]);
+    let shown = bench.run(&["check", "--connect"]);
+    assert!(shown.code == 0 && shown.out.contains("warning  udp"), "{shown:?}");
+    assert!(shown.out.contains(&format!("`ss -tnp dport = :{port}` shows who")), "{shown:?}");
+
+    configure(&format!("127.0.0.1:{http}"));
+    for (is_up, code, words) in
+        [(1, 0, "by ovpn-warden itself, whose link is up"), (0, 3, "has to wait")]
+    {
+        let server = metrics.try_clone().unwrap();
+        let answers = std::thread::spawn(move || {
+            let text = format!(
+                "ovpn_warden_build_info{{version=\"1\"}} 1\novpn_warden_link_up{{server=\"udp\"}} {is_up}\n"
+            );
+            let (mut stream, _) = server.accept().unwrap();
+            let mut request = [0; 1_024];
+            let _ = std::io::Read::read(&mut stream, &mut request).unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", text.len());
+            stream.write_all((head + &text).as_bytes()).unwrap();
+        });
+        let shown = bench.run(&["check", "--connect"]);
+        answers.join().unwrap();
+        assert!(shown.code == code && shown.out.contains(words), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_visit_tells_of_wrong_passwords_and_of_an_openvpn_that_is_too_old() {
+    use std::{
+        io::{BufRead, BufReader, Write},
+        net::TcpListener,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let bench = Bench::new();
+    let configure = |password: &str| {
+        bench.configure(&format!(
+            "[database]\nurl = \"sqlite://{}\"\n[http]\nlisten = \"\"\n[[servers]]\nname = \"udp\"\n\
+             management = \"tcp://127.0.0.1:{port}\"\n{password}",
+            bench.path("warden.db")
+        ));
+    };
+    configure("");
+    bench.ok(&["migrate"]);
+    for (password, version, code, words) in [
+        ("", 5, 3, "the server asks for a management password; set password_file"),
+        ("password = \"wrong\"\n", 5, 3, "the management password is wrong"),
+        ("password = \"right\"\n", 5, 0, "answers: OpenVPN 2"),
+        ("password = \"right\"\n", 3, 0, "older than 2.6: without session-timeout"),
+        ("password = \"right\"\n", 1, 0, "older than 2.5: without client-pending-auth"),
+    ] {
+        configure(password);
+        let listener = listener.try_clone().unwrap();
+        let openvpn = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            stream.write_all(b"ENTER PASSWORD:").unwrap();
+            while let Some(Ok(line)) = lines.next() {
+                let answer = match line.as_str() {
+                    "right" => {
+                        format!(
+                            "SUCCESS: password is correct\r\n>INFO:OpenVPN Management Interface Version {version} -- type 'help' for more info\r\n"
+                        )
+                    }
+                    "version" => {
+                        format!(
+                            "OpenVPN Version: OpenVPN 2.x\r\nManagement Version: {version}\r\nEND\r\n"
+                        )
+                    }
+                    _ => "ENTER PASSWORD:".into(),
+                };
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        let shown = bench.run(&["check", "--connect"]);
+        openvpn.join().unwrap();
+        assert!(shown.code == code && shown.out.contains(words), "{words}: {shown:?}");
+        assert!(!shown.out.contains("fault") || shown.out.contains("\n         -> "), "{shown:?}");
+    }
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn a_removal_is_confirmed_at_a_terminal() {
     let bench = Bench::new();
     bench.add_user("alice");
     let (done, shown) = at_a_terminal(&bench, "user remove alice", &[Key::Plain("n")]);
-    assert!(!done && shown.contains("nothing was removed"), "{shown}");
+    assert!(!done && shown.contains("nothing was done"), "{shown}");
     bench.ok(&["user", "show", "alice"]);
     let (done, shown) = at_a_terminal(&bench, "user remove alice", &[Key::Plain("y")]);
     assert!(done && shown.contains("removed"), "{shown}");

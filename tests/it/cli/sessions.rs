@@ -110,7 +110,16 @@ async fn a_request_that_nobody_takes_stays_queued() {
     assert_eq!(stored.await.as_deref(), Some("kill see you cli:tester"));
 }
 
-const KILL: [&str; 5] = ["session", "kill", OTHER, "--reason", "see you"];
+const KILL: [&str; 6] = ["session", "kill", OTHER, "--reason", "see you", "--yes"];
+
+#[tokio::test]
+async fn nobody_is_ended_by_silence() {
+    let bench = bench().await;
+    bench.run(&KILL[..5]).fails(2, "not confirmed: standard input is no terminal");
+    assert_eq!(bench.ask("SELECT action FROM session_commands").await, None);
+    let refused = bench.run_with(b"y\n", &KILL[..5]);
+    assert!(refused.err.contains("give --yes"), "{refused:?}");
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_is_handled_is_done() {
@@ -140,11 +149,25 @@ async fn an_extension_adds_to_the_deadline() {
     assert_eq!(stored.as_deref(), Some("extend 2999-01-01 01:30:00.000"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_may_name_the_moment() {
+    let bench = std::sync::Arc::new(bench().await);
+    let daemon = tokio::spawn({
+        let bench = std::sync::Arc::clone(&bench);
+        async move { handle_one(&bench).await }
+    });
+    let args = ["session", "extend", OPEN, "2998-01-01T00:00:00Z"];
+    let done = tokio::task::block_in_place(|| bench.json(&args));
+    daemon.await.unwrap();
+    assert_eq!(done["deadline"], "2998-01-01T00:00:00.000Z");
+}
+
 #[tokio::test]
 async fn an_ended_session_stays_ended() {
     let bench = bench().await;
     bench.run(&["session", "kill", ENDED]).fails(1, "has ended");
     bench.run(&["session", "extend", ENDED, "1h"]).fails(1, "has ended");
+    bench.run(&["session", "extend", OPEN, "2020-01-01"]).fails(2, "is past");
     bench.run(&["session", "extend", OPEN, "soon"]).fails(2, "not a duration");
     bench.run(&["session", "extend", OPEN, "0"]).fails(2, "not a duration");
     bench.run(&["session", "kill", OPEN, "--reason", &"x".repeat(201)]).fails(2, "200 bytes");

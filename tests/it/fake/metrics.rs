@@ -5,9 +5,10 @@ use std::{process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    process::{Child, Command},
 };
 
-use super::{Bed, Listener, MAC, RUN};
+use super::{Bed, Controller, Listener, MAC, RUN};
 
 async fn scrape(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -18,26 +19,25 @@ async fn scrape(port: u16) -> String {
     text
 }
 
-#[tokio::test]
-async fn the_metrics_tell_what_waits_and_how_long_the_database_takes() {
-    let listener = Listener::tcp().await;
-    let bed = Bed::new(&listener).await;
+/// A daemon of its own process with its metrics, and alice on the server as client 0.
+pub async fn beside(listener: &Listener) -> (Bed, Child, Controller, u16) {
+    let bed = Bed::new(listener).await;
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let http = free.local_addr().unwrap().port();
     drop(free);
-    let folder = bed._folder.path();
     let config = format!(
         "[database]\nurl = \"sqlite://{}\"\n[[servers]]\nname = \"udp\"\n\
          management = \"tcp://{}\"\n[auth]\nargon2_m_kib = 8\nargon2_t = 1\nwake_up = false\n\
          [http]\nlisten = \"127.0.0.1:{http}\"\n",
-        folder.join("warden.db").display(),
+        bed.folder().join("warden.db").display(),
         listener.address(),
     );
-    std::fs::write(folder.join("config.toml"), config).unwrap();
-    let _daemon = tokio::process::Command::new(env!("CARGO_BIN_EXE_ovpn-warden"))
+    let file = bed.folder().join("config.toml");
+    std::fs::write(&file, config).unwrap();
+    let daemon = Command::new(env!("CARGO_BIN_EXE_ovpn-warden"))
         .env_clear()
         .arg("-c")
-        .arg(folder.join("config.toml"))
+        .arg(file)
         .arg("run")
         .stdout(Stdio::null())
         .kill_on_drop(true)
@@ -46,12 +46,18 @@ async fn the_metrics_tell_what_waits_and_how_long_the_database_takes() {
     let mut controller = listener.accept().await;
     controller.attach(RUN, &[]).await;
     controller.connect(0, "alice", "correct horse", Some(MAC)).await;
-
     controller.expect("client-auth 0 1").await;
     for _ in 0..2 {
         controller.line().await;
     }
     controller.establish(0).await;
+    (bed, daemon, controller, http)
+}
+
+#[tokio::test]
+async fn the_metrics_tell_what_waits_and_how_long_the_database_takes() {
+    let listener = Listener::tcp().await;
+    let (_bed, _daemon, _controller, http) = beside(&listener).await;
     let wanted = [
         "ovpn_warden_hash_queue 0",
         "ovpn_warden_store_backlog 0",

@@ -10,6 +10,7 @@ mod outage;
 mod relay;
 mod server;
 mod token;
+mod top;
 mod webhook;
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};

@@ -111,7 +111,7 @@ fn an_operator_ends_and_extends_sessions_within_two_seconds() {
     let expired =
         crate::lab::wait_until(Duration::from_secs(9), || (alice.ping(1) == 0).then_some(()));
     assert!(expired.is_none(), "the old limit is over, the new one is not: {}", alice.log());
-    site.warden.ok(&["session", "kill", id, "--reason", "maintenance tonight"], "");
+    site.warden.ok(&["session", "kill", id, "--reason", "maintenance tonight", "--yes"], "");
     assert!(alice.wait_exit(SOON).is_some(), "{}", alice.log());
     assert!(alice.log().contains("maintenance tonight"), "{}", alice.log());
     site.warden.wait_event("session.closed", |event| event["cause"] == "admin", SOON);
