@@ -1,7 +1,8 @@
 //! Which device a client says it is. A core.
 //!
 //! Everything in the peer info is text that the client chose: a hint or a tripwire, and worth
-//! as much as the certificate or password beside it (docs/security.md).
+//! as much as the certificate or password beside it (docs/security.md). Only the fingerprint of its
+//! certificate comes from OpenVPN, which has verified it.
 
 use std::{fmt, str::FromStr};
 
@@ -9,16 +10,22 @@ use thiserror::Error;
 
 use crate::{
     proto::Env,
-    types::{DeviceId, MacError},
+    types::{DeviceId, Fingerprint, MacError},
 };
 
-/// The name of a peer-info variable that may carry a device id: `IV_…` or `UV_…`.
+/// The variable in which OpenVPN tells the SHA-256 of the client's certificate.
+const CERTIFICATE: &str = "tls_digest_sha256_0";
+
+/// The name of a variable that may carry a device id: one of the peer info (`IV_…` or `UV_…`), or
+/// the fingerprint of the certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceSource(Box<str>);
 
 /// A text that names no peer-info variable.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is no peer-info variable: use IV_HWADDR or a name that begins with UV_")]
+#[error(
+    "`{0}` is no peer-info variable: use IV_HWADDR, a name that begins with UV_, or tls_digest_sha256_0"
+)]
 pub struct DeviceSourceError(String);
 
 impl DeviceSource {
@@ -35,7 +42,7 @@ impl FromStr for DeviceSource {
         let is_peer_info = s.starts_with("IV_") || s.starts_with("UV_");
         let is_name = (4..=64).contains(&s.len())
             && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if is_peer_info && is_name {
+        if is_peer_info && is_name || s == CERTIFICATE {
             Ok(Self(s.into()))
         } else {
             Err(DeviceSourceError(s.chars().take(64).collect()))
@@ -95,13 +102,27 @@ pub fn claim(env: &Env, sources: &[DeviceSource]) -> Result<Option<DeviceClaim>,
     }
 }
 
+/// The fingerprint of the client's certificate, as OpenVPN tells it; `None`: it has none, or the server is
+/// older than 2.4.
+pub fn fingerprint(env: &Env) -> Option<Fingerprint> {
+    Fingerprint::from_hex(env.text(CERTIFICATE.as_bytes())?).ok()
+}
+
 /// The value of one variable; the same value twice is one value, and empty ones alone are none.
 fn read(
     env: &Env,
     source: &DeviceSource,
 ) -> Result<Option<Result<DeviceId, MacError>>, DeviceError> {
     let id = |value| {
-        std::str::from_utf8(value).map_err(|_| MacError::Malformed).and_then(DeviceId::parse)
+        let text = std::str::from_utf8(value).map_err(|_| MacError::Malformed)?;
+        match DeviceId::parse(text)? {
+            // Nobody proves a certificate by typing its fingerprint.
+            DeviceId::Fingerprint(_) if &*source.0 != CERTIFICATE => Err(MacError::Fingerprint),
+            DeviceId::Mac(_) | DeviceId::Opaque(_) if &*source.0 == CERTIFICATE => {
+                Err(MacError::Malformed)
+            }
+            id => Ok(id),
+        }
     };
     let mut values =
         env.iter().filter(|(key, _)| *key == source.0.as_bytes()).map(|(_, value)| value);
@@ -171,6 +192,25 @@ mod tests {
         assert_eq!(claimed(&[("IV_HWADDR", ""), ("IV_HWADDR", "")]), Ok(None));
         let error = claimed(&[("IV_HWADDR", "zz"), ("IV_HWADDR", "zz")]).unwrap_err();
         assert!(matches!(error, DeviceError::Unusable { error: MacError::Malformed, .. }));
+    }
+
+    #[test]
+    fn a_fingerprint_comes_from_openvpn_only() {
+        let colons = ["0a"; 32].join(":");
+        let mut env = Env::default();
+        env.push(b"tls_digest_sha256_0", colons.as_bytes());
+        let shown = format!("sha256:{}", "0a".repeat(32));
+        assert_eq!(fingerprint(&env).map(|f| f.to_string()), Some(shown.clone()));
+        let source = ["tls_digest_sha256_0".parse().unwrap()];
+        assert_eq!(claim(&env, &source).unwrap().unwrap().id.to_string(), shown);
+        for typed in [&colons, &shown] {
+            let error = claimed(&[("UV_CLIENT_MAC", typed)]).unwrap_err();
+            assert!(matches!(error, DeviceError::Unusable { error: MacError::Fingerprint, .. }));
+        }
+        let mut env = Env::default();
+        env.push(b"tls_digest_sha256_0", b"06:00:00:00:00:01");
+        assert!(claim(&env, &source).is_err() && fingerprint(&env).is_none());
+        assert_eq!(fingerprint(&Env::default()), None);
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! Device identities: MAC addresses in any usual notation, and opaque ids of mobile clients.
+//! Device identities: MAC addresses in any usual notation, opaque ids of mobile clients, and
+//! fingerprints of certificates.
 
 use std::{fmt, str::FromStr};
 
 use thiserror::Error;
+
+use super::Fingerprint;
 
 /// A unicast MAC address. Made only from text or bytes that can belong to one device.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +26,9 @@ pub enum MacError {
     /// `ff:ff:ff:ff:ff:ff`.
     #[error("the broadcast address belongs to no device")]
     Broadcast,
+    /// A certificate's fingerprint, which a client cannot prove by sending it.
+    #[error("the fingerprint of a certificate is not to be sent as text")]
+    Fingerprint,
     /// The group bit is set.
     #[error("a multicast address belongs to no device")]
     Multicast,
@@ -120,6 +126,8 @@ pub enum DeviceKind {
     Mac,
     /// Any other text: the UUID or hash that mobile clients send.
     Opaque,
+    /// The fingerprint of a certificate, which OpenVPN has verified.
+    Fingerprint,
 }
 
 impl DeviceKind {
@@ -128,6 +136,7 @@ impl DeviceKind {
         match self {
             Self::Mac => "mac",
             Self::Opaque => "opaque",
+            Self::Fingerprint => "fingerprint",
         }
     }
 }
@@ -139,6 +148,8 @@ pub enum DeviceId {
     Mac(MacAddr),
     /// Opaque text as it came: visible ASCII, long enough not to be a spoilt MAC address.
     Opaque(Box<str>),
+    /// The fingerprint of a certificate.
+    Fingerprint(Box<Fingerprint>),
 }
 
 impl DeviceId {
@@ -147,14 +158,19 @@ impl DeviceId {
     /// An opaque id is at least this long: Android's SSAID has 16 digits, a UUID 36 characters.
     pub const MIN_OPAQUE_LEN: usize = 16;
 
-    /// Reads a device id as a client or an operator gives it.
+    /// Reads a device id as an operator gives it, or a database.
     ///
     /// # Errors
     /// [`MacError`] for an unusable address, and [`MacError::Malformed`] for text that is
     /// neither a MAC address nor long enough to be a UUID or a hash.
     pub fn parse(text: &str) -> Result<Self, MacError> {
+        if let Ok(fingerprint) = text.parse() {
+            return Ok(Self::Fingerprint(Box::new(fingerprint)));
+        }
         match text.parse() {
             Ok(mac) => Ok(Self::Mac(mac)),
+            // What looks like a fingerprint has to be one.
+            Err(MacError::Malformed) if Fingerprint::is_meant(text) => Err(MacError::Malformed),
             Err(MacError::Malformed) if is_list_with_address(text) => Err(MacError::Several),
             Err(MacError::Malformed) if Self::is_opaque(text) => Ok(Self::Opaque(text.into())),
             Err(error) => Err(error),
@@ -174,6 +190,7 @@ impl DeviceId {
         match self {
             Self::Mac(_) => DeviceKind::Mac,
             Self::Opaque(_) => DeviceKind::Opaque,
+            Self::Fingerprint(_) => DeviceKind::Fingerprint,
         }
     }
 }
@@ -192,6 +209,7 @@ impl fmt::Display for DeviceId {
         match self {
             Self::Mac(mac) => mac.fmt(f),
             Self::Opaque(text) => f.write_str(text),
+            Self::Fingerprint(fingerprint) => fingerprint.fmt(f),
         }
     }
 }

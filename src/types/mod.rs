@@ -3,6 +3,7 @@
 //! Plain values with their invariants; no IO. Nothing here imports another module of the crate.
 
 mod device;
+mod fingerprint;
 mod hours;
 mod id;
 mod quota;
@@ -13,6 +14,7 @@ mod time;
 mod zone;
 
 pub use device::{DeviceId, DeviceKind, MacAddr, MacError};
+pub use fingerprint::{Fingerprint, FingerprintError};
 pub use hours::{HourRange, Hours, HoursError, Opening};
 pub use id::{Cid, IdError, Kid, ServerName, SessionId, Username};
 pub use quota::{Bytes, Period, QuotaError, Quotas, parse_bytes};

@@ -79,6 +79,7 @@ fn device_kind(cells: Cells<'_>, column: &'static str) -> Result<DeviceKind, Sto
     match cells.some_text(column)? {
         "mac" => Ok(DeviceKind::Mac),
         "opaque" => Ok(DeviceKind::Opaque),
+        "fingerprint" => Ok(DeviceKind::Fingerprint),
         _ => Err(cells.corrupt(column, "is not a known value")),
     }
 }
