@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::{
-    store::{DeviceMode, DeviceStatus, Facts, Standing, Usage},
+    store::{DeviceMode, DeviceStatus, Facts, PolicyRecord, Standing, Usage},
     types::{Cause, DenyReason, ExpiryAction, Opening, Timestamp, Zone},
 };
 
@@ -27,6 +27,8 @@ pub struct Defaults {
     pub expiry_action: ExpiryAction,
     /// Whether the common name must equal the username.
     pub match_common_name: bool,
+    /// Whether the certificate's fingerprint has to be registered, too.
+    pub require_fingerprint: bool,
     /// By whose clocks hours and quotas count.
     pub time_zone: Zone,
     /// How long a session may be idle; `None`: for ever.
@@ -76,6 +78,7 @@ pub const RULES: &[Rule] = &[
     Rule { name: "account_validity", judge: account_validity },
     Rule { name: "common_name", judge: common_name },
     Rule { name: "device", judge: device },
+    Rule { name: "certificate", judge: certificate },
     Rule { name: "cooldown", judge: cooldown },
     Rule { name: "allowed_hours", judge: allowed_hours },
     Rule { name: "time_quota", judge: time_quota },
@@ -159,6 +162,19 @@ fn device(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
             }
         }
     }
+}
+
+/// The certificate beside the device: only an operator registers it.
+fn certificate(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
+    let is_required = requires_fingerprint(&facts.policy, case.defaults);
+    if !is_required || matches!(case.request.kind, RequestKind::Adopt { .. }) {
+        return None;
+    }
+    enforced(case.request.certificate.is_some(), facts.certificate)
+}
+
+fn requires_fingerprint(policy: &PolicyRecord, defaults: &Defaults) -> bool {
+    policy.require_fingerprint.unwrap_or(defaults.require_fingerprint)
 }
 
 /// Why `enforce` refuses a login with or without a device, which has this standing.
@@ -293,6 +309,12 @@ pub fn review(
         if !is_fine {
             return Err(Cause::DeviceBlocked);
         }
+    }
+    if let Some(certificate) = standing.certificate.filter(|c| c.is_some() || counts_absence)
+        && requires_fingerprint(&account.policy, defaults)
+        && certificate != Some(DeviceStatus::Approved)
+    {
+        return Err(Cause::DeviceBlocked);
     }
     Ok(Some(terms::terms(Basis {
         start: standing.started_at,

@@ -7,14 +7,14 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::{
     store::Facts,
-    types::{DeviceId, Mono, Now, Timestamp, Username},
+    types::{DeviceId, Fingerprint, Mono, Now, Timestamp, Username},
 };
 
 /// Logins that are kept.
 const MOST: usize = 4_096;
 
-/// Who logged in, and on which device.
-pub type Who = (Username, Option<DeviceId>);
+/// Who logged in, on which device and with which certificate.
+pub type Who = (Username, Option<DeviceId>, Option<Box<Fingerprint>>);
 
 /// Good logins of the last while.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn who(number: u32) -> Who {
-        (format!("u{number}").parse().unwrap(), DeviceId::parse("02:1a:2b:3c:4d:5e").ok())
+        (format!("u{number}").parse().unwrap(), DeviceId::parse("02:1a:2b:3c:4d:5e").ok(), None)
     }
 
     fn facts(number: u32) -> Facts {
@@ -130,6 +130,7 @@ mod tests {
             },
             policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
             device: Some(DeviceStatus::Approved),
+            certificate: None,
             devices: 1,
             enrolment_until: None,
             expired_at: None,
@@ -148,9 +149,11 @@ mod tests {
         assert_eq!(grace.recall(&who(1), at(3_599)), Some(facts(1)));
         assert_eq!(grace.recall(&who(1), at(3_600)), None);
         assert_eq!(grace.recall(&who(2), at(1)), None);
-        assert_eq!(grace.recall(&(who(1).0, None), at(1)), None);
+        assert_eq!(grace.recall(&(who(1).0, None, None), at(1)), None);
         let other = DeviceId::parse("02:1a:2b:3c:4d:5f").ok();
-        assert_eq!(grace.recall(&(who(1).0, other), at(1)), None);
+        assert_eq!(grace.recall(&(who(1).0, other, None), at(1)), None);
+        let certificate = Fingerprint::from_hex(&"0a".repeat(32)).ok().map(Box::new);
+        assert_eq!(grace.recall(&(who(1).0, who(1).1, certificate), at(1)), None);
     }
 
     #[test]

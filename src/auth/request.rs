@@ -2,7 +2,9 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::types::{DenyReason, DeviceId, Password, ServerName, SessionId, Timestamp, Username};
+use crate::types::{
+    DenyReason, DeviceId, Fingerprint, Password, ServerName, SessionId, Timestamp, Username,
+};
 
 use super::{device::DeviceError, terms::Terms, token::Token};
 
@@ -54,6 +56,8 @@ pub struct AuthRequest {
     pub common_name: Option<Arc<str>>,
     /// The device it says it is.
     pub device: Result<Option<DeviceId>, DeviceError>,
+    /// The fingerprint of its certificate, verified by OpenVPN.
+    pub certificate: Option<Box<Fingerprint>>,
     /// Where it connects from.
     pub client_ip: Option<IpAddr>,
 }

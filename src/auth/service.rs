@@ -89,7 +89,8 @@ impl Authenticator {
         let begun = self.clock.now();
         let due = lock(grace).due(LOOKS, begun.mono);
         for who in due {
-            let facts = self.store.facts(&who.0, who.1.as_ref(), begun.utc).await?;
+            let facts =
+                self.store.facts(&who.0, who.1.as_ref(), who.2.as_deref(), begun.utc).await?;
             let now = self.clock.now().mono;
             lock(grace).update(&who, facts, now);
             if now - begun.mono > LOOK_TIME {
@@ -290,7 +291,10 @@ impl Authenticator {
     ) -> Result<Option<Facts>, StoreError> {
         let device = request.device.as_ref().ok().and_then(Option::as_ref);
         match user {
-            Some(user) => self.store.facts(user, device, self.clock.now().utc).await,
+            Some(user) => {
+                let certificate = request.certificate.as_deref();
+                self.store.facts(user, device, certificate, self.clock.now().utc).await
+            }
             None => Ok(None),
         }
     }
@@ -427,9 +431,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whose login it is, on which device; `None` without a sound user or device.
+/// Whose login it is, on which device and with which certificate; `None` without a sound user or device.
 fn who(request: &AuthRequest, user: Option<&Username>) -> Option<Who> {
-    Some((user?.clone(), request.device.as_ref().ok()?.clone()))
+    Some((user?.clone(), request.device.as_ref().ok()?.clone(), request.certificate.clone()))
 }
 
 fn grant(session_id: SessionId, terms: Terms, is_offline: bool) -> Grant {

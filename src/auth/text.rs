@@ -1,6 +1,6 @@
 //! The sentences that a refused client sees. One place, so that they can be read together.
 
-use crate::types::{Cause, DenyReason};
+use crate::types::{Cause, DenyReason, DeviceId};
 
 /// What a client shows beside `AUTH_PENDING`, which here only wakes OpenVPN up.
 pub const WAKE_UP: &str = "Your login is accepted; the connection is being set up";
@@ -46,6 +46,33 @@ pub const fn denial(reason: DenyReason) -> &'static str {
     }
 }
 
+/// The same for a client with this device on this platform (`IV_PLAT`): a random address is no mistake of
+/// the administrator's, and its user can switch it off.
+pub fn denial_of(
+    reason: DenyReason,
+    device: Option<&DeviceId>,
+    platform: Option<&str>,
+) -> &'static str {
+    let is_random = matches!(device, Some(DeviceId::Mac(mac)) if mac.is_locally_administered());
+    if reason != DenyReason::DeviceUnknown || !is_random {
+        return denial(reason);
+    }
+    match platform {
+        Some("ios" | "mac") => {
+            "This device is not registered for you; its address is random: switch off Private Wi-Fi Address for this network or ask your administrator to add it"
+        }
+        Some("android") => {
+            "This device is not registered for you; its address is random: set the privacy of this Wi-Fi to Use device MAC or ask your administrator to add it"
+        }
+        Some("win") => {
+            "This device is not registered for you; its address is random: switch off Random hardware addresses in the Wi-Fi settings or ask your administrator to add it"
+        }
+        Some(_) | None => {
+            "This device is not registered for you; its address is random: switch off random (private) hardware addresses or ask your administrator to add it"
+        }
+    }
+}
+
 /// What a client is told when its session is ended.
 pub const fn ending(cause: Cause) -> &'static str {
     match cause {
@@ -74,6 +101,31 @@ mod tests {
         let wrong = denial(DenyReason::BadCredentials);
         assert_eq!(denial(DenyReason::UnknownUser), wrong);
         assert_eq!(denial(DenyReason::AccountDisabled), wrong);
+    }
+
+    #[test]
+    fn who_has_a_random_address_is_told_where_to_switch_it_off() {
+        let [random, real, opaque] =
+            ["06:1a:2b:3c:4d:5e", "04:1a:2b:3c:4d:5e", "6B9FE2C1-7B1C-4C4B-9E0A-2F3D1C0B7A55"]
+                .map(|text| DeviceId::parse(text).unwrap());
+        let unknown = DenyReason::DeviceUnknown;
+        for (platform, setting) in [
+            (Some("win"), "Random hardware addresses"),
+            (Some("ios"), "Private Wi-Fi Address"),
+            (Some("mac"), "Private Wi-Fi Address"),
+            (Some("android"), "Use device MAC"),
+            (Some("linux"), "random (private)"),
+            (None, "random (private)"),
+        ] {
+            let text = denial_of(unknown, Some(&random), platform);
+            assert!(text.contains(setting), "{platform:?}: {text}");
+            assert!(text.len() < 200 && !text.contains(['"', '\\', ',']), "{text}");
+            for plain in [Some(&real), Some(&opaque), None] {
+                assert_eq!(denial_of(unknown, plain, platform), denial(unknown));
+            }
+            let blocked = DenyReason::DeviceBlocked;
+            assert_eq!(denial_of(blocked, Some(&random), platform), denial(blocked));
+        }
     }
 
     #[test]

@@ -25,7 +25,10 @@ use crate::{
     config::Config,
     daemon,
     store::{Facts, Lockout, Usage},
-    types::{Cause, DenyReason, DeviceId, Password, ServerName, SessionId, Timestamp, Username},
+    types::{
+        Cause, DenyReason, DeviceId, Fingerprint, Password, ServerName, SessionId, Timestamp,
+        Username,
+    },
 };
 
 /// Arguments of `explain`.
@@ -36,6 +39,9 @@ pub struct ExplainArgs {
     /// The device it would come with: a MAC address in any usual notation, or a mobile client's id
     #[arg(long, value_name = "ID", value_parser = parse::device)]
     device: Option<DeviceId>,
+    /// The SHA-256 fingerprint of its certificate, as openssl prints it
+    #[arg(long, value_name = "SHA256")]
+    fingerprint: Option<Fingerprint>,
     /// The common name of its certificate [default: the login name]
     #[arg(long, value_name = "CN")]
     common_name: Option<String>,
@@ -71,7 +77,8 @@ pub async fn execute(
         return Err(CliError::usage("no server is configured").or_next("name one with --server"));
     };
     let password = if args.password_stdin { Some(input::new_password(true)?) } else { None };
-    let facts = desk.store.facts(&args.user, args.device.as_ref(), now).await?;
+    let facts =
+        desk.store.facts(&args.user, args.device.as_ref(), args.fingerprint.as_ref(), now).await?;
     let check = match &password {
         Some(password) => compare(password, facts.as_ref(), &config.auth.password_schemes)?,
         None => PasswordCheck::NotNeeded,
@@ -85,6 +92,7 @@ pub async fn execute(
         token: None,
         common_name: Some(common_name.into()),
         device: Ok(args.device.clone()),
+        certificate: args.fingerprint.map(Box::new),
         client_ip: args.client_ip,
     };
     let defaults = daemon::defaults(config);
@@ -254,7 +262,7 @@ impl Explanation {
             allowed: terms.is_some(),
             reason: reason.map(DenyReason::as_str),
             temporary: reason.is_some_and(DenyReason::is_temporary),
-            client_sees: reason.map(text::denial),
+            client_sees: reason.map(|reason| text::denial_of(reason, device, None)),
             deadline: rfc3339(ends),
             deadline_reason: terms.and_then(|terms| terms.deadline_reason).map(Cause::as_str),
             expiry_action: terms.map(|terms| terms.expiry_action.as_str()),

@@ -84,6 +84,8 @@ pub struct Auth {
     pub device_mode: DeviceMode,
     /// Peer-info variables that carry the device id, in order; each `IV_…` or `UV_…`.
     pub device_sources: Vec<DeviceSource>,
+    /// Whether the certificate's fingerprint has to be registered, too.
+    pub require_fingerprint: bool,
     /// Threads that hash passwords; 0 in the file becomes the number of cores.
     pub hash_workers: NonZeroUsize,
     /// Logins that may wait for such a thread.

@@ -267,6 +267,7 @@ fn auth(mut section: Section<'_>) -> Auth {
         argon2_p: section.number32("argon2_p", 1..=64),
         password_schemes: password_schemes(&mut section),
         match_common_name: section.flag("match_common_name"),
+        require_fingerprint: section.flag("require_fingerprint"),
         retry_backoff_s: section.number32("retry_backoff_s", 1..=3_600),
         wake_up: section.flag("wake_up"),
     };

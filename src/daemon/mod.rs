@@ -255,6 +255,7 @@ pub fn defaults(config: &Config) -> Defaults {
         session_limit: config.session.limit,
         expiry_action: config.session.expiry_action,
         match_common_name: config.auth.match_common_name,
+        require_fingerprint: config.auth.require_fingerprint,
         time_zone: config.session.time_zone,
         idle: config.session.idle,
     }

@@ -144,6 +144,7 @@ mod tests {
             bytes_received: 0,
             bytes_sent: 0,
             day_marks: crate::store::DayMarks::default(),
+            certificate: None,
         }
     }
 

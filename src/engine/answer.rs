@@ -190,6 +190,7 @@ impl Engine {
             user: who.user.as_deref()?.parse().ok()?,
             common_name: who.common_name.as_deref().map(|cn| cut(cn, 255)),
             device: pending.device.clone(),
+            certificate: pending.certificate.clone(),
             client_ip: who.client_ip,
             client_port: who.client_port,
             vpn_ip: pending.vpn_ip.clone(),
@@ -242,7 +243,8 @@ impl Engine {
             self.tolerate(cid, kid, &pending, denial, now);
             return;
         }
-        let text = text::denial(reason);
+        let platform = pending.client_platform.as_deref();
+        let text = text::denial_of(reason, pending.device.as_ref(), platform);
         let client_reason = if reason.is_temporary() && pending.knows_temp {
             Parameter::new(&format!("TEMP[backoff {}]:{text}", self.settings.retry_backoff_s))
         } else {

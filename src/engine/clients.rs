@@ -6,7 +6,7 @@ use crate::{
     auth::request::{Decision, RequestKind},
     proto::{Command, KillMessage},
     telemetry::events::ClientRef,
-    types::{Cause, Cid, Kid, Mono, Now, SessionId},
+    types::{Cause, Cid, DeviceId, Fingerprint, Kid, Mono, Now, SessionId},
 };
 
 use super::{live::Session, replies::Expect};
@@ -60,7 +60,9 @@ pub(super) struct Pending {
     /// `IV_PLAT`.
     pub(super) client_platform: Option<String>,
     /// The device that the client named.
-    pub(super) device: Option<crate::types::DeviceId>,
+    pub(super) device: Option<DeviceId>,
+    /// The fingerprint of its certificate.
+    pub(super) certificate: Option<Box<Fingerprint>>,
     /// The answer and when it came, while there is no link to send it on.
     pub(super) decision: Option<(Decision, Now)>,
 }

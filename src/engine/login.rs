@@ -52,6 +52,7 @@ impl Engine {
             }
         };
         let device = device::claim(&env, &self.settings.device_sources);
+        let certificate = device::fingerprint(&env);
         let who = client_ref(cid, Some(kid), &env, device.as_ref().ok().and_then(Option::as_ref));
         let token = password
             .as_ref()
@@ -89,6 +90,7 @@ impl Engine {
             client_version: env.text(b"IV_VER").map(|v| cut(v, 64)),
             client_platform: env.text(b"IV_PLAT").map(|v| cut(v, 64)),
             device: device.as_ref().ok().and_then(Option::as_ref).map(|claim| claim.id.clone()),
+            certificate: certificate.map(Box::new),
             decision: None,
         };
         client.pending = Some(Box::new(pending));
@@ -130,6 +132,7 @@ impl Engine {
             token,
             common_name: env.text(b"common_name").map(|cn| cut(cn, 255).into()),
             device: device.map(|claim| claim.map(|claim| claim.id)),
+            certificate: certificate.map(Box::new),
             client_ip: self.clients.get(cid).and_then(|client| client.who.client_ip),
         };
         self.outputs.push_back(Output::Authenticate(Ticket { cid, serial }, Box::new(request)));
@@ -218,6 +221,7 @@ impl Engine {
             token: None,
             common_name: who.common_name.clone(),
             device: Ok(None),
+            certificate: None,
             client_ip: who.client_ip,
         };
         let mut client = self.clients.remove(cid).unwrap_or_else(|| Client::new(who, serial));
@@ -235,6 +239,7 @@ impl Engine {
             client_version: None,
             client_platform: None,
             device: None,
+            certificate: None,
             decision: None,
         }));
         self.clients.insert(cid, client);

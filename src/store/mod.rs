@@ -20,7 +20,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use crate::types::{DeviceId, Periods, ServerName, SessionId, Timestamp, Username};
+use crate::types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username};
 
 pub use error::StoreError;
 pub use failure::{AuthEvent, AuthEventKind, Lockout, NewAuthEvent};
@@ -86,12 +86,13 @@ pub trait Store: Send + Sync + 'static {
     async fn close(&self);
 
     /// Everything that a login decision needs, in one round trip: the user, its policy (or the
-    /// policy `default`) and the presented device if it is registered for that user.
+    /// policy `default`), and the presented device and certificate if they are registered for that user.
     /// `None`: no such user.
     async fn facts(
         &self,
         user: &Username,
         device: Option<&DeviceId>,
+        certificate: Option<&Fingerprint>,
         now: Timestamp,
     ) -> Result<Option<Facts>, StoreError>;
 

@@ -7,8 +7,8 @@ use super::{
 use std::net::IpAddr;
 
 use crate::types::{
-    Cause, Cid, DeviceId, DeviceKind, ExpiryAction, Hours, Quotas, ServerName, SessionId,
-    Timestamp, Username, Zone, words,
+    Cause, Cid, DeviceId, DeviceKind, ExpiryAction, Fingerprint, Hours, Quotas, ServerName,
+    SessionId, Timestamp, Username, Zone, words,
 };
 
 /// Who made a change, for `admin_audit`, and when.
@@ -112,6 +112,8 @@ pub struct PolicyRecord {
     pub idle_s: Option<u32>,
     /// What a session has to carry in `idle_s`, in bytes both ways.
     pub idle_bytes: Option<u64>,
+    /// Whether the certificate's fingerprint has to be registered, too.
+    pub require_fingerprint: Option<bool>,
 }
 
 impl PolicyRecord {
@@ -200,6 +202,8 @@ pub struct Facts {
     pub policy: PolicyRecord,
     /// The standing of the presented device, if the user has it.
     pub device: Option<DeviceStatus>,
+    /// The standing of the presented certificate's fingerprint, if the user has it.
+    pub certificate: Option<DeviceStatus>,
     /// How many devices the user has, whatever their standing.
     pub devices: u32,
     /// Until when the next unknown device is registered by itself.
@@ -261,6 +265,8 @@ pub struct Standing {
     pub started_at: Timestamp,
     /// The account, if it is still there.
     pub account: Option<Account>,
+    /// The standing of the session's certificate, in the same way as that of its device.
+    pub certificate: Option<Option<DeviceStatus>>,
     /// The standing of the session's device: `None`, it has none; `Some(None)`, it is not
     /// registered any more.
     pub device: Option<Option<DeviceStatus>>,
@@ -314,6 +320,8 @@ pub struct SessionRecord {
     pub common_name: Option<String>,
     /// The device that was accepted.
     pub device: Option<DeviceId>,
+    /// The fingerprint of the client's certificate.
+    pub certificate: Option<Box<Fingerprint>>,
     /// Where the client connects from.
     pub client_ip: Option<IpAddr>,
     /// Its port.

@@ -66,6 +66,7 @@ impl Bed {
             session_limit: None,
             expiry_action: ExpiryAction::Halt,
             match_common_name: false,
+            require_fingerprint: false,
             time_zone: Zone::default(),
             idle: None,
         };
@@ -115,6 +116,7 @@ async fn login_with(
         token: None,
         common_name: None,
         device: Ok(None),
+        certificate: None,
         client_ip: None,
     };
     authenticator.authenticate(request).await

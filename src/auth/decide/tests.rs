@@ -13,6 +13,7 @@ fn defaults() -> Defaults {
         session_limit: Some(Duration::from_secs(3_600)),
         expiry_action: ExpiryAction::Halt,
         match_common_name: false,
+        require_fingerprint: false,
         time_zone: Zone::default(),
         idle: None,
     }
@@ -27,6 +28,7 @@ fn request() -> AuthRequest {
         token: None,
         common_name: Some("alice".into()),
         device: Ok(Some(DeviceId::parse("02:1a:2b:3c:4d:5e").unwrap())),
+        certificate: None,
         client_ip: None,
     }
 }
@@ -47,6 +49,7 @@ fn facts() -> Facts {
         },
         policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
         device: Some(DeviceStatus::Approved),
+        certificate: None,
         devices: 1,
         enrolment_until: None,
         expired_at: None,
@@ -65,6 +68,7 @@ fn standing() -> Standing {
             policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
         }),
         device: Some(Some(DeviceStatus::Approved)),
+        certificate: None,
     }
 }
 
@@ -414,4 +418,43 @@ fn idle_time_is_the_policys_or_the_configurations() {
     assert_eq!(idle(Some(300), None, None), Some((300, 10_240)));
     assert_eq!(idle(Some(300), Some(0), None), None);
     assert_eq!(idle(Some(300), Some(60), Some(7)), Some((60, 7)));
+}
+
+#[test]
+fn a_required_fingerprint_has_to_be_registered_beside_the_device() {
+    use DeviceStatus::{Approved, Blocked, Pending};
+    let (unknown, missing) = (DenyReason::DeviceUnknown, DenyReason::DeviceMissing);
+    for (is_sent, registered, expected) in [
+        (true, Some(Approved), None),
+        (true, Some(Pending), Some(DenyReason::DevicePending)),
+        (true, Some(Blocked), Some(DenyReason::DeviceBlocked)),
+        (true, None, Some(unknown)),
+        (false, None, Some(missing)),
+    ] {
+        for (configured, policy) in [(true, None), (false, Some(true)), (true, Some(false))] {
+            let (mut request, mut facts) = (request(), facts());
+            let certificate = crate::types::Fingerprint::from_hex(&"0a".repeat(32)).unwrap();
+            request.certificate = is_sent.then(|| Box::new(certificate));
+            facts.certificate = registered;
+            facts.policy.require_fingerprint = policy;
+            let defaults = Defaults { require_fingerprint: configured, ..defaults() };
+            let is_required = policy.unwrap_or(configured);
+            let denied = judge(&request, Some(&facts), &defaults).err();
+            assert_eq!(denied, expected.filter(|_| is_required), "{is_sent} {registered:?}");
+            request.kind = RequestKind::Adopt { connected_since: NOW };
+            assert!(judge(&request, Some(&facts), &defaults).is_ok(), "it shows none");
+        }
+    }
+    let strict = Defaults { require_fingerprint: true, ..defaults() };
+    let reviewed = |certificate, defaults: &Defaults| {
+        let started_at = NOW.saturating_sub(ABSENCE);
+        let standing = Standing { certificate, started_at, ..standing() };
+        review(&standing, &Usage::default(), defaults, NOW).err()
+    };
+    assert_eq!(reviewed(None, &strict), None);
+    assert_eq!(reviewed(Some(Some(Approved)), &strict), None);
+    for gone in [None, Some(Blocked), Some(Pending)] {
+        assert_eq!(reviewed(Some(gone), &strict), Some(Cause::DeviceBlocked));
+        assert_eq!(reviewed(Some(gone), &defaults()), None);
+    }
 }

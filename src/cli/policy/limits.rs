@@ -56,6 +56,18 @@ pub struct Limits {
     /// What a session has to carry in that time to count as in use, as 20KiB; `none`: 2 KiB for each minute
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     idle_bytes: Option<OrNone<u64>>,
+    /// Whether the fingerprint of the certificate has to be among the user's devices, too (yes, no);
+    /// `none`: as configured
+    #[arg(long, value_name = "WORD", value_parser = yes_or_no(), hide_possible_values = true)]
+    require_fingerprint: Option<OrNone<bool>>,
+}
+
+fn yes_or_no() -> impl TypedValueParser<Value = OrNone<bool>> {
+    PossibleValuesParser::new(["yes", "no", "none"]).map(|word| match word.as_str() {
+        "yes" => OrNone::Value(true),
+        "no" => OrNone::Value(false),
+        _ => OrNone::None,
+    })
 }
 
 fn time_quota(text: &str) -> Result<OrNone<Quotas>, String> {
@@ -123,6 +135,7 @@ impl Limits {
             && self.data_quota.is_none()
             && self.idle_s.is_none()
             && self.idle_bytes.is_none()
+            && self.require_fingerprint.is_none()
     }
 
     /// Changes what is given.
@@ -165,6 +178,9 @@ impl Limits {
         }
         if let Some(value) = self.idle_bytes {
             policy.idle_bytes = value.into_option();
+        }
+        if let Some(value) = self.require_fingerprint {
+            policy.require_fingerprint = value.into_option();
         }
     }
 }

@@ -27,6 +27,7 @@ pub(super) struct PolicyView {
     data_quota_bytes: BTreeMap<&'static str, u64>,
     idle_s: Option<u32>,
     idle_bytes: Option<u64>,
+    require_fingerprint: Option<bool>,
 }
 
 fn each(quotas: Quotas) -> BTreeMap<&'static str, u64> {
@@ -50,6 +51,7 @@ impl From<&PolicyRecord> for PolicyView {
             data_quota_bytes: each(policy.data_quota),
             idle_s: policy.idle_s,
             idle_bytes: policy.idle_bytes,
+            require_fingerprint: policy.require_fingerprint,
         }
     }
 }
@@ -87,6 +89,14 @@ impl PolicyView {
 }
 
 impl PolicyView {
+    const fn fingerprint(&self) -> &'static str {
+        match self.require_fingerprint {
+            None => "as configured",
+            Some(true) => "required",
+            Some(false) => "not required",
+        }
+    }
+
     fn hours(&self) -> String {
         self.hours.clone().unwrap_or_else(|| "at all times".into())
     }
@@ -165,6 +175,7 @@ impl View for PolicyView {
             ("devices", self.own_devices()),
             ("sessions at once", self.sessions_at_once("any number")),
             ("cool-down", self.cooldown()),
+            ("fingerprint", self.fingerprint().into()),
             ("hours", self.hours()),
             ("time zone", self.time_zone.clone().unwrap_or_else(|| "as configured".into())),
             ("time quota", self.time_quota()),

@@ -31,6 +31,7 @@ pub struct SessionView {
     common_name: Option<String>,
     client_version: Option<String>,
     client_platform: Option<String>,
+    certificate: Option<String>,
     #[serde(skip)]
     started: Timestamp,
     #[serde(skip)]
@@ -60,6 +61,7 @@ impl From<&SessionRecord> for SessionView {
             common_name: session.common_name.clone(),
             client_version: session.client_version.clone(),
             client_platform: session.client_platform.clone(),
+            certificate: session.certificate.as_ref().map(|certificate| certificate.to_string()),
             started: session.started_at,
             ends: session.deadline,
             shown_id: session.id.to_string(),
@@ -104,6 +106,7 @@ fn details(view: &SessionView) -> Vec<(&'static str, String)> {
         ("common name", or_dash(view.common_name.as_deref())),
         ("client version", or_dash(view.client_version.as_deref())),
         ("client platform", or_dash(view.client_platform.as_deref())),
+        ("certificate", or_dash(view.certificate.as_deref())),
         ("started at", view.started_at.clone()),
         ("ended at", or_dash(view.ended_at.as_deref())),
         ("duration", duration),
@@ -179,6 +182,7 @@ impl View for PastView {
         "common_name",
         "client_version",
         "client_platform",
+        "certificate",
     ];
     const LEAST: &'static [&'static str] =
         &["STATE", "FROM", "RECEIVED", "SENT", "DEVICE", "SERVER", "DURATION", "CAUSE"];

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     store::{DeviceStatus, Facts, MAX_COOLDOWN, StoreError},
-    types::{DeviceId, Timestamp, Username},
+    types::{DeviceId, Fingerprint, Timestamp, Username},
 };
 
 impl<C: Connector> SqlStore<C> {
@@ -15,10 +15,12 @@ impl<C: Connector> SqlStore<C> {
         &self,
         user: &Username,
         device: Option<&DeviceId>,
+        certificate: Option<&Fingerprint>,
         now: Timestamp,
     ) -> Result<Option<Facts>, StoreError> {
         let device = device.map(DeviceId::to_string);
         let args = vec![
+            certificate.map(Fingerprint::to_string).into(),
             user.as_str().into(),
             now.saturating_sub(MAX_COOLDOWN).into(),
             user.as_str().into(),
@@ -100,6 +102,7 @@ fn facts(row: &Row, device: Option<&str>) -> Result<Facts, StoreError> {
         user,
         device: status,
         devices: own.some_number("device_count")?,
+        certificate: own.parsed("certificate_status")?,
         enrolment_until: own.time("enrolment_until")?,
         expired_at: own.time("expired_at")?.max(own.time("expiring_at")?),
     })

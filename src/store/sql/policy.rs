@@ -38,6 +38,7 @@ impl<C: Connector> SqlStore<C> {
         args.extend([
             policy.idle_s.into(),
             policy.idle_bytes.into(),
+            policy.require_fingerprint.into(),
             by.at.into(),
             policy.name.as_str().into(),
         ]);
@@ -142,6 +143,7 @@ fn describe(policy: &PolicyRecord) -> String {
         quotas("data_quota_bytes", policy.data_quota),
         policy.idle_s.map(|s| format!("idle_s={s}")),
         policy.idle_bytes.map(|n| format!("idle_bytes={n}")),
+        policy.require_fingerprint.map(|is_set| format!("require_fingerprint={is_set}")),
     ]
     .into_iter()
     .flatten()

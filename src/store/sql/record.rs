@@ -54,6 +54,7 @@ pub fn policy(cells: Cells<'_>) -> Result<PolicyRecord, StoreError> {
         ]),
         idle_s: cells.number("idle_s")?,
         idle_bytes: cells.number("idle_bytes")?,
+        require_fingerprint: cells.optional_flag("require_fingerprint")?,
     })
 }
 
@@ -149,6 +150,7 @@ pub fn session(row: &Row) -> Result<SessionRecord, StoreError> {
         bytes_received: cells.some_number("bytes_received")?,
         bytes_sent: cells.some_number("bytes_sent")?,
         day_marks: cells.parsed("day_marks")?.unwrap_or_default(),
+        certificate: cells.parsed("certificate")?.map(Box::new),
     })
 }
 
@@ -188,6 +190,7 @@ pub fn push_session(args: &mut Vec<Value>, session: &SessionRecord) {
         session.bytes_received.into(),
         session.bytes_sent.into(),
         day_marks(session),
+        session.certificate.as_ref().map(|certificate| certificate.to_string()).into(),
         session.duration_s().into(),
     ]);
 }

@@ -58,7 +58,7 @@ impl<C: Connector> SqlStore<C> {
         let used = self.sql.add_usage.split(&used);
         transaction!(self, Attempt::new(true, runs.len() + used.len() <= 1), |tx| {
             for (sql, run) in &runs {
-                let mut args = Vec::with_capacity(run.len() * 27);
+                let mut args = Vec::with_capacity(run.len() * 28);
                 for session in *run {
                     push_session(&mut args, session);
                 }

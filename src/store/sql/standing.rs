@@ -77,7 +77,11 @@ fn standing(row: &Row, session: SessionId) -> Result<(Option<i64>, Standing), St
             Some(if is_it { Some(devices.some_parsed::<DeviceStatus>("status")?) } else { None })
         }
     };
+    let certificate = match (cells.text("certificate")?, id) {
+        (None, _) | (_, None) => None,
+        (Some(_), Some(_)) => Some(cells.parsed("certificate_status")?),
+    };
     let started_at = cells.some_time("started_at")?;
     let user = cells.some_parsed("user_name")?;
-    Ok((id, Standing { session, user, started_at, account, device }))
+    Ok((id, Standing { session, user, started_at, account, device, certificate }))
 }

@@ -92,7 +92,7 @@ macro_rules! policy_columns {
          p.max_sessions, p.on_limit, p.cooldown_s, p.time_zone, p.time_quota_day_s, \
          p.time_quota_week_s, p.time_quota_month_s, p.time_quota_total_s, \
          p.data_quota_day_bytes, p.data_quota_week_bytes, p.data_quota_month_bytes, \
-         p.data_quota_total_bytes, p.idle_s, p.idle_bytes, \
+         p.data_quota_total_bytes, p.idle_s, p.idle_bytes, p.require_fingerprint, \
          (SELECT GROUP_CONCAT(CONCAT(h.weekday, ' ', h.opens, '-', h.closes)) \
          FROM allowed_hours h WHERE h.policy = p.name) AS hours"
     };
@@ -113,11 +113,13 @@ macro_rules! policy_of_user {
          p.data_quota_month_bytes AS policy_data_quota_month_bytes, \
          p.data_quota_total_bytes AS policy_data_quota_total_bytes, \
          p.idle_s AS policy_idle_s, p.idle_bytes AS policy_idle_bytes, \
+         p.require_fingerprint AS policy_require_fingerprint, \
          (SELECT GROUP_CONCAT(CONCAT(h.weekday, ' ', h.opens, '-', h.closes)) \
          FROM allowed_hours h WHERE h.policy = p.name) AS policy_hours"
     };
 }
-/// What a login needs beside the user's own row. Parameters: the name, the moment from which an end
+/// What a login needs beside the user's own row. Of a fingerprint that is there twice, in an operator's own table, the
+/// last word in the alphabet counts, which is `approved` only when both are. Parameters: the fingerprint, the name, the moment from which an end
 /// counts, the name. Who has the same name but for trailing spaces, which MySQL's `=` ignores, shares the cool-down.
 macro_rules! login_columns {
     () => {
@@ -126,6 +128,8 @@ macro_rules! login_columns {
             ", ",
             $crate::store::sql::policy_of_user!(),
             ", d.identifier AS device_identifier, d.status AS device_status, \
+             (SELECT MAX(f.status) FROM devices f WHERE f.user_id = u.id AND f.identifier = ?) \
+             AS certificate_status, \
              (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id) AS device_count, \
              (SELECT e.open_until FROM device_enrolments e WHERE e.user_id = u.id) \
              AS enrolment_until, \
@@ -145,7 +149,7 @@ macro_rules! session_columns {
         "id, version, state, server, run_started, cid, user_name, common_name, device, \
          device_kind, client_ip, client_port, vpn_ip, client_version, client_platform, \
          started_at, updated_at, deadline, deadline_reason, expiry_action, warned_at, ended_at, \
-         cause, bytes_received, bytes_sent, day_marks"
+         cause, bytes_received, bytes_sent, day_marks, certificate"
     };
 }
 macro_rules! standing_columns {
@@ -153,7 +157,9 @@ macro_rules! standing_columns {
         "s.id, s.user_name, s.started_at, s.device, u.id AS user_id, u.name AS user_own_name, \
          u.enabled AS user_enabled, u.valid_from AS user_valid_from, \
          u.valid_until AS user_valid_until, \
-         d.identifier AS device_identifier, d.status AS device_status, "
+         d.identifier AS device_identifier, d.status AS device_status, s.certificate, \
+         (SELECT MAX(f.status) FROM devices f \
+         WHERE f.user_id = u.id AND f.identifier = s.certificate) AS certificate_status, "
     };
 }
 pub(crate) use {login_columns, policy_of_user, standing_columns, user_columns};
@@ -163,7 +169,7 @@ pub(crate) use {login_columns, policy_of_user, standing_columns, user_columns};
 pub const PERSIST_HEAD: &str =
     concat!("INSERT INTO sessions (", session_columns!(), ", duration_s) VALUES ");
 /// One row of it.
-pub const PERSIST_ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+pub const PERSIST_ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// Of a journal: some of its rows.
 pub const FIRST_SESSIONS: &str =
@@ -290,15 +296,15 @@ pub const COMMON: Statements = Statements {
                  max_sessions, on_limit, cooldown_s, time_zone, time_quota_day_s, \
                  time_quota_week_s, time_quota_month_s, time_quota_total_s, \
                  data_quota_day_bytes, data_quota_week_bytes, data_quota_month_bytes, \
-                 data_quota_total_bytes, idle_s, idle_bytes, updated_at, name, created_at) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 data_quota_total_bytes, idle_s, idle_bytes, require_fingerprint, updated_at, \
+                 name, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     replace_policy: "UPDATE policies SET session_limit_s = ?, expiry_action = ?, \
                      device_mode = ?, max_devices = ?, max_sessions = ?, on_limit = ?, \
                      cooldown_s = ?, time_zone = ?, time_quota_day_s = ?, \
                      time_quota_week_s = ?, time_quota_month_s = ?, time_quota_total_s = ?, \
                      data_quota_day_bytes = ?, data_quota_week_bytes = ?, \
                      data_quota_month_bytes = ?, data_quota_total_bytes = ?, idle_s = ?, \
-                     idle_bytes = ?, updated_at = ? WHERE name = ?",
+                     idle_bytes = ?, require_fingerprint = ?, updated_at = ? WHERE name = ?",
     policy_in_use: "SELECT id FROM users WHERE policy = ? LIMIT 1",
     remove_policy: "DELETE FROM policies WHERE name = ?",
     persist: &NO_BATCH,

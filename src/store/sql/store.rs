@@ -13,7 +13,7 @@ use crate::{
         PolicyRecord, QuotaGrant, Schema, SessionFilter, SessionRecord, SpanCursor, SpanPage,
         Standing, Store, StoreError, Usage, UserPatch, UserRecord,
     },
-    types::{DeviceId, Periods, ServerName, SessionId, Timestamp, Username},
+    types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username},
 };
 
 #[async_trait]
@@ -38,9 +38,10 @@ impl<C: Connector> Store for SqlStore<C> {
         &self,
         user: &Username,
         device: Option<&DeviceId>,
+        certificate: Option<&Fingerprint>,
         now: Timestamp,
     ) -> Result<Option<Facts>, StoreError> {
-        self.timed("facts", Self::facts(self, user, device, now)).await
+        self.timed("facts", Self::facts(self, user, device, certificate, now)).await
     }
 
     async fn usage(

@@ -224,6 +224,13 @@ impl<'a> Cells<'a> {
         }
     }
 
+    pub fn optional_flag(&self, column: &'static str) -> Result<Option<bool>, StoreError> {
+        match self.value(column)? {
+            Value::Null => Ok(None),
+            _ => self.flag(column).map(Some),
+        }
+    }
+
     pub fn time(&self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
         match self.value(column)? {
             Value::Null => Ok(None),

@@ -12,7 +12,7 @@ fn the_story_of_a_policy() {
             "name": name, "session_limit_s": limit, "expiry_action": action, "device_mode": mode,
             "max_devices": null, "max_sessions": null, "on_limit": null, "cooldown_s": null,
             "hours": null, "time_zone": null, "time_quota_s": {}, "data_quota_bytes": {},
-            "idle_s": null, "idle_bytes": null,
+            "idle_s": null, "idle_bytes": null, "require_fingerprint": null,
         })
     };
     assert_eq!(bench.json(&["policy", "list"]), json!([policy("default", None, None, None)]));

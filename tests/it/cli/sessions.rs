@@ -48,6 +48,7 @@ async fn a_session_has_all_its_fields() {
             "started_at": "2026-11-03T00:00:00.000Z", "ended_at": null,
             "deadline": "2999-01-01T00:00:00.000Z", "deadline_reason": "session_limit",
             "common_name": "cn", "client_version": "2.6.12\u{1b}[2J", "client_platform": "linux",
+            "certificate": null,
         })
     );
     let ended = bench.json(&["session", "show", ENDED]);

@@ -169,6 +169,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             argon2_p: CHEAP.p,
             password_schemes: Schemes::default(),
             match_common_name: false,
+            require_fingerprint: false,
             retry_backoff_s: 10,
             wake_up: false,
             offline_grace: None,

@@ -268,5 +268,6 @@ pub fn session(number: u32) -> SessionRecord {
         bytes_received: 0,
         bytes_sent: 0,
         day_marks: DayMarks::default(),
+        certificate: None,
     }
 }

@@ -32,11 +32,13 @@ pub async fn a_device_is_registered_judged_and_removed(bed: Arc<Bed>) {
         for status in [DeviceStatus::Blocked, DeviceStatus::Blocked, DeviceStatus::Approved] {
             let set = store.set_device_status(&name("alice"), &id(text), status, &by()).await;
             assert_eq!(set, Ok(()));
-            let facts = store.facts(&name("alice"), Some(&id(text)), at(0)).await.unwrap().unwrap();
+            let facts =
+                store.facts(&name("alice"), Some(&id(text)), None, at(0)).await.unwrap().unwrap();
             assert_eq!(facts.device, Some(status));
         }
         store.remove_device(&name("alice"), &id(text), &by()).await.unwrap();
-        let facts = store.facts(&name("alice"), Some(&id(text)), at(0)).await.unwrap().unwrap();
+        let facts =
+            store.facts(&name("alice"), Some(&id(text)), None, at(0)).await.unwrap().unwrap();
         assert_eq!(facts.device, None);
     }
 }
@@ -47,11 +49,11 @@ pub async fn a_device_belongs_to_its_user_only(bed: Arc<Bed>) {
     bed.add_user("bob").await;
     bed.add_device("alice", MAC).await;
     bed.add_device("alice", UUID).await;
-    let facts = store.facts(&name("bob"), Some(&id(MAC)), at(0)).await.unwrap().unwrap();
+    let facts = store.facts(&name("bob"), Some(&id(MAC)), None, at(0)).await.unwrap().unwrap();
     assert_eq!(facts.device, None);
     // Ids are compared by bytes, too.
     let lower = id(&UUID.to_ascii_lowercase());
-    let facts = store.facts(&name("alice"), Some(&lower), at(0)).await.unwrap().unwrap();
+    let facts = store.facts(&name("alice"), Some(&lower), None, at(0)).await.unwrap().unwrap();
     assert_eq!(facts.device, None);
 
     let missing = StoreError::NotFound(format!("device `{MAC}` of user `bob`"));
@@ -102,7 +104,7 @@ pub async fn a_device_is_enrolled_once_and_closes_the_enrolment(bed: Arc<Bed>) {
     let store = &bed.store;
     bed.add_user("alice").await;
     let alice = name("alice");
-    let facts = async || store.facts(&alice, Some(&id(MAC)), at(0)).await.unwrap().unwrap();
+    let facts = async || store.facts(&alice, Some(&id(MAC)), None, at(0)).await.unwrap().unwrap();
     let missing = store.open_enrolment(&name("bob"), Some(at(60)), &by()).await;
     assert!(matches!(missing, Err(StoreError::NotFound(_))), "{missing:?}");
     for until in [at(30), at(60)] {

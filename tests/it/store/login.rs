@@ -7,7 +7,7 @@ use ovpn_warden::store::{DeviceStatus, PolicyRecord, StoreError, UserPatch};
 use super::bed::{Backend, Bed, MAC, UUID, at, by, id, name};
 
 pub async fn an_unknown_user_has_no_facts(bed: Arc<Bed>) {
-    assert_eq!(bed.store.facts(&name("nobody"), Some(&id(MAC)), at(0)).await, Ok(None));
+    assert_eq!(bed.store.facts(&name("nobody"), Some(&id(MAC)), None, at(0)).await, Ok(None));
 }
 
 pub async fn facts_are_the_user_its_policy_and_the_presented_device(bed: Arc<Bed>) {
@@ -15,7 +15,7 @@ pub async fn facts_are_the_user_its_policy_and_the_presented_device(bed: Arc<Bed
     bed.add_device("alice", MAC).await;
     bed.add_device("alice", UUID).await;
     let facts =
-        async |device| bed.store.facts(&name("alice"), device, at(0)).await.unwrap().unwrap();
+        async |device| bed.store.facts(&name("alice"), device, None, at(0)).await.unwrap().unwrap();
     let (mac, other) = (id(MAC), id("02:1a:2b:3c:4d:5f"));
     let known = facts(Some(&mac)).await;
     assert_eq!(known.user, bed.store.user(&name("alice")).await.unwrap().unwrap());
@@ -29,7 +29,7 @@ pub async fn a_disabled_user_has_facts(bed: Arc<Bed>) {
     bed.add_user("alice").await;
     let off = UserPatch { enabled: Some(false), ..UserPatch::default() };
     bed.store.patch_user(&name("alice"), &off, &by()).await.unwrap();
-    let facts = bed.store.facts(&name("alice"), None, at(0)).await.unwrap().unwrap();
+    let facts = bed.store.facts(&name("alice"), None, None, at(0)).await.unwrap().unwrap();
     assert!(!facts.user.enabled);
 }
 
@@ -46,7 +46,7 @@ async fn force(bed: &Bed, statement: &str) {
 pub async fn a_policy_that_is_gone_is_bad_data_and_not_the_default(bed: Arc<Bed>) {
     bed.add_user("alice").await;
     force(&bed, "UPDATE users SET policy = 'gone'").await;
-    let facts = async || bed.store.facts(&name("alice"), None, at(0)).await;
+    let facts = async || bed.store.facts(&name("alice"), None, None, at(0)).await;
     let at = "users.policy where name is `alice`: ";
     let named = StoreError::Corrupt(format!("{at}names no policy"));
     assert_eq!(facts().await, Err(named));
@@ -77,21 +77,53 @@ pub async fn bad_data_is_named_by_place(bed: Arc<Bed>) {
         ),
     ] {
         bed.sql(spoil).await;
-        let facts = bed.store.facts(&name("alice"), Some(&device), at(0)).await;
+        let facts = bed.store.facts(&name("alice"), Some(&device), None, at(0)).await;
         assert_eq!(facts, Err(StoreError::Corrupt(place)));
         bed.sql(mend).await;
     }
     if bed.backend == Backend::Sqlite {
         bed.sql("UPDATE users SET valid_until = 'next week'").await;
-        let facts = bed.store.facts(&name("alice"), None, at(0)).await;
+        let facts = bed.store.facts(&name("alice"), None, None, at(0)).await;
         assert!(matches!(facts, Err(StoreError::Corrupt(text)) if text.contains("valid_until")));
         bed.sql("UPDATE users SET valid_until = NULL; UPDATE policies SET session_limit_s = -1")
             .await;
-        let facts = bed.store.facts(&name("alice"), None, at(0)).await;
+        let facts = bed.store.facts(&name("alice"), None, None, at(0)).await;
         assert!(matches!(facts, Err(StoreError::Corrupt(text)) if text.contains("out of range")));
         bed.sql("UPDATE policies SET session_limit_s = NULL").await;
     }
-    let facts = bed.store.facts(&name("alice"), Some(&device), at(0)).await.unwrap().unwrap();
+    let facts = bed.store.facts(&name("alice"), Some(&device), None, at(0)).await.unwrap().unwrap();
     let default = PolicyRecord { name: "default".into(), ..PolicyRecord::default() };
     assert_eq!(facts.policy, default);
+}
+
+pub async fn a_certificate_is_found_by_its_fingerprint_for_its_user_only(bed: Arc<Bed>) {
+    let store = &bed.store;
+    bed.add_user("alice").await;
+    bed.add_user("bob").await;
+    let shown = format!("sha256:{}", "0a".repeat(32));
+    bed.add_device("alice", &shown).await;
+    let fingerprint: ovpn_warden::types::Fingerprint = shown.parse().unwrap();
+    let standing = async |user: &str, certificate| {
+        store.facts(&name(user), None, certificate, at(0)).await.unwrap().unwrap().certificate
+    };
+    assert_eq!(standing("alice", Some(&fingerprint)).await, Some(DeviceStatus::Approved));
+    assert_eq!(standing("alice", None).await, None);
+    assert_eq!(standing("bob", Some(&fingerprint)).await, None);
+    let listed = store.devices(Some(&name("alice")), 10).await.unwrap();
+    assert_eq!(listed[0].kind, ovpn_warden::types::DeviceKind::Fingerprint);
+    let device = id(&shown);
+    store.set_device_status(&name("alice"), &device, DeviceStatus::Blocked, &by()).await.unwrap();
+    assert_eq!(standing("alice", Some(&fingerprint)).await, Some(DeviceStatus::Blocked));
+    // A session shows with which certificate it came, and is judged by it again.
+    let held = |number, certificate| ovpn_warden::store::SessionRecord {
+        certificate,
+        ..super::bed::session(number)
+    };
+    let with = held(1, Some(Box::new(fingerprint)));
+    store.persist(&[with.clone(), held(2, None)]).await.unwrap();
+    assert_eq!(store.session(with.id).await.unwrap().unwrap(), with);
+    let mut standings = store.standings(&with.server).await.unwrap();
+    standings.sort_by_key(|standing| standing.started_at);
+    let certificates: Vec<_> = standings.iter().map(|standing| standing.certificate).collect();
+    assert_eq!(certificates, [Some(Some(DeviceStatus::Blocked)), None]);
 }

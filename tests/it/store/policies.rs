@@ -16,6 +16,7 @@ fn staff() -> PolicyRecord {
         time_quota: Quotas::new([Some(0), None, Some(72_000), Some(u64::MAX >> 1)]),
         data_quota: Quotas::new([None, Some(1), Some(5 << 30), None]),
         idle_s: Some(600),
+        require_fingerprint: Some(false),
         idle_bytes: Some(u64::MAX >> 1),
         name: "staff".into(),
         session_limit_s: Some(u32::MAX),
@@ -67,7 +68,7 @@ pub async fn a_policy_in_use_is_kept(bed: Arc<Bed>) {
     bed.store.add_user(&user, &by()).await.unwrap();
     let in_use = StoreError::InUse("policy `staff`".into());
     assert_eq!(bed.store.remove_policy("staff", &by()).await, Err(in_use));
-    let facts = bed.store.facts(&name("alice"), None, at(0)).await.unwrap().unwrap();
+    let facts = bed.store.facts(&name("alice"), None, None, at(0)).await.unwrap().unwrap();
     assert_eq!(facts.policy, staff());
     bed.store.remove_user(&name("alice"), &by()).await.unwrap();
     bed.store.remove_policy("staff", &by()).await.unwrap();

@@ -57,7 +57,8 @@ async fn facts_take_one_round_trip(bed: Arc<Bed>) {
     let (proxy, url) = proxied(&bed).await;
     let store = store(&format!("{url}?ssl-mode=DISABLED"));
     bed.add_user("alice").await;
-    let ask = async || store.facts(&name("alice"), Some(&id(MAC)), at(0)).await.unwrap().unwrap();
+    let ask =
+        async || store.facts(&name("alice"), Some(&id(MAC)), None, at(0)).await.unwrap().unwrap();
     ask().await;
     let before = proxy.requests();
     for _ in 0..10 {
@@ -87,7 +88,7 @@ async fn a_killed_connection_is_replaced_unnoticed(bed: Arc<Bed>) {
         }
     };
     kill().await;
-    assert!(bed.store.facts(&name("alice"), None, at(0)).await.unwrap().is_some());
+    assert!(bed.store.facts(&name("alice"), None, None, at(0)).await.unwrap().is_some());
     kill().await;
     assert_eq!(bed.store.persist(&[session(1)]).await, Ok(()));
     kill().await;
@@ -111,7 +112,7 @@ async fn a_server_that_is_gone_is_unavailable_and_comes_back(bed: Arc<Bed>) {
     let (proxy, url) = proxied(&bed).await;
     let store = impatient(&url);
     bed.add_user("alice").await;
-    let facts = async || store.facts(&name("alice"), None, at(0)).await;
+    let facts = async || store.facts(&name("alice"), None, None, at(0)).await;
     assert!(facts().await.unwrap().is_some());
     proxy.set(Mode::Cut);
     for _ in 0..2 {
@@ -135,13 +136,13 @@ async fn a_server_that_hangs_holds_nobody_up_and_comes_back(bed: Arc<Bed>) {
     let (proxy, url) = proxied(&bed).await;
     let store = impatient(&url);
     bed.add_user("alice").await;
-    assert!(store.facts(&name("alice"), None, at(0)).await.unwrap().is_some());
+    assert!(store.facts(&name("alice"), None, None, at(0)).await.unwrap().is_some());
     proxy.set(Mode::Stalled);
     let begun = tokio::time::timeout(Duration::from_secs(8), async {
         let logins: Vec<_> = (0..25)
             .map(|_| {
                 let store = Arc::clone(&store);
-                tokio::spawn(async move { store.facts(&name("alice"), None, at(0)).await })
+                tokio::spawn(async move { store.facts(&name("alice"), None, None, at(0)).await })
             })
             .collect();
         for login in logins {
@@ -152,7 +153,7 @@ async fn a_server_that_hangs_holds_nobody_up_and_comes_back(bed: Arc<Bed>) {
     .await;
     assert!(begun.is_ok(), "somebody waits for ever");
     proxy.set(Mode::Open);
-    assert!(store.facts(&name("alice"), None, at(0)).await.unwrap().is_some());
+    assert!(store.facts(&name("alice"), None, None, at(0)).await.unwrap().is_some());
 }
 
 async fn a_login_that_is_given_up_keeps_its_connection(bed: Arc<Bed>) {
@@ -161,11 +162,11 @@ async fn a_login_that_is_given_up_keeps_its_connection(bed: Arc<Bed>) {
     store.ping().await.unwrap();
     proxy.set(Mode::Stalled);
     let alice = name("alice");
-    let given_up = store.facts(&alice, None, at(0));
+    let given_up = store.facts(&alice, None, None, at(0));
     assert!(tokio::time::timeout(Duration::from_millis(50), given_up).await.is_err());
     proxy.set(Mode::Open);
     for _ in 0..5 {
-        assert_eq!(store.facts(&name("alice"), None, at(0)).await, Ok(None));
+        assert_eq!(store.facts(&name("alice"), None, None, at(0)).await, Ok(None));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(proxy.connections() <= 2, "{}", proxy.connections());
@@ -195,7 +196,7 @@ async fn the_next_host_takes_over(bed: Arc<Bed>) {
     let hosts = format!("127.0.0.1:1,127.0.0.1:{},127.0.0.1:{}", one.port, two.port);
     let store = impatient(&with_hosts(&bed.url, &hosts));
     bed.add_user("alice").await;
-    let facts = async || store.facts(&name("alice"), None, at(0)).await.unwrap().is_some();
+    let facts = async || store.facts(&name("alice"), None, None, at(0)).await.unwrap().is_some();
     assert!(facts().await);
     assert_eq!((one.connections(), two.connections()), (1, 0), "in their order");
     one.set(Mode::Cut);

@@ -242,7 +242,7 @@ pub async fn standings_are_what_live_sessions_are_judged_by(bed: Arc<Bed>) {
 pub async fn facts_tell_whose_time_was_over(bed: Arc<Bed>) {
     let store = &bed.store;
     bed.add_user("alice").await;
-    let facts = async |now| store.facts(&name("alice"), None, now).await.unwrap().unwrap();
+    let facts = async |now| store.facts(&name("alice"), None, None, now).await.unwrap().unwrap();
     assert_eq!(facts(at(9)).await.expired_at, None);
     let over = SessionRecord { cause: Some(Cause::SessionLimit), ..closed(1, 2) };
     let left = SessionRecord {

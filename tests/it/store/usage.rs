@@ -141,12 +141,12 @@ pub async fn hours_that_cannot_be_read_let_nobody_in(bed: Arc<Bed>) {
     let hours = "mon-fri 08:00-18:00".parse().unwrap();
     let policy = PolicyRecord { name: "default".into(), hours, ..PolicyRecord::default() };
     store.put_policy(&policy, true, &by()).await.unwrap();
-    let facts = store.facts(&name("alice"), None, at(0)).await.unwrap().unwrap();
+    let facts = store.facts(&name("alice"), None, None, at(0)).await.unwrap().unwrap();
     assert_eq!(facts.policy, policy);
     // As an operator's own tool may write them.
     bed.sql("INSERT INTO allowed_hours (policy, weekday, opens, closes) VALUES ('default', 6, '8:00', '9:00')")
         .await;
-    let facts = store.facts(&name("alice"), None, at(0)).await;
+    let facts = store.facts(&name("alice"), None, None, at(0)).await;
     let Err(StoreError::Corrupt(text)) = facts else { panic!("{facts:?}") };
     assert!(text.contains("policies.hours") && text.contains("default"), "{text}");
     bed.sql("DELETE FROM allowed_hours").await;
@@ -160,11 +160,11 @@ pub async fn hours_that_cannot_be_read_let_nobody_in(bed: Arc<Bed>) {
             bed.sql(&row).await;
         }
     }
-    let facts = store.facts(&name("alice"), None, at(0)).await;
+    let facts = store.facts(&name("alice"), None, None, at(0)).await;
     assert!(matches!(facts, Err(StoreError::Corrupt(_))), "{facts:?}");
     let policy = PolicyRecord { name: "default".into(), ..PolicyRecord::default() };
     store.put_policy(&policy, true, &by()).await.unwrap();
-    let facts = store.facts(&name("alice"), None, at(0)).await.unwrap().unwrap();
+    let facts = store.facts(&name("alice"), None, None, at(0)).await.unwrap().unwrap();
     assert_eq!(facts.policy, policy);
     if bed.backend == Backend::Sqlite {
         // The rows of a policy go with it.

@@ -50,11 +50,11 @@ pub async fn names_are_compared_byte_by_byte(bed: Arc<Bed>) {
     for text in names {
         let read = store.user(&name(text)).await.unwrap().unwrap();
         assert_eq!(read.name.as_str(), text);
-        let facts = store.facts(&name(text), None, at(0)).await.unwrap().unwrap();
+        let facts = store.facts(&name(text), None, None, at(0)).await.unwrap().unwrap();
         assert_eq!(facts.user, read);
     }
     for text in ["alice ", " alice", "ALICE", "zoe", "alice\u{200b}", "%", "alic_"] {
-        assert!(store.facts(&name(text), None, at(0)).await.unwrap().is_none(), "{text}");
+        assert!(store.facts(&name(text), None, None, at(0)).await.unwrap().is_none(), "{text}");
         assert!(store.user(&name(text)).await.unwrap().is_none(), "{text}");
         let missing = Err(StoreError::NotFound(format!("user `{text}`")));
         let nothing = UserPatch::default();
@@ -76,7 +76,8 @@ pub async fn names_of_128_bytes_and_all_of_unicode_are_kept(bed: Arc<Bed>) {
     for text in ["\u{1f9d1}".repeat(32), "x".repeat(128), "\u{5d0}\u{202e}'\"\\;--".into()] {
         bed.add_user(&text).await;
         bed.add_device(&text, MAC).await;
-        let facts = bed.store.facts(&name(&text), Some(&id(MAC)), at(0)).await.unwrap().unwrap();
+        let facts =
+            bed.store.facts(&name(&text), Some(&id(MAC)), None, at(0)).await.unwrap().unwrap();
         assert_eq!(facts.user.name.as_str(), text);
         assert!(facts.device.is_some());
         bed.store.remove_user(&name(&text), &by()).await.unwrap();
@@ -150,7 +151,8 @@ pub async fn removing_a_user_removes_its_devices_and_keeps_its_sessions(bed: Arc
     assert_eq!(owners, ["bob"]);
     assert!(bed.store.session(session(1).id).await.unwrap().is_some());
     bed.add_user("alice").await;
-    let facts = bed.store.facts(&name("alice"), Some(&id(MAC)), at(0)).await.unwrap().unwrap();
+    let facts =
+        bed.store.facts(&name("alice"), Some(&id(MAC)), None, at(0)).await.unwrap().unwrap();
     assert_eq!(facts.device, None, "a new user of the name does not inherit them");
 }
 

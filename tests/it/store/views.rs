@@ -57,7 +57,7 @@ async fn an_operators_own_tables_serve_by_views(bed: Arc<Bed>) {
     let store = &bed.store;
     let zoe = name("zo\u{eb}");
     assert_eq!(store.schema().await, Ok(Schema::Current));
-    let facts = store.facts(&zoe, Some(&id(MAC)), at(0)).await.unwrap().unwrap();
+    let facts = store.facts(&zoe, Some(&id(MAC)), None, at(0)).await.unwrap().unwrap();
     assert_eq!((facts.user.id, facts.user.enabled), (7, true));
     assert_eq!(facts.user.password_hash.as_deref(), Some("$argon2id$canary"));
     assert_eq!(facts.policy.session_limit_s, Some(60));
@@ -65,13 +65,13 @@ async fn an_operators_own_tables_serve_by_views(bed: Arc<Bed>) {
     let last_day = Timestamp::parse("2027-12-31", at(0)).unwrap();
     assert_eq!(facts.user.valid_until, Some(last_day));
     let blocked = id("02:1a:2b:3c:4d:5f");
-    let facts = store.facts(&zoe, Some(&blocked), at(0)).await.unwrap().unwrap();
+    let facts = store.facts(&zoe, Some(&blocked), None, at(0)).await.unwrap().unwrap();
     assert_eq!(facts.device, Some(DeviceStatus::Blocked));
-    let facts = store.facts(&name("bob"), Some(&id(MAC)), at(0)).await.unwrap().unwrap();
+    let facts = store.facts(&name("bob"), Some(&id(MAC)), None, at(0)).await.unwrap().unwrap();
     assert_eq!((facts.user.enabled, facts.device), (false, None));
     assert_eq!(facts.policy.name, "default");
     for other in ["ZO\u{cb}", "zoe", "zo\u{eb} ", "Bob", "bob ", "b\u{14d}b", "\u{1f9d1}"] {
-        assert_eq!(store.facts(&name(other), None, at(0)).await, Ok(None), "{other}");
+        assert_eq!(store.facts(&name(other), None, None, at(0)).await, Ok(None), "{other}");
         assert_eq!(store.user(&name(other)).await, Ok(None), "{other}");
         let upgraded = store.upgrade_hash(&name(other), "$argon2id$canary", "x", at(0)).await;
         assert_eq!(upgraded, Ok(false), "{other}");
@@ -111,15 +111,15 @@ async fn two_rows_of_one_name_are_bad_data(bed: Arc<Bed>) {
         "INSERT INTO staff SELECT 9, login, pw, groupname, 1, NULL, made FROM staff WHERE nr = 8",
     )
     .await;
-    let facts = bed.store.facts(&name("bob"), None, at(0)).await;
+    let facts = bed.store.facts(&name("bob"), None, None, at(0)).await;
     let text = "users.name where name is `bob`: is there twice";
     assert_eq!(facts, Err(StoreError::Corrupt(text.into())));
     // Another spelling is another user.
     bed.sql("UPDATE staff SET login = 'BOB' WHERE nr = 9").await;
-    let facts = bed.store.facts(&name("bob"), None, at(0)).await.unwrap().unwrap();
+    let facts = bed.store.facts(&name("bob"), None, None, at(0)).await.unwrap().unwrap();
     assert_eq!((facts.user.id, facts.user.enabled), (8, false));
     bed.sql("INSERT INTO laptops VALUES (8, '02-1A-2B-3C-4D-5E', 0), (8, '02:1a:2b:3c:4d:5e', 1)")
         .await;
-    let facts = bed.store.facts(&name("bob"), Some(&id(MAC)), at(0)).await;
+    let facts = bed.store.facts(&name("bob"), Some(&id(MAC)), None, at(0)).await;
     assert!(matches!(facts, Err(StoreError::Corrupt(_))), "{facts:?}");
 }

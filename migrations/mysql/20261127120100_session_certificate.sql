@@ -1,0 +1,1 @@
+ALTER TABLE sessions ADD COLUMN certificate VARCHAR(80) CHARACTER SET ascii COLLATE ascii_bin NULL;

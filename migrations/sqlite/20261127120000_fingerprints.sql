@@ -1,0 +1,1 @@
+ALTER TABLE policies ADD COLUMN require_fingerprint INTEGER NULL;
