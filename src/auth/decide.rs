@@ -6,11 +6,15 @@
 use std::time::Duration;
 
 use crate::{
-    store::{DeviceMode, DeviceStatus, Facts, PolicyRecord, Standing},
-    types::{Cause, DenyReason, ExpiryAction, Timestamp},
+    store::{DeviceMode, DeviceStatus, Facts, Standing, Usage},
+    types::{Cause, DenyReason, ExpiryAction, Opening, Timestamp, Zone},
 };
 
-use super::request::{AuthRequest, Claimed, RequestKind};
+use super::{
+    quota::Meter,
+    request::{AuthRequest, Claimed, RequestKind},
+    terms::{self, Basis, Terms},
+};
 
 /// What the configuration says where a policy does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +27,10 @@ pub struct Defaults {
     pub expiry_action: ExpiryAction,
     /// Whether the common name must equal the username.
     pub match_common_name: bool,
+    /// By whose clocks hours and quotas count.
+    pub time_zone: Zone,
+    /// How long a session may be idle; `None`: for ever.
+    pub idle: Option<Duration>,
 }
 
 /// What is known of the password when the rules are asked.
@@ -43,6 +51,8 @@ pub struct Case<'a> {
     pub request: &'a AuthRequest,
     /// What the database says; `None`: no such user.
     pub facts: Option<&'a Facts>,
+    /// What the user has used of quotas; nothing where there are none.
+    pub usage: &'a Usage,
     /// The password.
     pub password: PasswordCheck,
     /// What the configuration says.
@@ -67,6 +77,9 @@ pub const RULES: &[Rule] = &[
     Rule { name: "common_name", judge: common_name },
     Rule { name: "device", judge: device },
     Rule { name: "cooldown", judge: cooldown },
+    Rule { name: "allowed_hours", judge: allowed_hours },
+    Rule { name: "time_quota", judge: time_quota },
+    Rule { name: "data_quota", judge: data_quota },
 ];
 
 /// Devices that a user may bring where the policy does not say how many.
@@ -74,17 +87,6 @@ const MAX_DEVICES: u32 = 8;
 
 /// From which age on a session's account or device that is not there counts as removed.
 const ABSENCE: Duration = Duration::from_secs(60);
-
-/// The terms of an allowed session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
-    /// When it has to end.
-    pub deadline: Option<Timestamp>,
-    /// What sets that: the earliest of all limits.
-    pub deadline_reason: Option<Cause>,
-    /// What the client is told then.
-    pub expiry_action: ExpiryAction,
-}
 
 /// Judges one login: its terms, or the first reason against it.
 ///
@@ -173,11 +175,19 @@ pub const fn enforced(has_device: bool, registered: Option<DeviceStatus>) -> Opt
 fn terms(case: &Case<'_>, facts: &Facts) -> Terms {
     let start = match case.request.kind {
         RequestKind::Connect => case.now,
-        RequestKind::Reauth { connected_since } | RequestKind::Adopt { connected_since } => {
+        RequestKind::Reauth { connected_since, .. } | RequestKind::Adopt { connected_since } => {
             connected_since
         }
     };
-    terms_since(start, &facts.policy, facts.user.valid_until, case.defaults)
+    terms::terms(Basis {
+        start,
+        now: case.now,
+        policy: &facts.policy,
+        valid_until: facts.user.valid_until,
+        defaults: case.defaults,
+        usage: case.usage,
+        own: None,
+    })
 }
 
 /// How a device is registered by itself.
@@ -222,6 +232,34 @@ fn cooldown(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
     cools.then_some(DenyReason::Cooldown)
 }
 
+/// Only in the hours of the policy.
+fn allowed_hours(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
+    let is_closed = facts.policy.hours.at(case.now, zone(case, facts)) == Opening::Closed;
+    (is_closed && !is_extended(case)).then_some(DenyReason::OutsideHours)
+}
+
+fn time_quota(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
+    let used = meter(case, facts).time_is_used();
+    used.filter(|_| !is_extended(case)).map(|_| DenyReason::TimeQuotaUsed)
+}
+
+fn data_quota(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
+    meter(case, facts).data_is_used().map(|_| DenyReason::DataQuotaUsed)
+}
+
+fn meter<'a>(case: &Case<'a>, facts: &'a Facts) -> Meter<'a> {
+    Meter::new(&facts.policy, case.usage, zone(case, facts), case.now)
+}
+
+fn zone(case: &Case<'_>, facts: &Facts) -> Zone {
+    facts.policy.time_zone.unwrap_or(case.defaults.time_zone)
+}
+
+/// What an operator has granted stands, beside hours and time.
+const fn is_extended(case: &Case<'_>) -> bool {
+    matches!(case.request.kind, RequestKind::Reauth { is_extended: true, .. })
+}
+
 /// Judges a session that runs by what the database says now, without waiting for its
 /// renegotiation: its terms (`None`: they stay), or why it has to end. What only the client can show (password,
 /// device where it was never asked for) stays as it was judged.
@@ -230,6 +268,7 @@ fn cooldown(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
 /// The cause of the end.
 pub fn review(
     standing: &Standing,
+    usage: &Usage,
     defaults: &Defaults,
     now: Timestamp,
 ) -> Result<Option<Terms>, Cause> {
@@ -255,333 +294,16 @@ pub fn review(
             return Err(Cause::DeviceBlocked);
         }
     }
-    let since = standing.started_at;
-    Ok(Some(terms_since(since, &account.policy, account.valid_until, defaults)))
-}
-
-/// The deadline is the earliest limit, and the terms name which one.
-fn terms_since(
-    start: Timestamp,
-    policy: &PolicyRecord,
-    valid_until: Option<Timestamp>,
-    defaults: &Defaults,
-) -> Terms {
-    let limit = match policy.session_limit_s {
-        Some(0) => None,
-        Some(seconds) => Some(Duration::from_secs(seconds.into())),
-        None => defaults.session_limit,
-    };
-    let limits = [
-        (limit.map(|limit| start.saturating_add(limit)), Cause::SessionLimit),
-        (valid_until, Cause::AccountExpiry),
-    ];
-    let earliest =
-        limits.into_iter().filter_map(|(at, cause)| Some((at?, cause))).min_by_key(|(at, _)| *at);
-    Terms {
-        deadline: earliest.map(|(at, _)| at),
-        deadline_reason: earliest.map(|(_, cause)| cause),
-        expiry_action: policy.expiry_action.unwrap_or(defaults.expiry_action),
-    }
+    Ok(Some(terms::terms(Basis {
+        start: standing.started_at,
+        now,
+        policy: &account.policy,
+        valid_until: account.valid_until,
+        defaults,
+        usage,
+        own: Some(standing.session),
+    })))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        auth::device::DeviceError,
-        store::{PolicyRecord, UserRecord},
-        types::{DeviceId, Password},
-    };
-
-    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-
-    fn defaults() -> Defaults {
-        Defaults {
-            device_mode: DeviceMode::Enforce,
-            session_limit: Some(Duration::from_secs(3_600)),
-            expiry_action: ExpiryAction::Halt,
-            match_common_name: false,
-        }
-    }
-
-    fn request() -> AuthRequest {
-        AuthRequest {
-            server: "udp".parse().unwrap(),
-            kind: RequestKind::Connect,
-            user: Claimed::Valid("alice".parse().unwrap()),
-            password: Some(Password::from(&b"pw"[..])),
-            token: None,
-            common_name: Some("alice".into()),
-            device: Ok(Some(DeviceId::parse("02:1a:2b:3c:4d:5e").unwrap())),
-            client_ip: None,
-        }
-    }
-
-    fn facts() -> Facts {
-        Facts {
-            user: UserRecord {
-                id: 1,
-                name: "alice".parse().unwrap(),
-                password_hash: None,
-                policy: "default".into(),
-                enabled: true,
-                valid_from: None,
-                valid_until: None,
-                password_changed_at: None,
-                created_at: NOW,
-                updated_at: NOW,
-            },
-            policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
-            device: Some(DeviceStatus::Approved),
-            devices: 1,
-            enrolment_until: None,
-            expired_at: None,
-        }
-    }
-
-    fn standing() -> Standing {
-        Standing {
-            session: crate::types::SessionId::new(NOW, [1; 10]),
-            started_at: NOW,
-            account: Some(crate::store::Account {
-                enabled: true,
-                valid_from: None,
-                valid_until: None,
-                policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
-            }),
-            device: Some(Some(DeviceStatus::Approved)),
-        }
-    }
-
-    #[test]
-    fn a_device_is_registered_by_itself_where_the_mode_or_an_enrolment_says_so() {
-        use DeviceMode::{Approve, Enforce, Learn, Log, Off};
-        use DeviceStatus::{Approved, Pending};
-        let soon = Some(NOW.saturating_add(Duration::from_secs(60)));
-        for (mode, devices, window, max, expected) in [
-            (Learn, 0, None, None, Some(Approved)),
-            (Learn, 1, None, None, None),
-            (Learn, 1, soon, None, Some(Approved)),
-            (Learn, 1, Some(NOW), None, None),
-            (Approve, 0, None, None, Some(Pending)),
-            (Approve, 7, None, None, Some(Pending)),
-            (Approve, 8, None, None, None),
-            (Approve, 8, None, Some(9), Some(Pending)),
-            (Approve, 1, soon, None, Some(Approved)),
-            (Enforce, 0, None, None, None),
-            (Enforce, 3, soon, None, Some(Approved)),
-            (Enforce, 3, soon, Some(3), None),
-            (Log, 0, soon, None, None),
-            (Off, 0, soon, None, None),
-        ] {
-            let mut facts = Facts { device: None, devices, enrolment_until: window, ..facts() };
-            facts.policy.max_devices = max;
-            facts.policy.device_mode = Some(mode);
-            let (request, defaults) = (request(), defaults());
-            let case = Case {
-                request: &request,
-                facts: Some(&facts),
-                password: PasswordCheck::Right,
-                defaults: &defaults,
-                now: NOW,
-            };
-            let told = format!("{mode} with {devices} devices");
-            let found = enrolment(&case, &facts);
-            assert_eq!(found.map(|new| new.status), expected, "{told}");
-            let by_window = window == soon && expected == Some(Approved);
-            assert_eq!(found.is_some_and(|new| new.by_window), by_window, "{told}");
-            let verdict = match (mode, expected) {
-                (Off | Log, _) | (_, Some(Approved)) => None,
-                (_, Some(_)) => Some(DenyReason::DevicePending),
-                (_, None) => Some(DenyReason::DeviceUnknown),
-            };
-            assert_eq!(decide(&case).err(), verdict, "{told}");
-        }
-    }
-
-    #[test]
-    fn who_comes_back_during_the_cool_down_stays_out() {
-        let mut facts = facts();
-        facts.expired_at = Some(NOW.saturating_sub(Duration::from_secs(59)));
-        assert!(judge(&request(), Some(&facts), &defaults()).is_ok(), "there is none");
-        facts.policy.cooldown_s = Some(60);
-        assert_eq!(judge(&request(), Some(&facts), &defaults()), Err(DenyReason::Cooldown));
-        let live = RequestKind::Reauth { connected_since: NOW };
-        let reauth = AuthRequest { kind: live, ..request() };
-        assert!(judge(&reauth, Some(&facts), &defaults()).is_ok());
-        facts.expired_at = Some(NOW.saturating_sub(Duration::from_secs(60)));
-        assert!(judge(&request(), Some(&facts), &defaults()).is_ok());
-    }
-
-    #[test]
-    fn a_session_that_runs_has_the_terms_of_its_start_by_the_present_rules() {
-        let later = NOW.saturating_add(Duration::from_secs(600));
-        let hour = NOW.saturating_add(Duration::from_secs(3_600));
-        let terms = review(&standing(), &defaults(), later).unwrap().unwrap();
-        assert_eq!(
-            (terms.deadline, terms.deadline_reason),
-            (Some(hour), Some(Cause::SessionLimit))
-        );
-        let mut shorter = standing();
-        shorter.account.as_mut().unwrap().policy.session_limit_s = Some(60);
-        let minute = NOW.saturating_add(Duration::from_secs(60));
-        assert_eq!(review(&shorter, &defaults(), later).unwrap().unwrap().deadline, Some(minute));
-        let mut expiring = standing();
-        expiring.account.as_mut().unwrap().valid_until = Some(later);
-        let terms = review(&expiring, &defaults(), later).unwrap().unwrap();
-        assert_eq!(
-            (terms.deadline, terms.deadline_reason),
-            (Some(later), Some(Cause::AccountExpiry))
-        );
-    }
-
-    #[test]
-    fn a_session_that_runs_ends_when_its_account_or_device_may_no_longer_connect() {
-        let end = |change: &dyn Fn(&mut Standing), defaults: &Defaults| {
-            let mut standing = standing();
-            change(&mut standing);
-            review(&standing, defaults, NOW).err()
-        };
-        let strict = defaults();
-        let old = |s: &mut Standing| s.started_at = NOW.saturating_sub(ABSENCE);
-        let gone = |s: &mut Standing| s.account = None;
-        assert_eq!(end(&gone, &strict), None, "it may be about to appear");
-        let gone_for_long = |s: &mut Standing| {
-            old(s);
-            gone(s);
-        };
-        assert_eq!(end(&gone_for_long, &strict), Some(Cause::AccountDisabled));
-        let disable = |s: &mut Standing| s.account.as_mut().unwrap().enabled = false;
-        assert_eq!(end(&disable, &strict), Some(Cause::AccountDisabled));
-        let tomorrow = NOW.saturating_add(Duration::from_secs(86_400));
-        let not_yet = |s: &mut Standing| s.account.as_mut().unwrap().valid_from = Some(tomorrow);
-        assert_eq!(end(&not_yet, &strict), Some(Cause::AccountDisabled));
-        for device in [None, Some(DeviceStatus::Blocked), Some(DeviceStatus::Pending)] {
-            let change = |s: &mut Standing| {
-                old(s);
-                s.device = Some(device);
-            };
-            assert_eq!(end(&change, &strict), Some(Cause::DeviceBlocked));
-            let lax = Defaults { device_mode: DeviceMode::Log, ..defaults() };
-            assert_eq!(end(&change, &lax), None);
-            let is_known = device.is_some();
-            let young = end(&|s| s.device = Some(device), &strict);
-            assert_eq!(young.is_some(), is_known, "{device:?}");
-        }
-        assert_eq!(end(&|s| s.device = None, &strict), None, "it was never asked for one");
-    }
-
-    fn judge(
-        request: &AuthRequest,
-        facts: Option<&Facts>,
-        d: &Defaults,
-    ) -> Result<Terms, DenyReason> {
-        let case = Case { request, facts, password: PasswordCheck::Right, defaults: d, now: NOW };
-        decide(&case)
-    }
-
-    #[test]
-    fn a_right_user_on_a_registered_device_is_allowed_until_the_session_limit() {
-        let terms = judge(&request(), Some(&facts()), &defaults()).unwrap();
-        assert_eq!(terms.deadline, Some(NOW.saturating_add(Duration::from_secs(3_600))));
-        assert_eq!(terms.deadline_reason, Some(Cause::SessionLimit));
-    }
-
-    #[test]
-    fn the_earliest_limit_sets_the_deadline_and_names_itself() {
-        let mut facts = facts();
-        facts.user.valid_until = Some(NOW.saturating_add(Duration::from_secs(60)));
-        let terms = judge(&request(), Some(&facts), &defaults()).unwrap();
-        assert_eq!(terms.deadline, facts.user.valid_until);
-        assert_eq!(terms.deadline_reason, Some(Cause::AccountExpiry));
-    }
-
-    #[test]
-    fn a_policy_overrides_the_configuration_and_zero_means_no_limit() {
-        let mut facts = facts();
-        facts.policy.session_limit_s = Some(0);
-        facts.policy.expiry_action = Some(ExpiryAction::Restart);
-        let terms = judge(&request(), Some(&facts), &defaults()).unwrap();
-        assert_eq!(terms.deadline, None);
-        assert_eq!(terms.expiry_action, ExpiryAction::Restart);
-        facts.policy.session_limit_s = Some(20);
-        let terms = judge(&request(), Some(&facts), &defaults()).unwrap();
-        assert_eq!(terms.deadline, Some(NOW.saturating_add(Duration::from_secs(20))));
-    }
-
-    #[test]
-    fn an_adopted_client_keeps_the_start_that_openvpn_reports() {
-        let mut request = request();
-        request.kind = RequestKind::Adopt { connected_since: Timestamp::from_secs(1_799_999_000) };
-        request.device = Ok(None);
-        let terms = judge(&request, Some(&facts()), &defaults()).unwrap();
-        assert_eq!(terms.deadline, Some(Timestamp::from_secs(1_800_002_600)));
-    }
-
-    #[test]
-    fn every_denial_has_its_reason() {
-        type Change = fn(&mut AuthRequest, &mut Facts, &mut Defaults);
-        let table: &[(DenyReason, Change)] = &[
-            (DenyReason::AccountDisabled, |_, f, _| f.user.enabled = false),
-            (DenyReason::AccountNotYetValid, |_, f, _| {
-                f.user.valid_from = Some(Timestamp::from_millis(NOW.as_millis() + 1));
-            }),
-            (DenyReason::AccountExpired, |_, f, _| f.user.valid_until = Some(NOW)),
-            (DenyReason::CommonNameMismatch, |r, _, d| {
-                d.match_common_name = true;
-                r.common_name = Some("Alice".into());
-            }),
-            (DenyReason::CommonNameMismatch, |r, _, d| {
-                d.match_common_name = true;
-                r.common_name = None;
-            }),
-            (DenyReason::DeviceMissing, |r, _, _| r.device = Ok(None)),
-            (DenyReason::DeviceInvalid, |r, _, _| r.device = Err(some_device_error())),
-            (DenyReason::DeviceUnknown, |_, f, _| f.device = None),
-            (DenyReason::DevicePending, |_, f, _| f.device = Some(DeviceStatus::Pending)),
-            (DenyReason::DeviceBlocked, |_, f, _| f.device = Some(DeviceStatus::Blocked)),
-        ];
-        for (reason, change) in table {
-            let (mut r, mut f, mut d) = (request(), facts(), defaults());
-            change(&mut r, &mut f, &mut d);
-            assert_eq!(judge(&r, Some(&f), &d), Err(*reason));
-        }
-    }
-
-    fn some_device_error() -> DeviceError {
-        let mut env = crate::proto::Env::default();
-        env.push(b"UV_CLIENT_MAC", b"rubbish");
-        let source = "UV_CLIENT_MAC".parse().unwrap();
-        crate::auth::device::claim(&env, &[source]).unwrap_err()
-    }
-
-    #[test]
-    fn without_the_user_there_is_one_reason_and_a_wrong_password_hides_the_rest() {
-        assert_eq!(judge(&request(), None, &defaults()), Err(DenyReason::UnknownUser));
-        let mut nobody = request();
-        nobody.user = Claimed::Missing;
-        assert_eq!(judge(&nobody, None, &defaults()), Err(DenyReason::MissingCredentials));
-        let (r, mut f, d) = (request(), facts(), defaults());
-        f.user.enabled = false;
-        f.device = None;
-        let case = Case {
-            request: &r,
-            facts: Some(&f),
-            password: PasswordCheck::Wrong,
-            defaults: &d,
-            now: NOW,
-        };
-        assert_eq!(decide(&case), Err(DenyReason::BadCredentials));
-    }
-
-    #[test]
-    fn device_mode_off_and_log_let_any_device_in() {
-        for mode in [DeviceMode::Off, DeviceMode::Log] {
-            let (mut r, mut f, d) = (request(), facts(), defaults());
-            r.device = Ok(None);
-            f.device = None;
-            f.policy.device_mode = Some(mode);
-            assert!(judge(&r, Some(&f), &d).is_ok());
-        }
-    }
-}
+mod tests;

@@ -1,14 +1,17 @@
 //! May this client connect, and until when.
 //!
-//! `request`, `decide`, `device`, `grace`, `text` and `throttle` are cores; `password` hashes, and
+//! `request`, `decide`, `terms`, `quota`, `device`, `grace`, `text`, `throttle` and `failures` are cores; `password` hashes, and
 //! `service` is the shell that asks the store and the hashing threads and lets `decide` judge.
 
 pub mod decide;
 pub mod device;
+pub mod failures;
 pub mod grace;
 pub mod password;
+pub mod quota;
 pub mod request;
 pub mod service;
+pub mod terms;
 pub mod text;
 pub mod throttle;
 pub mod token;

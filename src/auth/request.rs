@@ -2,11 +2,9 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::types::{
-    Cause, DenyReason, DeviceId, ExpiryAction, Password, ServerName, SessionId, Timestamp, Username,
-};
+use crate::types::{DenyReason, DeviceId, Password, ServerName, SessionId, Timestamp, Username};
 
-use super::{device::DeviceError, token::Token};
+use super::{device::DeviceError, terms::Terms, token::Token};
 
 /// What kind of answer is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +15,8 @@ pub enum RequestKind {
     Reauth {
         /// When it connected.
         connected_since: Timestamp,
+        /// An operator has set its end: hours and time do not end it before.
+        is_extended: bool,
     },
     /// A client found connected after an outage, without its password and device: the rules of
     /// the account only.
@@ -72,12 +72,8 @@ pub enum Decision {
 pub struct Grant {
     /// Id for a new session; a renegotiation keeps its own.
     pub session_id: SessionId,
-    /// When the session has to end.
-    pub deadline: Option<Timestamp>,
-    /// What sets that.
-    pub deadline_reason: Option<Cause>,
-    /// What the client is told then.
-    pub expiry_action: ExpiryAction,
+    /// When the session has to end, and what else limits it.
+    pub terms: Terms,
     /// The database was away: by a recent login and the rules of then.
     pub is_offline: bool,
 }

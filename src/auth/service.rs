@@ -6,21 +6,27 @@ use std::{
 };
 
 use crate::{
-    store::{Actor, Claim, EnrolmentTerms, Facts, NewDevice, OnLimit, Store, StoreError},
+    store::{
+        Actor, Claim, EnrolmentTerms, Facts, Lockout, NewDevice, OnLimit, Store, StoreError, Usage,
+    },
     types::{Clock, DenyReason, Password, SessionId, Timestamp, Username},
 };
 
 use super::{
-    decide::{Case, Defaults, Enrolment, PasswordCheck, Terms, decide, enrolment},
+    decide::{Case, Defaults, Enrolment, PasswordCheck, decide, enrolment},
+    failures::Failures,
     grace::{Grace, Who},
     password::{
         self, HashParams, PasswordError, Schemes,
         pool::{HashPool, PoolError, Priority},
     },
     request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
-    throttle::Throttle,
+    terms::Terms,
+    throttle::Limits,
 };
 
+/// Failed logins that are told in one round.
+const TOLD: usize = 1_000;
 /// Recent logins that the database is asked about in one round, and how long that may take.
 const LOOKS: usize = 50;
 const LOOK_TIME: Duration = Duration::from_millis(200);
@@ -29,7 +35,7 @@ const LOOK_TIME: Duration = Duration::from_millis(200);
 pub struct Authenticator {
     store: Arc<dyn Store>,
     pool: Arc<HashPool>,
-    throttle: Mutex<Throttle>,
+    failures: Mutex<Failures>,
     grace: Option<Mutex<Grace>>,
     defaults: Defaults,
     params: HashParams,
@@ -47,15 +53,16 @@ impl Authenticator {
     pub fn new(
         store: Arc<dyn Store>,
         pool: Arc<HashPool>,
-        throttle: Throttle,
+        limits: Limits,
         defaults: Defaults,
         params: HashParams,
         clock: Clock,
     ) -> Result<Self, PasswordError> {
         let random: [u8; 16] = rand::random();
         let dummy = password::hash(&Password::from(&random[..]), &params)?.into();
-        let (throttle, grace, schemes) = (Mutex::new(throttle), None, Schemes::default());
-        Ok(Self { store, pool, throttle, grace, defaults, params, schemes, dummy, clock })
+        let failures = Failures::new(limits, format!("{:016x}", rand::random::<u64>()));
+        let (failures, grace, schemes) = (Mutex::new(failures), None, Schemes::default());
+        Ok(Self { store, pool, failures, grace, defaults, params, schemes, dummy, clock })
     }
 
     /// Takes stored hashes of these schemes, and no longer of the default ones only.
@@ -90,6 +97,35 @@ impl Authenticator {
             }
         }
         Ok(())
+    }
+
+    /// Tells other daemons of the logins that failed here, and hears of those that failed there; who
+    /// is held back since the last call. The first call hears of all that counts.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was not told waits.
+    pub async fn exchange_failures(&self) -> Result<Vec<Lockout>, StoreError> {
+        let now = self.clock.now().utc;
+        let (told, origin, since) = {
+            let mut failures = lock(&self.failures);
+            (failures.take(TOLD), failures.origin().to_owned(), failures.since(now))
+        };
+        if !told.is_empty()
+            && let Err(error) = self.store.add_auth_events(&told, &origin).await
+        {
+            lock(&self.failures).keep(told);
+            return Err(error);
+        }
+        let heard = self.store.auth_events(since, &origin).await?;
+        let lockouts = {
+            let mut failures = lock(&self.failures);
+            failures.hear(&heard, now);
+            failures.take_lockouts(now)
+        };
+        if !lockouts.is_empty() {
+            self.store.add_lockouts(&lockouts).await?;
+        }
+        Ok(lockouts)
     }
 
     /// Decides one login. Always answers: what goes wrong inside is a temporary denial with its
@@ -152,11 +188,13 @@ impl Authenticator {
             (None, None) => PasswordCheck::Wrong,
         };
         let now = self.clock.now();
+        let usage = self.usage(facts.as_ref(), password, now.utc).await?;
         let mut is_second = false;
         let verdict = loop {
             let case = Case {
                 request,
                 facts: facts.as_ref(),
+                usage: &usage,
                 password,
                 defaults: &self.defaults,
                 now: now.utc,
@@ -219,15 +257,16 @@ impl Authenticator {
         ) else {
             return Ok(None);
         };
-        // Places are taken in the database only.
-        let facts = lock(grace)
-            .recall(&who, self.clock.now())
-            .filter(|facts| facts.policy.max_sessions.unwrap_or(0) == 0);
+        // Places and quotas are in the database only.
+        let facts = lock(grace).recall(&who, self.clock.now()).filter(|facts| {
+            facts.policy.max_sessions.unwrap_or(0) == 0 && !facts.policy.has_quotas()
+        });
         let password = self.check(request, password, facts.as_ref()).await?;
         let now = self.clock.now();
         let case = Case {
             request,
             facts: facts.as_ref(),
+            usage: &Usage::default(),
             password,
             defaults: &self.defaults,
             now: now.utc,
@@ -254,6 +293,24 @@ impl Authenticator {
             Some(user) => self.store.facts(user, device, self.clock.now().utc).await,
             None => Ok(None),
         }
+    }
+
+    /// What the user has used; asked only where there are quotas, and by nobody who is refused
+    /// before that matters.
+    async fn usage(
+        &self,
+        facts: Option<&Facts>,
+        password: PasswordCheck,
+        now: Timestamp,
+    ) -> Result<Usage, StoreError> {
+        let policy = facts.map(|facts| &facts.policy).filter(|policy| policy.has_quotas());
+        let (Some(facts), Some(policy)) = (facts, policy) else { return Ok(Usage::default()) };
+        if password == PasswordCheck::Wrong {
+            return Ok(Usage::default());
+        }
+        let zone = policy.time_zone.unwrap_or(self.defaults.time_zone);
+        let users = [(facts.user.name.clone(), zone.began(now))];
+        Ok(self.store.usage(&users, now).await?.into_iter().next().unwrap_or_default())
     }
 
     /// Registers a device that its user has brought, where the rules say so; false when the facts
@@ -323,8 +380,8 @@ impl Authenticator {
     }
 
     fn is_throttled(&self, request: &AuthRequest, user: Option<&Username>) -> bool {
-        let now = self.clock.now().mono;
-        self.throttle().is_throttled(user, request.client_ip, now)
+        let now = self.clock.now().utc;
+        lock(&self.failures).is_throttled(user, request.client_ip, now)
     }
 
     fn remember(
@@ -333,18 +390,16 @@ impl Authenticator {
         user: Option<&Username>,
         refused: &Option<DenyReason>,
     ) {
+        let now = self.clock.now().utc;
         match (refused, user) {
             (Some(DenyReason::BadCredentials | DenyReason::UnknownUser), _) => {
-                let now = self.clock.now().mono;
-                self.throttle().failed(user, request.client_ip, now);
+                lock(&self.failures).failed(user, request.client_ip, now);
             }
-            (None, Some(user)) => self.throttle().succeeded(user, request.client_ip),
+            (None, Some(user)) => {
+                lock(&self.failures).succeeded(user, request.client_ip, now);
+            }
             _ => {}
         }
-    }
-
-    fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
-        lock(&self.throttle)
     }
 
     /// Replaces a hash of older parameters or another scheme in the background; a failure only means: next time.
@@ -378,13 +433,7 @@ fn who(request: &AuthRequest, user: Option<&Username>) -> Option<Who> {
 }
 
 fn grant(session_id: SessionId, terms: Terms, is_offline: bool) -> Grant {
-    Grant {
-        session_id,
-        deadline: terms.deadline,
-        deadline_reason: terms.deadline_reason,
-        expiry_action: terms.expiry_action,
-        is_offline,
-    }
+    Grant { session_id, terms, is_offline }
 }
 
 /// The place among the user's sessions that a new one has to have; `None` where there are as many

@@ -1,14 +1,20 @@
 //! Guessing made slow: failed logins counted per user and address, and per address. A core.
 //!
 //! A user is only held back at the address where the failures came from, so that a stranger
-//! cannot lock somebody out from everywhere. Memory is bounded; the oldest counts go first.
+//! cannot lock somebody out from everywhere. Memory is bounded; the oldest counts go first. Counts are
+//! in UTC, because they outlive the process and come from other daemons (`failures`).
 
 use std::{collections::HashMap, hash::Hash, net::IpAddr, time::Duration};
 
-use crate::types::{Mono, Username};
+use crate::{
+    store::Lockout,
+    types::{Timestamp, Username},
+};
 
 /// Largest number of counters of one kind.
 const MAX_ENTRIES: usize = 65_536;
+/// By how much a failure may lie in the future: another daemon's clock. More is a clock that was set.
+const MAX_SKEW: Duration = Duration::from_secs(60);
 
 /// The limits; 0 means none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +38,7 @@ pub struct Throttle {
 #[derive(Debug, Clone, Copy)]
 struct Count {
     failures: u32,
-    since: Mono,
+    since: Timestamp,
 }
 
 impl Throttle {
@@ -41,38 +47,78 @@ impl Throttle {
         Self { limits, by_user: HashMap::new(), by_address: HashMap::new() }
     }
 
+    /// The time in which failures count.
+    pub const fn window(&self) -> Duration {
+        self.limits.window
+    }
+
     /// Whether this login has to wait.
-    pub fn is_throttled(&self, user: Option<&Username>, ip: Option<IpAddr>, now: Mono) -> bool {
+    pub fn is_throttled(
+        &self,
+        user: Option<&Username>,
+        ip: Option<IpAddr>,
+        now: Timestamp,
+    ) -> bool {
         let ip = ip.map(network);
         let full = |count: Option<&Count>, limit: u32| {
             limit > 0
-                && count.is_some_and(|c| c.failures >= limit && now - c.since < self.limits.window)
+                && count
+                    .is_some_and(|c| c.failures >= limit && !is_over(c, self.limits.window, now))
         };
         user.is_some_and(|user| {
             full(self.by_user.get(&(user.clone(), ip)), self.limits.user_failures)
         }) || ip.is_some_and(|ip| full(self.by_address.get(&ip), self.limits.address_failures))
     }
 
-    /// Counts a failed login. Only wrong credentials count, never a fault of ours.
-    pub fn failed(&mut self, user: Option<&Username>, ip: Option<IpAddr>, now: Mono) {
-        let ip = ip.map(network);
-        let window = self.limits.window;
+    /// Counts a failed login; who has to wait from now on. Only wrong credentials count, never a fault of ours.
+    pub fn failed(
+        &mut self,
+        user: Option<&Username>,
+        ip: Option<IpAddr>,
+        at: Timestamp,
+    ) -> Vec<Lockout> {
+        let network = ip.map(network);
+        let Limits { user_failures, address_failures, window } = self.limits;
+        let lockout = |user: Option<&Username>, Count { failures, since }| Lockout {
+            user: user.cloned(),
+            network,
+            failures,
+            since,
+            until: since.saturating_add(window),
+        };
+        let mut lockouts = Vec::new();
         if let Some(user) = user {
-            count(&mut self.by_user, (user.clone(), ip), window, now);
+            let count = count(&mut self.by_user, (user.clone(), network), window, at);
+            lockouts.extend((count.failures == user_failures).then(|| lockout(Some(user), count)));
         }
-        if let Some(ip) = ip {
-            count(&mut self.by_address, ip, window, now);
+        if let Some(ip) = network {
+            let count = count(&mut self.by_address, ip, window, at);
+            lockouts.extend((count.failures == address_failures).then(|| lockout(None, count)));
         }
+        lockouts
     }
 
-    /// Forgets the failures of a user at an address: the password was right.
-    pub fn succeeded(&mut self, user: &Username, ip: Option<IpAddr>) {
-        self.by_user.remove(&(user.clone(), ip.map(network)));
+    /// Forgets the failures of a user at an address: the password was right. Whether there were any.
+    pub fn succeeded(&mut self, user: &Username, ip: Option<IpAddr>) -> bool {
+        self.by_user.remove(&(user.clone(), ip.map(network))).is_some()
+    }
+
+    /// Forgets what an operator says: all failures of a user, those at an address, or those of the
+    /// user there.
+    pub fn clear(&mut self, user: Option<&Username>, ip: Option<IpAddr>) {
+        let ip = ip.map(network);
+        self.by_user.retain(|(name, at), _| {
+            let is_meant = user.is_none_or(|user| user == name) && (ip.is_none() || ip == *at);
+            !is_meant
+        });
+        if user.is_none() {
+            self.by_address.retain(|at, _| ip.is_some_and(|ip| ip != *at));
+        }
     }
 }
 
 /// What one person has: an IPv4 address, or the /64 of an IPv6 one.
-fn network(ip: IpAddr) -> IpAddr {
+pub fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => {
             let [a, b, c, d, ..] = ip.segments();
@@ -82,9 +128,19 @@ fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
-fn count<K: Hash + Eq>(map: &mut HashMap<K, Count>, key: K, window: Duration, now: Mono) {
+/// The window is over, or the clock was set back since.
+fn is_over(count: &Count, window: Duration, now: Timestamp) -> bool {
+    now.saturating_since(count.since) >= window || count.since.saturating_since(now) > MAX_SKEW
+}
+
+fn count<K: Hash + Eq>(
+    map: &mut HashMap<K, Count>,
+    key: K,
+    window: Duration,
+    at: Timestamp,
+) -> Count {
     if map.len() >= MAX_ENTRIES && !map.contains_key(&key) {
-        map.retain(|_, c| now - c.since < window);
+        map.retain(|_, c| !is_over(c, window, at));
         if map.len() >= MAX_ENTRIES {
             // All are fresh: drop the half with the fewest failures rather than grow.
             let mut failures: Vec<u32> = map.values().map(|c| c.failures).collect();
@@ -99,11 +155,12 @@ fn count<K: Hash + Eq>(map: &mut HashMap<K, Count>, key: K, window: Duration, no
             });
         }
     }
-    let count = map.entry(key).or_insert(Count { failures: 0, since: now });
-    if now - count.since >= window {
-        *count = Count { failures: 0, since: now };
+    let count = map.entry(key).or_insert(Count { failures: 0, since: at });
+    if is_over(count, window, at) {
+        *count = Count { failures: 0, since: at };
     }
     count.failures = count.failures.saturating_add(1);
+    *count
 }
 
 #[cfg(test)]
@@ -113,8 +170,8 @@ mod tests {
     const LIMITS: Limits =
         Limits { user_failures: 3, address_failures: 5, window: Duration::from_secs(900) };
 
-    fn at(seconds: u64) -> Mono {
-        Mono(Duration::from_secs(seconds))
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_secs(1_800_000_000 + seconds)
     }
 
     #[test]
@@ -186,5 +243,76 @@ mod tests {
         }
         assert!((MAX_ENTRIES / 2..=MAX_ENTRIES).contains(&map.len()));
         assert_eq!(map.get(&u64::MAX).map(|c| c.failures), Some(9));
+    }
+
+    #[test]
+    fn who_has_to_wait_is_told_once() {
+        let mut throttle = Throttle::new(LIMITS);
+        let alice: Username = "alice".parse().unwrap();
+        let here = Some([192, 0, 2, 1].into());
+        let mut found = Vec::new();
+        for second in 0..6 {
+            found.extend(throttle.failed(Some(&alice), here, at(second)));
+        }
+        let lockout = |user: Option<&Username>, failures| Lockout {
+            user: user.cloned(),
+            network: here,
+            failures,
+            since: at(0),
+            until: at(900),
+        };
+        assert_eq!(found, [lockout(Some(&alice), 3), lockout(None, 5)]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_nobody_back_for_long() {
+        let mut throttle = Throttle::new(LIMITS);
+        let (alice, here) = ("alice".parse().unwrap(), Some([192, 0, 2, 1].into()));
+        for _ in 0..3 {
+            throttle.failed(Some(&alice), here, at(7_200));
+        }
+        assert!(throttle.is_throttled(Some(&alice), here, at(7_190)), "another daemon's clock");
+        assert!(!throttle.is_throttled(Some(&alice), here, at(0)));
+        throttle.failed(Some(&alice), here, at(0));
+        assert!(!throttle.is_throttled(Some(&alice), here, at(1)));
+    }
+
+    #[test]
+    fn an_operator_clears_a_user_an_address_or_both() {
+        let (alice, bob) = ("alice".parse().unwrap(), "bob".parse().unwrap());
+        let (here, there) = (Some([192, 0, 2, 1].into()), Some([192, 0, 2, 2].into()));
+        let full = || {
+            let mut throttle = Throttle::new(LIMITS);
+            for _ in 0..5 {
+                for user in [&alice, &bob] {
+                    for ip in [here, there] {
+                        throttle.failed(Some(user), ip, at(0));
+                    }
+                }
+            }
+            throttle
+        };
+        let held = |throttle: &Throttle| {
+            let held = |user, ip| throttle.is_throttled(user, ip, at(1));
+            [
+                held(Some(&alice), None) || throttle.by_user.contains_key(&(alice.clone(), here)),
+                throttle.by_user.contains_key(&(alice.clone(), there)),
+                throttle.by_user.contains_key(&(bob.clone(), here)),
+                held(None, here),
+                held(None, there),
+            ]
+        };
+        let mut throttle = full();
+        throttle.clear(Some(&alice), None);
+        assert_eq!(held(&throttle), [false, false, true, true, true]);
+        let mut throttle = full();
+        throttle.clear(Some(&alice), here);
+        assert_eq!(held(&throttle), [false, true, true, true, true]);
+        let mut throttle = full();
+        throttle.clear(None, here);
+        assert_eq!(held(&throttle), [false, true, false, false, true]);
+        let mut throttle = full();
+        throttle.clear(None, None);
+        assert_eq!(held(&throttle), [false; 5]);
     }
 }

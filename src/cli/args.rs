@@ -10,6 +10,7 @@ use super::{
     device::DeviceCommand,
     explain::ExplainArgs,
     import::ImportCommand,
+    lockout::LockoutCommand,
     manual::{CompletionsArgs, ManArgs},
     migrate::MigrateArgs,
     policy::PolicyCommand,
@@ -133,6 +134,9 @@ pub enum Command {
     /// Manage policies: named limits
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// See who is held back after failed logins, and let them try again
+    #[command(subcommand)]
+    Lockout(LockoutCommand),
     /// Look at sessions, end or extend them
     #[command(subcommand)]
     Session(SessionCommand),

@@ -1,5 +1,7 @@
 //! `explain`: the decision, dry: every rule with its verdict, and what the client would see.
 
+use std::net::IpAddr;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -12,15 +14,17 @@ use super::{
 };
 use crate::{
     auth::{
-        decide::{Case, PasswordCheck, Terms, decide, explain},
+        decide::{Case, Defaults, PasswordCheck, decide, explain},
         password::{self, Schemes, Workspace},
         request::{AuthRequest, Claimed, RequestKind},
         service::place,
+        terms::Terms,
         text,
+        throttle::network,
     },
     config::Config,
     daemon,
-    store::Facts,
+    store::{Facts, Lockout, Usage},
     types::{Cause, DenyReason, DeviceId, Password, ServerName, SessionId, Timestamp, Username},
 };
 
@@ -38,6 +42,9 @@ pub struct ExplainArgs {
     /// On this server [default: the first that is configured]
     #[arg(long)]
     server: Option<ServerName>,
+    /// From this address: whether it, or the user there, is held back after failed logins
+    #[arg(long, value_name = "IP")]
+    client_ip: Option<IpAddr>,
     /// At this time: 2026-12-31T18:00:00Z, 2026-12-31, +2h or -24h [default: now]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     at: Option<String>,
@@ -78,19 +85,26 @@ pub async fn execute(
         token: None,
         common_name: Some(common_name.into()),
         device: Ok(args.device.clone()),
-        client_ip: None,
+        client_ip: args.client_ip,
     };
     let defaults = daemon::defaults(config);
     let facts = facts.as_ref();
-    let case = Case { request: &request, facts, password: check, defaults: &defaults, now };
+    let usage = usage(desk, facts, &defaults, now).await?;
+    let case =
+        Case { request: &request, facts, usage: &usage, password: check, defaults: &defaults, now };
     let has_place = has_place(desk, &request, &args.user, facts).await?;
-    let verdict = match (decide(&case), has_place) {
-        (Ok(_), Some(false)) => Err(DenyReason::TooManySessions),
-        (verdict, _) => verdict,
+    let is_held = is_held(desk, &request, &args.user, now).await?;
+    let verdict = match (decide(&case), has_place, is_held) {
+        (Err(DenyReason::UnknownUser), _, _) => Err(DenyReason::UnknownUser),
+        (_, _, Some(true)) => Err(DenyReason::Throttled),
+        (Ok(_), Some(false), _) => Err(DenyReason::TooManySessions),
+        (verdict, _, _) => verdict,
     };
+    let throttled = |is_held: bool| is_held.then_some(DenyReason::Throttled);
     let place = |has_place: bool| (!has_place).then_some(DenyReason::TooManySessions);
     let rules = explain(&case)
         .into_iter()
+        .chain(is_held.map(|is_held| ("throttle", throttled(is_held))))
         .chain(has_place.map(|has_place| ("max_sessions", place(has_place))))
         .map(|(rule, reason)| RuleView {
             rule,
@@ -110,6 +124,36 @@ pub async fn execute(
         desk.out.list(&view.rules)?;
     }
     Ok(if view.allowed { Exit::Done } else { Exit::No })
+}
+
+/// Whether the client would be held back after failed logins; `None` without its address.
+async fn is_held(
+    desk: &Desk,
+    request: &AuthRequest,
+    user: &Username,
+    now: Timestamp,
+) -> Result<Option<bool>, CliError> {
+    let Some(at) = request.client_ip.map(network) else { return Ok(None) };
+    let lockouts = desk.store.lockouts(now).await?;
+    let is_meant = |lockout: &Lockout| {
+        lockout.network == Some(at) && lockout.user.as_ref().is_none_or(|held| held == user)
+    };
+    Ok(Some(lockouts.iter().any(is_meant)))
+}
+
+/// What the user has used of quotas.
+async fn usage(
+    desk: &Desk,
+    facts: Option<&Facts>,
+    defaults: &Defaults,
+    now: Timestamp,
+) -> Result<Usage, CliError> {
+    let Some(facts) = facts.filter(|facts| facts.policy.has_quotas()) else {
+        return Ok(Usage::default());
+    };
+    let zone = facts.policy.time_zone.unwrap_or(defaults.time_zone);
+    let users = [(facts.user.name.clone(), zone.began(now))];
+    Ok(desk.store.usage(&users, now).await?.into_iter().next().unwrap_or_default())
 }
 
 /// Whether there is a place for one more session now; `None` where there is no limit.

@@ -12,6 +12,7 @@ mod gate;
 mod hash;
 mod import;
 mod input;
+mod lockout;
 mod manual;
 mod migrate;
 mod output;
@@ -77,6 +78,9 @@ fn dispatch(globals: &Globals, command: Command) -> Result<Exit, CliError> {
         }
         Command::Policy(command) => {
             admin(globals, async |desk, _| policy::execute(desk, command).await)?;
+        }
+        Command::Lockout(command) => {
+            admin(globals, async |desk, _| lockout::execute(desk, command).await)?;
         }
         Command::Session(command) => {
             admin(globals, async |desk, _| session::execute(desk, command).await)?;

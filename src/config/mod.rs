@@ -17,7 +17,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use crate::{
     auth::{device::DeviceSource, password::scheme::Schemes},
     store::DeviceMode,
-    types::{ExpiryAction, Password, ServerName},
+    types::{ExpiryAction, Password, ServerName, Zone},
 };
 
 pub use endpoint::Endpoint;
@@ -119,6 +119,10 @@ pub struct Session {
     pub warn_before: Option<Duration>,
     /// How much later than the deadline OpenVPN itself ends the session (2.6+).
     pub backstop: Duration,
+    /// How long a session may be idle where the policy does not say; `None`: for ever.
+    pub idle: Option<Duration>,
+    /// By whose clocks hours and quotas count where the policy does not say.
+    pub time_zone: Zone,
 }
 
 /// `[throttle]`.

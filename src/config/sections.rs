@@ -25,7 +25,7 @@ use crate::{
         },
     },
     store::{DeviceMode, StoreError, location},
-    types::{ExpiryAction, Password, ServerName},
+    types::{ExpiryAction, Password, ServerName, Zone, ZoneError},
 };
 
 const SECTIONS: &[&str] = &[
@@ -337,15 +337,27 @@ fn session(mut section: Section<'_>) -> Session {
     let seconds = |value: u32| Duration::from_secs(value.into());
     let limit = section.number32("limit_s", 0..=MAX_LIMIT_S);
     let warn_before = section.number32("warn_before_s", 0..=86_400);
+    let idle = section.number32("idle_s", 0..=604_800);
     let session = Session {
         limit: (limit > 0).then(|| seconds(limit)),
         expiry_action: section.word("expiry_action", &actions).unwrap_or(ExpiryAction::Halt),
         accounting_interval: seconds(section.number32("accounting_interval_s", 1..=3_600)),
         warn_before: (warn_before > 0).then(|| seconds(warn_before)),
         backstop: seconds(section.number32("backstop_s", 5..=86_400)),
+        idle: (idle > 0).then(|| seconds(idle)),
+        time_zone: time_zone(&mut section),
     };
     section.finish();
     session
+}
+
+fn time_zone(section: &mut Section<'_>) -> Zone {
+    let Some((text, at)) = section.text("time_zone") else { return Zone::default() };
+    text.parse().unwrap_or_else(|error: ZoneError| {
+        let problem = shown(&error.to_string());
+        section.report.errors.push(ConfigError::Invalid { at, problem });
+        Zone::default()
+    })
 }
 
 fn throttle(mut section: Section<'_>) -> Throttle {

@@ -221,6 +221,7 @@ pub(super) mod tests {
             cause: None,
             bytes_received: 0,
             bytes_sent: 0,
+            day_marks: crate::store::DayMarks::default(),
         }
     }
 
@@ -229,9 +230,7 @@ pub(super) mod tests {
         let grant = |is_offline| {
             Decision::Allow(Grant {
                 session_id: row(1, 1, SessionState::Active).id,
-                deadline: None,
-                deadline_reason: None,
-                expiry_action: ExpiryAction::Halt,
+                terms: crate::auth::terms::Terms::default(),
                 is_offline,
             })
         };

@@ -27,7 +27,7 @@ use crate::{
         decide::Defaults,
         password::{HashParams, PasswordError, pool::HashPool},
         service::Authenticator,
-        throttle::{Limits, Throttle},
+        throttle::Limits,
     },
     config::{Config, Endpoint, Server},
     engine::Settings,
@@ -73,7 +73,7 @@ pub struct Daemon {
     doors: Vec<Door>,
     relays: Vec<Socket>,
     poller: Poller,
-    retention: Option<Retention>,
+    retention: Retention,
     writer: Writer,
     sender: Option<Sender<Client>>,
     store: Arc<dyn Store>,
@@ -165,13 +165,13 @@ impl Daemon {
         for (address, candidates) in candidates {
             doors.push(Door::open(address, candidates).await);
         }
-        let retention = config.retention.sessions.map(|keep| Retention {
-            keep,
+        let retention = Retention {
+            keep: config.retention.sessions,
             store: Arc::clone(&store),
             store_ready: ready_sender.subscribe(),
             clock,
             stop: stop.clone(),
-        });
+        };
         let poller = Poller {
             authenticator,
             store: Arc::clone(&store),
@@ -201,9 +201,7 @@ impl Daemon {
         for door in doors {
             tasks.spawn(door.run(stop.clone()));
         }
-        if let Some(retention) = retention {
-            tasks.spawn(retention.run());
-        }
+        tasks.spawn(retention.run());
         tasks.spawn(poller.run());
         // These go on until the links have handed over their last rows and notices.
         let writer_stop = CancellationToken::new();
@@ -235,14 +233,14 @@ fn authenticator(
 ) -> Result<Authenticator, StartError> {
     let auth = &config.auth;
     let pool = Arc::new(HashPool::new(auth.hash_workers, auth.hash_queue)?);
-    let throttle = Throttle::new(Limits {
+    let limits = Limits {
         user_failures: config.throttle.user_failures,
         address_failures: config.throttle.address_failures,
         window: config.throttle.window,
-    });
+    };
     let params = HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p };
     let authenticator =
-        Authenticator::new(Arc::clone(store), pool, throttle, defaults(config), params, clock)?;
+        Authenticator::new(Arc::clone(store), pool, limits, defaults(config), params, clock)?;
     let authenticator = authenticator.allowing(auth.password_schemes.clone());
     Ok(match auth.offline_grace {
         Some(keep) => authenticator.with_grace(keep),
@@ -257,6 +255,8 @@ pub fn defaults(config: &Config) -> Defaults {
         session_limit: config.session.limit,
         expiry_action: config.session.expiry_action,
         match_common_name: config.auth.match_common_name,
+        time_zone: config.session.time_zone,
+        idle: config.session.idle,
     }
 }
 
@@ -273,6 +273,7 @@ fn settings(config: &Config, server: &Server, turn: u32) -> Settings {
         accounting_interval: interval,
         accounting_first: first_accounting(interval, turn, servers),
         warn_before: config.session.warn_before,
+        time_zone: config.session.time_zone,
         backstop: config.session.backstop,
         retry_backoff_s: config.auth.retry_backoff_s,
         wake_up: config.auth.wake_up,

@@ -1,7 +1,11 @@
 //! The one task that asks the database by the clock: is it there, is its schema right, has an
 //! operator asked for something, may those who are connected stay.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -15,9 +19,12 @@ use crate::{
         service::Authenticator,
     },
     engine::CommandOutcome,
-    store::{CommandAction, CommandId, Schema, SessionCommand, Store, StoreError},
+    store::{
+        CommandAction, CommandId, Lockout, Schema, SessionCommand, Standing, Store, StoreError,
+        Usage,
+    },
     telemetry::{events::Event, http::Readiness},
-    types::{Clock, Mono, ServerName},
+    types::{Clock, Mono, Periods, ServerName, Timestamp, Username},
 };
 
 use super::{backlog::Backlog, backoff::Backoff, link::LinkRequest};
@@ -27,6 +34,8 @@ const POLL: Duration = Duration::from_secs(1);
 /// Of the time, at most one part in so many goes into looking whether sessions may go on: a small
 /// site learns of a change within a second, a large one later, but without a load on its database.
 const REVIEW_SHARE: u32 = 10;
+/// Users whose quotas are asked about at once.
+const USERS: usize = 500;
 /// How long the links may take to answer for requests.
 const OUTCOME: Duration = Duration::from_secs(1);
 
@@ -58,6 +67,15 @@ impl Poller {
             }
             if result.is_ok() {
                 result = self.authenticator.look_after_grace().await;
+            }
+            if result.is_ok() {
+                // Before anybody is let in for the first time: what failed before the start counts.
+                result = self.authenticator.exchange_failures().await.map(|lockouts| {
+                    for Lockout { user, network, failures, until, .. } in lockouts {
+                        let user = user.map(|user| user.as_str().into());
+                        Event::ThrottleHeld { user, network, failures, until }.emit();
+                    }
+                });
             }
             let is_up = result.is_ok();
             match result {
@@ -149,9 +167,14 @@ impl Poller {
         for server in servers {
             let standings = self.store.standings(server).await?;
             let now = self.clock.now().utc;
+            let used = self.usage(&standings, now).await?;
+            let nothing = Usage::default();
             let reviews: Vec<_> = standings
                 .iter()
-                .map(|standing| (standing.session, review(standing, &self.defaults, now)))
+                .map(|standing| {
+                    let usage = used.get(&standing.user).unwrap_or(&nothing);
+                    (standing.session, review(standing, usage, &self.defaults, now))
+                })
                 .collect();
             if let Some(link) = self.links.get(server).filter(|_| !reviews.is_empty()) {
                 // A link that is behind gets the next one.
@@ -160,6 +183,28 @@ impl Poller {
         }
         let ended = self.clock.now().mono;
         Ok(ended + (ended - begun.mono) * REVIEW_SHARE)
+    }
+
+    /// What those have used whose policies have quotas.
+    async fn usage(
+        &self,
+        standings: &[Standing],
+        now: Timestamp,
+    ) -> Result<HashMap<Username, Usage>, StoreError> {
+        let mut began: BTreeMap<&Username, Periods> = BTreeMap::new();
+        for Standing { user, account, .. } in standings {
+            if let Some(policy) = account.as_ref().map(|a| &a.policy).filter(|p| p.has_quotas()) {
+                let zone = policy.time_zone.unwrap_or(self.defaults.time_zone);
+                began.entry(user).or_insert_with(|| zone.began(now));
+            }
+        }
+        let users: Vec<_> = began.into_iter().map(|(user, began)| (user.clone(), began)).collect();
+        let mut used = HashMap::with_capacity(users.len());
+        for users in users.chunks(USERS) {
+            let found = self.store.usage(users, now).await?;
+            used.extend(users.iter().map(|(user, _)| user.clone()).zip(found));
+        }
+        Ok(used)
     }
 
     /// `None` for a link that is behind: it gets the request again.

@@ -1,5 +1,5 @@
-//! Removes sessions that ended longer ago than the configuration keeps them: a batch a statement,
-//! with pauses, so that neither logins nor other daemons wait. Any number of daemons may do it.
+//! Removes sessions that ended longer ago than the configuration keeps them, and puts the days of
+//! quotas together that no period needs any more: a batch a statement, with pauses, so that neither logins nor other daemons wait. Any number of daemons may do it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,12 +16,28 @@ use crate::{
 const BATCH: u32 = 500;
 /// Between two statements.
 const PAUSE: Duration = Duration::from_millis(500);
+/// For how long the days of quotas stay apart: more than a month, and the days of one session.
+const DAYS_APART: Duration = Duration::from_secs(41 * 86_400);
+/// For how long failed logins stay: longer than they can count.
+const FAILURES_KEPT: Duration = Duration::from_secs(7 * 86_400);
 /// Between two sweeps.
 const INTERVAL: Duration = Duration::from_secs(3_600);
 
+/// What is done in batches.
+#[derive(Debug, Clone, Copy)]
+enum Chore {
+    /// Sessions that ended before are removed.
+    Remove(Timestamp),
+    /// Days before are put together.
+    Fold(Timestamp),
+    /// Failed logins before are forgotten.
+    Forget(Timestamp),
+}
+
 /// What the task needs.
 pub(super) struct Retention {
-    pub(super) keep: Duration,
+    /// How long sessions are kept; `None`: for ever.
+    pub(super) keep: Option<Duration>,
     pub(super) store: Arc<dyn Store>,
     pub(super) store_ready: watch::Receiver<bool>,
     pub(super) clock: Clock,
@@ -38,14 +54,20 @@ impl Retention {
                 ready = self.store_ready.wait_for(|ready| *ready) => if ready.is_err() { return },
                 () = stop.cancelled() => return,
             }
-            let before = self.clock.now().utc.saturating_sub(self.keep);
-            let (rows, result) = self.sweep(before).await;
-            if rows > 0 {
-                Event::RetentionRemoved { rows, before }.emit();
+            let now = self.clock.now().utc;
+            if let Some(keep) = self.keep {
+                let before = now.saturating_sub(keep);
+                let (rows, result) = self.sweep(Chore::Remove(before)).await;
+                if rows > 0 {
+                    Event::RetentionRemoved { rows, before }.emit();
+                }
+                tell(result);
             }
-            if let Err(error) = result {
-                Event::RetentionFailed { error: error.to_string() }.emit();
-            }
+            let (_, result) = self.sweep(Chore::Forget(now.saturating_sub(FAILURES_KEPT))).await;
+            tell(result);
+            let before = now.saturating_sub(DAYS_APART);
+            let (_, result) = self.sweep(Chore::Fold(before)).await;
+            tell(result);
             tokio::select! {
                 () = sleep(INTERVAL) => {}
                 () = stop.cancelled() => return,
@@ -53,11 +75,16 @@ impl Retention {
         }
     }
 
-    /// Removes all that is old enough; how many rows, also when it was cut short.
-    async fn sweep(&self, before: Timestamp) -> (u64, Result<(), StoreError>) {
+    /// Repeats a batch until nothing is left; how many rows, also when it was cut short.
+    async fn sweep(&self, chore: Chore) -> (u64, Result<(), StoreError>) {
         let mut rows = 0;
         loop {
-            match self.store.remove_ended(before, BATCH).await {
+            let done = match chore {
+                Chore::Remove(before) => self.store.remove_ended(before, BATCH).await,
+                Chore::Forget(before) => self.store.remove_auth_events(before, BATCH).await,
+                Chore::Fold(before) => self.store.fold_usage(before, BATCH).await,
+            };
+            match done {
                 Ok(removed) => {
                     rows += removed;
                     if removed < u64::from(BATCH) {
@@ -71,6 +98,12 @@ impl Retention {
                 () = self.stop.cancelled() => return (rows, Ok(())),
             }
         }
+    }
+}
+
+fn tell(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        Event::RetentionFailed { error: error.to_string() }.emit();
     }
 }
 
@@ -110,6 +143,7 @@ mod tests {
             cause: ended.map(|_| Cause::UserRequest),
             bytes_received: 0,
             bytes_sent: 0,
+            day_marks: crate::store::DayMarks::default(),
         }
     }
 
@@ -132,7 +166,7 @@ mod tests {
         let tasks: Vec<_> = (0..2)
             .map(|_| {
                 let retention = Retention {
-                    keep: day * 30,
+                    keep: Some(day * 30),
                     store: Arc::clone(&store),
                     store_ready: store_ready.clone(),
                     clock,

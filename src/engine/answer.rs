@@ -6,14 +6,15 @@ use crate::{
         text,
     },
     proto::{Command, ConfigLine, Parameter},
-    store::{SessionRecord, SessionState},
+    store::{DayMarks, SessionRecord, SessionState},
     telemetry::events::{ClientRef, Event},
     types::{Cause, Cid, DenyReason, Kid, Now, Timestamp},
 };
 
 use super::{
     Engine, STATUS_RETRY, Ticket,
-    clients::{Pending, Session},
+    clients::Pending,
+    live::Session,
     login::{cut, nobody},
     replies::Expect,
 };
@@ -95,7 +96,8 @@ impl Engine {
         self.wake_up(cid, &pending, now);
         match (pending.kind, pending.kid) {
             (RequestKind::Connect, Some(kid)) => {
-                let config = self.backstop(deadline, now);
+                let latest = if known.is_some() { deadline } else { grant.terms.latest };
+                let config = self.backstop(latest, now);
                 let command = Command::ClientAuth { cid, kid, config };
                 self.send_answer(command, Expect::Auth { cid, kid, reauth }, now);
             }
@@ -120,7 +122,11 @@ impl Engine {
         if let Some(record) = new {
             self.persist(&record);
             let adopted = record.state == SessionState::Active;
-            let session = Session::new(record, self.settings.warn_before, decided);
+            let (zone, warn_before) = (grant.terms.zone, self.settings.warn_before);
+            let mut session = Session::new(record, zone, warn_before, decided);
+            if session.limit(&grant.terms, now) {
+                self.watch_closely(now);
+            }
             self.clients.open(cid, session);
             if adopted {
                 self.report_adopted(cid);
@@ -171,9 +177,8 @@ impl Engine {
     ) -> Option<SessionRecord> {
         let (state, started_at) = match pending.kind {
             RequestKind::Connect => (SessionState::Pending, now.utc),
-            RequestKind::Reauth { connected_since } | RequestKind::Adopt { connected_since } => {
-                (SessionState::Active, connected_since)
-            }
+            RequestKind::Reauth { connected_since, .. }
+            | RequestKind::Adopt { connected_since } => (SessionState::Active, connected_since),
         };
         Some(SessionRecord {
             id: grant.session_id,
@@ -192,14 +197,15 @@ impl Engine {
             client_platform: pending.client_platform.clone(),
             started_at,
             updated_at: now.utc,
-            deadline: grant.deadline,
-            deadline_reason: grant.deadline_reason,
-            expiry_action: grant.expiry_action,
+            deadline: grant.terms.deadline,
+            deadline_reason: grant.terms.deadline_reason,
+            expiry_action: grant.terms.expiry_action,
             warned_at: None,
             ended_at: None,
             cause: None,
             bytes_received: 0,
             bytes_sent: 0,
+            day_marks: DayMarks::default(),
         })
     }
 
@@ -339,8 +345,10 @@ impl Engine {
     /// The end of an account holds for a session that runs; an operator's extension of the
     /// session's own limit stays.
     fn shorten(&mut self, cid: Cid, grant: &Grant, now: Now) {
-        let Some(at) =
-            grant.deadline.filter(|_| grant.deadline_reason == Some(Cause::AccountExpiry))
+        let Some(at) = grant
+            .terms
+            .deadline
+            .filter(|_| grant.terms.deadline_reason == Some(Cause::AccountExpiry))
         else {
             return;
         };

@@ -1,22 +1,15 @@
 //! The clients of one server, with one timer each.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     auth::request::{Decision, RequestKind},
     proto::{Command, KillMessage},
-    store::{SessionRecord, SessionState},
     telemetry::events::ClientRef,
-    types::{Cause, Cid, Kid, Mono, Now, SessionId, Timestamp},
+    types::{Cause, Cid, Kid, Mono, Now, SessionId},
 };
 
-use super::replies::Expect;
-
-/// A deadline that moves by less is not announced again.
-const WARNING_TOLERANCE: Duration = Duration::from_secs(2);
+use super::{live::Session, replies::Expect};
 
 /// One client instance of the server.
 #[derive(Debug)]
@@ -72,20 +65,6 @@ pub(super) struct Pending {
     pub(super) decision: Option<(Decision, Now)>,
 }
 
-/// A session of a client.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) record: SessionRecord,
-    /// The deadline on the monotonic clock.
-    pub(super) deadline: Option<Mono>,
-    /// When its end is to be announced.
-    warning: Option<Mono>,
-    /// How long before the deadline that is.
-    warn_before: Option<Duration>,
-    /// Byte counts have changed since they were stored.
-    pub(super) is_dirty: bool,
-}
-
 /// The end of a client, until DISCONNECT.
 #[derive(Debug)]
 pub(super) struct Closing {
@@ -122,69 +101,6 @@ impl Client {
             None => self.session.as_ref().and_then(|session| session.due()),
         };
         pending.into_iter().chain(end).min()
-    }
-}
-
-impl Session {
-    pub(super) fn new(record: SessionRecord, warn_before: Option<Duration>, now: Now) -> Self {
-        let mut session =
-            Self { record, deadline: None, warning: None, warn_before, is_dirty: false };
-        session.arm(now);
-        session
-    }
-
-    /// Puts the stored deadline on the monotonic clock.
-    pub(super) fn arm(&mut self, now: Now) {
-        let left = self.record.deadline.map(|at| at.saturating_since(now.utc));
-        self.deadline = left.map(|left| now.mono + left);
-        let until_warning =
-            left.zip(self.warn_before).map(|(left, before)| left.saturating_sub(before));
-        if until_warning.is_none_or(|until| until > WARNING_TOLERANCE) {
-            // A deadline that has moved away is announced anew.
-            self.record.warned_at = None;
-        }
-        self.warning =
-            until_warning.filter(|_| self.record.warned_at.is_none()).map(|until| now.mono + until);
-    }
-
-    /// When its end is to be announced, or to come.
-    fn due(&self) -> Option<Mono> {
-        let warning = self.warning.filter(|_| self.record.state == SessionState::Active);
-        self.deadline.into_iter().chain(warning).min()
-    }
-
-    /// Whether its end is to be announced now.
-    pub(super) fn is_to_be_warned_of(&self, now: Mono) -> bool {
-        self.record.state == SessionState::Active && self.warning.is_some_and(|at| at <= now)
-    }
-
-    /// Its end is announced.
-    pub(super) fn mark_warned(&mut self, now: Now) {
-        self.warning = None;
-        self.record.warned_at = Some(now.utc);
-        self.touch(now.utc);
-    }
-
-    /// Marks a change; `at` is when the session was last seen.
-    pub(super) fn touch(&mut self, at: Timestamp) {
-        self.record.version = self.record.version.saturating_add(1);
-        self.record.updated_at = self.record.updated_at.max(at);
-        self.is_dirty = false;
-    }
-
-    /// Counters never go back, except for a new client instance.
-    pub(super) fn count(&mut self, received: u64, sent: u64) {
-        let record = &mut self.record;
-        if received > record.bytes_received || sent > record.bytes_sent {
-            record.bytes_received = record.bytes_received.max(received);
-            record.bytes_sent = record.bytes_sent.max(sent);
-            self.is_dirty = true;
-        }
-    }
-
-    /// How late a deadline is met.
-    pub(super) fn lateness(&self, now: Now) -> Duration {
-        self.deadline.map_or(Duration::ZERO, |at| now.mono - at)
     }
 }
 

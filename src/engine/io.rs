@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::{
-    auth::{decide::Terms, request::AuthRequest},
+    auth::{request::AuthRequest, terms::Terms},
     proto::Command,
     store::SessionRecord,
     telemetry::events::Event,

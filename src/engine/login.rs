@@ -29,6 +29,9 @@ impl Engine {
     pub(super) fn on_auth_event(&mut self, event: AuthEvent, now: Now) {
         let AuthEvent { kind, cid, kid, mut env } = event;
         let password = env.take_password();
+        let session = self.clients.get(cid).and_then(|client| client.session.as_ref());
+        let is_extended =
+            session.is_some_and(|session| session.record.deadline_reason == Some(Cause::Admin));
         let kind = match kind {
             AuthKind::Connect => RequestKind::Connect,
             AuthKind::Reauth => RequestKind::Reauth {
@@ -37,6 +40,7 @@ impl Engine {
                     .and_then(|seconds| i64::try_from(seconds).ok())
                     .map_or(now.utc, Timestamp::from_secs)
                     .min(now.utc),
+                is_extended,
             },
             AuthKind::CrResponse(_) => {
                 self.report(Event::ProtocolUnexpected {

@@ -3,13 +3,14 @@
 //! The shell calls `handle_*(…, now)`, then drains [`Engine::poll_output`] to `None` and arms a
 //! timer for [`Engine::poll_timeout`]. One engine lives as long as its server is configured, over
 //! every reconnect. `attach` brings a connection up, `replies` pairs answers with commands,
-//! `clients` holds who is there, `login` asks about CONNECT and REAUTH and `answer` answers, `session` keeps deadlines
-//! and ends sessions, `reconcile` compares with `status 3` and the database.
+//! `clients` holds who is there, `login` asks about CONNECT and REAUTH and `answer` answers, `live` is a session and its limits, `session` ends
+//! sessions, `reconcile` compares with `status 3` and the database.
 
 mod answer;
 mod attach;
 mod clients;
 mod io;
+mod live;
 mod login;
 mod reconcile;
 mod relay;
@@ -28,7 +29,7 @@ use crate::{
     proto::{Command, Message, StatusClient},
     store::SessionRecord,
     telemetry::events::Event,
-    types::{Cid, Mono, Now, Password, ServerName, SessionId, Timestamp},
+    types::{Cid, Mono, Now, Password, ServerName, SessionId, Timestamp, Zone},
 };
 
 use attach::Phase;
@@ -46,6 +47,8 @@ pub const GREETING_NOTICE: Duration = Duration::from_secs(3);
 /// Pause between two kills. OpenVPN removes a killed instance after 5 s, and before 2.6.11 a
 /// second kill in that time starts the 5 s anew.
 pub const KILL_RETRY: Duration = Duration::from_secs(7);
+/// How often the server tells byte counts where a session's counters have limits, in seconds.
+pub const CLOSE_COUNT_S: u32 = 5;
 /// A DISCONNECT this close before the end of a run belongs to it.
 pub const DEPARTURE_GRACE: Duration = Duration::from_millis(300);
 /// Deadlines are held against UTC at least this often, for clock steps and suspends.
@@ -76,6 +79,8 @@ pub struct Settings {
     pub accounting_first: Duration,
     /// How long before the deadline the end is announced; `None`: never.
     pub warn_before: Option<Duration>,
+    /// Where days begin, until a session's policy is known.
+    pub time_zone: Zone,
     /// How much later than the deadline OpenVPN itself ends a session.
     pub backstop: Duration,
     /// What a temporarily denied client is told to wait, in seconds.
@@ -103,6 +108,8 @@ pub struct Engine {
     awaits_run: bool,
     /// The server has said something since the last accounting.
     was_heard: bool,
+    /// How often the server tells byte counts on this connection, in seconds.
+    count_interval_s: u32,
     /// Somebody reads the server's log over our connection.
     wants_log: bool,
     /// The server said that it exits.
@@ -157,6 +164,7 @@ impl Engine {
             run: None,
             awaits_run: true,
             was_heard: false,
+            count_interval_s: 0,
             wants_log: false,
             is_stopping: false,
             replies: Replies::default(),
@@ -197,7 +205,7 @@ impl Engine {
             Message::Disconnect { cid, env } => self.on_disconnect(cid, &env, now),
             Message::Address { cid, address, primary } => self.on_address(cid, &address, primary),
             Message::ByteCount { cid, bytes_received, bytes_sent } => {
-                self.on_byte_count(cid, bytes_received, bytes_sent);
+                self.on_byte_count(cid, bytes_received, bytes_sent, now);
             }
             Message::Rejected(rejected) => self.on_rejected(rejected, now),
             Message::Success(_)

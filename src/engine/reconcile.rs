@@ -14,7 +14,8 @@ use crate::{
 
 use super::{
     Engine, Output, Reconciled, STATUS_RETRY, Ticket,
-    clients::{Client, Session},
+    clients::Client,
+    live::Session,
     login::{cut, nobody},
     replies::Expect,
     session::Departed,
@@ -60,7 +61,7 @@ impl Engine {
             }
             client.is_listed |= row.vpn_ip().is_some();
             if let Some(session) = client.session.as_mut() {
-                session.count(row.bytes_received, row.bytes_sent);
+                session.count(row.bytes_received, row.bytes_sent, now);
                 session.is_dirty = true;
                 if let Some(ip) = row.vpn_ip() {
                     self.mark_up(cid, Some(ip), now);
@@ -168,8 +169,9 @@ impl Engine {
         }
         // Ahead of whatever its last holder may still have to write.
         record.version = record.version.saturating_add(ADOPTION_LEAD);
-        let mut session = Session::new(record, self.settings.warn_before, now);
-        session.count(stray.bytes_received, stray.bytes_sent);
+        let mut session =
+            Session::new(record, self.settings.time_zone, self.settings.warn_before, now);
+        session.count(stray.bytes_received, stray.bytes_sent, now);
         session.touch(now.utc);
         let record = session.record.clone();
         let born = self.next_serial();
@@ -199,9 +201,10 @@ impl Engine {
         session.record.deadline = row.deadline;
         session.record.deadline_reason = row.deadline_reason;
         session.record.warned_at = row.warned_at;
+        session.follow_days(row.day_marks.clone());
         session.record.expiry_action = row.expiry_action;
         session.record.version = row.version.saturating_add(ADOPTION_LEAD);
-        session.count(row.bytes_received, row.bytes_sent);
+        session.count(row.bytes_received, row.bytes_sent, now);
         session.arm(now);
         session.touch(now.utc);
         let record = session.record.clone();
@@ -234,6 +237,9 @@ impl Engine {
         for cid in self.clients.cids(|client| client.is_stale) {
             if let Some(client) = self.clients.get_mut(cid) {
                 client.is_stale = false;
+                if let Some(session) = client.session.as_mut() {
+                    session.begin_quiet(now);
+                }
             }
             self.arm(cid);
             self.answer_again(cid, now);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    auth::decide::Terms,
+    auth::terms::Terms,
     store::SessionState,
     telemetry::events::{ClientRef, Event},
     types::{Cause, Cid, Now, Timestamp},
@@ -25,11 +25,26 @@ impl Engine {
                 continue;
             };
             match verdict {
-                Ok(Some(terms)) => self.move_deadline(cid, terms, now),
+                Ok(Some(terms)) => {
+                    self.move_deadline(cid, terms, now);
+                    self.limit(cid, &terms, now);
+                }
                 Ok(None) => {}
                 Err(cause) => self.end_client(cid, cause, None, now),
             }
         }
+    }
+
+    /// What is not the deadline holds for a session whose end an operator has set, too.
+    fn limit(&mut self, cid: Cid, terms: &Terms, now: Now) {
+        let Some(session) = self.clients.get_mut(cid).and_then(|c| c.session.as_mut()) else {
+            return;
+        };
+        if session.limit(terms, now) {
+            self.watch_closely(now);
+            self.end_exceeded(cid, now);
+        }
+        self.arm(cid);
     }
 
     fn move_deadline(&mut self, cid: Cid, terms: Terms, now: Now) {

@@ -1,5 +1,7 @@
 //! From ESTABLISHED to DISCONNECT: deadlines, kills, byte counts, the closed row.
 
+use std::time::Duration;
+
 use crate::{
     auth::text,
     proto::{Command, Env, KillMessage, Parameter},
@@ -82,9 +84,22 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_byte_count(&mut self, cid: Cid, received: u64, sent: u64) {
-        if let Some(session) = self.clients.get_mut(cid).and_then(|c| c.session.as_mut()) {
-            session.count(received, sent);
+    pub(super) fn on_byte_count(&mut self, cid: Cid, received: u64, sent: u64, now: Now) {
+        let Some(session) = self.clients.get_mut(cid).and_then(|c| c.session.as_mut()) else {
+            return;
+        };
+        session.count(received, sent, now);
+        if session.exceeded(now).is_some() {
+            self.end_exceeded(cid, now);
+        }
+    }
+
+    /// Ends a session whose counters have reached a limit.
+    pub(super) fn end_exceeded(&mut self, cid: Cid, now: Now) {
+        let client = self.clients.get(cid).filter(|client| client.closing.is_none());
+        let session = client.and_then(|client| client.session.as_ref());
+        if let Some(cause) = session.and_then(|session| session.exceeded(now)) {
+            self.expire(cid, cause, now);
         }
     }
 
@@ -102,6 +117,7 @@ impl Engine {
             session.count(
                 env.number(b"bytes_received").unwrap_or(0),
                 env.number(b"bytes_sent").unwrap_or(0),
+                now,
             );
         }
         let closing = client.closing.take().map(|closing| closing.cause);
@@ -173,6 +189,7 @@ impl Engine {
     /// Closes a session that ends now; its client stays known.
     pub(super) fn close_session(&mut self, cid: Cid, cause: Cause, now: Now) {
         if let Some(session) = self.clients.get_mut(cid).and_then(|c| c.session.as_mut()) {
+            session.mark_days(now.utc);
             session.record.ended_at = Some(now.utc);
         }
         self.close_stale_session(cid, cause, now);
@@ -227,9 +244,12 @@ impl Engine {
             .as_ref()
             .is_some_and(|session| session.deadline.is_some_and(|at| at <= now.mono))
         {
-            self.expire(cid, now);
+            let session = client.session.as_ref();
+            let reason = session.and_then(|session| session.record.deadline_reason);
+            self.expire(cid, reason.unwrap_or(Cause::SessionLimit), now);
         } else {
             self.announce_end(cid, now);
+            self.end_exceeded(cid, now);
         }
         self.arm(cid);
     }
@@ -260,7 +280,7 @@ impl Engine {
         }
     }
 
-    fn expire(&mut self, cid: Cid, now: Now) {
+    fn expire(&mut self, cid: Cid, cause: Cause, now: Now) {
         let Some(client) = self.clients.get(cid) else {
             return;
         };
@@ -268,14 +288,17 @@ impl Engine {
             return;
         };
         let record = &session.record;
-        let cause = record.deadline_reason.unwrap_or(Cause::SessionLimit);
         let event = Event::SessionExpired {
             server: self.server(),
             client: ClientRef { kid: None, ..client.who.clone() },
             session_id: record.id,
             deadline_reason: cause,
             action: record.expiry_action,
-            lateness: session.lateness(now),
+            // Data and idle time have no moment that could be missed.
+            lateness: match record.deadline_reason == Some(cause) {
+                true => session.lateness(now),
+                false => Duration::ZERO,
+            },
         };
         self.report(event);
         // The time to which an operator extended it is a limit like another, to its user.
@@ -294,7 +317,10 @@ impl Engine {
         let action = client
             .session
             .as_ref()
-            .filter(|session| session.record.deadline_reason == Some(cause))
+            .filter(|session| {
+                session.record.deadline_reason == Some(cause)
+                    || matches!(cause, Cause::DataQuota | Cause::Idle)
+            })
             .map_or(ExpiryAction::Halt, |session| session.record.expiry_action);
         let text = Parameter::new(words.unwrap_or_else(|| text::ending(cause)));
         let message = match action {

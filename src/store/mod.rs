@@ -4,6 +4,7 @@
 //! contract suite. `now` is always an argument: SQL never asks the database for the time.
 
 mod error;
+mod failure;
 mod foreign;
 mod journal;
 mod mysql;
@@ -13,12 +14,16 @@ mod record;
 mod sql;
 mod sqlite;
 mod url;
+mod usage;
+
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use crate::types::{DeviceId, ServerName, SessionId, Timestamp, Username};
+use crate::types::{DeviceId, Periods, ServerName, SessionId, Timestamp, Username};
 
 pub use error::StoreError;
+pub use failure::{AuthEvent, AuthEventKind, Lockout, NewAuthEvent};
 pub use foreign::{ForeignRow, ForeignTable, ImportNote, Imported, ImportedUser};
 pub use journal::Journal;
 pub use open::{Location, Options, location, open, open_to_look};
@@ -30,6 +35,8 @@ pub use record::{
     PolicyRecord, SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState,
     SpanCursor, SpanPage, Standing, UserPatch, UserRecord,
 };
+
+pub use usage::{DayMark, DayMarks, DayMarksError, DayShare, Granted, OpenUse, QuotaGrant, Usage};
 
 /// Longest cool-down that counts.
 pub const MAX_COOLDOWN: std::time::Duration = std::time::Duration::from_secs(86_400);
@@ -112,6 +119,55 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether [`Self::claim`] would say yes; changes nothing.
     async fn has_place(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// What these users have used in the periods that began then, one for each in order; at most
+    /// 1,000 users. What was granted counts until its end.
+    async fn usage(
+        &self,
+        users: &[(Username, Periods)],
+        now: Timestamp,
+    ) -> Result<Vec<Usage>, StoreError>;
+
+    /// Puts days before `before` together, for each user into one, at most `limit` rows (at most
+    /// 10,000) in one transaction; how many.
+    async fn fold_usage(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
+    /// Grants time or data beside the quotas. `NotFound` without the user.
+    async fn grant_quota(&self, grant: &QuotaGrant, by: &Actor) -> Result<(), StoreError>;
+
+    /// Writes what happened to logins, signed by this process.
+    async fn add_auth_events(
+        &self,
+        events: &[NewAuthEvent],
+        origin: &str,
+    ) -> Result<(), StoreError>;
+
+    /// What others than `origin` have written since then, oldest first; of more than 10,000 the
+    /// newest.
+    async fn auth_events(
+        &self,
+        since: Timestamp,
+        origin: &str,
+    ) -> Result<Vec<AuthEvent>, StoreError>;
+
+    /// Removes events of before `before`, oldest first, at most `limit` (at most 10,000); how many. Lockouts
+    /// that are over go with them.
+    async fn remove_auth_events(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
+    /// Notes who is held back; one that is noted already is replaced.
+    async fn add_lockouts(&self, lockouts: &[Lockout]) -> Result<(), StoreError>;
+
+    /// Who is held back, at most 10,000, the longest first.
+    async fn lockouts(&self, now: Timestamp) -> Result<Vec<Lockout>, StoreError>;
+
+    /// Forgets the failures of a user, at an address, or of the user there; daemons hear of it. How
+    /// many lockouts there were.
+    async fn clear_lockouts(
+        &self,
+        user: Option<&Username>,
+        network: Option<IpAddr>,
+        by: &Actor,
+    ) -> Result<u64, StoreError>;
 
     /// Replaces a password hash if it is still `old` (compare and swap); false when it is not.
     async fn upgrade_hash(

@@ -23,6 +23,10 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
         ("sessions_by_prefix", sql.sessions_by_prefix),
         ("expiring sessions", sql.expiring_sessions),
         ("removal", sql.remove_ended),
+        ("old usage", sql.old_usage),
+        ("auth_events", sql.auth_events),
+        ("old auth_events", sql.remove_auth_events),
+        ("lockouts", sql.lockouts),
         ("radacct of a user", "SELECT * FROM radacct WHERE username = ?"),
         ("session_notices", "SELECT * FROM session_notices"),
         ("radacct, open", "SELECT * FROM radacct WHERE acctstoptime IS NULL"),
@@ -32,6 +36,9 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
     .collect();
     for (text, servers) in sql.pending_commands.split(&[(); 4]) {
         queries.push(("pending_commands", text, servers.len()));
+    }
+    for (text, _) in sql.usage.split(&[(); 3]) {
+        queries.push(("usage", text, count(text)));
     }
     let name = |name: &str| name.parse().ok();
     let open = SessionFilter::default();

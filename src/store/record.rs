@@ -1,11 +1,14 @@
 //! Rows as the rest of the program sees them.
 
-use super::error::StoreError;
+use super::{
+    error::StoreError,
+    usage::{DayMarks, DayShare},
+};
 use std::net::IpAddr;
 
 use crate::types::{
-    Cause, Cid, DeviceId, DeviceKind, ExpiryAction, ServerName, SessionId, Timestamp, Username,
-    words,
+    Cause, Cid, DeviceId, DeviceKind, ExpiryAction, Hours, Quotas, ServerName, SessionId,
+    Timestamp, Username, Zone, words,
 };
 
 /// Who made a change, for `admin_audit`, and when.
@@ -97,6 +100,25 @@ pub struct PolicyRecord {
     pub on_limit: Option<OnLimit>,
     /// For how long a user whose time was over stays out, in seconds.
     pub cooldown_s: Option<u32>,
+    /// By whose clocks hours and quotas count.
+    pub time_zone: Option<Zone>,
+    /// When its users may be connected.
+    pub hours: Hours,
+    /// For how long, in seconds.
+    pub time_quota: Quotas,
+    /// How much their sessions may carry both ways, in bytes.
+    pub data_quota: Quotas,
+    /// A session ends that carries less than `idle_bytes` in so many seconds; 0: none does.
+    pub idle_s: Option<u32>,
+    /// What a session has to carry in `idle_s`, in bytes both ways.
+    pub idle_bytes: Option<u64>,
+}
+
+impl PolicyRecord {
+    /// Whether what a user has used counts.
+    pub fn has_quotas(&self) -> bool {
+        !self.time_quota.is_empty() || !self.data_quota.is_empty()
+    }
 }
 
 words! {
@@ -233,6 +255,8 @@ pub struct DeviceUse {
 pub struct Standing {
     /// The session.
     pub session: SessionId,
+    /// Whose it is.
+    pub user: Username,
     /// When it began.
     pub started_at: Timestamp,
     /// The account, if it is still there.
@@ -320,12 +344,25 @@ pub struct SessionRecord {
     pub bytes_received: u64,
     /// Octets to the client.
     pub bytes_sent: u64,
+    /// The counters at each midnight since it began.
+    pub day_marks: DayMarks,
 }
 
 impl SessionRecord {
     /// Seconds from the start to the end, or to the last sign of life.
     pub fn duration_s(&self) -> u64 {
-        self.ended_at.unwrap_or(self.updated_at).saturating_since(self.started_at).as_secs()
+        self.until().saturating_since(self.started_at).as_secs()
+    }
+
+    /// When it ended, or was last seen.
+    pub fn until(&self) -> Timestamp {
+        self.ended_at.unwrap_or(self.updated_at)
+    }
+
+    /// What it carried on each day.
+    pub fn shares(&self) -> Vec<DayShare> {
+        let (received, sent) = (self.bytes_received, self.bytes_sent);
+        self.day_marks.shares(self.started_at, self.until(), received, sent)
     }
 }
 

@@ -53,6 +53,7 @@ impl Event {
             | Self::StoreDown { .. }
             | Self::StoreUp { .. }
             | Self::StoreBacklog { .. }
+            | Self::ThrottleHeld { .. }
             | Self::StoreRefused { .. }
             | Self::StoreUnreadable { .. }
             | Self::JournalWritten { .. }
@@ -149,6 +150,14 @@ impl Event {
                 event = "retention.failed",
                 error,
                 "old sessions could not be removed; tried again later"
+            ),
+            Self::ThrottleHeld { user, network, failures, until } => tracing::warn!(
+                event = "throttle.held",
+                user = user.as_deref(),
+                network = network.map(display),
+                failures,
+                until = display(until),
+                "too many failed logins: further ones have to wait"
             ),
             Self::StoreDown { error } => {
                 tracing::error!(event = "store.down", error, "the database does not answer");

@@ -26,6 +26,7 @@ pub const NAMES: &[&str] = &[
     "session.kill_sent",
     "session.kill_retried",
     "session.closed",
+    "throttle.held",
     "store.down",
     "store.up",
     "store.backlog",
@@ -286,6 +287,17 @@ pub enum Event {
         bytes_received: u64,
         /// Octets to the client.
         bytes_sent: u64,
+    },
+    /// `throttle.held`: too many failed logins; who has to wait from now on.
+    ThrottleHeld {
+        /// Who; `None`: everybody at the address.
+        user: Option<Arc<str>>,
+        /// Where: an IPv4 address, or the first of an IPv6 /64.
+        network: Option<IpAddr>,
+        /// After so many failures, on all daemons.
+        failures: u32,
+        /// Until then.
+        until: Timestamp,
     },
     /// `store.down`.
     StoreDown {

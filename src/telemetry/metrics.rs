@@ -130,6 +130,7 @@ pub(super) fn count(event: &Event) {
         | Event::StoreDown { .. }
         | Event::StoreUp { .. }
         | Event::StoreBacklog { .. }
+        | Event::ThrottleHeld { .. }
         | Event::StoreRefused { .. }
         | Event::StoreUnreadable { .. }
         | Event::JournalWritten { .. }

@@ -3,17 +3,23 @@
 //! Plain values with their invariants; no IO. Nothing here imports another module of the crate.
 
 mod device;
+mod hours;
 mod id;
+mod quota;
 mod reason;
 mod secret;
 mod text;
 mod time;
+mod zone;
 
 pub use device::{DeviceId, DeviceKind, MacAddr, MacError};
+pub use hours::{HourRange, Hours, HoursError, Opening};
 pub use id::{Cid, IdError, Kid, ServerName, SessionId, Username};
+pub use quota::{Bytes, Period, QuotaError, Quotas, parse_bytes};
 pub(crate) use reason::words;
 pub use reason::{Cause, DenyReason, ExpiryAction, ParseNameError};
 pub use secret::Password;
 pub(crate) use text::is_unsafe;
 pub use text::{Printable, truncate_on_char};
 pub use time::{Clock, Mono, Now, Timestamp, TimestampError, parse_duration};
+pub use zone::{Periods, Zone, ZoneError};

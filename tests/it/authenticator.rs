@@ -9,10 +9,10 @@ use ovpn_warden::{
         password::{self, HashParams, Scheme, Schemes, pool::HashPool},
         request::{AuthRequest, Claimed, Decision, RequestKind},
         service::Authenticator,
-        throttle::{Limits, Throttle},
+        throttle::Limits,
     },
     store::{Actor, DeviceMode, NewUser, Options, Store, UserPatch, open},
-    types::{Clock, DenyReason, ExpiryAction, Password},
+    types::{Clock, DenyReason, ExpiryAction, Password, Zone},
 };
 
 const PARAMS: HashParams = HashParams { m_kib: 8, t: 1, p: 1 };
@@ -66,11 +66,13 @@ impl Bed {
             session_limit: None,
             expiry_action: ExpiryAction::Halt,
             match_common_name: false,
+            time_zone: Zone::default(),
+            idle: None,
         };
         Authenticator::new(
             Arc::clone(&self.store),
             Arc::new(HashPool::new(NonZeroUsize::MIN, 16).unwrap()),
-            Throttle::new(limits),
+            limits,
             defaults,
             params,
             Clock::new(),

@@ -50,6 +50,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("session.kill_retried", "It was told again, because the client is still there."),
     ("session.closed", "The client is gone."),
     (
+        "throttle.held",
+        "Too many failed logins, on all daemons together: further ones have to wait.",
+    ),
+    (
         "store.down",
         "The database does not answer. Logins are refused for a while, live clients stay.",
     ),
@@ -125,6 +129,9 @@ const FIELDS: &[(&str, &str)] = &[
     ("rows", "how many rows of sessions"),
     ("before", "they had ended before this moment; RFC 3339"),
     ("state", "of the session"),
+    ("network", "an IPv4 address, or the first one of an IPv6 /64"),
+    ("failures", "failed logins in `throttle.window_s`, on all daemons"),
+    ("until", "until then; RFC 3339"),
     ("started_at", "when the session was approved"),
 ];
 
@@ -324,6 +331,12 @@ fn samples() -> Vec<Event> {
             duration_s: 28_800,
             bytes_received: 1_234_567,
             bytes_sent: 7_654_321,
+        },
+        Event::ThrottleHeld {
+            user: Some("alice".into()),
+            network: Some([192, 0, 2, 7].into()),
+            failures: 5,
+            until: Timestamp::from_secs(1_795_435_903),
         },
         Event::StoreDown { error: "database unavailable: connection refused".into() },
         Event::StoreUp { pending: 3 },

@@ -1,5 +1,6 @@
 //! `user …`: accounts.
 
+mod quota;
 mod view;
 
 use clap::{Args, Subcommand};
@@ -50,6 +51,13 @@ pub enum UserCommand {
     },
     /// Change a user's policy or period of validity
     Set(SetArgs),
+    /// Show what a user has used of quotas, and what is left
+    Usage {
+        /// Login name
+        name: Username,
+    },
+    /// Grant a user time or data beside the quotas
+    Grant(quota::GrantArgs),
     /// Remove a user and its devices; past sessions stay
     Remove {
         /// Login name
@@ -125,6 +133,8 @@ pub async fn execute(
         UserCommand::Enable { name } => switch(desk, &name, true).await,
         UserCommand::Disable { name } => switch(desk, &name, false).await,
         UserCommand::Set(args) => set(desk, args).await,
+        UserCommand::Usage { name } => quota::usage(desk, config, &name).await,
+        UserCommand::Grant(args) => quota::grant(desk, config, args).await,
         UserCommand::Remove { name, yes } => {
             let user = existing(desk, &name).await?;
             input::confirm(&format!("Remove user `{name}` and its devices?"), yes)?;

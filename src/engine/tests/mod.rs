@@ -1,6 +1,7 @@
 //! The engine against a scripted server, in virtual time.
 
 mod attach;
+mod limits;
 mod login;
 mod reconcile;
 mod relay;
@@ -19,14 +20,17 @@ use super::{
     REPLY_TIMEOUT, Settings, Ticket,
 };
 use crate::{
-    auth::request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
+    auth::{
+        request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
+        terms::Terms,
+    },
     proto::{
         AuthEvent, AuthKind, Command, ConfigLine, Env, KillMessage, Message, Parameter,
         RefusedBlock, RejectKind, Rejected, State, StateName, StatusClient, StatusReport, Version,
     },
     store::{CommandAction, CommandId, SessionCommand, SessionRecord, SessionState},
     telemetry::events::Event,
-    types::{Cause, Cid, DenyReason, ExpiryAction, Kid, Mono, Now, Password, SessionId, Timestamp},
+    types::{Cause, Cid, DenyReason, Kid, Mono, Now, Password, SessionId, Timestamp, Zone},
 };
 
 const RUN: i64 = 1_795_435_003;
@@ -61,6 +65,7 @@ impl Lab {
             accounting_interval: Duration::from_secs(30),
             accounting_first: Duration::from_secs(30),
             warn_before: None,
+            time_zone: Zone::default(),
             backstop: Duration::from_secs(30),
             retry_backoff_s: 10,
             wake_up: false,
@@ -234,14 +239,21 @@ fn auth(kind: AuthKind, cid: u32, kid: u32, user: &str) -> Message {
     Message::Auth(Box::new(AuthEvent { kind, cid: Cid(cid), kid: Kid(kid), env }))
 }
 
+fn limited(deadline: Option<Timestamp>) -> Terms {
+    Terms {
+        deadline,
+        deadline_reason: deadline.map(|_| Cause::SessionLimit),
+        latest: deadline,
+        ..Terms::default()
+    }
+}
+
 fn grant(now: Now, serial: u64, seconds: Option<u64>) -> Grant {
     let mut random = [0; 10];
     random[..8].copy_from_slice(&serial.to_be_bytes());
     Grant {
         session_id: SessionId::new(now.utc, random),
-        deadline: seconds.map(|s| now.utc.saturating_add(Duration::from_secs(s))),
-        deadline_reason: seconds.map(|_| Cause::SessionLimit),
-        expiry_action: ExpiryAction::Halt,
+        terms: limited(seconds.map(|s| now.utc.saturating_add(Duration::from_secs(s)))),
         is_offline: false,
     }
 }

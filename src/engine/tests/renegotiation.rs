@@ -123,7 +123,7 @@ fn a_renegotiation_brings_an_earlier_end_of_the_account() {
     lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
     let ticket = lab.asked.last().unwrap().0;
     let mut sooner = grant(lab.now, 9, Some(60));
-    sooner.deadline_reason = Some(Cause::AccountExpiry);
+    sooner.terms.deadline_reason = Some(Cause::AccountExpiry);
     lab.decide(ticket, Decision::Allow(sooner));
     lab.success();
     assert_eq!(lab.last_row().deadline_reason, Some(Cause::AccountExpiry));

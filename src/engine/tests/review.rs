@@ -1,14 +1,9 @@
 //! Sessions that run, judged again.
 
 use super::*;
-use crate::auth::decide::Terms;
 
 fn terms(lab: &Lab, seconds: u64) -> Terms {
-    Terms {
-        deadline: Some(lab.now.utc.saturating_add(Duration::from_secs(seconds))),
-        deadline_reason: Some(Cause::SessionLimit),
-        expiry_action: ExpiryAction::Halt,
-    }
+    limited(Some(lab.now.utc.saturating_add(Duration::from_secs(seconds))))
 }
 
 fn reviewed(lab: &mut Lab, session: SessionId, verdict: Result<Terms, Cause>) {

@@ -1,7 +1,6 @@
 //! The end of a session is announced, once, before it comes.
 
 use super::*;
-use crate::auth::decide::Terms;
 
 const BEFORE: Duration = Duration::from_secs(300);
 
@@ -22,11 +21,7 @@ impl Lab {
     }
 
     fn review(&mut self, session: SessionId, seconds: u64) {
-        let terms = Terms {
-            deadline: Some(self.now.utc.saturating_add(Duration::from_secs(seconds))),
-            deadline_reason: Some(Cause::SessionLimit),
-            expiry_action: ExpiryAction::Halt,
-        };
+        let terms = limited(Some(self.now.utc.saturating_add(Duration::from_secs(seconds))));
         self.engine.handle_reviews(vec![(session, Ok(Some(terms)))], self.now);
         self.drain();
     }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{
-    Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns, policy_of_user,
+    ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns, policy_of_user,
     standing_columns,
 };
 
@@ -33,9 +33,13 @@ static PERSIST: LazyLock<Batch> = LazyLock::new(|| {
             "run_started" "cid" "user_name" "common_name" "device" "device_kind" "client_ip"
             "client_port" "vpn_ip" "client_version" "client_platform" "started_at" "updated_at"
             "deadline" "deadline_reason" "expiry_action" "warned_at" "ended_at" "cause"
-            "bytes_received" "bytes_sent" "duration_s"
+            "bytes_received" "bytes_sent" "day_marks" "duration_s"
         ),
     )
+});
+
+static ADD_USAGE_ROWS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(ADD_USAGE.0, ADD_USAGE.1, " ON DUPLICATE KEY UPDATE session_id = session_id")
 });
 
 /// Operators may put views of their own tables in place of `users` and `devices`: whatever the
@@ -69,6 +73,16 @@ pub const STATEMENTS: Statements = Statements {
     mark_user: "INSERT INTO user_marks (user_id, serial) VALUES (?, 1) \
                 ON DUPLICATE KEY UPDATE serial = serial + 1",
     persist: &PERSIST,
+    add_usage: &ADD_USAGE_ROWS,
+    add_old_usage: "INSERT INTO usage_periods (user_name, starts_at, session_id, duration_ms, \
+                    bytes_received, bytes_sent) VALUES (?, ?, '', ?, ?, ?) \
+                    ON DUPLICATE KEY UPDATE duration_ms = duration_ms + VALUES(duration_ms), \
+                    bytes_received = bytes_received + VALUES(bytes_received), \
+                    bytes_sent = bytes_sent + VALUES(bytes_sent)",
+    remove_auth_events: "DELETE FROM auth_events WHERE created_at < ? ORDER BY created_at LIMIT ?",
+    add_lockout: "INSERT INTO lockouts (user_name, network, failures, since, held_until) \
+                  VALUES (?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE failures = VALUES(failures), \
+                  since = VALUES(since), held_until = VALUES(held_until)",
     remove_ended: "DELETE FROM sessions WHERE ended_at < ? AND state = 'closed' \
                    ORDER BY ended_at LIMIT ?",
     ..COMMON

@@ -15,8 +15,18 @@ pub struct Batch([String; SIZES]);
 impl Batch {
     /// From static text only: what is bound never becomes part of it.
     pub fn new(head: &'static str, part: &'static str, tail: &'static str) -> Self {
+        Self::joined(head, part, ",", tail)
+    }
+
+    /// The same with another separator than a comma.
+    pub fn joined(
+        head: &'static str,
+        part: &'static str,
+        separator: &'static str,
+        tail: &'static str,
+    ) -> Self {
         Self(std::array::from_fn(|power| {
-            let parts = vec![part; 1 << power].join(",");
+            let parts = vec![part; 1 << power].join(separator);
             format!("{head}{parts}{tail}")
         }))
     }

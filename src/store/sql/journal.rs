@@ -2,7 +2,7 @@
 
 use super::{
     Attempt, Connector, Failure, SqlStore, Value, record,
-    statements::{FIRST_SESSIONS, REMOVE_SESSION},
+    statements::{FIRST_SESSIONS, REMOVE_SESSION, REMOVE_USAGE},
     transaction,
 };
 use crate::store::{OpenSessions, SessionRecord, StoreError};
@@ -48,6 +48,8 @@ impl<C: Connector> SqlStore<C> {
             for session in sessions {
                 let args = [session.id.to_string().into(), session.version.into()];
                 tx.execute(REMOVE_SESSION, &args).await?;
+                let args = [session.user.as_str().into(), session.id.to_string().into()];
+                tx.execute(REMOVE_USAGE, &args).await?;
             }
             Ok(())
         });

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     store::{Actor, PolicyRecord, StoreError},
-    types::Printable,
+    types::{Period, Printable, Quotas},
 };
 
 /// The bound on a policy's name, in bytes.
@@ -30,9 +30,17 @@ impl<C: Connector> SqlStore<C> {
             policy.max_sessions.into(),
             policy.on_limit.map(|word| word.as_str()).into(),
             policy.cooldown_s.into(),
+            policy.time_zone.map(|zone| zone.to_string()).into(),
+        ];
+        for quotas in [policy.time_quota, policy.data_quota] {
+            args.extend(Period::ALL.iter().map(|period| quotas.of(*period).into()));
+        }
+        args.extend([
+            policy.idle_s.into(),
+            policy.idle_bytes.into(),
             by.at.into(),
             policy.name.as_str().into(),
-        ];
+        ]);
         let action = if replace { "policy.set" } else { "policy.add" };
         let audit = audit_row(by, action, &policy.name, Some(&describe(policy)));
         if !replace {
@@ -51,6 +59,16 @@ impl<C: Connector> SqlStore<C> {
                     }
                     Err(error) => return Err(error.into()),
                 }
+            }
+            tx.execute(self.sql.remove_hours, &[policy.name.as_str().into()]).await?;
+            for range in policy.hours.ranges() {
+                let args = [
+                    policy.name.as_str().into(),
+                    u32::from(range.weekday()).into(),
+                    range.opens().into(),
+                    range.closes().into(),
+                ];
+                tx.execute(self.sql.add_hours, &args).await?;
             }
             tx.execute(self.sql.audit, &audit).await?;
             Ok(())
@@ -118,9 +136,20 @@ fn describe(policy: &PolicyRecord) -> String {
         policy.max_sessions.map(|n| format!("max_sessions={n}")),
         policy.on_limit.map(|word| format!("on_limit={word}")),
         policy.cooldown_s.map(|s| format!("cooldown_s={s}")),
+        policy.time_zone.map(|zone| format!("time_zone={zone}")),
+        Some(format!("hours={}", policy.hours)).filter(|_| !policy.hours.ranges().is_empty()),
+        quotas("time_quota_s", policy.time_quota),
+        quotas("data_quota_bytes", policy.data_quota),
+        policy.idle_s.map(|s| format!("idle_s={s}")),
+        policy.idle_bytes.map(|n| format!("idle_bytes={n}")),
     ]
     .into_iter()
     .flatten()
     .collect::<Vec<_>>()
     .join(" ")
+}
+
+fn quotas(name: &str, quotas: Quotas) -> Option<String> {
+    let each: Vec<_> = quotas.iter().map(|(period, limit)| format!("{limit}/{period}")).collect();
+    (!each.is_empty()).then(|| format!("{name}={}", each.join(",")))
 }

@@ -6,7 +6,7 @@ use crate::{
         CommandAction, CommandId, DeviceRecord, PolicyRecord, SessionCommand, SessionRecord,
         StoreError, UserRecord,
     },
-    types::{Cid, DeviceId, DeviceKind},
+    types::{Cid, DeviceId, DeviceKind, HourRange, Hours, Quotas},
 };
 
 /// The policy of users that name none.
@@ -38,7 +38,41 @@ pub fn policy(cells: Cells<'_>) -> Result<PolicyRecord, StoreError> {
         max_sessions: cells.number("max_sessions")?,
         on_limit: cells.parsed("on_limit")?,
         cooldown_s: cells.number("cooldown_s")?,
+        time_zone: cells.parsed("time_zone")?,
+        hours: hours(cells)?,
+        time_quota: Quotas::new([
+            cells.number("time_quota_day_s")?,
+            cells.number("time_quota_week_s")?,
+            cells.number("time_quota_month_s")?,
+            cells.number("time_quota_total_s")?,
+        ]),
+        data_quota: Quotas::new([
+            cells.number("data_quota_day_bytes")?,
+            cells.number("data_quota_week_bytes")?,
+            cells.number("data_quota_month_bytes")?,
+            cells.number("data_quota_total_bytes")?,
+        ]),
+        idle_s: cells.number("idle_s")?,
+        idle_bytes: cells.number("idle_bytes")?,
     })
+}
+
+/// Ranges as `1 08:00-18:00`, with commas between. What MySQL cut short is no range at its end, so
+/// that it does not pass for fewer hours.
+fn hours(cells: Cells<'_>) -> Result<Hours, StoreError> {
+    let range = |text: &str| {
+        let (weekday, times) = text.split_once(' ')?;
+        let (opens, closes) = times.split_once('-')?;
+        HourRange::new(weekday.parse().ok()?, opens, closes).ok()
+    };
+    let Some(text) = cells.text("hours")? else { return Ok(Hours::default()) };
+    text.split(',')
+        .map(range)
+        .collect::<Option<Vec<_>>>()
+        .and_then(|ranges| Hours::new(ranges).ok())
+        .ok_or_else(|| {
+            cells.corrupt("hours", "has a row in `allowed_hours` that is no range, or too many")
+        })
 }
 
 fn device_kind(cells: Cells<'_>, column: &'static str) -> Result<DeviceKind, StoreError> {
@@ -113,7 +147,15 @@ pub fn session(row: &Row) -> Result<SessionRecord, StoreError> {
         cause: cells.parsed("cause")?,
         bytes_received: cells.some_number("bytes_received")?,
         bytes_sent: cells.some_number("bytes_sent")?,
+        day_marks: cells.parsed("day_marks")?.unwrap_or_default(),
     })
+}
+
+fn day_marks(session: &SessionRecord) -> Value {
+    match session.day_marks.iter().next() {
+        None => Value::Null,
+        Some(_) => session.day_marks.to_string().into(),
+    }
 }
 
 /// Appends a session in the order of the columns of `persist`.
@@ -144,6 +186,7 @@ pub fn push_session(args: &mut Vec<Value>, session: &SessionRecord) {
         session.cause.map(|cause| cause.as_str()).into(),
         session.bytes_received.into(),
         session.bytes_sent.into(),
+        day_marks(session),
         session.duration_s().into(),
     ]);
 }

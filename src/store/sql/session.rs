@@ -6,9 +6,10 @@ use super::{
     Attempt, Connector, Failure, SqlError, SqlStore,
     record::{self, push_session},
     transaction,
+    usage::push_share,
 };
 use crate::{
-    store::{OpenSessions, SessionFilter, SessionRecord, StoreError},
+    store::{DayShare, OpenSessions, SessionFilter, SessionRecord, SessionState, StoreError},
     types::{ServerName, SessionId},
 };
 
@@ -49,11 +50,24 @@ impl<C: Connector> SqlStore<C> {
 
     async fn write_sessions(&self, sessions: &[&SessionRecord]) -> Result<(), Failure> {
         let runs = self.sql.persist.split(sessions);
-        transaction!(self, Attempt::new(true, runs.len() <= 1), |tx| {
+        let used: Vec<(&SessionRecord, DayShare)> = sessions
+            .iter()
+            .filter(|session| session.state == SessionState::Closed)
+            .flat_map(|session| session.shares().into_iter().map(|share| (*session, share)))
+            .collect();
+        let used = self.sql.add_usage.split(&used);
+        transaction!(self, Attempt::new(true, runs.len() + used.len() <= 1), |tx| {
             for (sql, run) in &runs {
-                let mut args = Vec::with_capacity(run.len() * 26);
+                let mut args = Vec::with_capacity(run.len() * 27);
                 for session in *run {
                     push_session(&mut args, session);
+                }
+                tx.execute(sql, &args).await?;
+            }
+            for (sql, run) in &used {
+                let mut args = Vec::with_capacity(run.len() * 6);
+                for (session, share) in *run {
+                    push_share(&mut args, session, share);
                 }
                 tx.execute(sql, &args).await?;
             }

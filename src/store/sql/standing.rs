@@ -78,5 +78,6 @@ fn standing(row: &Row, session: SessionId) -> Result<(Option<i64>, Standing), St
         }
     };
     let started_at = cells.some_time("started_at")?;
-    Ok((id, Standing { session, started_at, account, device }))
+    let user = cells.some_parsed("user_name")?;
+    Ok((id, Standing { session, user, started_at, account, device }))
 }

@@ -55,6 +55,22 @@ pub struct Statements {
     pub command_handled: &'static str,
     pub pending_commands: &'static LazyLock<Batch>,
     pub complete_commands: &'static LazyLock<Batch>,
+    pub add_usage: &'static LazyLock<Batch>,
+    pub usage: &'static LazyLock<Batch>,
+    pub old_usage: &'static str,
+    pub add_old_usage: &'static str,
+    pub remove_usage: &'static str,
+    pub add_grant: &'static str,
+    pub remove_grants: &'static str,
+    pub add_hours: &'static str,
+    pub remove_hours: &'static str,
+    pub add_auth_events: &'static LazyLock<Batch>,
+    pub auth_events: &'static str,
+    pub remove_auth_events: &'static str,
+    pub add_lockout: &'static str,
+    pub lockouts: &'static str,
+    pub remove_lockouts: &'static str,
+    pub forget_lockouts: &'static str,
     pub audit: &'static str,
 }
 
@@ -72,8 +88,13 @@ macro_rules! device_columns {
 }
 macro_rules! policy_columns {
     () => {
-        "name, session_limit_s, expiry_action, device_mode, max_devices, max_sessions, on_limit, \
-         cooldown_s"
+        "p.name, p.session_limit_s, p.expiry_action, p.device_mode, p.max_devices, \
+         p.max_sessions, p.on_limit, p.cooldown_s, p.time_zone, p.time_quota_day_s, \
+         p.time_quota_week_s, p.time_quota_month_s, p.time_quota_total_s, \
+         p.data_quota_day_bytes, p.data_quota_week_bytes, p.data_quota_month_bytes, \
+         p.data_quota_total_bytes, p.idle_s, p.idle_bytes, \
+         (SELECT GROUP_CONCAT(CONCAT(h.weekday, ' ', h.opens, '-', h.closes)) \
+         FROM allowed_hours h WHERE h.policy = p.name) AS hours"
     };
 }
 /// The policy `p` of a user.
@@ -82,7 +103,18 @@ macro_rules! policy_of_user {
         "p.name AS policy_name, p.session_limit_s AS policy_session_limit_s, \
          p.expiry_action AS policy_expiry_action, p.device_mode AS policy_device_mode, \
          p.max_devices AS policy_max_devices, p.max_sessions AS policy_max_sessions, \
-         p.on_limit AS policy_on_limit, p.cooldown_s AS policy_cooldown_s"
+         p.on_limit AS policy_on_limit, p.cooldown_s AS policy_cooldown_s, \
+         p.time_zone AS policy_time_zone, p.time_quota_day_s AS policy_time_quota_day_s, \
+         p.time_quota_week_s AS policy_time_quota_week_s, \
+         p.time_quota_month_s AS policy_time_quota_month_s, \
+         p.time_quota_total_s AS policy_time_quota_total_s, \
+         p.data_quota_day_bytes AS policy_data_quota_day_bytes, \
+         p.data_quota_week_bytes AS policy_data_quota_week_bytes, \
+         p.data_quota_month_bytes AS policy_data_quota_month_bytes, \
+         p.data_quota_total_bytes AS policy_data_quota_total_bytes, \
+         p.idle_s AS policy_idle_s, p.idle_bytes AS policy_idle_bytes, \
+         (SELECT GROUP_CONCAT(CONCAT(h.weekday, ' ', h.opens, '-', h.closes)) \
+         FROM allowed_hours h WHERE h.policy = p.name) AS policy_hours"
     };
 }
 /// What a login needs beside the user's own row. Parameters: the name, the moment from which an end
@@ -113,7 +145,7 @@ macro_rules! session_columns {
         "id, version, state, server, run_started, cid, user_name, common_name, device, \
          device_kind, client_ip, client_port, vpn_ip, client_version, client_platform, \
          started_at, updated_at, deadline, deadline_reason, expiry_action, warned_at, ended_at, \
-         cause, bytes_received, bytes_sent"
+         cause, bytes_received, bytes_sent, day_marks"
     };
 }
 macro_rules! standing_columns {
@@ -131,13 +163,15 @@ pub(crate) use {login_columns, policy_of_user, standing_columns, user_columns};
 pub const PERSIST_HEAD: &str =
     concat!("INSERT INTO sessions (", session_columns!(), ", duration_s) VALUES ");
 /// One row of it.
-pub const PERSIST_ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+pub const PERSIST_ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// Of a journal: some of its rows.
 pub const FIRST_SESSIONS: &str =
     concat!("SELECT ", session_columns!(), " FROM sessions ORDER BY id LIMIT ?");
 /// Of a journal: a row that the database has.
 pub const REMOVE_SESSION: &str = "DELETE FROM sessions WHERE id = ? AND version = ?";
+/// Of a journal: what that row used. It is worked out again from the row.
+pub const REMOVE_USAGE: &str = "DELETE FROM usage_periods WHERE user_name = ? AND session_id = ?";
 
 static SESSIONS: LazyLock<SessionQueries> =
     LazyLock::new(|| SessionQueries::new(concat!("SELECT ", session_columns!(), " FROM sessions")));
@@ -156,6 +190,55 @@ static COMPLETE: LazyLock<Batch> = LazyLock::new(|| {
         "UPDATE session_commands SET handled_at = ? WHERE handled_at IS NULL AND id IN (",
         "?",
         ")",
+    )
+});
+
+/// For each user, known by a number: what sessions that have ended used, those that are open, and
+/// what was granted. The columns of the first serve all; every number is unsigned, because MySQL makes
+/// a decimal of both kinds.
+static USAGE: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::joined(
+        "",
+        "SELECT ? AS who, 'ended' AS kind, NULL AS id, NULL AS started_at, NULL AS updated_at, \
+         NULL AS day_marks, CAST(COALESCE(SUM(bytes_received), 0) AS UNSIGNED) AS bytes_received, \
+         CAST(COALESCE(SUM(bytes_sent), 0) AS UNSIGNED) AS bytes_sent, \
+         CAST(COALESCE(SUM(duration_ms), 0) AS UNSIGNED) AS total_ms, \
+         CAST(COALESCE(SUM(CASE WHEN starts_at >= ? THEN duration_ms END), 0) AS UNSIGNED) AS day_ms, \
+         CAST(COALESCE(SUM(CASE WHEN starts_at >= ? THEN duration_ms END), 0) AS UNSIGNED) AS week_ms, \
+         CAST(COALESCE(SUM(CASE WHEN starts_at >= ? THEN duration_ms END), 0) AS UNSIGNED) AS month_ms, \
+         CAST(COALESCE(SUM(CASE WHEN starts_at >= ? THEN bytes_received + bytes_sent END), 0) \
+         AS UNSIGNED) AS day_bytes, \
+         CAST(COALESCE(SUM(CASE WHEN starts_at >= ? THEN bytes_received + bytes_sent END), 0) \
+         AS UNSIGNED) AS week_bytes, \
+         CAST(COALESCE(SUM(CASE WHEN starts_at >= ? THEN bytes_received + bytes_sent END), 0) \
+         AS UNSIGNED) AS month_bytes \
+         FROM usage_periods WHERE user_name = ? \
+         UNION ALL \
+         SELECT ?, 'open', id, started_at, updated_at, day_marks, bytes_received, bytes_sent, \
+         CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED) FROM sessions WHERE user_name = ? AND ended_at IS NULL \
+         UNION ALL \
+         SELECT ?, 'granted', NULL, NULL, NULL, NULL, \
+         CAST(COALESCE(SUM(CASE WHEN kind = 'data' THEN amount END), 0) AS UNSIGNED), CAST(0 AS UNSIGNED), \
+         CAST(COALESCE(SUM(CASE WHEN kind = 'time' THEN amount END), 0) AS UNSIGNED), \
+         CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED) FROM quota_grants WHERE user_name = ? AND valid_until > ?",
+        " UNION ALL ",
+        "",
+    )
+});
+
+/// The start of an insert of what sessions used, and one row of it.
+pub const ADD_USAGE: (&str, &str) = (
+    "INSERT INTO usage_periods (user_name, starts_at, session_id, duration_ms, bytes_received, \
+     bytes_sent) VALUES ",
+    "(?,?,?,?,?,?)",
+);
+
+/// Events of logins.
+static ADD_AUTH_EVENTS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(
+        "INSERT INTO auth_events (kind, user_name, network, origin, created_at) VALUES ",
+        "(?,?,?,?,?)",
+        "",
     )
 });
 
@@ -201,14 +284,21 @@ pub const COMMON: Statements = Statements {
     set_device_status: "UPDATE devices SET status = ?, updated_at = ? \
                         WHERE user_id = ? AND identifier = ?",
     remove_device: "DELETE FROM devices WHERE user_id = ? AND identifier = ?",
-    policy: concat!("SELECT ", policy_columns!(), " FROM policies WHERE name = ?"),
-    policies: concat!("SELECT ", policy_columns!(), " FROM policies ORDER BY name"),
+    policy: concat!("SELECT ", policy_columns!(), " FROM policies p WHERE p.name = ?"),
+    policies: concat!("SELECT ", policy_columns!(), " FROM policies p ORDER BY p.name"),
     add_policy: "INSERT INTO policies (session_limit_s, expiry_action, device_mode, max_devices, \
-                 max_sessions, on_limit, cooldown_s, updated_at, name, created_at) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 max_sessions, on_limit, cooldown_s, time_zone, time_quota_day_s, \
+                 time_quota_week_s, time_quota_month_s, time_quota_total_s, \
+                 data_quota_day_bytes, data_quota_week_bytes, data_quota_month_bytes, \
+                 data_quota_total_bytes, idle_s, idle_bytes, updated_at, name, created_at) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     replace_policy: "UPDATE policies SET session_limit_s = ?, expiry_action = ?, \
                      device_mode = ?, max_devices = ?, max_sessions = ?, on_limit = ?, \
-                     cooldown_s = ?, updated_at = ? WHERE name = ?",
+                     cooldown_s = ?, time_zone = ?, time_quota_day_s = ?, \
+                     time_quota_week_s = ?, time_quota_month_s = ?, time_quota_total_s = ?, \
+                     data_quota_day_bytes = ?, data_quota_week_bytes = ?, \
+                     data_quota_month_bytes = ?, data_quota_total_bytes = ?, idle_s = ?, \
+                     idle_bytes = ?, updated_at = ? WHERE name = ?",
     policy_in_use: "SELECT id FROM users WHERE policy = ? LIMIT 1",
     remove_policy: "DELETE FROM policies WHERE name = ?",
     persist: &NO_BATCH,
@@ -263,6 +353,29 @@ pub const COMMON: Statements = Statements {
     command_handled: "SELECT id, handled_at FROM session_commands WHERE id = ?",
     pending_commands: &PENDING,
     complete_commands: &COMPLETE,
+    add_usage: &NO_BATCH,
+    usage: &USAGE,
+    old_usage: "SELECT user_name, starts_at, session_id, duration_ms, bytes_received, bytes_sent \
+                FROM usage_periods WHERE starts_at < ? AND starts_at > ? ORDER BY starts_at LIMIT ?",
+    add_old_usage: "",
+    remove_usage: "DELETE FROM usage_periods WHERE user_name = ? AND starts_at = ? \
+                   AND session_id = ?",
+    add_grant: "INSERT INTO quota_grants (user_name, kind, amount, valid_until, created_at, actor) \
+                VALUES (?, ?, ?, ?, ?, ?)",
+    remove_grants: "DELETE FROM quota_grants WHERE user_name = ?",
+    add_hours: "INSERT INTO allowed_hours (policy, weekday, opens, closes) VALUES (?, ?, ?, ?)",
+    remove_hours: "DELETE FROM allowed_hours WHERE policy = ?",
+    add_auth_events: &ADD_AUTH_EVENTS,
+    auth_events: "SELECT id, kind, user_name, network, created_at FROM auth_events \
+                  WHERE created_at >= ? AND origin <> ? ORDER BY created_at DESC, id DESC LIMIT ?",
+    remove_auth_events: "",
+    add_lockout: "",
+    lockouts: "SELECT user_name, network, failures, since, held_until FROM lockouts \
+               WHERE held_until > ? ORDER BY held_until DESC LIMIT ?",
+    forget_lockouts: "DELETE FROM lockouts WHERE held_until < ?",
+    // An empty name or address in the request is any.
+    remove_lockouts: "DELETE FROM lockouts WHERE (? = '' OR user_name = ?) \
+                      AND (? = '' OR network = ?)",
     audit: "INSERT INTO admin_audit (created_at, actor, action, target, detail) \
             VALUES (?, ?, ?, ?, ?)",
 };

@@ -1,17 +1,19 @@
 //! The trait, by the inherent functions of the other modules.
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
 
 use super::{Connector, SqlStore};
 use crate::{
     store::{
-        Actor, Claim, CommandAction, CommandId, DeviceRecord, DeviceStatus, DeviceUse,
+        Actor, AuthEvent, Claim, CommandAction, CommandId, DeviceRecord, DeviceStatus, DeviceUse,
         EnrolmentTerms, Facts, ForeignRow, ForeignTable, ImportNote, Imported, ImportedUser,
-        Migrated, NewDevice, NewUser, OpenSessions, PendingCommands, PolicyRecord, Schema,
-        SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, UserPatch,
-        UserRecord,
+        Lockout, Migrated, NewAuthEvent, NewDevice, NewUser, OpenSessions, PendingCommands,
+        PolicyRecord, QuotaGrant, Schema, SessionFilter, SessionRecord, SpanCursor, SpanPage,
+        Standing, Store, StoreError, Usage, UserPatch, UserRecord,
     },
-    types::{DeviceId, ServerName, SessionId, Timestamp, Username},
+    types::{DeviceId, Periods, ServerName, SessionId, Timestamp, Username},
 };
 
 #[async_trait]
@@ -39,6 +41,59 @@ impl<C: Connector> Store for SqlStore<C> {
         now: Timestamp,
     ) -> Result<Option<Facts>, StoreError> {
         self.timed("facts", Self::facts(self, user, device, now)).await
+    }
+
+    async fn usage(
+        &self,
+        users: &[(Username, Periods)],
+        now: Timestamp,
+    ) -> Result<Vec<Usage>, StoreError> {
+        self.timed("usage", Self::usage(self, users, now)).await
+    }
+
+    async fn fold_usage(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.timed("fold_usage", Self::fold_usage(self, before, limit)).await
+    }
+
+    async fn add_auth_events(
+        &self,
+        events: &[NewAuthEvent],
+        origin: &str,
+    ) -> Result<(), StoreError> {
+        self.timed("add_auth_events", Self::add_auth_events(self, events, origin)).await
+    }
+
+    async fn auth_events(
+        &self,
+        since: Timestamp,
+        origin: &str,
+    ) -> Result<Vec<AuthEvent>, StoreError> {
+        self.timed("auth_events", Self::auth_events(self, since, origin)).await
+    }
+
+    async fn remove_auth_events(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.timed("remove_auth_events", Self::remove_auth_events(self, before, limit)).await
+    }
+
+    async fn add_lockouts(&self, lockouts: &[Lockout]) -> Result<(), StoreError> {
+        self.timed("add_lockouts", Self::add_lockouts(self, lockouts)).await
+    }
+
+    async fn lockouts(&self, now: Timestamp) -> Result<Vec<Lockout>, StoreError> {
+        Self::lockouts(self, now).await
+    }
+
+    async fn clear_lockouts(
+        &self,
+        user: Option<&Username>,
+        network: Option<IpAddr>,
+        by: &Actor,
+    ) -> Result<u64, StoreError> {
+        Self::clear_lockouts(self, user, network, by).await
+    }
+
+    async fn grant_quota(&self, grant: &QuotaGrant, by: &Actor) -> Result<(), StoreError> {
+        Self::grant_quota(self, grant, by).await
     }
 
     async fn enrol_device(

@@ -118,6 +118,7 @@ impl<C: Connector> SqlStore<C> {
             // The foreign key would do it, but an operator's own tables may have none.
             tx.execute(self.sql.remove_devices, std::slice::from_ref(&id)).await?;
             tx.execute(self.sql.close_enrolment, std::slice::from_ref(&id)).await?;
+            tx.execute(self.sql.remove_grants, &[name.as_str().into()]).await?;
             if tx.execute(self.sql.remove_user, &[id]).await?.affected == 0 {
                 return Err(no_user(name).into());
             }

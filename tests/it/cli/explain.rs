@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::bench::Bench;
+use super::bench::{Bench, COLUMNS};
 
 const MAC: &str = "02:1a:2b:3c:4d:5e";
 
@@ -117,12 +117,12 @@ async fn a_session_too_many_is_told() {
     let (code, view) = explained(&bench, b"", &args);
     assert_eq!((code, verdict(&view, "max_sessions")), (0, "pass"));
     bench
-        .sql(
-            "INSERT INTO sessions SELECT '0190ab12-3456-7abc-8def-000000000001', 1, 'active', \
+        .sql(&format!(
+            "INSERT INTO sessions ({COLUMNS}) SELECT '0190ab12-3456-7abc-8def-000000000001', 1, 'active', \
              'udp', '2026-11-01 00:00:00.000', 1, 'alice', NULL, NULL, NULL, NULL, NULL, NULL, \
              NULL, NULL, '2026-11-01 00:00:00.000', '2026-11-01 00:00:00.000', NULL, NULL, \
-             'halt', NULL, NULL, 0, 0, 0, NULL",
-        )
+             'halt', NULL, NULL, 0, 0, 0",
+        ))
         .await;
     let (code, view) = explained(&bench, b"", &args);
     assert_eq!((code, &view["reason"]), (3, &"too_many_sessions".into()));

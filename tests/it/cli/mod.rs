@@ -9,6 +9,7 @@ mod errors;
 mod explain;
 mod hashes;
 mod import;
+mod lockouts;
 mod manners;
 mod manual;
 mod passwords;

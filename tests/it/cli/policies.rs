@@ -11,6 +11,8 @@ fn the_story_of_a_policy() {
         json!({
             "name": name, "session_limit_s": limit, "expiry_action": action, "device_mode": mode,
             "max_devices": null, "max_sessions": null, "on_limit": null, "cooldown_s": null,
+            "hours": null, "time_zone": null, "time_quota_s": {}, "data_quota_bytes": {},
+            "idle_s": null, "idle_bytes": null,
         })
     };
     assert_eq!(bench.json(&["policy", "list"]), json!([policy("default", None, None, None)]));
@@ -77,4 +79,86 @@ fn what_cannot_be_is_refused_and_said() {
     bench.add_user("alice");
     bench.ok(&["user", "set", "alice", "--policy", "staff"]);
     bench.run(&["policy", "remove", "staff", "--yes"]).fails(1, "in use");
+}
+
+#[test]
+fn hours_quotas_and_idle_time_are_set_shown_used_and_granted() {
+    let bench = Bench::new();
+    let limits = [
+        ["--hours", "mon-fri 08:00-18:00, sat 22:00-02:00"],
+        ["--time-zone", "Europe/Berlin"],
+        ["--time-quota", "2h/day, 20h/month"],
+        ["--data-quota", "5GiB/week"],
+        ["--idle-s", "600"],
+        ["--idle-bytes", "20KiB"],
+    ];
+    bench.ok(&[&["policy", "add", "staff"], &limits.concat()[..]].concat());
+    let staff = bench.json(&["policy", "show", "staff"]);
+    assert_eq!(staff["hours"], "mon-fri 08:00-18:00, sat 22:00-02:00");
+    assert_eq!(staff["time_zone"], "Europe/Berlin");
+    assert_eq!(staff["time_quota_s"], json!({"day": 7_200, "month": 72_000}));
+    assert_eq!(staff["data_quota_bytes"], json!({"week": 5_368_709_120_u64}));
+    assert_eq!((&staff["idle_s"], &staff["idle_bytes"]), (&json!(600), &json!(20_480)));
+    let shown = bench.ok(&["policy", "show", "staff"]);
+    for text in ["sat 22:00-02:00", "7200 s/day, 72000 s/month", "5GiB/week", "less than 20KiB"] {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
+    let list = bench.ok(&["policy", "list"]);
+    assert!(list.contains("hours time data idle"), "{list}");
+
+    bench.add_user("alice");
+    bench.ok(&["user", "set", "alice", "--policy", "staff"]);
+    let rows = bench.json(&["user", "usage", "alice"]);
+    assert_eq!(rows[0]["time_left_s"], 7_200);
+    assert_eq!(rows[1]["data_left_bytes"], 5_368_709_120_u64);
+    assert_eq!(
+        rows[3],
+        json!({
+            "period": "total", "time_used_s": 0, "time_quota_s": null, "time_left_s": null,
+            "data_used_bytes": 0, "data_quota_bytes": null, "data_left_bytes": null,
+        })
+    );
+    let said = bench.ok(&["user", "grant", "alice", "--time", "30m"]);
+    assert!(said.contains("may use 1800 s more until"), "{said}");
+    bench.ok(&["user", "grant", "alice", "--data", "1GiB", "--until", "+2h"]);
+    let rows = bench.json(&["user", "usage", "alice"]);
+    assert_eq!((&rows[0]["time_left_s"], &rows[2]["time_left_s"]), (&json!(9_000), &json!(73_800)));
+    assert_eq!(rows[1]["data_left_bytes"], 6_442_450_944_u64);
+
+    let explained = |at: &str| {
+        let ended = bench.run(&["explain", "alice", "--server", "udp", "--at", at, "--json"]);
+        let code = ended.code;
+        let view: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+        let rule = |name: &str| {
+            let rules = view["rules"].as_array().unwrap();
+            rules.iter().find(|rule| rule["rule"] == name).unwrap()["reason"].clone()
+        };
+        (code, rule("allowed_hours"), rule("time_quota"), rule("data_quota"))
+    };
+    bench.ok(&["policy", "set", "staff", "--device-mode", "off"]);
+    let null = json!(null);
+    assert_eq!(explained("2026-11-24T12:00:00Z"), (0, null.clone(), null.clone(), null));
+    assert_eq!(explained("2026-11-24T17:00:00Z").1, "outside_hours", "18:00 in Berlin");
+    bench.ok(&["policy", "set", "staff", "--time-quota", "0/day", "--data-quota", "0/total"]);
+    let (code, _, time, data) = explained("2036-11-24T12:00:00Z");
+    assert_eq!((code, time, data), (3, json!("time_quota_used"), json!("data_quota_used")));
+
+    let none =
+        ["--hours", "--time-zone", "--time-quota", "--data-quota", "--idle-s", "--idle-bytes"];
+    let none: Vec<_> = none.iter().flat_map(|flag| [*flag, "none"]).collect();
+    bench.ok(&[&["policy", "set", "staff"], &none[..]].concat());
+    let staff = bench.json(&["policy", "show", "staff"]);
+    assert_eq!((&staff["hours"], &staff["time_quota_s"]), (&json!(null), &json!({})));
+    bench.run(&["user", "grant", "alice", "--time", "1h"]).fails(1, "has no such quota");
+    bench.run(&["user", "grant", "bob", "--time", "1h"]).fails(1, "`bob` not found");
+    for (flag, value, hint) in [
+        ("--hours", "mon 08:00-08:00", "00:00-24:00"),
+        ("--hours", "8-18", "mon-fri 08:00-18:00"),
+        ("--time-zone", "Berlin", "Europe/Berlin"),
+        ("--time-quota", "2h", "2h/day"),
+        ("--data-quota", "5XB/day", "500MiB/day"),
+        ("--idle-bytes", "much", "20KiB"),
+    ] {
+        bench.run(&["policy", "set", "staff", flag, value]).fails(2, hint);
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::bench::Bench;
+use super::bench::{Bench, COLUMNS};
 
 /// A session of the database: its times are of November 2026.
 async fn session(bench: &Bench, number: u32, user: &str, start: &str, end: Option<&str>) {
@@ -13,12 +13,12 @@ async fn session(bench: &Bench, number: u32, user: &str, start: &str, end: Optio
     let last = end.unwrap_or(start);
     bench
         .sql(&format!(
-            "INSERT INTO sessions SELECT '0190ab12-3456-7abc-8def-{number:012}', 1, '{state}', \
+            "INSERT INTO sessions ({COLUMNS}) SELECT '0190ab12-3456-7abc-8def-{number:012}', 1, '{state}', \
              'udp', '2026-11-01 00:00:00.000', {number}, '{user}', '=cmd()', NULL, NULL, NULL, \
              NULL, NULL, NULL, NULL, '2026-11-{start}', '2026-11-{last}', NULL, NULL, 'halt', \
              {ended}, {cause}, \
              CAST(round((julianday('2026-11-{last}') - julianday('2026-11-{start}')) * 86400) \
-             AS INTEGER), 800, 80, NULL"
+             AS INTEGER), 800, 80"
         ))
         .await;
 }

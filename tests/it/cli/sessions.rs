@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::bench::Bench;
+use super::bench::{Bench, COLUMNS};
 
 const OPEN: &str = "0190ab12-3456-7abc-8def-000000000001";
 const ENDED: &str = "0190ab12-3456-7abc-8def-000000000002";
@@ -16,10 +16,10 @@ async fn bench() -> Bench {
     bench.ok(&["session", "list"]);
     let row = |id: &str, server: &str, cid: u32, user: &str, start: &str, rest: &str| {
         format!(
-            "INSERT INTO sessions VALUES ('{id}', 1, {rest_state}, '{server}', \
+            "INSERT INTO sessions ({COLUMNS}) VALUES ('{id}', 1, {rest_state}, '{server}', \
              '2026-11-01 00:00:00.000', {cid}, '{user}', 'cn', '02:1a:2b:3c:4d:5e', 'mac', \
              '192.0.2.7', 40000, '10.8.0.2', '2.6.12' || char(27) || '[2J', 'linux', \
-             '{start}', '{start}', {rest}, NULL);",
+             '{start}', '{start}', {rest});",
             rest_state = if id == ENDED { "'closed'" } else { "'active'" },
         )
     };

@@ -1,9 +1,11 @@
 //! Limits of policies through the whole daemon: cool-down, sessions at once, devices that users bring.
 
 use ovpn_warden::{
-    store::{OnLimit, PolicyRecord},
-    types::DenyReason,
+    store::{Granted, OnLimit, PolicyRecord, QuotaGrant},
+    types::{Cause, DenyReason, Hours, Quotas},
 };
+
+use chrono::Datelike;
 
 use super::*;
 
@@ -23,7 +25,7 @@ async fn with(limits: PolicyRecord) -> (Listener, Bed, Daemon, Controller) {
 
 async fn log_in(controller: &mut Controller, cid: u32, mac: &str) -> String {
     controller.connect(cid, "alice", "correct horse", Some(mac)).await;
-    let line = controller.line().await;
+    let line = controller.command().await;
     if line.starts_with("client-auth ") {
         while controller.line().await != "END" {}
         controller.establish(cid).await;
@@ -104,5 +106,107 @@ async fn an_unknown_device_waits_for_its_approval() {
     let approved = DeviceStatus::Approved;
     bed.store.set_device_status(&alice, &other, approved, &bed.actor()).await.unwrap();
     assert!(log_in(&mut controller, 2, OTHER).await.starts_with("client-auth 2 1"));
+    daemon.stop().await;
+}
+
+/// Hours that are over in this many seconds, if `is_open`; the day after tomorrow otherwise.
+fn hours(bed: &Bed, is_open: bool) -> Hours {
+    let today = bed.clock.now().utc.to_datetime().weekday();
+    let day = if is_open { today } else { today.succ().succ() };
+    format!("{} 00:00-24:00", day.to_string().to_lowercase()).parse().unwrap()
+}
+
+#[tokio::test]
+async fn outside_its_hours_nobody_comes_in_and_who_is_in_has_to_go() {
+    let (_listener, bed, daemon, mut controller) = with(PolicyRecord::default()).await;
+    let set = async |hours: Hours| {
+        let policy = PolicyRecord { name: "default".into(), hours, ..Default::default() };
+        bed.store.put_policy(&policy, true, &bed.actor()).await.unwrap();
+    };
+    set(hours(&bed, false)).await;
+    denied(&log_in(&mut controller, 0, MAC).await, DenyReason::OutsideHours);
+    set(hours(&bed, true)).await;
+    assert!(log_in(&mut controller, 1, MAC).await.starts_with("client-auth 1 1"));
+    bed.session(|session| session.state == SessionState::Active).await;
+    set(hours(&bed, false)).await;
+    let kill = controller.command().await;
+    assert_eq!(kill, "client-kill 1 \"HALT,The allowed hours are over\"");
+    controller.say("SUCCESS: client-kill command succeeded\n").await;
+    controller.disconnect(1).await;
+    let closed = bed.session(|session| session.state == SessionState::Closed).await;
+    assert_eq!(closed.cause, Some(Cause::Hours));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_quota_of_data_ends_the_session_that_uses_it_up_and_refuses_the_next() {
+    let data_quota = Quotas::parse_data("10000/month").unwrap();
+    let limits = PolicyRecord { data_quota, ..Default::default() };
+    let (_listener, bed, daemon, mut controller) = with(limits).await;
+    assert!(log_in(&mut controller, 0, MAC).await.starts_with("client-auth 0 1"));
+    controller.say(">BYTECOUNT_CLI:0,4000,5999\n").await;
+    bed.session(|session| session.bytes_sent == 5_999).await;
+    controller.say(">BYTECOUNT_CLI:0,4000,6000\n").await;
+    let kill = controller.command().await;
+    let words = "Your data volume is used up for this period";
+    assert_eq!(kill, format!("client-kill 0 \"HALT,{words}\""));
+    controller.say("SUCCESS: client-kill command succeeded\n").await;
+    denied(&log_in(&mut controller, 1, MAC).await, DenyReason::DataQuotaUsed);
+    controller.disconnect(0).await;
+    let closed = bed.session(|session| session.state == SessionState::Closed).await;
+    assert_eq!(closed.cause, Some(Cause::DataQuota));
+    denied(&log_in(&mut controller, 2, MAC).await, DenyReason::DataQuotaUsed);
+    let valid_until = bed.clock.now().utc.saturating_add(Duration::from_secs(3_600));
+    let user = "alice".parse().unwrap();
+    let grant = QuotaGrant { user, amount: Granted::Data(1 << 20), valid_until };
+    bed.store.grant_quota(&grant, &bed.actor()).await.unwrap();
+    assert!(log_in(&mut controller, 3, MAC).await.starts_with("client-auth 3 1"));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_quota_of_time_is_shared_by_sessions_and_moved_by_a_grant() {
+    let time_quota = Quotas::parse_time("100s/total").unwrap();
+    let limits = PolicyRecord { time_quota, ..Default::default() };
+    let (_listener, bed, daemon, mut controller) = with(limits).await;
+    let begun = bed.clock.now().utc;
+    let left = |session: &SessionRecord| {
+        assert_eq!(session.deadline_reason, Some(Cause::TimeQuota));
+        session.deadline.unwrap().saturating_since(begun).as_secs()
+    };
+    assert!(log_in(&mut controller, 0, MAC).await.starts_with("client-auth 0 1"));
+    let alone = bed.session(|session| session.state == SessionState::Active).await;
+    assert!((99..=102).contains(&left(&alone)), "{alone:?}");
+    assert!(log_in(&mut controller, 1, MAC).await.starts_with("client-auth 1 1"));
+    let both = async |wanted: std::ops::RangeInclusive<u64>| {
+        for _ in 0..100 {
+            let sessions = bed.sessions().await;
+            if sessions.len() == 2 && sessions.iter().all(|s| wanted.contains(&left(s))) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{wanted:?}: {:?}", bed.sessions().await);
+    };
+    both(48..=54).await;
+    let valid_until = begun.saturating_add(Duration::from_secs(3_600));
+    let user = "alice".parse().unwrap();
+    let grant = QuotaGrant { user, amount: Granted::Time(100), valid_until };
+    bed.store.grant_quota(&grant, &bed.actor()).await.unwrap();
+    both(98..=106).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_nothing_has_to_go() {
+    let limits = PolicyRecord { idle_s: Some(1), ..Default::default() };
+    let (_listener, bed, daemon, mut controller) = with(limits).await;
+    assert!(log_in(&mut controller, 0, MAC).await.starts_with("client-auth 0 1"));
+    let kill = controller.command().await;
+    assert_eq!(kill, "client-kill 0 \"HALT,Your session was idle for too long\"");
+    controller.say("SUCCESS: client-kill command succeeded\n").await;
+    controller.disconnect(0).await;
+    let closed = bed.session(|session| session.state == SessionState::Closed).await;
+    assert_eq!(closed.cause, Some(Cause::Idle));
     daemon.stop().await;
 }

@@ -24,7 +24,7 @@ use ovpn_warden::{
         SessionRecord, SessionState, Store,
     },
     telemetry::http::Readiness,
-    types::{Cause, Clock, DeviceId, ExpiryAction, Password, SessionId, Timestamp},
+    types::{Cause, Clock, DeviceId, ExpiryAction, Password, SessionId, Timestamp, Zone},
 };
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -179,6 +179,8 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             accounting_interval: Duration::from_secs(1),
             warn_before: Some(Duration::from_secs(300)),
             backstop: Duration::from_secs(60),
+            idle: None,
+            time_zone: Zone::default(),
         },
         throttle: config::Throttle {
             user_failures: 3,
@@ -286,6 +288,44 @@ async fn guessing_is_throttled_and_even_the_right_password_then_waits() {
     }
     controller.connect(3, "alice", "correct horse", Some(MAC)).await;
     expect_denial(&mut controller, "throttled", "Too many failed attempts").await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn guesses_count_on_all_daemons_and_over_a_restart_until_an_operator_forgives() {
+    let (listener, bed, daemon, mut controller) = attached().await;
+    for cid in 0..3 {
+        controller.connect(cid, "alice", "wrong", Some(MAC)).await;
+        expect_denial(&mut controller, "bad_credentials", "").await;
+    }
+    for _ in 0..100 {
+        if !bed.store.lockouts(bed.clock.now().utc).await.unwrap().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let lockouts = bed.store.lockouts(bed.clock.now().utc).await.unwrap();
+    let [lockout] = &lockouts[..] else { panic!("{lockouts:?}") };
+    assert_eq!((lockout.failures, lockout.user.as_ref().unwrap().as_str()), (3, "alice"));
+    daemon.stop().await;
+    let daemon = bed.start();
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    controller.connect(3, "alice", "correct horse", Some(MAC)).await;
+    expect_denial(&mut controller, "throttled", "").await;
+    let alice = "alice".parse().unwrap();
+    bed.store.clear_lockouts(Some(&alice), None, &bed.actor()).await.unwrap();
+    let begun = bed.clock.now().mono;
+    for cid in 4.. {
+        controller.connect(cid, "alice", "correct horse", Some(MAC)).await;
+        let line = controller.command().await;
+        if line.starts_with("client-auth ") {
+            break;
+        }
+        controller.say("SUCCESS: client-deny command succeeded\n").await;
+        assert!(bed.clock.now().mono - begun < Duration::from_secs(3), "{line}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     daemon.stop().await;
 }
 

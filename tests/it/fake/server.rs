@@ -87,6 +87,17 @@ impl Controller {
         line.trim_end_matches('\n').to_owned()
     }
 
+    /// The next line but for the questions by which it looks whether the server is there.
+    pub async fn command(&mut self) -> String {
+        loop {
+            let line = self.line().await;
+            if line != "state" {
+                return line;
+            }
+            self.say(&format!("{RUN},CONNECTED,SUCCESS,10.8.0.1,,,,\nEND\n")).await;
+        }
+    }
+
     /// The next line, or `None` when it says nothing for `wait`.
     pub async fn line_within(&mut self, wait: Duration) -> Option<String> {
         let mut line = String::new();

@@ -4,7 +4,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use ovpn_warden::{
     store::{
-        Actor, DeviceStatus, NewDevice, NewUser, Options, SessionRecord, SessionState, Store, open,
+        Actor, DayMarks, DeviceStatus, NewDevice, NewUser, Options, SessionRecord, SessionState,
+        Store, open,
     },
     types::{Cid, DeviceId, ExpiryAction, Password, SessionId, Timestamp, Username},
 };
@@ -266,5 +267,6 @@ pub fn session(number: u32) -> SessionRecord {
         cause: None,
         bytes_received: 0,
         bytes_sent: 0,
+        day_marks: DayMarks::default(),
     }
 }

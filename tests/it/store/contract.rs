@@ -84,6 +84,17 @@ contract! { with:
         radacct_has_the_columns_of_freeradius
         every_cause_has_its_radius_word
     }
+    usage {
+        what_ended_sessions_used_counts_once_and_by_day
+        open_sessions_count_by_their_own_row
+        old_days_are_put_together_and_count_in_total
+        grants_count_until_their_end
+        hours_that_cannot_be_read_let_nobody_in
+    }
+    lockouts {
+        failures_of_others_are_read_oldest_first
+        lockouts_are_listed_until_they_end_or_are_cleared
+    }
     commands {
         a_request_waits_until_it_is_handled
         a_request_that_cannot_be_read_hides_no_other

@@ -13,7 +13,11 @@ async fn fill(bed: &Bed) {
         bed.store.add_user(&new_user(&format!("user{number}")), &by()).await.unwrap();
     }
     for number in 0..40 {
-        let policy = PolicyRecord { name: format!("policy{number}"), ..PolicyRecord::default() };
+        let policy = PolicyRecord {
+            name: format!("policy{number}"),
+            hours: "mon-fri 08:00-18:00".parse().unwrap(),
+            ..PolicyRecord::default()
+        };
         bed.store.put_policy(&policy, false, &by()).await.unwrap();
     }
     let sessions: Vec<_> = (0..4_000u32)
@@ -31,6 +35,21 @@ async fn fill(bed: &Bed) {
         .collect();
     bed.store.persist(&sessions).await.unwrap();
     bed.sql(
+        "INSERT INTO quota_grants (user_name, kind, amount, valid_until, created_at, actor) \
+         SELECT user_name, 'time', 60, started_at, started_at, 'cli:test' FROM sessions",
+    )
+    .await;
+    bed.sql(
+        "INSERT INTO auth_events (kind, user_name, network, origin, created_at) \
+         SELECT 'failed', user_name, '', 'one', started_at FROM sessions",
+    )
+    .await;
+    bed.sql(
+        "INSERT INTO lockouts (user_name, network, failures, since, held_until) \
+         SELECT id, '', 5, started_at, started_at FROM sessions",
+    )
+    .await;
+    bed.sql(
         "INSERT INTO session_commands (session_id, server, action, actor, created_at, handled_at) \
          SELECT id, server, 'kill', 'cli:test', started_at, started_at FROM sessions",
     )
@@ -38,7 +57,11 @@ async fn fill(bed: &Bed) {
     if bed.backend == Backend::Sqlite {
         bed.sql("ANALYZE").await;
     } else {
-        bed.sql("ANALYZE TABLE users, policies, devices, sessions, session_commands").await;
+        bed.sql(
+            "ANALYZE TABLE users, policies, devices, sessions, session_commands, allowed_hours, \
+             usage_periods, quota_grants, auth_events, lockouts",
+        )
+        .await;
     }
 }
 
@@ -65,7 +88,15 @@ fn sample(query: &str, position: usize) -> String {
         "sessions of a day" if position == 0 => SOONER.into(),
         "sessions of a day" if position == 1 => LATER.into(),
         "sessions of a device" if position == 0 => "02:00:00:00:00:07".into(),
-        "expiring sessions" | "removal" => LATER.into(),
+        "auth_events" if position == 1 => "one".into(),
+        "auth_events" | "lockouts" | "old auth_events" => LATER.into(),
+        "expiring sessions" | "removal" | "old usage" => LATER.into(),
+        // Of each user: a number, six times, the name, number and name twice, a time.
+        "usage" => match position % 13 {
+            0 | 8 | 10 => "1".into(),
+            1..=6 | 12 => LATER.into(),
+            _ => "user7".into(),
+        },
         "short spans" => span(position, SOONER),
         "long spans" => span(position, "86400"),
         "short spans of a user" if position >= 2 => span(position - 2, SOONER),

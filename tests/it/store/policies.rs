@@ -4,13 +4,19 @@ use std::sync::Arc;
 
 use ovpn_warden::{
     store::{DeviceMode, NewUser, OnLimit, PolicyRecord, StoreError},
-    types::ExpiryAction,
+    types::{ExpiryAction, Quotas},
 };
 
 use super::bed::{Bed, at, by, name, new_user};
 
 fn staff() -> PolicyRecord {
     PolicyRecord {
+        time_zone: "Europe/Berlin".parse().ok(),
+        hours: "mon-fri 08:00-18:00, sat 22:00-02:00".parse().unwrap(),
+        time_quota: Quotas::new([Some(0), None, Some(72_000), Some(u64::MAX >> 1)]),
+        data_quota: Quotas::new([None, Some(1), Some(5 << 30), None]),
+        idle_s: Some(600),
+        idle_bytes: Some(u64::MAX >> 1),
         name: "staff".into(),
         session_limit_s: Some(u32::MAX),
         expiry_action: Some(ExpiryAction::Restart),

@@ -307,7 +307,7 @@ impl World {
         let (user, connected_since) = (instance.user.clone(), instance.since);
         let now = self.now;
         self.truth(&user).asked = Some(now.mono);
-        self.openvpn.ask(cid, RequestKind::Reauth { connected_since }, now);
+        self.openvpn.ask(cid, RequestKind::Reauth { connected_since, is_extended: false }, now);
     }
 
     fn client_leaves(&mut self) {
@@ -408,15 +408,13 @@ impl World {
         truth.was_allowed = true;
         let from = match request.kind {
             RequestKind::Connect => now.utc,
-            RequestKind::Reauth { connected_since } | RequestKind::Adopt { connected_since } => {
-                connected_since
-            }
+            RequestKind::Reauth { connected_since, .. }
+            | RequestKind::Adopt { connected_since } => connected_since,
         };
         let mut grant = grant(now, serial, None);
-        grant.deadline = truth.limit.map(|limit| from.saturating_add(limit));
-        grant.deadline_reason = grant.deadline.map(|_| Cause::SessionLimit);
+        grant.terms = limited(truth.limit.map(|limit| from.saturating_add(limit)));
         if truth.deadline.is_none() || !truth.was_admitted {
-            truth.deadline = grant.deadline;
+            truth.deadline = grant.terms.deadline;
             truth.deadline_mono = truth.limit.map(|limit| now.mono + limit);
         }
         Decision::Allow(grant)

@@ -16,14 +16,14 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::BytesMut;
 use ovpn_warden::{
     auth::{
-        decide::Terms,
         device::DeviceSource,
         request::{Decision, Denial, Grant},
+        terms::Terms,
     },
     engine::{Engine, Output, RelayId, Settings, Ticket},
     proto::{Asked, Command, ManagementCodec, asked},
     store::{CommandAction, CommandId, SessionCommand},
-    types::{Cause, DenyReason, ExpiryAction, Mono, Now, Password, SessionId, Timestamp},
+    types::{Cause, DenyReason, ExpiryAction, Mono, Now, Password, SessionId, Timestamp, Zone},
 };
 use tokio_util::codec::Decoder;
 
@@ -113,6 +113,7 @@ impl Lab {
             accounting_interval: Duration::from_secs(30),
             accounting_first: Duration::from_secs(30),
             warn_before: Some(Duration::from_secs(300)),
+            time_zone: Zone::default(),
             backstop: Duration::from_secs(30),
             retry_backoff_s: 10,
             wake_up: true,
@@ -349,9 +350,12 @@ impl Lab {
         let limit = (!how.is_multiple_of(4)).then(|| duration(how));
         Grant {
             session_id: SessionId::new(self.now.utc, random),
-            deadline: limit.map(|limit| self.now.utc.saturating_add(limit)),
-            deadline_reason: limit.map(|_| Cause::SessionLimit),
-            expiry_action: if how % 8 < 4 { ExpiryAction::Halt } else { ExpiryAction::Restart },
+            terms: Terms {
+                deadline: limit.map(|limit| self.now.utc.saturating_add(limit)),
+                deadline_reason: limit.map(|_| Cause::SessionLimit),
+                expiry_action: if how % 8 < 4 { ExpiryAction::Halt } else { ExpiryAction::Restart },
+                ..Terms::default()
+            },
             is_offline: false,
         }
     }
@@ -424,7 +428,7 @@ impl Lab {
                 deadline: (how < 15)
                     .then(|| self.now.utc.saturating_add(Duration::from_secs(seconds))),
                 deadline_reason: Some(Cause::SessionLimit),
-                expiry_action: ExpiryAction::Halt,
+                ..Terms::default()
             }),
         };
         self.engine.handle_reviews(vec![(session, verdict.map(Some))], self.now);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use ovpn_warden::{
-    store::{SessionRecord, SessionState},
+    store::{DayMarks, SessionRecord, SessionState},
     types::{Cause, Cid, ExpiryAction, Now, SessionId, Timestamp},
 };
 
@@ -96,6 +96,7 @@ impl Store {
             cause: is_closing.then_some(Cause::Admin),
             bytes_received: 7,
             bytes_sent: 9,
+            day_marks: DayMarks::default(),
         };
         self.rows.insert(record.id, record.clone());
         Some(record)

@@ -1,0 +1,1 @@
+ALTER TABLE sessions ADD COLUMN day_marks VARCHAR(4096) CHARACTER SET ascii COLLATE ascii_bin NULL;

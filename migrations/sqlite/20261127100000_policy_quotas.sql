@@ -1,0 +1,11 @@
+ALTER TABLE policies ADD COLUMN time_zone TEXT NULL;
+ALTER TABLE policies ADD COLUMN time_quota_day_s INTEGER NULL;
+ALTER TABLE policies ADD COLUMN time_quota_week_s INTEGER NULL;
+ALTER TABLE policies ADD COLUMN time_quota_month_s INTEGER NULL;
+ALTER TABLE policies ADD COLUMN time_quota_total_s INTEGER NULL;
+ALTER TABLE policies ADD COLUMN data_quota_day_bytes INTEGER NULL;
+ALTER TABLE policies ADD COLUMN data_quota_week_bytes INTEGER NULL;
+ALTER TABLE policies ADD COLUMN data_quota_month_bytes INTEGER NULL;
+ALTER TABLE policies ADD COLUMN data_quota_total_bytes INTEGER NULL;
+ALTER TABLE policies ADD COLUMN idle_s INTEGER NULL;
+ALTER TABLE policies ADD COLUMN idle_bytes INTEGER NULL;

@@ -1,0 +1,1 @@
+ALTER TABLE sessions ADD COLUMN day_marks TEXT NULL;

@@ -1,0 +1,417 @@
+use super::*;
+use crate::{
+    auth::device::DeviceError,
+    store::{PolicyRecord, UserRecord},
+    types::{DeviceId, Password, Quotas},
+};
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+fn defaults() -> Defaults {
+    Defaults {
+        device_mode: DeviceMode::Enforce,
+        session_limit: Some(Duration::from_secs(3_600)),
+        expiry_action: ExpiryAction::Halt,
+        match_common_name: false,
+        time_zone: Zone::default(),
+        idle: None,
+    }
+}
+
+fn request() -> AuthRequest {
+    AuthRequest {
+        server: "udp".parse().unwrap(),
+        kind: RequestKind::Connect,
+        user: Claimed::Valid("alice".parse().unwrap()),
+        password: Some(Password::from(&b"pw"[..])),
+        token: None,
+        common_name: Some("alice".into()),
+        device: Ok(Some(DeviceId::parse("02:1a:2b:3c:4d:5e").unwrap())),
+        client_ip: None,
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        user: UserRecord {
+            id: 1,
+            name: "alice".parse().unwrap(),
+            password_hash: None,
+            policy: "default".into(),
+            enabled: true,
+            valid_from: None,
+            valid_until: None,
+            password_changed_at: None,
+            created_at: NOW,
+            updated_at: NOW,
+        },
+        policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
+        device: Some(DeviceStatus::Approved),
+        devices: 1,
+        enrolment_until: None,
+        expired_at: None,
+    }
+}
+
+fn standing() -> Standing {
+    Standing {
+        session: crate::types::SessionId::new(NOW, [1; 10]),
+        user: "alice".parse().unwrap(),
+        started_at: NOW,
+        account: Some(crate::store::Account {
+            enabled: true,
+            valid_from: None,
+            valid_until: None,
+            policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
+        }),
+        device: Some(Some(DeviceStatus::Approved)),
+    }
+}
+
+#[test]
+fn a_device_is_registered_by_itself_where_the_mode_or_an_enrolment_says_so() {
+    use DeviceMode::{Approve, Enforce, Learn, Log, Off};
+    use DeviceStatus::{Approved, Pending};
+    let soon = Some(NOW.saturating_add(Duration::from_secs(60)));
+    for (mode, devices, window, max, expected) in [
+        (Learn, 0, None, None, Some(Approved)),
+        (Learn, 1, None, None, None),
+        (Learn, 1, soon, None, Some(Approved)),
+        (Learn, 1, Some(NOW), None, None),
+        (Approve, 0, None, None, Some(Pending)),
+        (Approve, 7, None, None, Some(Pending)),
+        (Approve, 8, None, None, None),
+        (Approve, 8, None, Some(9), Some(Pending)),
+        (Approve, 1, soon, None, Some(Approved)),
+        (Enforce, 0, None, None, None),
+        (Enforce, 3, soon, None, Some(Approved)),
+        (Enforce, 3, soon, Some(3), None),
+        (Log, 0, soon, None, None),
+        (Off, 0, soon, None, None),
+    ] {
+        let mut facts = Facts { device: None, devices, enrolment_until: window, ..facts() };
+        facts.policy.max_devices = max;
+        facts.policy.device_mode = Some(mode);
+        let (request, defaults) = (request(), defaults());
+        let case = Case {
+            request: &request,
+            facts: Some(&facts),
+            usage: &Usage::default(),
+            password: PasswordCheck::Right,
+            defaults: &defaults,
+            now: NOW,
+        };
+        let told = format!("{mode} with {devices} devices");
+        let found = enrolment(&case, &facts);
+        assert_eq!(found.map(|new| new.status), expected, "{told}");
+        let by_window = window == soon && expected == Some(Approved);
+        assert_eq!(found.is_some_and(|new| new.by_window), by_window, "{told}");
+        let verdict = match (mode, expected) {
+            (Off | Log, _) | (_, Some(Approved)) => None,
+            (_, Some(_)) => Some(DenyReason::DevicePending),
+            (_, None) => Some(DenyReason::DeviceUnknown),
+        };
+        assert_eq!(decide(&case).err(), verdict, "{told}");
+    }
+}
+
+#[test]
+fn who_comes_back_during_the_cool_down_stays_out() {
+    let mut facts = facts();
+    facts.expired_at = Some(NOW.saturating_sub(Duration::from_secs(59)));
+    assert!(judge(&request(), Some(&facts), &defaults()).is_ok(), "there is none");
+    facts.policy.cooldown_s = Some(60);
+    assert_eq!(judge(&request(), Some(&facts), &defaults()), Err(DenyReason::Cooldown));
+    let live = RequestKind::Reauth { connected_since: NOW, is_extended: false };
+    let reauth = AuthRequest { kind: live, ..request() };
+    assert!(judge(&reauth, Some(&facts), &defaults()).is_ok());
+    facts.expired_at = Some(NOW.saturating_sub(Duration::from_secs(60)));
+    assert!(judge(&request(), Some(&facts), &defaults()).is_ok());
+}
+
+#[test]
+fn a_session_that_runs_has_the_terms_of_its_start_by_the_present_rules() {
+    let later = NOW.saturating_add(Duration::from_secs(600));
+    let hour = NOW.saturating_add(Duration::from_secs(3_600));
+    let terms = review(&standing(), &Usage::default(), &defaults(), later).unwrap().unwrap();
+    assert_eq!((terms.deadline, terms.deadline_reason), (Some(hour), Some(Cause::SessionLimit)));
+    let mut shorter = standing();
+    shorter.account.as_mut().unwrap().policy.session_limit_s = Some(60);
+    let minute = NOW.saturating_add(Duration::from_secs(60));
+    assert_eq!(
+        review(&shorter, &Usage::default(), &defaults(), later).unwrap().unwrap().deadline,
+        Some(minute)
+    );
+    let mut expiring = standing();
+    expiring.account.as_mut().unwrap().valid_until = Some(later);
+    let terms = review(&expiring, &Usage::default(), &defaults(), later).unwrap().unwrap();
+    assert_eq!((terms.deadline, terms.deadline_reason), (Some(later), Some(Cause::AccountExpiry)));
+}
+
+#[test]
+fn a_session_that_runs_ends_when_its_account_or_device_may_no_longer_connect() {
+    let end = |change: &dyn Fn(&mut Standing), defaults: &Defaults| {
+        let mut standing = standing();
+        change(&mut standing);
+        review(&standing, &Usage::default(), defaults, NOW).err()
+    };
+    let strict = defaults();
+    let old = |s: &mut Standing| s.started_at = NOW.saturating_sub(ABSENCE);
+    let gone = |s: &mut Standing| s.account = None;
+    assert_eq!(end(&gone, &strict), None, "it may be about to appear");
+    let gone_for_long = |s: &mut Standing| {
+        old(s);
+        gone(s);
+    };
+    assert_eq!(end(&gone_for_long, &strict), Some(Cause::AccountDisabled));
+    let disable = |s: &mut Standing| s.account.as_mut().unwrap().enabled = false;
+    assert_eq!(end(&disable, &strict), Some(Cause::AccountDisabled));
+    let tomorrow = NOW.saturating_add(Duration::from_secs(86_400));
+    let not_yet = |s: &mut Standing| s.account.as_mut().unwrap().valid_from = Some(tomorrow);
+    assert_eq!(end(&not_yet, &strict), Some(Cause::AccountDisabled));
+    for device in [None, Some(DeviceStatus::Blocked), Some(DeviceStatus::Pending)] {
+        let change = |s: &mut Standing| {
+            old(s);
+            s.device = Some(device);
+        };
+        assert_eq!(end(&change, &strict), Some(Cause::DeviceBlocked));
+        let lax = Defaults { device_mode: DeviceMode::Log, ..defaults() };
+        assert_eq!(end(&change, &lax), None);
+        let is_known = device.is_some();
+        let young = end(&|s| s.device = Some(device), &strict);
+        assert_eq!(young.is_some(), is_known, "{device:?}");
+    }
+    assert_eq!(end(&|s| s.device = None, &strict), None, "it was never asked for one");
+}
+
+fn judge(request: &AuthRequest, facts: Option<&Facts>, d: &Defaults) -> Result<Terms, DenyReason> {
+    let usage = &Usage::default();
+    let case =
+        Case { request, facts, usage, password: PasswordCheck::Right, defaults: d, now: NOW };
+    decide(&case)
+}
+
+#[test]
+fn a_right_user_on_a_registered_device_is_allowed_until_the_session_limit() {
+    let terms = judge(&request(), Some(&facts()), &defaults()).unwrap();
+    assert_eq!(terms.deadline, Some(NOW.saturating_add(Duration::from_secs(3_600))));
+    assert_eq!(terms.deadline_reason, Some(Cause::SessionLimit));
+}
+
+#[test]
+fn the_earliest_limit_sets_the_deadline_and_names_itself() {
+    let mut facts = facts();
+    facts.user.valid_until = Some(NOW.saturating_add(Duration::from_secs(60)));
+    let terms = judge(&request(), Some(&facts), &defaults()).unwrap();
+    assert_eq!(terms.deadline, facts.user.valid_until);
+    assert_eq!(terms.deadline_reason, Some(Cause::AccountExpiry));
+}
+
+#[test]
+fn a_policy_overrides_the_configuration_and_zero_means_no_limit() {
+    let mut facts = facts();
+    facts.policy.session_limit_s = Some(0);
+    facts.policy.expiry_action = Some(ExpiryAction::Restart);
+    let terms = judge(&request(), Some(&facts), &defaults()).unwrap();
+    assert_eq!(terms.deadline, None);
+    assert_eq!(terms.expiry_action, ExpiryAction::Restart);
+    facts.policy.session_limit_s = Some(20);
+    let terms = judge(&request(), Some(&facts), &defaults()).unwrap();
+    assert_eq!(terms.deadline, Some(NOW.saturating_add(Duration::from_secs(20))));
+}
+
+#[test]
+fn an_adopted_client_keeps_the_start_that_openvpn_reports() {
+    let mut request = request();
+    request.kind = RequestKind::Adopt { connected_since: Timestamp::from_secs(1_799_999_000) };
+    request.device = Ok(None);
+    let terms = judge(&request, Some(&facts()), &defaults()).unwrap();
+    assert_eq!(terms.deadline, Some(Timestamp::from_secs(1_800_002_600)));
+}
+
+#[test]
+fn every_denial_has_its_reason() {
+    type Change = fn(&mut AuthRequest, &mut Facts, &mut Defaults);
+    let table: &[(DenyReason, Change)] = &[
+        (DenyReason::AccountDisabled, |_, f, _| f.user.enabled = false),
+        (DenyReason::AccountNotYetValid, |_, f, _| {
+            f.user.valid_from = Some(Timestamp::from_millis(NOW.as_millis() + 1));
+        }),
+        (DenyReason::AccountExpired, |_, f, _| f.user.valid_until = Some(NOW)),
+        (DenyReason::CommonNameMismatch, |r, _, d| {
+            d.match_common_name = true;
+            r.common_name = Some("Alice".into());
+        }),
+        (DenyReason::CommonNameMismatch, |r, _, d| {
+            d.match_common_name = true;
+            r.common_name = None;
+        }),
+        (DenyReason::DeviceMissing, |r, _, _| r.device = Ok(None)),
+        (DenyReason::DeviceInvalid, |r, _, _| r.device = Err(some_device_error())),
+        (DenyReason::DeviceUnknown, |_, f, _| f.device = None),
+        (DenyReason::DevicePending, |_, f, _| f.device = Some(DeviceStatus::Pending)),
+        (DenyReason::DeviceBlocked, |_, f, _| f.device = Some(DeviceStatus::Blocked)),
+    ];
+    for (reason, change) in table {
+        let (mut r, mut f, mut d) = (request(), facts(), defaults());
+        change(&mut r, &mut f, &mut d);
+        assert_eq!(judge(&r, Some(&f), &d), Err(*reason));
+    }
+}
+
+fn some_device_error() -> DeviceError {
+    let mut env = crate::proto::Env::default();
+    env.push(b"UV_CLIENT_MAC", b"rubbish");
+    let source = "UV_CLIENT_MAC".parse().unwrap();
+    crate::auth::device::claim(&env, &[source]).unwrap_err()
+}
+
+#[test]
+fn without_the_user_there_is_one_reason_and_a_wrong_password_hides_the_rest() {
+    assert_eq!(judge(&request(), None, &defaults()), Err(DenyReason::UnknownUser));
+    let mut nobody = request();
+    nobody.user = Claimed::Missing;
+    assert_eq!(judge(&nobody, None, &defaults()), Err(DenyReason::MissingCredentials));
+    let (r, mut f, d) = (request(), facts(), defaults());
+    f.user.enabled = false;
+    f.device = None;
+    let case = Case {
+        request: &r,
+        facts: Some(&f),
+        usage: &Usage::default(),
+        password: PasswordCheck::Wrong,
+        defaults: &d,
+        now: NOW,
+    };
+    assert_eq!(decide(&case), Err(DenyReason::BadCredentials));
+}
+
+#[test]
+fn device_mode_off_and_log_let_any_device_in() {
+    for mode in [DeviceMode::Off, DeviceMode::Log] {
+        let (mut r, mut f, d) = (request(), facts(), defaults());
+        r.device = Ok(None);
+        f.device = None;
+        f.policy.device_mode = Some(mode);
+        assert!(judge(&r, Some(&f), &d).is_ok());
+    }
+}
+
+/// The denial, and the reason of the deadline where there is one.
+fn limited(
+    kind: RequestKind,
+    usage: &Usage,
+    now: &str,
+    change: impl Fn(&mut Facts),
+) -> Result<(Option<Cause>, Option<Timestamp>), DenyReason> {
+    let (mut request, mut facts) = (request(), facts());
+    request.kind = kind;
+    change(&mut facts);
+    let case = Case {
+        request: &request,
+        facts: Some(&facts),
+        usage,
+        password: PasswordCheck::Right,
+        defaults: &defaults(),
+        now: now.parse().unwrap(),
+    };
+    decide(&case).map(|terms| (terms.deadline_reason, terms.deadline))
+}
+
+#[test]
+fn hours_and_quotas_refuse_and_limit() {
+    let hour = Duration::from_secs(3_600);
+    let fresh = Usage::default();
+    let used = |hours: u32, bytes| Usage {
+        time: [hour * hours; 4],
+        bytes: [bytes; 4],
+        ..Usage::default()
+    };
+    let office = |f: &mut Facts| f.policy.hours = "mon-fri 08:00-18:00".parse().unwrap();
+    let time = |f: &mut Facts| f.policy.time_quota = Quotas::parse_time("2h/day").unwrap();
+    let data = |f: &mut Facts| f.policy.data_quota = Quotas::parse_data("5MB/month").unwrap();
+    let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+    let connect = RequestKind::Connect;
+    // 2026-11-24 is a Tuesday; the session limit is an hour.
+    let noon = "2026-11-24T12:00:00Z";
+    let one = (Some(Cause::SessionLimit), at("2026-11-24T13:00:00Z"));
+    assert_eq!(limited(connect, &fresh, noon, office), Ok(one));
+    let closing = (Some(Cause::Hours), at("2026-11-24T18:00:00Z"));
+    assert_eq!(limited(connect, &fresh, "2026-11-24T17:30:00Z", office), Ok(closing));
+    let early = "2026-11-24T07:59:59Z";
+    assert_eq!(limited(connect, &fresh, early, office), Err(DenyReason::OutsideHours));
+    let berlin = |f: &mut Facts| {
+        office(f);
+        f.policy.time_zone = "Europe/Berlin".parse().ok();
+    };
+    assert!(limited(connect, &fresh, early, berlin).is_ok());
+    assert_eq!(limited(connect, &fresh, noon, time), Ok(one));
+    let half = Usage { time: [hour + hour / 2; 4], ..Usage::default() };
+    let quota = (Some(Cause::TimeQuota), at("2026-11-24T12:30:00Z"));
+    assert_eq!(limited(connect, &half, noon, time), Ok(quota));
+    assert_eq!(limited(connect, &used(2, 0), noon, time), Err(DenyReason::TimeQuotaUsed));
+    assert_eq!(limited(connect, &used(2, 4_999_999), noon, data), Ok(one));
+    assert_eq!(limited(connect, &used(0, 5_000_000), noon, data), Err(DenyReason::DataQuotaUsed));
+    // A renegotiation and an adoption are asked the same; but an operator's word counts more than hours
+    // and time.
+    let since = NOW;
+    let reauth = |is_extended| RequestKind::Reauth { connected_since: since, is_extended };
+    let adopt = RequestKind::Adopt { connected_since: since };
+    for kind in [reauth(false), adopt] {
+        assert_eq!(limited(kind, &fresh, early, office), Err(DenyReason::OutsideHours));
+        assert_eq!(limited(kind, &used(2, 0), noon, time), Err(DenyReason::TimeQuotaUsed));
+        assert_eq!(limited(kind, &used(0, 5_000_000), noon, data), Err(DenyReason::DataQuotaUsed));
+    }
+    assert!(limited(reauth(true), &fresh, early, office).is_ok());
+    assert!(limited(reauth(true), &used(2, 0), noon, time).is_ok());
+    let all = used(0, 5_000_000);
+    assert_eq!(limited(reauth(true), &all, noon, data), Err(DenyReason::DataQuotaUsed));
+}
+
+#[test]
+fn a_session_that_runs_ends_when_its_hours_or_its_time_are_over() {
+    let reviewed = |usage: &Usage, now: &str, change: &dyn Fn(&mut PolicyRecord)| {
+        let mut standing = standing();
+        standing.started_at = "2026-11-24T11:30:00Z".parse().unwrap();
+        change(&mut standing.account.as_mut().unwrap().policy);
+        let terms = review(&standing, usage, &defaults(), now.parse().unwrap()).unwrap().unwrap();
+        (terms.deadline_reason, terms.deadline.map(|at| at.to_string()))
+    };
+    let until = |cause, at: &str| (Some(cause), Some(at.to_owned()));
+    let fresh = Usage::default();
+    let noon = "2026-11-24T12:00:00Z";
+    let morning = |p: &mut PolicyRecord| p.hours = "daily 08:00-12:00".parse().unwrap();
+    let now = until(Cause::Hours, "2026-11-24T12:00:00.000Z");
+    assert_eq!(reviewed(&fresh, noon, &morning), now, "over just now");
+    let time = |p: &mut PolicyRecord| p.time_quota = Quotas::parse_time("50m/day").unwrap();
+    let own = crate::store::OpenUse {
+        session: standing().session,
+        started_at: "2026-11-24T11:30:00Z".parse().unwrap(),
+        updated_at: noon.parse().unwrap(),
+        bytes_received: 0,
+        bytes_sent: 0,
+        marks: crate::store::DayMarks::default(),
+    };
+    let running = Usage { open: vec![own], ..Usage::default() };
+    let left = until(Cause::TimeQuota, "2026-11-24T12:20:00.000Z");
+    assert_eq!(reviewed(&running, noon, &time), left);
+    let granted = Usage { granted_time: Duration::from_secs(300), ..running };
+    let more = until(Cause::TimeQuota, "2026-11-24T12:25:00.000Z");
+    assert_eq!(reviewed(&granted, noon, &time), more);
+}
+
+#[test]
+fn idle_time_is_the_policys_or_the_configurations() {
+    let idle = |configured: Option<u64>, policy: Option<u32>, bytes: Option<u64>| {
+        let (request, mut facts) = (request(), facts());
+        facts.policy.idle_s = policy;
+        facts.policy.idle_bytes = bytes;
+        let defaults = Defaults { idle: configured.map(Duration::from_secs), ..defaults() };
+        let terms = judge(&request, Some(&facts), &defaults).unwrap();
+        terms.idle.map(|idle| (idle.after.as_secs(), idle.bytes))
+    };
+    assert_eq!(idle(None, None, None), None);
+    assert_eq!(idle(Some(300), None, None), Some((300, 10_240)));
+    assert_eq!(idle(Some(300), Some(0), None), None);
+    assert_eq!(idle(Some(300), Some(60), Some(7)), Some((60, 7)));
+}

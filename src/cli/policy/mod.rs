@@ -1,0 +1,101 @@
+//! `policy …`: named limits.
+
+mod limits;
+mod view;
+
+use clap::Subcommand;
+
+use super::{Desk, exit::CliError, input, parse::PolicyName};
+use crate::store::PolicyRecord;
+use limits::Limits;
+use view::PolicyView;
+
+/// `policy …`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Add a policy
+    Add {
+        /// 1 to 64 of A-Z a-z 0-9 . _ -
+        name: PolicyName,
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Change a policy; what is not given stays as it is
+    Set {
+        /// Its name
+        name: PolicyName,
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Show a policy
+    Show {
+        /// Its name
+        name: PolicyName,
+    },
+    /// List all policies
+    List,
+    /// Remove a policy that no user has
+    Remove {
+        /// Its name
+        name: PolicyName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub async fn execute(desk: &mut Desk, command: PolicyCommand) -> Result<(), CliError> {
+    match command {
+        PolicyCommand::Add { name: PolicyName(name), limits } => {
+            let mut policy = PolicyRecord { name, ..PolicyRecord::default() };
+            limits.apply(&mut policy);
+            put(desk, &policy, false).await
+        }
+        PolicyCommand::Set { name, limits } => {
+            if limits.is_empty() {
+                return Err(CliError::usage("nothing to change")
+                    .or_next("give a limit: `policy set --help` lists them"));
+            }
+            let mut policy = existing(desk, &name).await?;
+            limits.apply(&mut policy);
+            put(desk, &policy, true).await
+        }
+        PolicyCommand::Show { name } => {
+            let policy = existing(desk, &name).await?;
+            desk.out.show(&PolicyView::from(&policy))
+        }
+        PolicyCommand::List => {
+            let policies = desk.store.policies().await?;
+            desk.out.list(&policies.iter().map(PolicyView::from).collect::<Vec<_>>())
+        }
+        PolicyCommand::Remove { name, yes } => {
+            let policy = existing(desk, &name).await?;
+            input::confirm(&format!("Remove policy `{}`?", name.0), yes)?;
+            desk.store.remove_policy(&name.0, &desk.actor()).await.map_err(|error| {
+                CliError::from(error).or_next(
+                    "`default` stays always; give the users of a policy another one first \
+                     with `ovpn-warden user set NAME --policy P`",
+                )
+            })?;
+            let message = format!("policy `{}` removed", name.0);
+            desk.out.done(&message, &PolicyView::from(&policy))
+        }
+    }
+}
+
+async fn put(desk: &mut Desk, policy: &PolicyRecord, replace: bool) -> Result<(), CliError> {
+    desk.store.put_policy(policy, replace, &desk.actor()).await.map_err(|error| {
+        CliError::from(error)
+            .or_next("`ovpn-warden policy list` shows all; `policy set` changes one")
+    })?;
+    let verb = if replace { "changed" } else { "added" };
+    desk.out.done(&format!("policy `{}` {verb}", policy.name), &PolicyView::from(policy))
+}
+
+async fn existing(desk: &Desk, name: &PolicyName) -> Result<PolicyRecord, CliError> {
+    let policy = desk.store.policy(&name.0).await?;
+    policy.ok_or_else(|| {
+        CliError::failed(format!("policy `{}` not found", name.0))
+            .or_next("`ovpn-warden policy list` shows all policies")
+    })
+}

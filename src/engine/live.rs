@@ -1,0 +1,220 @@
+//! A session that runs: its row, its deadline on the monotonic clock, its counters and their limits.
+
+use std::time::Duration;
+
+use crate::{
+    auth::{
+        quota::Allowance,
+        terms::{IdleLimit, Terms},
+    },
+    store::{DayMark, DayMarks, SessionRecord, SessionState},
+    types::{Cause, Mono, Now, Timestamp, Zone},
+};
+
+use super::CLOSE_COUNT_S;
+
+/// A deadline that moves by less is not announced again.
+const WARNING_TOLERANCE: Duration = Duration::from_secs(2);
+
+/// A session of a client.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) record: SessionRecord,
+    /// The deadline on the monotonic clock.
+    pub(super) deadline: Option<Mono>,
+    /// When its end is to be announced.
+    warning: Option<Mono>,
+    /// How long before the deadline that is.
+    warn_before: Option<Duration>,
+    /// Byte counts have changed since they were stored.
+    pub(super) is_dirty: bool,
+    /// What its counters are watched for.
+    limits: Option<Box<Limits>>,
+    /// Where its days begin.
+    zone: Zone,
+    /// When the present one ends.
+    day_ends: Timestamp,
+}
+
+/// Limits that are no moment.
+#[derive(Debug)]
+struct Limits {
+    allowance: Option<Allowance>,
+    idle: Option<IdleLimit>,
+    /// Since when it has carried too little to count as in use,
+    quiet_since: Mono,
+    /// and its counters then, both ways.
+    quiet_from: u64,
+}
+
+impl Session {
+    pub(super) fn new(
+        record: SessionRecord,
+        zone: Zone,
+        warn_before: Option<Duration>,
+        now: Now,
+    ) -> Self {
+        let day_ends = zone.next_day(last_day(&record));
+        let (deadline, warning, limits, is_dirty) = (None, None, None, false);
+        let mut session =
+            Self { record, deadline, warning, warn_before, is_dirty, limits, zone, day_ends };
+        session.arm(now);
+        session
+    }
+
+    /// Takes over the days that another daemon has noted.
+    pub(super) fn follow_days(&mut self, marks: DayMarks) {
+        self.record.day_marks = marks;
+        self.day_ends = self.zone.next_day(last_day(&self.record));
+    }
+
+    /// Takes over what is not the deadline. Whether its counters are to be watched closely.
+    pub(super) fn limit(&mut self, terms: &Terms, now: Now) -> bool {
+        if self.zone != terms.zone {
+            self.zone = terms.zone;
+            self.day_ends = terms.zone.next_day(now.utc);
+        }
+        let Terms { allowance, idle, .. } = *terms;
+        match &mut self.limits {
+            _ if allowance.is_none() && idle.is_none() => self.limits = None,
+            Some(limits) => {
+                limits.allowance = allowance;
+                limits.idle = idle;
+            }
+            None => {
+                let (quiet_since, quiet_from) = (now.mono, self.total());
+                let limits = Limits { allowance, idle, quiet_since, quiet_from };
+                self.limits = Some(Box::new(limits));
+            }
+        }
+        self.is_watched()
+    }
+
+    /// Whether its counters have limits.
+    pub(super) const fn is_watched(&self) -> bool {
+        self.limits.is_some()
+    }
+
+    /// The limit of its counters that has been reached.
+    pub(super) fn exceeded(&self, now: Now) -> Option<Cause> {
+        let limits = self.limits.as_deref()?;
+        let is_used_up = |allowance: Allowance| {
+            self.total() >= allowance.counter && allowance.resets_at.is_none_or(|at| now.utc < at)
+        };
+        let is_idle = self.idle_due().is_some_and(|at| at <= now.mono);
+        if limits.allowance.is_some_and(is_used_up) {
+            Some(Cause::DataQuota)
+        } else {
+            is_idle.then_some(Cause::Idle)
+        }
+    }
+
+    /// Nobody has watched its counters for a while: it may have been in use.
+    pub(super) fn begin_quiet(&mut self, now: Now) {
+        let total = self.total();
+        if let Some(limits) = &mut self.limits {
+            limits.quiet_since = now.mono;
+            limits.quiet_from = total;
+        }
+    }
+
+    const fn total(&self) -> u64 {
+        self.record.bytes_received.saturating_add(self.record.bytes_sent)
+    }
+
+    /// When it has been idle for too long, if it carries nothing until then. The last count of that
+    /// time may come a little later.
+    fn idle_due(&self) -> Option<Mono> {
+        let limits =
+            self.limits.as_deref().filter(|_| self.record.state == SessionState::Active)?;
+        let counted = Duration::from_secs(CLOSE_COUNT_S.into());
+        limits.idle.map(|idle| limits.quiet_since + idle.after + counted)
+    }
+
+    /// Puts the stored deadline on the monotonic clock.
+    pub(super) fn arm(&mut self, now: Now) {
+        let left = self.record.deadline.map(|at| at.saturating_since(now.utc));
+        self.deadline = left.map(|left| now.mono + left);
+        let until_warning =
+            left.zip(self.warn_before).map(|(left, before)| left.saturating_sub(before));
+        if until_warning.is_none_or(|until| until > WARNING_TOLERANCE) {
+            // A deadline that has moved away is announced anew.
+            self.record.warned_at = None;
+        }
+        self.warning =
+            until_warning.filter(|_| self.record.warned_at.is_none()).map(|until| now.mono + until);
+    }
+
+    /// When its end is to be announced, or to come.
+    pub(super) fn due(&self) -> Option<Mono> {
+        let warning = self.warning.filter(|_| self.record.state == SessionState::Active);
+        self.deadline.into_iter().chain(warning).chain(self.idle_due()).min()
+    }
+
+    /// Whether its end is to be announced now.
+    pub(super) fn is_to_be_warned_of(&self, now: Mono) -> bool {
+        self.record.state == SessionState::Active && self.warning.is_some_and(|at| at <= now)
+    }
+
+    /// Its end is announced.
+    pub(super) fn mark_warned(&mut self, now: Now) {
+        self.warning = None;
+        self.record.warned_at = Some(now.utc);
+        self.touch(now.utc);
+    }
+
+    /// Marks a change; `at` is when the session was last seen.
+    pub(super) fn touch(&mut self, at: Timestamp) {
+        self.mark_days(at);
+        self.record.version = self.record.version.saturating_add(1);
+        self.record.updated_at = self.record.updated_at.max(at);
+        self.is_dirty = false;
+    }
+
+    /// Counters never go back, except for a new client instance.
+    pub(super) fn count(&mut self, received: u64, sent: u64, now: Now) {
+        self.mark_days(now.utc);
+        let record = &mut self.record;
+        if received > record.bytes_received || sent > record.bytes_sent {
+            record.bytes_received = record.bytes_received.max(received);
+            record.bytes_sent = record.bytes_sent.max(sent);
+            self.is_dirty = true;
+        }
+        let total = self.total();
+        if let Some(limits) = &mut self.limits
+            && limits.idle.is_some_and(|idle| total.saturating_sub(limits.quiet_from) >= idle.bytes)
+        {
+            limits.quiet_since = now.mono;
+            limits.quiet_from = total;
+        }
+    }
+
+    /// Notes the counters at each midnight that has passed. What a count brings that comes across
+    /// midnight belongs to the new day.
+    pub(super) fn mark_days(&mut self, now: Timestamp) {
+        if now < self.day_ends {
+            return;
+        }
+        for _ in 0..=DayMarks::MOST {
+            if now < self.day_ends {
+                break;
+            }
+            let record = &mut self.record;
+            let (bytes_received, bytes_sent) = (record.bytes_received, record.bytes_sent);
+            record.day_marks.push(DayMark { at: self.day_ends, bytes_received, bytes_sent });
+            self.day_ends = self.zone.next_day(self.day_ends);
+        }
+        self.day_ends = self.day_ends.max(self.zone.next_day(now));
+        self.is_dirty = true;
+    }
+
+    /// How late a deadline is met.
+    pub(super) fn lateness(&self, now: Now) -> Duration {
+        self.deadline.map_or(Duration::ZERO, |at| now.mono - at)
+    }
+}
+
+/// The midnight that was noted last, or the start.
+fn last_day(record: &SessionRecord) -> Timestamp {
+    record.day_marks.iter().last().map_or(record.started_at, |mark| mark.at)
+}

@@ -1,0 +1,150 @@
+//! What users have used of their quotas, and what they were granted beside them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Attempt, Cells, Connector, Row, SqlStore, Value, audit_row, transaction};
+use crate::{
+    store::{Actor, DayShare, Granted, OpenUse, QuotaGrant, SessionRecord, StoreError, Usage},
+    types::{Periods, Timestamp, Username},
+};
+
+/// Most users of one call.
+const MOST_USERS: usize = 1_000;
+/// Most rows that are put together in one transaction.
+const MOST_ROWS: u32 = 10_000;
+/// Most bytes of one session and day; more is a damaged counter, and sums have to fit.
+const MOST_BYTES: u64 = 1 << 50;
+/// The day of what was put together.
+const FOLDED: Timestamp = Timestamp::from_secs(0);
+
+impl<C: Connector> SqlStore<C> {
+    pub async fn usage(
+        &self,
+        users: &[(Username, Periods)],
+        now: Timestamp,
+    ) -> Result<Vec<Usage>, StoreError> {
+        let users = &users[..users.len().min(MOST_USERS)];
+        let mut found = vec![Usage::default(); users.len()];
+        let numbered: Vec<_> = (0_u32..).zip(users).collect();
+        for (sql, run) in self.sql.usage.split(&numbered) {
+            let mut args = Vec::with_capacity(run.len() * 13);
+            for (number, (user, began)) in run {
+                let (number, user) = (Value::from(*number), Value::from(user.as_str()));
+                let began = [began.day, began.week, began.month].map(Value::from);
+                args.push(number.clone());
+                args.extend(began.clone());
+                args.extend(began);
+                args.extend([user.clone(), number.clone(), user.clone(), number, user]);
+                args.push(now.into());
+            }
+            for row in &self.read(sql, args).await? {
+                let who: u32 = Cells::new(row, "usage_periods", "who").some_number("who")?;
+                if let Some(usage) = found.get_mut(who as usize) {
+                    add(usage, row)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    pub async fn fold_usage(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let args = [before.into(), FOLDED.into(), limit.min(MOST_ROWS).into()];
+        transaction!(self, Attempt::new(false, false), |tx| {
+            let rows = tx.fetch(self.sql.old_usage, &args).await?;
+            let mut sums: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+            let mut folded = 0;
+            for row in &rows {
+                let cells = Cells::new(row, "usage_periods", "session_id");
+                let user = cells.some_text("user_name")?;
+                let key = [
+                    user.into(),
+                    cells.some_time("starts_at")?.into(),
+                    cells.some_text("session_id")?.into(),
+                ];
+                // Another daemon may have taken it.
+                if tx.execute(self.sql.remove_usage, &key).await?.affected == 0 {
+                    continue;
+                }
+                folded += 1;
+                let sum = sums.entry(user.to_owned()).or_default();
+                for (sum, column) in
+                    sum.iter_mut().zip(["duration_ms", "bytes_received", "bytes_sent"])
+                {
+                    *sum = sum.saturating_add(cells.some_number(column)?);
+                }
+            }
+            for (user, [millis, received, sent]) in sums {
+                let args =
+                    [user.into(), FOLDED.into(), millis.into(), received.into(), sent.into()];
+                tx.execute(self.sql.add_old_usage, &args).await?;
+            }
+            Ok(folded)
+        })
+        .map_err(StoreError::from)
+    }
+
+    pub async fn grant_quota(&self, grant: &QuotaGrant, by: &Actor) -> Result<(), StoreError> {
+        let (kind, amount) = match grant.amount {
+            Granted::Time(seconds) => ("time", seconds),
+            Granted::Data(bytes) => ("data", bytes),
+        };
+        let detail = format!("{kind}={amount} until={}", grant.valid_until);
+        let audit = audit_row(by, "user.grant", grant.user.as_str(), Some(&detail));
+        transaction!(self, Attempt::new(false, false), |tx| {
+            self.lock_user(tx, &grant.user).await?;
+            let args = [
+                grant.user.as_str().into(),
+                kind.into(),
+                amount.into(),
+                grant.valid_until.into(),
+                by.at.into(),
+                Value::cut(&by.name, 128),
+            ];
+            tx.execute(self.sql.add_grant, &args).await?;
+            tx.execute(self.sql.audit, &audit).await?;
+            Ok(())
+        })
+        .map_err(StoreError::from)
+    }
+}
+
+fn add(usage: &mut Usage, row: &Row) -> Result<(), StoreError> {
+    let cells = Cells::new(row, "sessions", "id");
+    let millis = |column| cells.some_number(column).map(Duration::from_millis);
+    match cells.some_text("kind")? {
+        "ended" => {
+            usage.time =
+                [millis("day_ms")?, millis("week_ms")?, millis("month_ms")?, millis("total_ms")?];
+            let total = cells
+                .some_number::<u64>("bytes_received")?
+                .saturating_add(cells.some_number("bytes_sent")?);
+            let bytes = |column| cells.some_number(column);
+            usage.bytes = [bytes("day_bytes")?, bytes("week_bytes")?, bytes("month_bytes")?, total];
+        }
+        "granted" => {
+            usage.granted_time = Duration::from_secs(cells.some_number("total_ms")?);
+            usage.granted_bytes = cells.some_number("bytes_received")?;
+        }
+        _ => usage.open.push(OpenUse {
+            session: cells.some_parsed("id")?,
+            started_at: cells.some_time("started_at")?,
+            updated_at: cells.some_time("updated_at")?,
+            bytes_received: cells.some_number("bytes_received")?,
+            bytes_sent: cells.some_number("bytes_sent")?,
+            marks: cells.parsed("day_marks")?.unwrap_or_default(),
+        }),
+    }
+    Ok(())
+}
+
+/// Appends what a session used on one day in the order of the columns of `add_usage`.
+pub fn push_share(args: &mut Vec<Value>, session: &SessionRecord, share: &DayShare) {
+    args.extend([
+        session.user.as_str().into(),
+        share.starts_at.into(),
+        session.id.to_string().into(),
+        u64::try_from(share.time.as_millis()).unwrap_or(u64::MAX >> 1).into(),
+        share.bytes_received.min(MOST_BYTES).into(),
+        share.bytes_sent.min(MOST_BYTES).into(),
+    ]);
+}

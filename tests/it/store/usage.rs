@@ -1,0 +1,177 @@
+//! What sessions used of quotas: it counts once, and for the right day.
+
+use std::{sync::Arc, time::Duration};
+
+use ovpn_warden::{
+    store::{
+        DayMark, DayMarks, Granted, PolicyRecord, QuotaGrant, SessionRecord, SessionState,
+        StoreError, Usage,
+    },
+    types::{Period, Periods, Timestamp},
+};
+
+use super::bed::{Backend, Bed, at, by, name, new_user, session};
+
+/// In milliseconds, as everything here.
+const DAY: i64 = 86_400_000;
+
+fn periods(day: i64, week: i64, month: i64) -> Periods {
+    Periods { day: at(day), week: at(week), month: at(month) }
+}
+
+async fn usage(bed: &Bed, user: &str, periods: Periods) -> Usage {
+    bed.store.usage(&[(name(user), periods)], at(10 * DAY)).await.unwrap().remove(0)
+}
+
+/// Ended, with a share on two days.
+fn ended(number: u32, user: &str) -> SessionRecord {
+    let mut day_marks = DayMarks::default();
+    day_marks.push(DayMark { at: at(DAY), bytes_received: 100, bytes_sent: 10 });
+    SessionRecord {
+        user: name(user),
+        version: 2,
+        state: SessionState::Closed,
+        ended_at: Some(at(DAY + 60_000)),
+        updated_at: at(DAY + 60_000),
+        bytes_received: 150,
+        bytes_sent: 15,
+        day_marks,
+        ..session(number)
+    }
+}
+
+pub async fn what_ended_sessions_used_counts_once_and_by_day(bed: Arc<Bed>) {
+    let all = periods(-DAY, -DAY, -DAY);
+    assert_eq!(usage(&bed, "alice", all).await, Usage::default());
+    let rows = [ended(1, "alice"), ended(2, "alice"), ended(3, "bob")];
+    for _ in 0..2 {
+        bed.store.persist(&rows).await.unwrap();
+    }
+    // A row that comes late again, with another end: the first one stands.
+    let late = SessionRecord { version: 9, ended_at: Some(at(DAY + 90_000)), ..ended(1, "alice") };
+    bed.store.persist(&[late]).await.unwrap();
+    let found = usage(&bed, "alice", periods(DAY, 0, -DAY)).await;
+    let whole = 2 * u128::try_from(DAY).unwrap() - 3 + 120_000;
+    let millis: Vec<_> = found.time.iter().map(Duration::as_millis).collect();
+    // They began at 1 and 2 ms; the week, at 0.
+    assert_eq!(millis, [120_000, whole, whole, whole]);
+    assert_eq!(found.bytes, [110, 330, 330, 330]);
+    assert_eq!(found.open, []);
+    let both = [(name("bob"), all), (name("nobody"), all), (name("alice"), all)];
+    let both = bed.store.usage(&both, at(0)).await.unwrap();
+    let totals: Vec<_> = both.iter().map(|usage| usage.bytes[Period::Total as usize]).collect();
+    assert_eq!(totals, [165, 0, 330]);
+}
+
+pub async fn open_sessions_count_by_their_own_row(bed: Arc<Bed>) {
+    let open = SessionRecord { state: SessionState::Active, ended_at: None, ..ended(1, "alice") };
+    bed.store.persist(&[open.clone(), session(2)]).await.unwrap();
+    let found = usage(&bed, "alice", periods(0, 0, 0)).await;
+    assert_eq!((found.bytes, found.open.len()), ([0; 4], 2));
+    let first = found.open.iter().find(|found| found.session == open.id).unwrap();
+    assert_eq!((first.bytes_received, first.bytes_sent), (150, 15));
+    assert_eq!((first.started_at, first.updated_at), (open.started_at, open.updated_at));
+    assert_eq!(first.marks, open.day_marks);
+    let row = bed.store.session(open.id).await.unwrap().unwrap();
+    assert_eq!(row.day_marks, open.day_marks);
+    let closed = SessionRecord { version: 3, ..ended(1, "alice") };
+    bed.store.persist(&[closed]).await.unwrap();
+    let found = usage(&bed, "alice", periods(0, 0, 0)).await;
+    assert_eq!((found.bytes, found.open.len()), ([165; 4], 1), "never in both");
+}
+
+pub async fn old_days_are_put_together_and_count_in_total(bed: Arc<Bed>) {
+    let rows: Vec<_> = (0..300)
+        .map(|number| ended(number, if number % 2 == 0 { "alice" } else { "bob" }))
+        .collect();
+    bed.store.persist(&rows).await.unwrap();
+    let all = periods(-DAY, -DAY, -DAY);
+    let before = usage(&bed, "alice", all).await;
+    let (one, two) = (bed.second(), bed.second());
+    let fold = async |store: Arc<dyn ovpn_warden::store::Store>| {
+        let mut folded = 0;
+        // Another daemon does the same: a round of it may lose against the other.
+        for _ in 0..40 {
+            folded += store.fold_usage(at(DAY), 50).await.unwrap_or(0);
+        }
+        folded
+    };
+    let (one, two) = tokio::join!(fold(one), fold(two));
+    assert_eq!(one + two, 300, "the first days of all");
+    assert_eq!(bed.store.fold_usage(at(DAY), 50).await, Ok(0));
+    let after = usage(&bed, "alice", periods(DAY, DAY, DAY)).await;
+    let total = Period::Total as usize;
+    assert_eq!((after.time[total], after.bytes[total]), (before.time[total], before.bytes[total]));
+    assert_eq!(after.bytes[0], 150 * 55, "the second days stay apart");
+    let again = bed.store.fold_usage(Timestamp::MAX, 10_000).await.unwrap();
+    assert_eq!(again, 300);
+    let after = usage(&bed, "alice", periods(DAY, DAY, DAY)).await;
+    assert_eq!((after.bytes[0], after.bytes[total]), (0, before.bytes[total]));
+}
+
+pub async fn grants_count_until_their_end(bed: Arc<Bed>) {
+    let store = &bed.store;
+    let grant = |amount, until| QuotaGrant { user: name("alice"), amount, valid_until: at(until) };
+    let missing = store.grant_quota(&grant(Granted::Time(60), 20 * DAY), &by()).await;
+    assert!(matches!(missing, Err(StoreError::NotFound(_))), "{missing:?}");
+    store.add_user(&new_user("alice"), &by()).await.unwrap();
+    for (amount, until) in [
+        (Granted::Time(60), 20 * DAY),
+        (Granted::Time(5), 11 * DAY),
+        (Granted::Data(u64::MAX >> 2), 20 * DAY),
+        (Granted::Data(9), 10 * DAY),
+    ] {
+        store.grant_quota(&grant(amount, until), &by()).await.unwrap();
+    }
+    let found = usage(&bed, "alice", periods(0, 0, 0)).await;
+    assert_eq!(found.granted_time, Duration::from_secs(65));
+    assert_eq!(found.granted_bytes, u64::MAX >> 2);
+    assert_eq!(usage(&bed, "bob", periods(0, 0, 0)).await, Usage::default());
+    // Who gets the name later begins anew.
+    store.remove_user(&name("alice"), &by()).await.unwrap();
+    store.add_user(&new_user("alice"), &by()).await.unwrap();
+    assert_eq!(usage(&bed, "alice", periods(0, 0, 0)).await.granted_bytes, 0);
+    let audit = bed.texts("SELECT action FROM admin_audit WHERE action = 'user.grant'").await;
+    assert_eq!(audit.len(), 4);
+}
+
+pub async fn hours_that_cannot_be_read_let_nobody_in(bed: Arc<Bed>) {
+    let store = &bed.store;
+    store.add_user(&new_user("alice"), &by()).await.unwrap();
+    let hours = "mon-fri 08:00-18:00".parse().unwrap();
+    let policy = PolicyRecord { name: "default".into(), hours, ..PolicyRecord::default() };
+    store.put_policy(&policy, true, &by()).await.unwrap();
+    let facts = store.facts(&name("alice"), None, at(0)).await.unwrap().unwrap();
+    assert_eq!(facts.policy, policy);
+    // As an operator's own tool may write them.
+    bed.sql("INSERT INTO allowed_hours (policy, weekday, opens, closes) VALUES ('default', 6, '8:00', '9:00')")
+        .await;
+    let facts = store.facts(&name("alice"), None, at(0)).await;
+    let Err(StoreError::Corrupt(text)) = facts else { panic!("{facts:?}") };
+    assert!(text.contains("policies.hours") && text.contains("default"), "{text}");
+    bed.sql("DELETE FROM allowed_hours").await;
+    // More than MySQL puts into one text.
+    for weekday in 1..=7 {
+        for hour in 0..24 {
+            let row = format!(
+                "INSERT INTO allowed_hours (policy, weekday, opens, closes) \
+                 VALUES ('default', {weekday}, '{hour:02}:00', '{hour:02}:30')"
+            );
+            bed.sql(&row).await;
+        }
+    }
+    let facts = store.facts(&name("alice"), None, at(0)).await;
+    assert!(matches!(facts, Err(StoreError::Corrupt(_))), "{facts:?}");
+    let policy = PolicyRecord { name: "default".into(), ..PolicyRecord::default() };
+    store.put_policy(&policy, true, &by()).await.unwrap();
+    let facts = store.facts(&name("alice"), None, at(0)).await.unwrap().unwrap();
+    assert_eq!(facts.policy, policy);
+    if bed.backend == Backend::Sqlite {
+        // The rows of a policy go with it.
+        let gone =
+            PolicyRecord { name: "p".into(), hours: "mon 08:00-09:00".parse().unwrap(), ..policy };
+        store.put_policy(&gone, false, &by()).await.unwrap();
+        store.remove_policy("p", &by()).await.unwrap();
+        assert_eq!(bed.texts("SELECT opens FROM allowed_hours").await, [""; 0]);
+    }
+}
