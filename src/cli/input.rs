@@ -96,6 +96,14 @@ pub fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
     }
 }
 
+/// The same for what is no loss of data: a script is not asked.
+///
+/// # Errors
+/// As [`confirm`], at a terminal.
+pub fn confirm_at_terminal(question: &str, yes: bool) -> Result<(), CliError> {
+    confirm(question, yes || !io::stdin().is_terminal())
+}
+
 /// Who runs this command, for the audit trail.
 pub fn actor(now: Timestamp) -> Actor {
     let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());

@@ -94,9 +94,13 @@ pub async fn visit(server: &Server) -> Result<Visit, VisitError> {
         match timeout(SILENCE, reader.read_buf(&mut unread)).await {
             Err(_) => return Ok(Visit::Held),
             Ok(Ok(0)) => {
-                return Err(VisitError::Closed(
-                    "management-client-user or -group of OpenVPN may name another user".into(),
-                ));
+                let hint = match server.management {
+                    Endpoint::Unix(_) => {
+                        "its management-client-user or -group may name another user than this"
+                    }
+                    Endpoint::Tcp { .. } | Endpoint::Listen(_) => "see OpenVPN's log",
+                };
+                return Err(VisitError::Closed(hint.into()));
             }
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(closed(error)),

@@ -289,7 +289,7 @@ fn held(server: &Server, subject: String, is_ours: Option<bool>) -> Line {
         None => Line::new(
             Severity::Warning.as_str(),
             subject,
-            "is held by another management client: ovpn-warden itself, if it runs elsewhere",
+            "is held by another management client: ovpn-warden itself, if it runs (its metrics do not answer)",
             Some(mend),
         ),
     }

@@ -121,7 +121,7 @@ pub async fn execute(desk: &mut Desk, command: SessionCommand) -> Result<(), Cli
             request::may_end(&session)?;
             let (user, server) = (&session.user, &session.server);
             let question = format!("End the session of `{user}` on server `{server}`?");
-            input::confirm(&question, yes)?;
+            input::confirm_at_terminal(&question, yes)?;
             request::kill(desk, &session, reason).await
         }
         SessionCommand::Extend { id, extension } => {

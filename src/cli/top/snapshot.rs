@@ -11,6 +11,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     screen::render,
     state::{Row, Source, State},
+    table::{columns, heading, row},
 };
 use crate::cli::session::view::SessionView;
 
@@ -108,19 +109,31 @@ impl SessionRow {
     }
 }
 
-/// A frame so wide, and so high that every session is in it.
+/// A frame so wide, with every session in it and without the keys.
 pub fn frame(state: &State, width: u16) -> Vec<String> {
-    // Head, sources and their errors, rates, heading and foot need no more than this.
-    let height = u16::try_from(state.listed().len()).unwrap_or(u16::MAX).saturating_add(40);
-    let drawn = draw(state, width, height);
+    let drawn = draw(state, width, HEAD);
     let mut lines = lines(drawn.backend().buffer());
-    // The last line tells keys.
-    lines.pop();
+    let columns = columns(width.into());
+    let heading = heading(&columns, state);
+    if state.listed().len() > 0
+        && let Some(at) = lines.iter().position(|line| line == heading.trim_end())
+    {
+        // Cells take more memory than text, and there may be ten thousand rows.
+        lines.truncate(at + 1);
+        let rows = state.listed().map(|session| row(&columns, session, state));
+        lines.extend(rows.map(|row| row.trim_end().to_owned()));
+    } else {
+        // The last line tells keys.
+        lines.pop();
+    }
     while lines.last().is_some_and(String::is_empty) {
         lines.pop();
     }
     lines
 }
+
+/// Room for everything that stands above the list.
+const HEAD: u16 = 60;
 
 /// Draws into memory.
 pub fn draw(state: &State, width: u16, height: u16) -> Terminal<TestBackend> {

@@ -88,6 +88,22 @@ impl Bench {
         connection.close().await.unwrap();
     }
 
+    /// A session that is open until 2999, as a daemon would have written it; `user` is SQL within
+    /// quotes.
+    pub async fn open_session(&self, id: &str, server: &str, cid: u32, user: &str) {
+        self.sql(&format!(
+            "INSERT INTO sessions (id, version, state, server, run_started, cid, user_name, \
+             common_name, device, device_kind, client_ip, client_port, vpn_ip, client_version, \
+             client_platform, started_at, updated_at, deadline, deadline_reason, expiry_action, \
+             duration_s, bytes_received, bytes_sent) VALUES ('{id}', 1, 'active', '{server}', \
+             '2026-11-01 00:00:00.000', {cid}, '{user}', 'cn', '02:1a:2b:3c:4d:5e', 'mac', \
+             '198.51.100.207', 40000, '10.128.100.200', '2.6.12', 'linux', \
+             '2026-11-03 00:00:00.000', '2026-11-03 00:00:00.000', '2999-01-01 00:00:00.000', \
+             'session_limit', 'halt', 0, 1536, 10)"
+        ))
+        .await;
+    }
+
     /// The one value that a query returns.
     pub async fn ask(&self, sql: &str) -> Option<String> {
         let options = SqliteConnectOptions::new().filename(self.path("warden.db"));

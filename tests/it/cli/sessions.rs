@@ -111,16 +111,7 @@ async fn a_request_that_nobody_takes_stays_queued() {
     assert_eq!(stored.await.as_deref(), Some("kill see you cli:tester"));
 }
 
-const KILL: [&str; 6] = ["session", "kill", OTHER, "--reason", "see you", "--yes"];
-
-#[tokio::test]
-async fn nobody_is_ended_by_silence() {
-    let bench = bench().await;
-    bench.run(&KILL[..5]).fails(2, "not confirmed: standard input is no terminal");
-    assert_eq!(bench.ask("SELECT action FROM session_commands").await, None);
-    let refused = bench.run_with(b"y\n", &KILL[..5]);
-    assert!(refused.err.contains("give --yes"), "{refused:?}");
-}
+const KILL: [&str; 5] = ["session", "kill", OTHER, "--reason", "see you"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_is_handled_is_done() {

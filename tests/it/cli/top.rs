@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::bench::{Bench, COLUMNS};
+use super::bench::Bench;
 use crate::terminal::{Terminal, USUAL};
 
 /// Two sessions, and a daemon that is not there.
@@ -16,15 +16,8 @@ async fn bench() -> Bench {
     ));
     bench.ok(&["session", "list"]);
     for (number, server, user) in [(1, "udp", "alice"), (2, "tcp", "bob' || char(8238) || '!")] {
-        bench
-            .sql(&format!(
-                "INSERT INTO sessions ({COLUMNS}) VALUES ('0190ab12-3456-7abc-8def-00000000000{number}', 1, \
-                 'active', '{server}', '2026-11-01 00:00:00.000', {number}, '{user}', 'cn', \
-                 '02:1a:2b:3c:4d:5e', 'mac', '192.0.2.7', 40000, '10.8.0.2', '2.6.12', 'linux', \
-                 '2026-11-03 00:00:00.000', '2026-11-03 00:00:00.000', '2999-01-01 00:00:00.000', \
-                 'session_limit', 'halt', NULL, NULL, 0, 1536, 10)"
-            ))
-            .await;
+        let id = format!("0190ab12-3456-7abc-8def-00000000000{number}");
+        bench.open_session(&id, server, number, user).await;
     }
     bench
 }

@@ -203,6 +203,8 @@ fn scripts_get_a_frame_without_keys_and_a_snapshot() {
     let rows = lines.iter().filter(|line| line.starts_with("user")).count();
     assert_eq!((rows, lines.len()), (90, 99), "{}", lines.join("\n"));
     assert!(!lines.iter().any(|line| line.contains("q quit")));
+    let nobody = frame(&empty(COLOR), 80);
+    assert!(nobody.len() > 3 && !nobody.concat().contains("q quit"), "{nobody:?}");
 
     let state = watched(COLOR);
     let json = serde_json::to_value(Snapshot::from(&state)).unwrap();

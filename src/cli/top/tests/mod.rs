@@ -11,7 +11,7 @@ use super::{
     state::{Found, Look, Setup, State},
 };
 use crate::{
-    store::{SessionRecord, SessionState},
+    store::{DayMarks, SessionRecord, SessionState},
     types::{Cause, Cid, DeviceId, ExpiryAction, Mono, Now, SessionId, Timestamp},
 };
 
@@ -53,7 +53,7 @@ fn session(number: u8, user: &str, server: &str, left: Option<u64>) -> SessionRe
         cause: None,
         bytes_received: u64::from(number) * MIB,
         bytes_sent: 10 * u64::from(number) * MIB,
-        day_marks: Default::default(),
+        day_marks: DayMarks::default(),
         certificate: None,
     }
 }
