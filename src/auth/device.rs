@@ -21,11 +21,9 @@ const CERTIFICATE: &str = "tls_digest_sha256_0";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceSource(Box<str>);
 
-/// A text that names no peer-info variable.
+/// A text that names no variable which can carry a device.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "`{0}` is no peer-info variable: use IV_HWADDR, a name that begins with UV_, or tls_digest_sha256_0"
-)]
+#[error("`{0}` carries no device: use IV_HWADDR, UV_… or tls_digest_sha256_0")]
 pub struct DeviceSourceError(String);
 
 impl DeviceSource {
@@ -121,7 +119,7 @@ fn read(
             DeviceId::Mac(_) | DeviceId::Opaque(_) if &*source.0 == CERTIFICATE => {
                 Err(MacError::Malformed)
             }
-            id => Ok(id),
+            id @ (DeviceId::Mac(_) | DeviceId::Opaque(_) | DeviceId::Fingerprint(_)) => Ok(id),
         }
     };
     let mut values =

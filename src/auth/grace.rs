@@ -13,8 +13,11 @@ use crate::{
 /// Logins that are kept.
 const MOST: usize = 4_096;
 
-/// Who logged in, on which device and with which certificate.
-pub type Who = (Username, Option<DeviceId>, Option<Box<Fingerprint>>);
+/// Who logged in, and on which device.
+pub type Who = (Username, Option<DeviceId>);
+
+/// The certificate of a login; it matters only where it has to be registered.
+pub type Certificate = Option<Box<Fingerprint>>;
 
 /// Good logins of the last while.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Grace {
 #[derive(Debug)]
 struct Known {
     facts: Facts,
+    /// Whose standing the facts tell.
+    certificate: Certificate,
     /// When the password was right.
     login: Mono,
     /// When the database was last asked whether all is as it was.
@@ -42,8 +47,15 @@ impl Grace {
     }
 
     /// A password was right, and all rules let its user in. Of too many the oldest goes.
-    pub fn remember(&mut self, who: Who, facts: Facts, deadline: Option<Timestamp>, now: Mono) {
-        self.known.insert(who, Known { facts, login: now, checked: now, deadline });
+    pub fn remember(
+        &mut self,
+        (who, certificate): (Who, Certificate),
+        facts: Facts,
+        deadline: Option<Timestamp>,
+        now: Mono,
+    ) {
+        let known = Known { facts, certificate, login: now, checked: now, deadline };
+        self.known.insert(who, known);
         if self.known.len() > self.most {
             let oldest = self.known.iter().min_by_key(|(_, known)| known.login);
             if let Some(who) = oldest.map(|(who, _)| who.clone()) {
@@ -54,11 +66,13 @@ impl Grace {
 
     /// What the database last said of somebody who has logged in within the time. That session's
     /// deadline is the last word about a cool-down.
-    pub fn recall(&self, who: &Who, now: Now) -> Option<Facts> {
+    pub fn recall(&self, who: &Who, certificate: &Certificate, now: Now) -> Option<Facts> {
         let known = self.known.get(who).filter(|known| now.mono - known.login < self.keep)?;
         let expired = known.deadline.filter(|at| *at <= now.utc);
         let expired_at = known.facts.expired_at.max(expired);
-        Some(Facts { expired_at, ..known.facts.clone() })
+        let same = *certificate == known.certificate;
+        let certificate = known.facts.certificate.filter(|_| same);
+        Some(Facts { expired_at, certificate, ..known.facts.clone() })
     }
 
     /// Somebody was let in by it; this does not lengthen the time.
@@ -75,11 +89,12 @@ impl Grace {
 
     /// Those about whom the database has not been asked for the longest time, at most `count`.
     /// Logins that are too old are gone after it.
-    pub fn due(&mut self, count: usize, now: Mono) -> Vec<Who> {
+    pub fn due(&mut self, count: usize, now: Mono) -> Vec<(Who, Certificate)> {
         self.known.retain(|_, known| now - known.login < self.keep);
         let mut due: Vec<_> = self.known.iter().map(|(who, known)| (known.checked, who)).collect();
         due.sort_unstable();
-        due.into_iter().take(count).map(|(_, who)| who.clone()).collect()
+        let of = |who: &Who| self.known.get(who).and_then(|known| known.certificate.clone());
+        due.into_iter().take(count).map(|(_, who)| (who.clone(), of(who))).collect()
     }
 
     /// What the database says of somebody now. A new password has to be shown once.
@@ -111,7 +126,7 @@ mod tests {
     }
 
     fn who(number: u32) -> Who {
-        (format!("u{number}").parse().unwrap(), DeviceId::parse("02:1a:2b:3c:4d:5e").ok(), None)
+        (format!("u{number}").parse().unwrap(), DeviceId::parse("02:1a:2b:3c:4d:5e").ok())
     }
 
     fn facts(number: u32) -> Facts {
@@ -130,7 +145,7 @@ mod tests {
             },
             policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
             device: Some(DeviceStatus::Approved),
-            certificate: None,
+            certificate: Some(DeviceStatus::Approved),
             devices: 1,
             enrolment_until: None,
             expired_at: None,
@@ -139,30 +154,31 @@ mod tests {
 
     fn grace() -> Grace {
         let mut grace = Grace::new(Duration::from_secs(3_600));
-        grace.remember(who(1), facts(1), None, at(0).mono);
+        grace.remember((who(1), None), facts(1), None, at(0).mono);
         grace
     }
 
     #[test]
     fn only_that_user_on_that_device_within_the_time_is_known() {
         let grace = grace();
-        assert_eq!(grace.recall(&who(1), at(3_599)), Some(facts(1)));
-        assert_eq!(grace.recall(&who(1), at(3_600)), None);
-        assert_eq!(grace.recall(&who(2), at(1)), None);
-        assert_eq!(grace.recall(&(who(1).0, None, None), at(1)), None);
+        assert_eq!(grace.recall(&who(1), &None, at(3_599)), Some(facts(1)));
+        assert_eq!(grace.recall(&who(1), &None, at(3_600)), None);
+        assert_eq!(grace.recall(&who(2), &None, at(1)), None);
+        assert_eq!(grace.recall(&(who(1).0, None), &None, at(1)), None);
         let other = DeviceId::parse("02:1a:2b:3c:4d:5f").ok();
-        assert_eq!(grace.recall(&(who(1).0, other, None), at(1)), None);
+        assert_eq!(grace.recall(&(who(1).0, other), &None, at(1)), None);
         let certificate = Fingerprint::from_hex(&"0a".repeat(32)).ok().map(Box::new);
-        assert_eq!(grace.recall(&(who(1).0, who(1).1, certificate), at(1)), None);
+        let facts = grace.recall(&who(1), &certificate, at(1)).unwrap();
+        assert_eq!(facts.certificate, None, "nothing is known of it");
     }
 
     #[test]
     fn a_session_whose_time_was_over_counts_for_the_cool_down() {
         let mut grace = grace();
         let deadline = Some(at(100).utc);
-        grace.remember(who(1), facts(1), deadline, at(0).mono);
-        assert_eq!(grace.recall(&who(1), at(99)).unwrap().expired_at, None);
-        assert_eq!(grace.recall(&who(1), at(100)).unwrap().expired_at, deadline);
+        grace.remember((who(1), None), facts(1), deadline, at(0).mono);
+        assert_eq!(grace.recall(&who(1), &None, at(99)).unwrap().expired_at, None);
+        assert_eq!(grace.recall(&who(1), &None, at(100)).unwrap().expired_at, deadline);
     }
 
     #[test]
@@ -170,8 +186,8 @@ mod tests {
         let mut grace = grace();
         let deadline = Some(at(50).utc);
         grace.admitted(&who(1), deadline);
-        assert_eq!(grace.recall(&who(1), at(60)).unwrap().expired_at, deadline);
-        assert_eq!(grace.recall(&who(1), at(3_600)), None);
+        assert_eq!(grace.recall(&who(1), &None, at(60)).unwrap().expired_at, deadline);
+        assert_eq!(grace.recall(&who(1), &None, at(3_600)), None);
     }
 
     #[test]
@@ -180,7 +196,7 @@ mod tests {
             let (mut grace, mut now) = (grace(), facts(1));
             change(&mut now);
             grace.update(&who(1), Some(now), at(9).mono);
-            grace.recall(&who(1), at(10))
+            grace.recall(&who(1), &None, at(10))
         };
         assert!(!changed(|facts| facts.user.enabled = false).unwrap().user.enabled);
         assert_eq!(changed(|facts| facts.device = None).unwrap().device, None);
@@ -189,26 +205,26 @@ mod tests {
         assert_eq!(changed(|facts| facts.user.id = 7), None, "somebody else of that name");
         let mut grace = grace();
         grace.update(&who(1), None, at(9).mono);
-        assert_eq!(grace.recall(&who(1), at(10)), None, "the user is gone");
+        assert_eq!(grace.recall(&who(1), &None, at(10)), None, "the user is gone");
     }
 
     #[test]
     fn all_are_looked_after_in_turn_and_a_look_does_not_lengthen_the_time() {
         let mut grace = grace();
-        grace.remember(who(2), facts(2), None, at(1).mono);
-        assert_eq!(grace.due(1, at(2).mono), [who(1)]);
+        grace.remember((who(2), None), facts(2), None, at(1).mono);
+        assert_eq!(grace.due(1, at(2).mono), [(who(1), None)]);
         grace.update(&who(1), Some(facts(1)), at(2).mono);
-        assert_eq!(grace.due(1, at(3).mono), [who(2)]);
-        assert_eq!(grace.due(9, at(3_600).mono), [who(2)], "the first is too old");
+        assert_eq!(grace.due(1, at(3).mono), [(who(2), None)]);
+        assert_eq!(grace.due(9, at(3_600).mono), [(who(2), None)], "the first is too old");
     }
 
     #[test]
     fn of_too_many_the_oldest_goes() {
         let mut grace = Grace { most: 2, ..grace() };
         for number in [2, 3] {
-            grace.remember(who(number), facts(number), None, at(number.into()).mono);
+            grace.remember((who(number), None), facts(number), None, at(number.into()).mono);
         }
-        let known = [1, 2, 3].map(|number| grace.recall(&who(number), at(9)).is_some());
+        let known = [1, 2, 3].map(|number| grace.recall(&who(number), &None, at(9)).is_some());
         assert_eq!(known, [false, true, true]);
     }
 }

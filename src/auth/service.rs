@@ -88,9 +88,9 @@ impl Authenticator {
         let Some(grace) = &self.grace else { return Ok(()) };
         let begun = self.clock.now();
         let due = lock(grace).due(LOOKS, begun.mono);
-        for who in due {
+        for (who, certificate) in due {
             let facts =
-                self.store.facts(&who.0, who.1.as_ref(), who.2.as_deref(), begun.utc).await?;
+                self.store.facts(&who.0, who.1.as_ref(), certificate.as_deref(), begun.utc).await?;
             let now = self.clock.now().mono;
             lock(grace).update(&who, facts, now);
             if now - begun.mono > LOOK_TIME {
@@ -231,6 +231,7 @@ impl Authenticator {
                 if let (Some(grace), Some(facts), Some(who), PasswordCheck::Right) =
                     (&self.grace, &facts, who(request, user), password)
                 {
+                    let who = (who, request.certificate.clone());
                     lock(grace).remember(who, facts.clone(), terms.deadline, now.mono);
                 }
                 if let (Some(facts), PasswordCheck::Right) = (facts, password) {
@@ -259,9 +260,10 @@ impl Authenticator {
             return Ok(None);
         };
         // Places and quotas are in the database only.
-        let facts = lock(grace).recall(&who, self.clock.now()).filter(|facts| {
-            facts.policy.max_sessions.unwrap_or(0) == 0 && !facts.policy.has_quotas()
-        });
+        let facts =
+            lock(grace).recall(&who, &request.certificate, self.clock.now()).filter(|facts| {
+                facts.policy.max_sessions.unwrap_or(0) == 0 && !facts.policy.has_quotas()
+            });
         let password = self.check(request, password, facts.as_ref()).await?;
         let now = self.clock.now();
         let case = Case {
@@ -431,9 +433,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whose login it is, on which device and with which certificate; `None` without a sound user or device.
+/// Whose login it is, on which device; `None` without a sound user or device.
 fn who(request: &AuthRequest, user: Option<&Username>) -> Option<Who> {
-    Some((user?.clone(), request.device.as_ref().ok()?.clone(), request.certificate.clone()))
+    Some((user?.clone(), request.device.as_ref().ok()?.clone()))
 }
 
 fn grant(session_id: SessionId, terms: Terms, is_offline: bool) -> Grant {

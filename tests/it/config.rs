@@ -277,7 +277,7 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
         ),
         (
             "[auth]\ndevice_sources = [\"MAC\"]\n",
-            "config.toml: auth.device_sources: `MAC` is no peer-info variable: use IV_HWADDR or a name that begins with UV_",
+            "config.toml: auth.device_sources: `MAC` carries no device: use IV_HWADDR, UV_… or tls_digest_sha256_0",
         ),
         (
             "[auth]\ndevice_sources = []\n",

@@ -225,10 +225,8 @@ impl<'a> Cells<'a> {
     }
 
     pub fn optional_flag(&self, column: &'static str) -> Result<Option<bool>, StoreError> {
-        match self.value(column)? {
-            Value::Null => Ok(None),
-            _ => self.flag(column).map(Some),
-        }
+        let is_null = matches!(self.value(column)?, Value::Null);
+        if is_null { Ok(None) } else { self.flag(column).map(Some) }
     }
 
     pub fn time(&self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
