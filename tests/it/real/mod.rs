@@ -2,6 +2,7 @@
 
 mod kills;
 mod lifecycle;
+mod limits;
 mod login;
 mod matrix;
 mod outage;
