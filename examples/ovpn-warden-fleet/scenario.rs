@@ -114,12 +114,7 @@ async fn seed(args: &Args, url: &str, end: Option<Timestamp>, clock: Clock) -> a
     let short = PolicyRecord {
         name: SHORT.into(),
         session_limit_s: Some(args.limit_s),
-        expiry_action: None,
-        device_mode: None,
-        max_devices: None,
-        max_sessions: None,
-        on_limit: None,
-        cooldown_s: None,
+        ..PolicyRecord::default()
     };
     store.put_policy(&short, false, &by).await?;
     let (m_kib, t) = args.argon2();

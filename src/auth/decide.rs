@@ -6,11 +6,14 @@
 use std::time::Duration;
 
 use crate::{
-    store::{DeviceMode, DeviceStatus, Facts, PolicyRecord, Standing},
+    store::{DeviceMode, DeviceStatus, Facts, PolicyRecord, SecondFactorMode, Standing},
     types::{Cause, DenyReason, ExpiryAction, Timestamp},
 };
 
-use super::request::{AuthRequest, Claimed, RequestKind};
+use super::{
+    request::{AuthRequest, Claimed, RequestKind},
+    second_factor::FactorCheck,
+};
 
 /// What the configuration says where a policy does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub struct Defaults {
     pub expiry_action: ExpiryAction,
     /// Whether the common name must equal the username.
     pub match_common_name: bool,
+    /// Whether a second factor is asked for.
+    pub second_factor: SecondFactorMode,
 }
 
 /// What is known of the password when the rules are asked.
@@ -45,6 +50,8 @@ pub struct Case<'a> {
     pub facts: Option<&'a Facts>,
     /// The password.
     pub password: PasswordCheck,
+    /// The second factor.
+    pub factor: FactorCheck,
     /// What the configuration says.
     pub defaults: &'a Defaults,
     /// The time.
@@ -65,6 +72,7 @@ pub const RULES: &[Rule] = &[
     Rule { name: "account_enabled", judge: account_enabled },
     Rule { name: "account_validity", judge: account_validity },
     Rule { name: "common_name", judge: common_name },
+    Rule { name: "second_factor", judge: second_factor },
     Rule { name: "device", judge: device },
     Rule { name: "cooldown", judge: cooldown },
 ];
@@ -136,6 +144,11 @@ fn account_validity(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
 fn common_name(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
     let matches = case.request.common_name.as_deref() == Some(facts.user.name.as_str());
     (case.defaults.match_common_name && !matches).then_some(DenyReason::CommonNameMismatch)
+}
+
+/// Before what is judged of the device: it is not even recorded for somebody with half a login.
+fn second_factor(case: &Case<'_>, _: &Facts) -> Option<DenyReason> {
+    case.factor.refuses()
 }
 
 fn device(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
@@ -301,6 +314,7 @@ mod tests {
             session_limit: Some(Duration::from_secs(3_600)),
             expiry_action: ExpiryAction::Halt,
             match_common_name: false,
+            second_factor: SecondFactorMode::Optional,
         }
     }
 
@@ -311,6 +325,7 @@ mod tests {
             user: Claimed::Valid("alice".parse().unwrap()),
             password: Some(Password::from(&b"pw"[..])),
             token: None,
+            response: Default::default(),
             common_name: Some("alice".into()),
             device: Ok(Some(DeviceId::parse("02:1a:2b:3c:4d:5e").unwrap())),
             client_ip: None,
@@ -336,6 +351,7 @@ mod tests {
             devices: 1,
             enrolment_until: None,
             expired_at: None,
+            second_factor: None,
         }
     }
 
@@ -382,6 +398,7 @@ mod tests {
                 request: &request,
                 facts: Some(&facts),
                 password: PasswordCheck::Right,
+                factor: FactorCheck::NotNeeded,
                 defaults: &defaults,
                 now: NOW,
             };
@@ -476,7 +493,8 @@ mod tests {
         facts: Option<&Facts>,
         d: &Defaults,
     ) -> Result<Terms, DenyReason> {
-        let case = Case { request, facts, password: PasswordCheck::Right, defaults: d, now: NOW };
+        let (password, factor) = (PasswordCheck::Right, FactorCheck::NotNeeded);
+        let case = Case { request, facts, password, factor, defaults: d, now: NOW };
         decide(&case)
     }
 
@@ -568,6 +586,7 @@ mod tests {
             request: &r,
             facts: Some(&f),
             password: PasswordCheck::Wrong,
+            factor: FactorCheck::Missing,
             defaults: &d,
             now: NOW,
         };

@@ -133,6 +133,7 @@ mod tests {
             devices: 1,
             enrolment_until: None,
             expired_at: None,
+            second_factor: None,
         }
     }
 

@@ -1,13 +1,15 @@
 //! May this client connect, and until when.
 //!
-//! `request`, `decide`, `device`, `grace`, `text` and `throttle` are cores; `password` hashes, and
-//! `service` is the shell that asks the store and the hashing threads and lets `decide` judge.
+//! `request`, `decide`, `device`, `grace`, `text` and `throttle` are cores, and so is `second_factor`
+//! but for its `check`; `password` hashes, and `service` is the shell that asks the store and the
+//! hashing threads and lets `decide` judge.
 
 pub mod decide;
 pub mod device;
 pub mod grace;
 pub mod password;
 pub mod request;
+pub mod second_factor;
 pub mod service;
 pub mod text;
 pub mod throttle;

@@ -17,10 +17,20 @@ use super::{
         self, HashParams, PasswordError, Schemes,
         pool::{HashPool, PoolError, Priority},
     },
-    request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
+    request::{AuthRequest, Challenge, Claimed, Decision, Denial, Grant, RequestKind},
+    second_factor::{
+        self, Demand, FactorCheck,
+        challenge::{Seal, Subject},
+        check::CheckError,
+        demand,
+        response::Response,
+        totp::BadSecret,
+    },
     throttle::Throttle,
+    token,
 };
 
+const SECOND: DenyReason = DenyReason::SecondFactorRequired;
 /// Recent logins that the database is asked about in one round, and how long that may take.
 const LOOKS: usize = 50;
 const LOOK_TIME: Duration = Duration::from_millis(200);
@@ -36,6 +46,7 @@ pub struct Authenticator {
     schemes: Schemes,
     /// Verified in place of an unknown user's hash, so that the answer takes as long.
     dummy: Arc<str>,
+    challenges: Seal,
     clock: Clock,
 }
 
@@ -55,7 +66,19 @@ impl Authenticator {
         let random: [u8; 16] = rand::random();
         let dummy = password::hash(&Password::from(&random[..]), &params)?.into();
         let (throttle, grace, schemes) = (Mutex::new(throttle), None, Schemes::default());
-        Ok(Self { store, pool, throttle, grace, defaults, params, schemes, dummy, clock })
+        let challenges = Seal::new(Password::from(&rand::random::<[u8; 32]>()[..]));
+        Ok(Self {
+            store,
+            pool,
+            throttle,
+            grace,
+            defaults,
+            params,
+            schemes,
+            dummy,
+            challenges,
+            clock,
+        })
     }
 
     /// Takes stored hashes of these schemes, and no longer of the default ones only.
@@ -104,6 +127,7 @@ impl Authenticator {
                 fault: Some(match fault {
                     Fault::Store(error) => error.to_string(),
                     Fault::Pool(error) => error.to_string(),
+                    Fault::Secret(error) => error.to_string(),
                 }),
             }),
         }
@@ -116,7 +140,8 @@ impl Authenticator {
 
     async fn judge(&self, request: &AuthRequest) -> Result<Decision, Fault> {
         let adopting = matches!(request.kind, RequestKind::Adopt { .. });
-        let proves = request.password.is_some() || request.token.is_some();
+        let state = request.response.state();
+        let proves = request.password.is_some() || request.token.is_some() || state.is_some();
         if request.user == Claimed::Missing || !(proves || adopting) {
             return Ok(DenyReason::MissingCredentials.into());
         }
@@ -132,6 +157,13 @@ impl Authenticator {
         if request.token.is_some_and(|token| !token.is_valid) {
             return Ok(DenyReason::BadCredentials.into());
         }
+        let answered = match (user, state) {
+            (Some(user), Some(state)) => match self.asked_at(request, user, state) {
+                Some(at) => Some(at),
+                None => return Ok(DenyReason::BadSecondFactor.into()),
+            },
+            _ => None,
+        };
         let mut facts = match (self.facts(request, user).await, user) {
             (Err(error @ StoreError::Unavailable(_)), Some(user)) => {
                 let decision = self.judge_offline(request, user).await?;
@@ -149,21 +181,36 @@ impl Authenticator {
                 }
             }
             (None, Some(password)) => self.check(request, password, facts.as_ref()).await?,
-            (None, None) => PasswordCheck::Wrong,
+            (None, None) => {
+                let changed = facts.as_ref().and_then(|facts| facts.user.password_changed_at);
+                match answered.is_some() && token::is_current(answered, changed) {
+                    true => PasswordCheck::NotNeeded,
+                    false => PasswordCheck::Wrong,
+                }
+            }
         };
         let now = self.clock.now();
+        let factor = match &facts {
+            Some(facts) if password != PasswordCheck::Wrong => {
+                let mode = self.defaults.second_factor;
+                second_factor::check::check(&*self.store, request, facts, mode, now.utc).await?
+            }
+            Some(_) | None => FactorCheck::NotNeeded,
+        };
         let mut is_second = false;
         let verdict = loop {
             let case = Case {
                 request,
                 facts: facts.as_ref(),
                 password,
+                factor,
                 defaults: &self.defaults,
                 now: now.utc,
             };
             let verdict = decide(&case);
             // A token that has expired is nobody's guess at a password.
-            if !adopting && request.token.is_none() {
+            let is_guess = request.token.is_none() || factor == FactorCheck::Wrong;
+            if !adopting && is_guess {
                 self.remember(request, user, &verdict.err());
             }
             if self.enrol(&case, user, verdict).await? {
@@ -180,7 +227,10 @@ impl Authenticator {
                 if let (Some(who), true) = (who(request, user), password != PasswordCheck::Wrong) {
                     self.grace.iter().for_each(|grace| lock(grace).forget(&who));
                 }
-                Ok(reason.into())
+                match user.filter(|_| (factor, reason) == (FactorCheck::Missing, SECOND)) {
+                    Some(user) => Ok(self.challenge(request, user)),
+                    None => Ok(reason.into()),
+                }
             }
             Ok(terms) => {
                 let session_id = SessionId::new(now.utc, rand::random());
@@ -197,7 +247,8 @@ impl Authenticator {
                 if let (Some(facts), PasswordCheck::Right) = (facts, password) {
                     self.upgrade(request, facts);
                 }
-                Ok(Decision::Allow(grant(session_id, terms, false)))
+                let second_factor = factor.factor();
+                Ok(Decision::Allow(Grant { second_factor, ..grant(session_id, terms, false) }))
             }
         }
     }
@@ -219,16 +270,19 @@ impl Authenticator {
         ) else {
             return Ok(None);
         };
-        // Places are taken in the database only.
+        // Places are taken, and codes used up, in the database only.
+        let needs_code =
+            |facts: &Facts| demand(request, facts, self.defaults.second_factor) != Demand::Nothing;
         let facts = lock(grace)
             .recall(&who, self.clock.now())
-            .filter(|facts| facts.policy.max_sessions.unwrap_or(0) == 0);
+            .filter(|facts| facts.policy.max_sessions.unwrap_or(0) == 0 && !needs_code(facts));
         let password = self.check(request, password, facts.as_ref()).await?;
         let now = self.clock.now();
         let case = Case {
             request,
             facts: facts.as_ref(),
             password,
+            factor: FactorCheck::NotNeeded,
             defaults: &self.defaults,
             now: now.utc,
         };
@@ -241,6 +295,33 @@ impl Authenticator {
         Ok(verdict.ok().filter(|_| needs_no_store).map(|terms| {
             lock(grace).admitted(&who, terms.deadline);
             Decision::Allow(grant(SessionId::new(now.utc, rand::random()), terms, true))
+        }))
+    }
+
+    /// When the password was right that the answer to a challenge stands for. A client that is up
+    /// sends, at each renegotiation, what let it in: OpenVPN has locked its name, and the challenge
+    /// is of then.
+    fn asked_at(&self, request: &AuthRequest, user: &Username, state: &str) -> Option<Timestamp> {
+        match request.kind {
+            RequestKind::Connect => {
+                let subject = Subject { user, device: &request.device };
+                self.challenges.read(state, subject, self.clock.now().utc)
+            }
+            RequestKind::Reauth { connected_since } | RequestKind::Adopt { connected_since } => {
+                Some(connected_since)
+            }
+        }
+    }
+
+    fn challenge(&self, request: &AuthRequest, user: &Username) -> Decision {
+        let subject = Subject { user, device: &request.device };
+        let state = self.challenges.make(subject, self.clock.now().utc, rand::random());
+        let response = Response::None;
+        let request = AuthRequest { password: None, token: None, response, ..request.clone() };
+        Decision::Challenge(Box::new(Challenge {
+            state: state.into(),
+            user: user.clone(),
+            request,
         }))
     }
 
@@ -334,7 +415,14 @@ impl Authenticator {
         refused: &Option<DenyReason>,
     ) {
         match (refused, user) {
-            (Some(DenyReason::BadCredentials | DenyReason::UnknownUser), _) => {
+            (
+                Some(
+                    DenyReason::BadCredentials
+                    | DenyReason::UnknownUser
+                    | DenyReason::BadSecondFactor,
+                ),
+                _,
+            ) => {
                 let now = self.clock.now().mono;
                 self.throttle().failed(user, request.client_ip, now);
             }
@@ -384,6 +472,7 @@ fn grant(session_id: SessionId, terms: Terms, is_offline: bool) -> Grant {
         deadline_reason: terms.deadline_reason,
         expiry_action: terms.expiry_action,
         is_offline,
+        second_factor: None,
     }
 }
 
@@ -408,6 +497,16 @@ pub fn place<'a>(
 enum Fault {
     Store(StoreError),
     Pool(PoolError),
+    Secret(BadSecret),
+}
+
+impl From<CheckError> for Fault {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Store(error) => Self::Store(error),
+            CheckError::Secret(error) => Self::Secret(error),
+        }
+    }
 }
 
 impl From<StoreError> for Fault {

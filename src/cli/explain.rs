@@ -15,6 +15,7 @@ use crate::{
         decide::{Case, PasswordCheck, Terms, decide, explain},
         password::{self, Schemes, Workspace},
         request::{AuthRequest, Claimed, RequestKind},
+        second_factor::{Demand, FactorCheck, demand, response::Response},
         service::place,
         text,
     },
@@ -76,13 +77,21 @@ pub async fn execute(
         user: Claimed::Valid(args.user.clone()),
         password,
         token: None,
+        response: Response::None,
         common_name: Some(common_name.into()),
         device: Ok(args.device.clone()),
         client_ip: None,
     };
     let defaults = daemon::defaults(config);
     let facts = facts.as_ref();
-    let case = Case { request: &request, facts, password: check, defaults: &defaults, now };
+    let demand = facts.map(|facts| demand(&request, facts, defaults.second_factor));
+    let needs_code = matches!(demand, Some(Demand::Code(_)));
+    let factor = match demand {
+        Some(Demand::Enrolment) => FactorCheck::NotEnrolled,
+        // A code counts as right, as the password does.
+        Some(Demand::Code(_) | Demand::Nothing) | None => FactorCheck::NotNeeded,
+    };
+    let case = Case { request: &request, facts, password: check, factor, defaults: &defaults, now };
     let has_place = has_place(desk, &request, &args.user, facts).await?;
     let verdict = match (decide(&case), has_place) {
         (Ok(_), Some(false)) => Err(DenyReason::TooManySessions),
@@ -97,6 +106,7 @@ pub async fn execute(
             verdict: match (reason, rule, check) {
                 (Some(_), _, _) => "deny",
                 (None, "password", PasswordCheck::NotNeeded) => "not_checked",
+                (None, "second_factor", _) if needs_code => "not_checked",
                 (None, _, _) => "pass",
             },
             reason: reason.map(DenyReason::as_str),

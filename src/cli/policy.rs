@@ -14,7 +14,7 @@ use super::{
     parse::{OrNone, PolicyName},
 };
 use crate::{
-    store::{DeviceMode, MAX_COOLDOWN, OnLimit, PolicyRecord},
+    store::{DeviceMode, MAX_COOLDOWN, OnLimit, PolicyRecord, SecondFactorMode},
     types::ExpiryAction,
 };
 
@@ -78,6 +78,14 @@ pub struct Limits {
     /// 0 or `none`: not at all
     #[arg(long, value_name = "N", value_parser = cooldown)]
     cooldown_s: Option<OrNone<u32>>,
+    /// Whether a second factor is asked for (off, optional: of users who have one, required);
+    /// `none`: as configured
+    #[arg(long, value_name = "WORD", value_parser = second_factor(), hide_possible_values = true)]
+    second_factor: Option<OrNone<SecondFactorMode>>,
+}
+
+fn second_factor() -> impl TypedValueParser<Value = OrNone<SecondFactorMode>> {
+    PossibleValuesParser::new(["off", "optional", "required", "none"]).try_map(|word| word.parse())
 }
 
 fn on_limit() -> impl TypedValueParser<Value = OrNone<OnLimit>> {
@@ -114,6 +122,7 @@ impl Limits {
             && self.max_sessions.is_none()
             && self.on_limit.is_none()
             && self.cooldown_s.is_none()
+            && self.second_factor.is_none()
     }
 
     fn apply(self, policy: &mut PolicyRecord) {
@@ -137,6 +146,9 @@ impl Limits {
         }
         if let Some(value) = self.cooldown_s {
             policy.cooldown_s = value.into_option();
+        }
+        if let Some(value) = self.second_factor {
+            policy.second_factor = value.into_option();
         }
     }
 }
@@ -207,6 +219,7 @@ struct PolicyView {
     max_sessions: Option<u32>,
     on_limit: Option<&'static str>,
     cooldown_s: Option<u32>,
+    second_factor: Option<&'static str>,
 }
 
 impl From<&PolicyRecord> for PolicyView {
@@ -220,6 +233,7 @@ impl From<&PolicyRecord> for PolicyView {
             max_sessions: policy.max_sessions,
             on_limit: policy.on_limit.map(OnLimit::as_str),
             cooldown_s: policy.cooldown_s,
+            second_factor: policy.second_factor.map(SecondFactorMode::as_str),
         }
     }
 }
@@ -292,6 +306,7 @@ impl View for PolicyView {
             ("devices", self.own_devices()),
             ("sessions at once", self.sessions_at_once("any number")),
             ("cool-down", self.cooldown()),
+            ("second factor", self.second_factor.unwrap_or("as configured").to_owned()),
         ]
     }
 }
@@ -316,6 +331,7 @@ mod tests {
             max_sessions: Some(OrNone::Value(2)),
             on_limit: None,
             cooldown_s: None,
+            second_factor: None,
         };
         limits.apply(&mut policy);
         assert_eq!(

@@ -233,6 +233,7 @@ pub(super) mod tests {
                 deadline_reason: None,
                 expiry_action: ExpiryAction::Halt,
                 is_offline,
+                second_factor: None,
             })
         };
         let backlog = Backlog::default();

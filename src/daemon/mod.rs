@@ -257,6 +257,7 @@ pub fn defaults(config: &Config) -> Defaults {
         session_limit: config.session.limit,
         expiry_action: config.session.expiry_action,
         match_common_name: config.auth.match_common_name,
+        second_factor: config.auth.second_factor,
     }
 }
 
@@ -276,6 +277,7 @@ fn settings(config: &Config, server: &Server, turn: u32) -> Settings {
         backstop: config.session.backstop,
         retry_backoff_s: config.auth.retry_backoff_s,
         wake_up: config.auth.wake_up,
+        challenge_timeout: config.auth.challenge_timeout,
     }
 }
 

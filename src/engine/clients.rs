@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    auth::request::{Decision, RequestKind},
+    auth::request::{Challenge, Decision, RequestKind},
     proto::{Command, KillMessage},
     store::{SessionRecord, SessionState},
     telemetry::events::ClientRef,
@@ -68,6 +68,10 @@ pub(super) struct Pending {
     pub(super) client_platform: Option<String>,
     /// The device that the client named.
     pub(super) device: Option<crate::types::DeviceId>,
+    /// Whether the client can be asked for a code while it connects.
+    pub(super) knows_cr_text: bool,
+    /// It was asked for a code, and has not answered.
+    pub(super) challenge: Option<Box<Challenge>>,
     /// The answer and when it came, while there is no link to send it on.
     pub(super) decision: Option<(Decision, Now)>,
 }

@@ -12,7 +12,7 @@ mod time;
 pub use device::{DeviceId, DeviceKind, MacAddr, MacError};
 pub use id::{Cid, IdError, Kid, ServerName, SessionId, Username};
 pub(crate) use reason::words;
-pub use reason::{Cause, DenyReason, ExpiryAction, ParseNameError};
+pub use reason::{Cause, DenyReason, ExpiryAction, Factor, ParseNameError};
 pub use secret::Password;
 pub(crate) use text::is_unsafe;
 pub use text::{Printable, truncate_on_char};

@@ -8,10 +8,11 @@ use ovpn_warden::{
         decide::Defaults,
         password::{self, HashParams, Scheme, Schemes, pool::HashPool},
         request::{AuthRequest, Claimed, Decision, RequestKind},
+        second_factor::response::Response,
         service::Authenticator,
         throttle::{Limits, Throttle},
     },
-    store::{Actor, DeviceMode, NewUser, Options, Store, UserPatch, open},
+    store::{Actor, DeviceMode, NewUser, Options, SecondFactorMode, Store, UserPatch, open},
     types::{Clock, DenyReason, ExpiryAction, Password},
 };
 
@@ -66,6 +67,7 @@ impl Bed {
             session_limit: None,
             expiry_action: ExpiryAction::Halt,
             match_common_name: false,
+            second_factor: SecondFactorMode::Optional,
         };
         Authenticator::new(
             Arc::clone(&self.store),
@@ -111,6 +113,7 @@ async fn login_with(
         user: Claimed::Valid(name.parse().unwrap()),
         password: password.map(Password::from),
         token: None,
+        response: Response::None,
         common_name: None,
         device: Ok(None),
         client_ip: None,

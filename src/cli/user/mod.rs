@@ -1,5 +1,6 @@
 //! `user …`: accounts.
 
+mod totp;
 mod view;
 
 use clap::{Args, Subcommand};
@@ -16,7 +17,8 @@ use crate::{
     store::{NewUser, UserPatch, UserRecord},
     types::{Timestamp, Username},
 };
-use view::UserView;
+use totp::TotpArgs;
+use view::{ShownUser, UserView};
 
 /// `user …`.
 #[derive(Debug, Subcommand)]
@@ -50,6 +52,8 @@ pub enum UserCommand {
     },
     /// Change a user's policy or period of validity
     Set(SetArgs),
+    /// Set up a second factor: shows the key for an authenticator app as a QR code, and recovery codes
+    Totp(TotpArgs),
     /// Remove a user and its devices; past sessions stay
     Remove {
         /// Login name
@@ -119,12 +123,14 @@ pub async fn execute(
         }
         UserCommand::Show { name } => {
             let user = existing(desk, &name).await?;
-            desk.out.show(&UserView::from(&user))
+            let factor = desk.store.second_factor(&name).await?;
+            desk.out.show(&ShownUser::new(&user, factor))
         }
         UserCommand::List => list(desk).await,
         UserCommand::Enable { name } => switch(desk, &name, true).await,
         UserCommand::Disable { name } => switch(desk, &name, false).await,
         UserCommand::Set(args) => set(desk, args).await,
+        UserCommand::Totp(args) => totp::execute(desk, args).await,
         UserCommand::Remove { name, yes } => {
             let user = existing(desk, &name).await?;
             input::confirm(&format!("Remove user `{name}` and its devices?"), yes)?;

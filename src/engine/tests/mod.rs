@@ -1,6 +1,7 @@
 //! The engine against a scripted server, in virtual time.
 
 mod attach;
+mod challenge;
 mod login;
 mod reconcile;
 mod relay;
@@ -64,6 +65,7 @@ impl Lab {
             backstop: Duration::from_secs(30),
             retry_backoff_s: 10,
             wake_up: false,
+            challenge_timeout: Duration::from_secs(45),
         };
         Self {
             engine: Engine::new(settings),
@@ -243,6 +245,7 @@ fn grant(now: Now, serial: u64, seconds: Option<u64>) -> Grant {
         deadline_reason: seconds.map(|_| Cause::SessionLimit),
         expiry_action: ExpiryAction::Halt,
         is_offline: false,
+        second_factor: None,
     }
 }
 

@@ -30,6 +30,7 @@ impl<C: Connector> SqlStore<C> {
             policy.max_sessions.into(),
             policy.on_limit.map(|word| word.as_str()).into(),
             policy.cooldown_s.into(),
+            policy.second_factor.map(|mode| mode.as_str()).into(),
             by.at.into(),
             policy.name.as_str().into(),
         ];
@@ -118,6 +119,7 @@ fn describe(policy: &PolicyRecord) -> String {
         policy.max_sessions.map(|n| format!("max_sessions={n}")),
         policy.on_limit.map(|word| format!("on_limit={word}")),
         policy.cooldown_s.map(|s| format!("cooldown_s={s}")),
+        policy.second_factor.map(|mode| format!("second_factor={mode}")),
     ]
     .into_iter()
     .flatten()

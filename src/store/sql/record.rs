@@ -38,6 +38,7 @@ pub fn policy(cells: Cells<'_>) -> Result<PolicyRecord, StoreError> {
         max_sessions: cells.number("max_sessions")?,
         on_limit: cells.parsed("on_limit")?,
         cooldown_s: cells.number("cooldown_s")?,
+        second_factor: cells.parsed("second_factor")?,
     })
 }
 

@@ -55,6 +55,14 @@ pub struct Statements {
     pub command_handled: &'static str,
     pub pending_commands: &'static LazyLock<Batch>,
     pub complete_commands: &'static LazyLock<Batch>,
+    pub take_step: &'static str,
+    pub take_recovery_code: &'static str,
+    pub second_factor: &'static str,
+    pub second_factor_of: &'static str,
+    pub add_second_factor: &'static str,
+    pub remove_second_factor: &'static str,
+    pub add_recovery_code: &'static str,
+    pub remove_recovery_codes: &'static str,
     pub audit: &'static str,
 }
 
@@ -73,7 +81,7 @@ macro_rules! device_columns {
 macro_rules! policy_columns {
     () => {
         "name, session_limit_s, expiry_action, device_mode, max_devices, max_sessions, on_limit, \
-         cooldown_s"
+         cooldown_s, second_factor"
     };
 }
 /// The policy `p` of a user.
@@ -82,7 +90,8 @@ macro_rules! policy_of_user {
         "p.name AS policy_name, p.session_limit_s AS policy_session_limit_s, \
          p.expiry_action AS policy_expiry_action, p.device_mode AS policy_device_mode, \
          p.max_devices AS policy_max_devices, p.max_sessions AS policy_max_sessions, \
-         p.on_limit AS policy_on_limit, p.cooldown_s AS policy_cooldown_s"
+         p.on_limit AS policy_on_limit, p.cooldown_s AS policy_cooldown_s, \
+         p.second_factor AS policy_second_factor"
     };
 }
 /// What a login needs beside the user's own row. Parameters: the name, the moment from which an end
@@ -94,6 +103,8 @@ macro_rules! login_columns {
             ", ",
             $crate::store::sql::policy_of_user!(),
             ", d.identifier AS device_identifier, d.status AS device_status, \
+             f.secret AS factor_secret, f.last_step AS factor_last_step, \
+             f.created_at AS factor_created_at, \
              (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id) AS device_count, \
              (SELECT e.open_until FROM device_enrolments e WHERE e.user_id = u.id) \
              AS enrolment_until, \
@@ -204,11 +215,11 @@ pub const COMMON: Statements = Statements {
     policy: concat!("SELECT ", policy_columns!(), " FROM policies WHERE name = ?"),
     policies: concat!("SELECT ", policy_columns!(), " FROM policies ORDER BY name"),
     add_policy: "INSERT INTO policies (session_limit_s, expiry_action, device_mode, max_devices, \
-                 max_sessions, on_limit, cooldown_s, updated_at, name, created_at) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 max_sessions, on_limit, cooldown_s, second_factor, updated_at, name, created_at) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     replace_policy: "UPDATE policies SET session_limit_s = ?, expiry_action = ?, \
                      device_mode = ?, max_devices = ?, max_sessions = ?, on_limit = ?, \
-                     cooldown_s = ?, updated_at = ? WHERE name = ?",
+                     cooldown_s = ?, second_factor = ?, updated_at = ? WHERE name = ?",
     policy_in_use: "SELECT id FROM users WHERE policy = ? LIMIT 1",
     remove_policy: "DELETE FROM policies WHERE name = ?",
     persist: &NO_BATCH,
@@ -263,6 +274,19 @@ pub const COMMON: Statements = Statements {
     command_handled: "SELECT id, handled_at FROM session_commands WHERE id = ?",
     pending_commands: &PENDING,
     complete_commands: &COMPLETE,
+    take_step: "UPDATE second_factors SET last_step = ? WHERE user_id = ? AND secret = ? \
+                AND (last_step IS NULL OR last_step < ?)",
+    take_recovery_code: "DELETE FROM recovery_codes WHERE user_id = ? AND code_hash = ?",
+    second_factor: "SELECT user_id FROM second_factors WHERE user_id = ?",
+    second_factor_of: "SELECT u.name, f.user_id, f.last_step, f.created_at, \
+                       (SELECT COUNT(*) FROM recovery_codes r WHERE r.user_id = f.user_id) \
+                       AS recovery_codes \
+                       FROM users u JOIN second_factors f ON f.user_id = u.id WHERE u.name = ?",
+    add_second_factor: "INSERT INTO second_factors (user_id, secret, created_at) VALUES (?, ?, ?)",
+    remove_second_factor: "DELETE FROM second_factors WHERE user_id = ?",
+    add_recovery_code: "INSERT INTO recovery_codes (user_id, code_hash, created_at) \
+                        VALUES (?, ?, ?)",
+    remove_recovery_codes: "DELETE FROM recovery_codes WHERE user_id = ?",
     audit: "INSERT INTO admin_audit (created_at, actor, action, target, detail) \
             VALUES (?, ?, ?, ?, ?)",
 };

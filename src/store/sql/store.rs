@@ -7,11 +7,11 @@ use crate::{
     store::{
         Actor, Claim, CommandAction, CommandId, DeviceRecord, DeviceStatus, DeviceUse,
         EnrolmentTerms, Facts, ForeignRow, ForeignTable, ImportNote, Imported, ImportedUser,
-        Migrated, NewDevice, NewUser, OpenSessions, PendingCommands, PolicyRecord, Schema,
-        SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, UserPatch,
-        UserRecord,
+        Migrated, NewDevice, NewSecondFactor, NewUser, OpenSessions, PendingCommands, PolicyRecord,
+        Schema, SecondFactorStatus, SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing,
+        Store, StoreError, UserPatch, UserRecord,
     },
-    types::{DeviceId, ServerName, SessionId, Timestamp, Username},
+    types::{DeviceId, Password, ServerName, SessionId, Timestamp, Username},
 };
 
 #[async_trait]
@@ -75,6 +75,14 @@ impl<C: Connector> Store for SqlStore<C> {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         self.timed("upgrade_hash", Self::upgrade_hash(self, user, old, new, now)).await
+    }
+
+    async fn take_step(&self, user: i64, secret: &Password, step: u64) -> Result<bool, StoreError> {
+        self.timed("take_step", Self::take_step(self, user, secret, step)).await
+    }
+
+    async fn take_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError> {
+        self.timed("take_recovery_code", Self::take_recovery_code(self, user, digest)).await
     }
 
     async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
@@ -141,6 +149,35 @@ impl<C: Connector> Store for SqlStore<C> {
 
     async fn remove_user(&self, name: &Username, by: &Actor) -> Result<(), StoreError> {
         Self::remove_user(self, name, by).await
+    }
+
+    async fn put_second_factor(
+        &self,
+        user: &Username,
+        factor: &NewSecondFactor,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        Self::put_second_factor(self, user, factor, by).await
+    }
+
+    async fn put_recovery_codes(
+        &self,
+        user: &Username,
+        digests: &[String],
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        Self::put_recovery_codes(self, user, digests, by).await
+    }
+
+    async fn remove_second_factor(&self, user: &Username, by: &Actor) -> Result<(), StoreError> {
+        Self::remove_second_factor(self, user, by).await
+    }
+
+    async fn second_factor(
+        &self,
+        user: &Username,
+    ) -> Result<Option<SecondFactorStatus>, StoreError> {
+        Self::second_factor(self, user).await
     }
 
     async fn add_device(&self, device: &NewDevice, by: &Actor) -> Result<(), StoreError> {

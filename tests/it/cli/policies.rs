@@ -11,6 +11,7 @@ fn the_story_of_a_policy() {
         json!({
             "name": name, "session_limit_s": limit, "expiry_action": action, "device_mode": mode,
             "max_devices": null, "max_sessions": null, "on_limit": null, "cooldown_s": null,
+            "second_factor": null,
         })
     };
     assert_eq!(bench.json(&["policy", "list"]), json!([policy("default", None, None, None)]));
@@ -27,6 +28,9 @@ fn the_story_of_a_policy() {
     let staff = shown();
     assert_eq!((&staff["max_devices"], &staff["max_sessions"]), (&json!(2), &json!(1)));
     assert_eq!((&staff["on_limit"], &staff["cooldown_s"]), (&json!("replace_oldest"), &json!(60)));
+    bench.ok(&["policy", "set", "staff", "--second-factor", "required"]);
+    assert_eq!(shown()["second_factor"], "required");
+    assert!(bench.ok(&["policy", "show", "staff"]).contains("required"));
     bench.ok(&["policy", "set", "default", "--session-limit-s", "0"]);
     assert!(bench.ok(&["policy", "show", "default"]).contains("none"));
 
