@@ -92,7 +92,13 @@ fn advise(error: StoreError, name: &Username) -> CliError {
         }
         StoreError::NotFound(_) => CliError::failed(format!("user `{name}` has no second factor"))
             .or_next(format!("`ovpn-warden user totp {name}` sets one up")),
-        error => CliError::from(error),
+        error @ (StoreError::Url(_)
+        | StoreError::Unavailable(_)
+        | StoreError::Refused(_)
+        | StoreError::Schema(_)
+        | StoreError::Corrupt(_)
+        | StoreError::InUse(_)
+        | StoreError::Ended) => CliError::from(error),
     }
 }
 

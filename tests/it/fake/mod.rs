@@ -8,6 +8,7 @@ mod metrics;
 mod notice;
 mod outage;
 mod relay;
+mod second_factor;
 mod server;
 mod token;
 mod webhook;
