@@ -146,12 +146,13 @@ fn show(desk: &mut Desk, view: &Enrolled) -> Result<(), CliError> {
     desk.out.line("none of this is shown again")
 }
 
-/// Light on dark, as most terminals are, with the margin that scanners need.
+/// For a terminal that writes light on dark, as most do, with the margin that scanners need.
 fn qr(text: &str) -> Result<Zeroizing<String>, CliError> {
     let code = QrCode::new(text.as_bytes())
         .map_err(|error| CliError::failed(format!("making the QR code: {error}")))?;
-    let image = code.render::<Dense1x2>();
-    let image = { image }.dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build();
+    // The names are of paper: on a terminal, a "dark" module is printed in the light colour.
+    let image =
+        code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
     Ok(Zeroizing::new(image))
 }
 

@@ -14,4 +14,5 @@ mod passwords;
 mod policies;
 mod reports;
 mod sessions;
+mod totp;
 mod users;
