@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use crate::{
-    store::{DeviceMode, DeviceStatus, Facts, PolicyRecord, Standing, Usage},
+    store::{DeviceMode, DeviceStatus, Facts, PolicyRecord, SecondFactorMode, Standing, Usage},
     types::{Cause, DenyReason, ExpiryAction, Opening, Timestamp, Zone},
 };
 
 use super::{
     quota::Meter,
     request::{AuthRequest, Claimed, RequestKind},
+    second_factor::FactorCheck,
     terms::{self, Basis, Terms},
 };
 
@@ -33,6 +34,8 @@ pub struct Defaults {
     pub time_zone: Zone,
     /// How long a session may be idle; `None`: for ever.
     pub idle: Option<Duration>,
+    /// Whether a second factor is asked for.
+    pub second_factor: SecondFactorMode,
 }
 
 /// What is known of the password when the rules are asked.
@@ -57,6 +60,8 @@ pub struct Case<'a> {
     pub usage: &'a Usage,
     /// The password.
     pub password: PasswordCheck,
+    /// The second factor.
+    pub factor: FactorCheck,
     /// What the configuration says.
     pub defaults: &'a Defaults,
     /// The time.
@@ -77,6 +82,7 @@ pub const RULES: &[Rule] = &[
     Rule { name: "account_enabled", judge: account_enabled },
     Rule { name: "account_validity", judge: account_validity },
     Rule { name: "common_name", judge: common_name },
+    Rule { name: "second_factor", judge: second_factor },
     Rule { name: "device", judge: device },
     Rule { name: "certificate", judge: certificate },
     Rule { name: "cooldown", judge: cooldown },
@@ -141,6 +147,11 @@ fn account_validity(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
 fn common_name(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
     let matches = case.request.common_name.as_deref() == Some(facts.user.name.as_str());
     (case.defaults.match_common_name && !matches).then_some(DenyReason::CommonNameMismatch)
+}
+
+/// Before what is judged of the device: it is not even recorded for somebody with half a login.
+fn second_factor(case: &Case<'_>, _: &Facts) -> Option<DenyReason> {
+    case.factor.refuses()
 }
 
 fn device(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {

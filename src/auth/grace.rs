@@ -149,6 +149,7 @@ mod tests {
             devices: 1,
             enrolment_until: None,
             expired_at: None,
+            second_factor: None,
         }
     }
 

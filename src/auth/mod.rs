@@ -1,7 +1,8 @@
 //! May this client connect, and until when.
 //!
-//! `request`, `decide`, `terms`, `quota`, `device`, `grace`, `text`, `throttle` and `failures` are cores; `password` hashes, and
-//! `service` is the shell that asks the store and the hashing threads and lets `decide` judge.
+//! `request`, `decide`, `terms`, `quota`, `device`, `grace`, `text`, `throttle` and `failures` are cores, and so is
+//! `second_factor` but for its `check`; `password` hashes, and `service` is the shell that asks the store and the
+//! hashing threads and lets `decide` judge.
 
 pub mod decide;
 pub mod device;
@@ -10,6 +11,7 @@ pub mod grace;
 pub mod password;
 pub mod quota;
 pub mod request;
+pub mod second_factor;
 pub mod service;
 pub mod terms;
 pub mod text;

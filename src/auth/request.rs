@@ -3,10 +3,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use crate::types::{
-    DenyReason, DeviceId, Fingerprint, Password, ServerName, SessionId, Timestamp, Username,
+    DenyReason, DeviceId, Factor, Fingerprint, Password, ServerName, SessionId, Timestamp, Username,
 };
 
-use super::{device::DeviceError, terms::Terms, token::Token};
+use super::{device::DeviceError, second_factor::response::Response, terms::Terms, token::Token};
 
 /// What kind of answer is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct AuthRequest {
     pub password: Option<Password>,
     /// OpenVPN's token in place of the password.
     pub token: Option<Token>,
+    /// What it brings for a second factor.
+    pub response: Response,
     /// From its certificate, verified by OpenVPN.
     pub common_name: Option<Arc<str>>,
     /// The device it says it is.
@@ -69,6 +71,19 @@ pub enum Decision {
     Allow(Grant),
     /// It may not.
     Deny(Denial),
+    /// Its password is right, and it is to be asked for a code.
+    Challenge(Box<Challenge>),
+}
+
+/// A question for a second factor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// What has to come back with the answer.
+    pub state: Box<str>,
+    /// Who is asked.
+    pub user: Username,
+    /// What was asked, without password and token: to be asked again, with the answer.
+    pub request: AuthRequest,
 }
 
 /// Terms under which a client may connect.
@@ -80,6 +95,8 @@ pub struct Grant {
     pub terms: Terms,
     /// The database was away: by a recent login and the rules of then.
     pub is_offline: bool,
+    /// The second factor that was shown.
+    pub second_factor: Option<Factor>,
 }
 
 /// Why a client may not connect.

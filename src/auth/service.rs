@@ -20,11 +20,21 @@ use super::{
         self, HashParams, PasswordError, Schemes,
         pool::{HashPool, PoolError, Priority},
     },
-    request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
+    request::{AuthRequest, Challenge, Claimed, Decision, Denial, Grant, RequestKind},
+    second_factor::{
+        self, Demand, FactorCheck,
+        challenge::{Seal, Subject},
+        check::CheckError,
+        demand,
+        response::Response,
+        totp::BadSecret,
+    },
     terms::Terms,
     throttle::Limits,
+    token,
 };
 
+const SECOND: DenyReason = DenyReason::SecondFactorRequired;
 /// Failed logins that are told in one round.
 const TOLD: usize = 1_000;
 /// Recent logins that the database is asked about in one round, and how long that may take.
@@ -42,6 +52,7 @@ pub struct Authenticator {
     schemes: Schemes,
     /// Verified in place of an unknown user's hash, so that the answer takes as long.
     dummy: Arc<str>,
+    challenges: Seal,
     clock: Clock,
 }
 
@@ -62,7 +73,19 @@ impl Authenticator {
         let dummy = password::hash(&Password::from(&random[..]), &params)?.into();
         let failures = Failures::new(limits, format!("{:016x}", rand::random::<u64>()));
         let (failures, grace, schemes) = (Mutex::new(failures), None, Schemes::default());
-        Ok(Self { store, pool, failures, grace, defaults, params, schemes, dummy, clock })
+        let challenges = Seal::new(Password::from(&rand::random::<[u8; 32]>()[..]));
+        Ok(Self {
+            store,
+            pool,
+            failures,
+            grace,
+            defaults,
+            params,
+            schemes,
+            dummy,
+            challenges,
+            clock,
+        })
     }
 
     /// Takes stored hashes of these schemes, and no longer of the default ones only.
@@ -141,6 +164,7 @@ impl Authenticator {
                 fault: Some(match fault {
                     Fault::Store(error) => error.to_string(),
                     Fault::Pool(error) => error.to_string(),
+                    Fault::Secret(error) => error.to_string(),
                 }),
             }),
         }
@@ -153,7 +177,8 @@ impl Authenticator {
 
     async fn judge(&self, request: &AuthRequest) -> Result<Decision, Fault> {
         let adopting = matches!(request.kind, RequestKind::Adopt { .. });
-        let proves = request.password.is_some() || request.token.is_some();
+        let state = request.response.state();
+        let proves = request.password.is_some() || request.token.is_some() || state.is_some();
         if request.user == Claimed::Missing || !(proves || adopting) {
             return Ok(DenyReason::MissingCredentials.into());
         }
@@ -169,6 +194,13 @@ impl Authenticator {
         if request.token.is_some_and(|token| !token.is_valid) {
             return Ok(DenyReason::BadCredentials.into());
         }
+        let answered = match (user, state) {
+            (Some(user), Some(state)) => match self.asked_at(request, user, state) {
+                Some(at) => Some(at),
+                None => return Ok(DenyReason::BadSecondFactor.into()),
+            },
+            _ => None,
+        };
         let mut facts = match (self.facts(request, user).await, user) {
             (Err(error @ StoreError::Unavailable(_)), Some(user)) => {
                 let decision = self.judge_offline(request, user).await?;
@@ -186,10 +218,23 @@ impl Authenticator {
                 }
             }
             (None, Some(password)) => self.check(request, password, facts.as_ref()).await?,
-            (None, None) => PasswordCheck::Wrong,
+            (None, None) => {
+                let changed = facts.as_ref().and_then(|facts| facts.user.password_changed_at);
+                match answered.is_some() && token::is_current(answered, changed) {
+                    true => PasswordCheck::NotNeeded,
+                    false => PasswordCheck::Wrong,
+                }
+            }
         };
         let now = self.clock.now();
         let usage = self.usage(facts.as_ref(), password, now.utc).await?;
+        let factor = match &facts {
+            Some(facts) if password != PasswordCheck::Wrong => {
+                let mode = self.defaults.second_factor;
+                second_factor::check::check(&*self.store, request, facts, mode, now.utc).await?
+            }
+            Some(_) | None => FactorCheck::NotNeeded,
+        };
         let mut is_second = false;
         let verdict = loop {
             let case = Case {
@@ -197,12 +242,14 @@ impl Authenticator {
                 facts: facts.as_ref(),
                 usage: &usage,
                 password,
+                factor,
                 defaults: &self.defaults,
                 now: now.utc,
             };
             let verdict = decide(&case);
             // A token that has expired is nobody's guess at a password.
-            if !adopting && request.token.is_none() {
+            let is_guess = request.token.is_none() || factor == FactorCheck::Wrong;
+            if !adopting && is_guess {
                 self.remember(request, user, &verdict.err());
             }
             if self.enrol(&case, user, verdict).await? {
@@ -219,7 +266,10 @@ impl Authenticator {
                 if let (Some(who), true) = (who(request, user), password != PasswordCheck::Wrong) {
                     self.grace.iter().for_each(|grace| lock(grace).forget(&who));
                 }
-                Ok(reason.into())
+                match user.filter(|_| (factor, reason) == (FactorCheck::Missing, SECOND)) {
+                    Some(user) => Ok(self.challenge(request, user)),
+                    None => Ok(reason.into()),
+                }
             }
             Ok(terms) => {
                 let session_id = SessionId::new(now.utc, rand::random());
@@ -237,7 +287,8 @@ impl Authenticator {
                 if let (Some(facts), PasswordCheck::Right) = (facts, password) {
                     self.upgrade(request, facts);
                 }
-                Ok(Decision::Allow(grant(session_id, terms, false)))
+                let second_factor = factor.factor();
+                Ok(Decision::Allow(Grant { second_factor, ..grant(session_id, terms, false) }))
             }
         }
     }
@@ -259,11 +310,15 @@ impl Authenticator {
         ) else {
             return Ok(None);
         };
-        // Places and quotas are in the database only.
-        let facts =
-            lock(grace).recall(&who, &request.certificate, self.clock.now()).filter(|facts| {
-                facts.policy.max_sessions.unwrap_or(0) == 0 && !facts.policy.has_quotas()
-            });
+        // Places, quotas and codes are in the database only.
+        let needs_store = |facts: &Facts| {
+            facts.policy.max_sessions.unwrap_or(0) > 0
+                || facts.policy.has_quotas()
+                || demand(request, facts, self.defaults.second_factor) != Demand::Nothing
+        };
+        let now = self.clock.now();
+        let facts = lock(grace).recall(&who, &request.certificate, now);
+        let facts = facts.filter(|facts| !needs_store(facts));
         let password = self.check(request, password, facts.as_ref()).await?;
         let now = self.clock.now();
         let case = Case {
@@ -271,6 +326,7 @@ impl Authenticator {
             facts: facts.as_ref(),
             usage: &Usage::default(),
             password,
+            factor: FactorCheck::NotNeeded,
             defaults: &self.defaults,
             now: now.utc,
         };
@@ -283,6 +339,32 @@ impl Authenticator {
         Ok(verdict.ok().filter(|_| needs_no_store).map(|terms| {
             lock(grace).admitted(&who, terms.deadline);
             Decision::Allow(grant(SessionId::new(now.utc, rand::random()), terms, true))
+        }))
+    }
+
+    /// When the password was right that the answer to a challenge stands for. A client that is up
+    /// sends, at each renegotiation, what let it in: OpenVPN has locked its name, and the challenge
+    /// is of then.
+    fn asked_at(&self, request: &AuthRequest, user: &Username, state: &str) -> Option<Timestamp> {
+        match request.kind {
+            RequestKind::Connect => {
+                let subject = Subject { user, device: &request.device };
+                self.challenges.read(state, subject, self.clock.now().utc)
+            }
+            RequestKind::Reauth { connected_since, .. }
+            | RequestKind::Adopt { connected_since } => Some(connected_since),
+        }
+    }
+
+    fn challenge(&self, request: &AuthRequest, user: &Username) -> Decision {
+        let subject = Subject { user, device: &request.device };
+        let state = self.challenges.make(subject, self.clock.now().utc, rand::random());
+        let response = Response::None;
+        let request = AuthRequest { password: None, token: None, response, ..request.clone() };
+        Decision::Challenge(Box::new(Challenge {
+            state: state.into(),
+            user: user.clone(),
+            request,
         }))
     }
 
@@ -398,7 +480,14 @@ impl Authenticator {
     ) {
         let now = self.clock.now().utc;
         match (refused, user) {
-            (Some(DenyReason::BadCredentials | DenyReason::UnknownUser), _) => {
+            (
+                Some(
+                    DenyReason::BadCredentials
+                    | DenyReason::UnknownUser
+                    | DenyReason::BadSecondFactor,
+                ),
+                _,
+            ) => {
                 lock(&self.failures).failed(user, request.client_ip, now);
             }
             (None, Some(user)) => {
@@ -439,7 +528,7 @@ fn who(request: &AuthRequest, user: Option<&Username>) -> Option<Who> {
 }
 
 fn grant(session_id: SessionId, terms: Terms, is_offline: bool) -> Grant {
-    Grant { session_id, terms, is_offline }
+    Grant { session_id, terms, is_offline, second_factor: None }
 }
 
 /// The place among the user's sessions that a new one has to have; `None` where there are as many
@@ -463,6 +552,16 @@ pub fn place<'a>(
 enum Fault {
     Store(StoreError),
     Pool(PoolError),
+    Secret(BadSecret),
+}
+
+impl From<CheckError> for Fault {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Store(error) => Self::Store(error),
+            CheckError::Secret(error) => Self::Secret(error),
+        }
+    }
 }
 
 impl From<StoreError> for Fault {

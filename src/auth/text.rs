@@ -36,8 +36,12 @@ pub const fn denial(reason: DenyReason) -> &'static str {
             "You are connected already with as many devices as permitted"
         }
         DenyReason::Cooldown => "Your last session has ended; wait before you connect again",
-        DenyReason::SecondFactorRequired => "A second factor is needed",
-        DenyReason::BadSecondFactor => "The second factor is wrong",
+        DenyReason::SecondFactorRequired => {
+            "A second factor is needed; ask your administrator to set one up"
+        }
+        DenyReason::BadSecondFactor => {
+            "The one-time code was wrong or came too late; log in again with a new one"
+        }
         DenyReason::MissingCredentials => "Username and password are needed",
         DenyReason::Protocol => "The login could not be read",
         DenyReason::BackendUnavailable | DenyReason::Overloaded | DenyReason::Timeout => {

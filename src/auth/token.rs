@@ -37,12 +37,16 @@ impl Token {
 
     /// Whether it stands for a password that was last set at that time.
     pub fn stands_for(&self, password_changed_at: Option<Timestamp>) -> bool {
-        let is_current = match (self.first_login, password_changed_at) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some(login), Some(changed)) => login.as_secs() >= changed.as_secs(),
-        };
-        self.is_valid && is_current
+        self.is_valid && is_current(self.first_login, password_changed_at)
+    }
+}
+
+/// Whether what was shown at `shown` still counts after a change, to the second.
+pub fn is_current(shown: Option<Timestamp>, changed: Option<Timestamp>) -> bool {
+    match (shown, changed) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(shown), Some(changed)) => shown.as_secs() >= changed.as_secs(),
     }
 }
 

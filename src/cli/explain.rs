@@ -17,6 +17,7 @@ use crate::{
         decide::{Case, Defaults, PasswordCheck, decide, explain},
         password::{self, Schemes, Workspace},
         request::{AuthRequest, Claimed, RequestKind},
+        second_factor::{Demand, FactorCheck, demand, response::Response},
         service::place,
         terms::Terms,
         text,
@@ -90,6 +91,7 @@ pub async fn execute(
         user: Claimed::Valid(args.user.clone()),
         password,
         token: None,
+        response: Response::None,
         common_name: Some(common_name.into()),
         device: Ok(args.device.clone()),
         certificate: args.fingerprint.map(Box::new),
@@ -97,9 +99,23 @@ pub async fn execute(
     };
     let defaults = daemon::defaults(config);
     let facts = facts.as_ref();
+    let demand = facts.map(|facts| demand(&request, facts, defaults.second_factor));
+    let needs_code = matches!(demand, Some(Demand::Code(_)));
+    let factor = match demand {
+        Some(Demand::Enrolment) => FactorCheck::NotEnrolled,
+        // A code counts as right, as the password does.
+        Some(Demand::Code(_) | Demand::Nothing) | None => FactorCheck::NotNeeded,
+    };
     let usage = usage(desk, facts, &defaults, now).await?;
-    let case =
-        Case { request: &request, facts, usage: &usage, password: check, defaults: &defaults, now };
+    let case = Case {
+        request: &request,
+        facts,
+        usage: &usage,
+        password: check,
+        factor,
+        defaults: &defaults,
+        now,
+    };
     let has_place = has_place(desk, &request, &args.user, facts).await?;
     let is_held = is_held(desk, &request, &args.user, now).await?;
     let verdict = match (decide(&case), has_place, is_held) {
@@ -119,6 +135,7 @@ pub async fn execute(
             verdict: match (reason, rule, check) {
                 (Some(_), _, _) => "deny",
                 (None, "password", PasswordCheck::NotNeeded) => "not_checked",
+                (None, "second_factor", _) if needs_code => "not_checked",
                 (None, _, _) => "pass",
             },
             reason: reason.map(DenyReason::as_str),

@@ -16,7 +16,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use crate::{
     auth::{device::DeviceSource, password::scheme::Schemes},
-    store::DeviceMode,
+    store::{DeviceMode, SecondFactorMode},
     types::{ExpiryAction, Password, ServerName, Zone},
 };
 
@@ -104,6 +104,10 @@ pub struct Auth {
     pub retry_backoff_s: u32,
     /// Whether `client-pending-auth` precedes an approval.
     pub wake_up: bool,
+    /// Whether a second factor is asked for where the policy does not say.
+    pub second_factor: SecondFactorMode,
+    /// How long a client may take to answer a question for a code.
+    pub challenge_timeout: Duration,
     /// How old a good login may be that counts while the database is away; `None`: none does.
     pub offline_grace: Option<Duration>,
 }

@@ -24,7 +24,7 @@ use crate::{
             scheme::{Scheme, Schemes},
         },
     },
-    store::{DeviceMode, StoreError, location},
+    store::{DeviceMode, SecondFactorMode, StoreError, location},
     types::{ExpiryAction, Password, ServerName, Zone, ZoneError},
 };
 
@@ -255,6 +255,7 @@ fn auth(mut section: Section<'_>) -> Auth {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let device_mode = device_mode(&mut section).unwrap_or(DeviceMode::Enforce);
     let grace = section.number("offline_grace_s", 0..=604_800);
+    let factors: Vec<_> = SecondFactorMode::ALL.iter().map(|mode| (mode.as_str(), *mode)).collect();
     let auth = Auth {
         offline_grace: (grace > 0).then(|| Duration::from_secs(grace)),
         timeout: Duration::from_millis(section.number("timeout_ms", 100..=30_000)),
@@ -270,6 +271,10 @@ fn auth(mut section: Section<'_>) -> Auth {
         require_fingerprint: section.flag("require_fingerprint"),
         retry_backoff_s: section.number32("retry_backoff_s", 1..=3_600),
         wake_up: section.flag("wake_up"),
+        second_factor: section
+            .word("second_factor", &factors)
+            .unwrap_or(SecondFactorMode::Required),
+        challenge_timeout: Duration::from_secs(section.number("challenge_timeout_s", 10..=240)),
     };
     let least = auth.argon2_p * 8;
     if auth.argon2_m_kib < least {

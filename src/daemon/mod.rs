@@ -258,6 +258,7 @@ pub fn defaults(config: &Config) -> Defaults {
         require_fingerprint: config.auth.require_fingerprint,
         time_zone: config.session.time_zone,
         idle: config.session.idle,
+        second_factor: config.auth.second_factor,
     }
 }
 
@@ -278,6 +279,7 @@ fn settings(config: &Config, server: &Server, turn: u32) -> Settings {
         backstop: config.session.backstop,
         retry_backoff_s: config.auth.retry_backoff_s,
         wake_up: config.auth.wake_up,
+        challenge_timeout: config.auth.challenge_timeout,
     }
 }
 

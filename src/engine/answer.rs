@@ -20,9 +20,9 @@ use super::{
 };
 
 /// Management version of OpenVPN 2.5, whose `client-pending-auth` names no key.
-const MANAGEMENT_2_5: u32 = 3;
+pub(super) const MANAGEMENT_2_5: u32 = 3;
 /// Management version of OpenVPN 2.6, the first with `session-timeout`.
-const MANAGEMENT_2_6: u32 = 5;
+pub(super) const MANAGEMENT_2_6: u32 = 5;
 /// What a client is allowed to wait in `client-pending-auth`, from the end of its TLS handshake:
 /// OpenVPN's own `hand-window`. The approval follows at once, so only a server that dies in
 /// between lets a client wait so long.
@@ -53,6 +53,7 @@ impl Engine {
         match decision {
             Decision::Allow(grant) => self.allow(ticket.cid, *pending, grant, decided, now),
             Decision::Deny(denial) => self.deny(ticket.cid, *pending, &denial, now),
+            Decision::Challenge(challenge) => self.challenge(ticket.cid, *pending, challenge, now),
         }
         self.arm(ticket.cid);
     }
@@ -117,6 +118,7 @@ impl Engine {
                 session_id,
                 deadline,
                 offline: grant.is_offline,
+                second_factor: grant.second_factor,
             });
         }
         if let Some(record) = new {
@@ -294,6 +296,7 @@ impl Engine {
             session_id,
             deadline,
             offline: false,
+            second_factor: None,
         };
         let has_session = session_id.is_some();
         if denial.fault.is_none() {
@@ -319,7 +322,7 @@ impl Engine {
     }
 
     /// Sends an answer and keeps it until its reply has come.
-    fn send_answer(&mut self, command: Command, expect: Expect, now: Now) {
+    pub(super) fn send_answer(&mut self, command: Command, expect: Expect, now: Now) {
         if let Expect::Auth { cid, .. } | Expect::Deny { cid, .. } = expect
             && let Some(client) = self.clients.get_mut(cid)
         {

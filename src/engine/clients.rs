@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    auth::request::{Decision, RequestKind},
+    auth::request::{Challenge, Decision, RequestKind},
     proto::{Command, KillMessage},
     telemetry::events::ClientRef,
     types::{Cause, Cid, DeviceId, Fingerprint, Kid, Mono, Now, SessionId},
@@ -63,6 +63,10 @@ pub(super) struct Pending {
     pub(super) device: Option<DeviceId>,
     /// The fingerprint of its certificate.
     pub(super) certificate: Option<Box<Fingerprint>>,
+    /// Whether the client can be asked for a code while it connects.
+    pub(super) knows_cr_text: bool,
+    /// It was asked for a code, and has not answered.
+    pub(super) challenge: Option<Box<Challenge>>,
     /// The answer and when it came, while there is no link to send it on.
     pub(super) decision: Option<(Decision, Now)>,
 }

@@ -6,6 +6,7 @@ use crate::{
     auth::{
         device,
         request::{AuthRequest, Claimed, Decision, Denial, RequestKind},
+        second_factor::response::{Response, knows_cr_text},
         text,
         token::Token,
     },
@@ -42,12 +43,8 @@ impl Engine {
                     .min(now.utc),
                 is_extended,
             },
-            AuthKind::CrResponse(_) => {
-                self.report(Event::ProtocolUnexpected {
-                    server: self.server(),
-                    what: "an answer to a challenge that was never asked",
-                    cid: Some(cid),
-                });
+            AuthKind::CrResponse(answer) => {
+                self.on_challenge_answer(cid, &answer, now);
                 return;
             }
         };
@@ -91,6 +88,8 @@ impl Engine {
             client_platform: env.text(b"IV_PLAT").map(|v| cut(v, 64)),
             device: device.as_ref().ok().and_then(Option::as_ref).map(|claim| claim.id.clone()),
             certificate: certificate.map(Box::new),
+            knows_cr_text: knows_cr_text(env.text(b"IV_SSO")),
+            challenge: None,
             decision: None,
         };
         client.pending = Some(Box::new(pending));
@@ -121,6 +120,10 @@ impl Engine {
             self.end_client(cid, Cause::Unknown, None, now);
             return;
         }
+        let (password, response) = match password {
+            Some(sent) if token.is_none() => Response::read(sent),
+            Some(_) | None => (None, Response::None),
+        };
         let request = AuthRequest {
             server: self.server(),
             kind,
@@ -128,8 +131,9 @@ impl Engine {
                 [] => Claimed::Missing,
                 bytes => Username::from_bytes(bytes).map_or(Claimed::Invalid, Claimed::Valid),
             },
-            password: password.filter(|password| !password.is_empty() && token.is_none()),
+            password: password.filter(|password| !password.is_empty()),
             token,
+            response,
             common_name: env.text(b"common_name").map(|cn| cut(cn, 255).into()),
             device: device.map(|claim| claim.map(|claim| claim.id)),
             certificate: certificate.map(Box::new),
@@ -194,6 +198,9 @@ impl Engine {
         // An approval may be decided, and wait for the run to be known.
         let denial = match &pending.decision {
             Some((Decision::Deny(denial), _)) => denial.clone(),
+            // Nobody is there to type a code: to ask again and again would be no use.
+            Some((Decision::Challenge(_), _)) => Denial::new(DenyReason::BadSecondFactor),
+            None if pending.challenge.is_some() => Denial::new(DenyReason::BadSecondFactor),
             Some((Decision::Allow(_), _)) | None => Denial::new(DenyReason::Timeout),
         };
         self.deny(cid, *pending, &denial, now);
@@ -219,6 +226,7 @@ impl Engine {
             },
             password: None,
             token: None,
+            response: Response::None,
             common_name: who.common_name.clone(),
             device: Ok(None),
             certificate: None,
@@ -240,6 +248,8 @@ impl Engine {
             client_platform: None,
             device: None,
             certificate: None,
+            knows_cr_text: false,
+            challenge: None,
             decision: None,
         }));
         self.clients.insert(cid, client);
@@ -300,7 +310,8 @@ impl Engine {
     }
 
     pub(super) fn cancel(&mut self, cid: Cid, pending: Option<&Pending>) {
-        if let Some(pending) = pending.filter(|pending| pending.decision.is_none()) {
+        let is_asked = |p: &&Pending| p.decision.is_none() && p.challenge.is_none();
+        if let Some(pending) = pending.filter(is_asked) {
             self.outputs.push_back(Output::CancelAuth(Ticket { cid, serial: pending.serial }));
         }
     }

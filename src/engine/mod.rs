@@ -3,11 +3,12 @@
 //! The shell calls `handle_*(…, now)`, then drains [`Engine::poll_output`] to `None` and arms a
 //! timer for [`Engine::poll_timeout`]. One engine lives as long as its server is configured, over
 //! every reconnect. `attach` brings a connection up, `replies` pairs answers with commands,
-//! `clients` holds who is there, `login` asks about CONNECT and REAUTH and `answer` answers, `live` is a session and its limits, `session` ends
+//! `clients` holds who is there, `login` asks about CONNECT and REAUTH and `answer` answers, `challenge` asks clients for a code, `live` is a session and its limits, `session` ends
 //! sessions, `reconcile` compares with `status 3` and the database.
 
 mod answer;
 mod attach;
+mod challenge;
 mod clients;
 mod io;
 mod live;
@@ -87,6 +88,8 @@ pub struct Settings {
     pub retry_backoff_s: u32,
     /// Whether an approval is preceded by `client-pending-auth`, which makes OpenVPN act on it at once.
     pub wake_up: bool,
+    /// How long a client may take to answer a question for a code.
+    pub challenge_timeout: Duration,
 }
 
 /// State of one server's link. See the module's documentation.

@@ -20,7 +20,9 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use crate::types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username};
+use crate::types::{
+    DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username,
+};
 
 pub use error::StoreError;
 pub use failure::{AuthEvent, AuthEventKind, Lockout, NewAuthEvent};
@@ -31,9 +33,10 @@ pub use open::{Location, Options, location, open, open_to_look};
 pub use plan::hot_queries;
 pub use record::{
     Account, Actor, Claim, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus,
-    DeviceUse, EnrolmentTerms, Facts, NewDevice, NewUser, OnLimit, OpenSessions, PendingCommands,
-    PolicyRecord, SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState,
-    SpanCursor, SpanPage, Standing, UserPatch, UserRecord,
+    DeviceUse, EnrolmentTerms, Facts, NewDevice, NewSecondFactor, NewUser, OnLimit, OpenSessions,
+    PendingCommands, PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus,
+    SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage,
+    Standing, UserPatch, UserRecord,
 };
 
 pub use usage::{DayMark, DayMarks, DayMarksError, DayShare, Granted, OpenUse, QuotaGrant, Usage};
@@ -113,6 +116,13 @@ pub trait Store: Send + Sync + 'static {
         until: Option<Timestamp>,
         by: &Actor,
     ) -> Result<(), StoreError>;
+
+    /// Takes a one-time code's time step, if it is later than the last one that was taken and the
+    /// key is still this one (compare and swap); false when not. Of two daemons one succeeds.
+    async fn take_step(&self, user: i64, secret: &Password, step: u64) -> Result<bool, StoreError>;
+
+    /// Uses a recovery code up, by its digest; false when there is none such.
+    async fn take_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError>;
 
     /// Takes a place among a user's sessions, in one transaction over all daemons; false when there
     /// is none. Sessions that have to make room are asked to end, as by an operator.
@@ -237,6 +247,32 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes a user and its devices; its past sessions stay.
     async fn remove_user(&self, name: &Username, by: &Actor) -> Result<(), StoreError>;
+
+    /// Sets up a user's second factor, with its recovery codes.
+    async fn put_second_factor(
+        &self,
+        user: &Username,
+        factor: &NewSecondFactor,
+        by: &Actor,
+    ) -> Result<(), StoreError>;
+
+    /// Gives a user new recovery codes, by their digests, in place of those that are left.
+    /// `NotFound` without a second factor.
+    async fn put_recovery_codes(
+        &self,
+        user: &Username,
+        digests: &[String],
+        by: &Actor,
+    ) -> Result<(), StoreError>;
+
+    /// Takes a user's second factor away, and the recovery codes. `NotFound` when there is none.
+    async fn remove_second_factor(&self, user: &Username, by: &Actor) -> Result<(), StoreError>;
+
+    /// What operators may know of a user's second factor; `None`: there is none, or no such user.
+    async fn second_factor(
+        &self,
+        user: &Username,
+    ) -> Result<Option<SecondFactorStatus>, StoreError>;
 
     /// Registers a device. `NotFound` without the user, `Exists` when the user has it already.
     async fn add_device(&self, device: &NewDevice, by: &Actor) -> Result<(), StoreError>;

@@ -7,8 +7,8 @@ use super::{
 use std::net::IpAddr;
 
 use crate::types::{
-    Cause, Cid, DeviceId, DeviceKind, ExpiryAction, Fingerprint, Hours, Quotas, ServerName,
-    SessionId, Timestamp, Username, Zone, words,
+    Cause, Cid, DeviceId, DeviceKind, ExpiryAction, Fingerprint, Hours, Password, Quotas,
+    ServerName, SessionId, Timestamp, Username, Zone, words,
 };
 
 /// Who made a change, for `admin_audit`, and when.
@@ -114,12 +114,26 @@ pub struct PolicyRecord {
     pub idle_bytes: Option<u64>,
     /// Whether the certificate's fingerprint has to be registered, too.
     pub require_fingerprint: Option<bool>,
+    /// Whether a second factor is asked for.
+    pub second_factor: Option<SecondFactorMode>,
 }
 
 impl PolicyRecord {
     /// Whether what a user has used counts.
     pub fn has_quotas(&self) -> bool {
         !self.time_quota.is_empty() || !self.data_quota.is_empty()
+    }
+}
+
+words! {
+    /// Whether a login needs a second factor.
+    SecondFactorMode {
+        /// Never.
+        Off = "off",
+        /// Of users who have one.
+        Optional = "optional",
+        /// Of everybody; who has none is refused.
+        Required = "required",
     }
 }
 
@@ -211,6 +225,41 @@ pub struct Facts {
     /// When a session of the user last ended because its time was over, within
     /// [`super::MAX_COOLDOWN`]; of one that is being ended, when it was last seen.
     pub expired_at: Option<Timestamp>,
+    /// The second factor, if the user has one.
+    pub second_factor: Option<SecondFactor>,
+}
+
+/// What a user's one-time codes are checked against: a row of `second_factors`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecondFactor {
+    /// The key of the codes (RFC 6238), in base32.
+    pub secret: Password,
+    /// The time step of the last code that was taken; `None`: none was.
+    pub last_step: Option<u64>,
+    /// When it was set up.
+    pub enrolled_at: Timestamp,
+}
+
+/// What operators may know of a second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecondFactorStatus {
+    /// When it was set up.
+    pub enrolled_at: Timestamp,
+    /// The time step of the last code that was taken; `None`: none was.
+    pub last_step: Option<u64>,
+    /// Recovery codes that are left.
+    pub recovery_codes: u32,
+}
+
+/// A second factor to set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSecondFactor {
+    /// The key of the codes (RFC 6238), in base32.
+    pub secret: Password,
+    /// Digests of the recovery codes, 64 hexadecimal digits each.
+    pub recovery_codes: Vec<String>,
+    /// In place of one that is there; otherwise [`StoreError::Exists`].
+    pub replace: bool,
 }
 
 /// Under what a device is registered that its user has brought.

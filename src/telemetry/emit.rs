@@ -1,7 +1,7 @@
 //! Writes each event's one log line, with the names that dashboards and scripts rely on, and
 //! counts it once.
 
-use crate::types::ServerName;
+use crate::types::{Factor, ServerName};
 
 use super::{
     events::{ClientRef, Event},
@@ -71,9 +71,10 @@ impl Event {
             Self::ProtocolRejected { .. } | Self::ProtocolUnexpected { .. } => {
                 self.emit_protocol();
             }
-            Self::AuthAllowed { .. } | Self::AuthDenied { .. } | Self::AuthError { .. } => {
-                self.emit_auth();
-            }
+            Self::AuthAllowed { .. }
+            | Self::AuthChallenged { .. }
+            | Self::AuthDenied { .. }
+            | Self::AuthError { .. } => self.emit_auth(),
             Self::SessionOpened { .. }
             | Self::SessionAdopted { .. }
             | Self::SessionExtended { .. }
@@ -297,6 +298,7 @@ impl Event {
                 session_id,
                 deadline,
                 offline,
+                second_factor,
             } => {
                 of_client!(
                     info,
@@ -309,6 +311,18 @@ impl Event {
                     session_id = session_id.map(display),
                     deadline = deadline.map(display),
                     offline = offline.then_some(true),
+                    second_factor = second_factor.map(Factor::as_str),
+                );
+            }
+            Self::AuthChallenged { server, client, latency, way } => {
+                of_client!(
+                    info,
+                    "auth.challenged",
+                    server,
+                    client,
+                    "the password is right; a one-time code is asked for",
+                    latency_ms = millis(*latency),
+                    way = way,
                 );
             }
             Self::AuthDenied { server, client, reauth, latency, session_id, deadline, reason } => {

@@ -3,7 +3,9 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::types::{Cause, Cid, DenyReason, ExpiryAction, Kid, ServerName, SessionId, Timestamp};
+use crate::types::{
+    Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, ServerName, SessionId, Timestamp,
+};
 
 /// The names of all events, as log lines carry them.
 pub const NAMES: &[&str] = &[
@@ -16,6 +18,7 @@ pub const NAMES: &[&str] = &[
     "link.waiting",
     "link.refused",
     "auth.allowed",
+    "auth.challenged",
     "auth.denied",
     "auth.error",
     "session.opened",
@@ -148,6 +151,19 @@ pub enum Event {
         deadline: Option<Timestamp>,
         /// The database was away: by a recent login and the rules of then.
         offline: bool,
+        /// The second factor that was shown.
+        second_factor: Option<Factor>,
+    },
+    /// `auth.challenged`: the password is right, and a one-time code is asked for.
+    AuthChallenged {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// From the server's request to the question.
+        latency: Duration,
+        /// How it is asked: `cr_text` or `crv1`.
+        way: &'static str,
     },
     /// `auth.denied`.
     AuthDenied {

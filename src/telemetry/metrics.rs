@@ -93,6 +93,9 @@ pub(super) fn count(event: &Event) {
         Event::AuthDenied { server, latency, reason, .. } => {
             answered(server, "denied", reason.as_str(), latency.as_secs_f64());
         }
+        Event::AuthChallenged { server, latency, .. } => {
+            answered(server, "challenged", "", latency.as_secs_f64());
+        }
         // A denial follows it and is counted.
         Event::AuthError { .. } => {}
         Event::SessionClosed { server, cause, bytes_received, bytes_sent, .. } => {

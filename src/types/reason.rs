@@ -139,6 +139,16 @@ words! {
 }
 
 words! {
+    /// The second factor of a login: `second_factor` of `auth.allowed`.
+    Factor {
+        /// A one-time code of an authenticator app.
+        Totp = "totp",
+        /// A recovery code.
+        RecoveryCode = "recovery_code",
+    }
+}
+
+words! {
     /// What the client is told when its session is ended.
     ExpiryAction {
         /// `HALT`: the client exits and stays out.

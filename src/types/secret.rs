@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A password as bytes (it need not be UTF-8). Wiped on drop; `Debug` shows `***`.
+/// A password, or another secret, as bytes (it need not be UTF-8). Wiped on drop; `Debug` shows `***`.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Password(Zeroizing<Vec<u8>>);
 

@@ -8,10 +8,11 @@ use ovpn_warden::{
         decide::Defaults,
         password::{self, HashParams, Scheme, Schemes, pool::HashPool},
         request::{AuthRequest, Claimed, Decision, RequestKind},
+        second_factor::response::Response,
         service::Authenticator,
         throttle::Limits,
     },
-    store::{Actor, DeviceMode, NewUser, Options, Store, UserPatch, open},
+    store::{Actor, DeviceMode, NewUser, Options, SecondFactorMode, Store, UserPatch, open},
     types::{Clock, DenyReason, ExpiryAction, Password, Zone},
 };
 
@@ -69,6 +70,7 @@ impl Bed {
             require_fingerprint: false,
             time_zone: Zone::default(),
             idle: None,
+            second_factor: SecondFactorMode::Optional,
         };
         Authenticator::new(
             Arc::clone(&self.store),
@@ -114,6 +116,7 @@ async fn login_with(
         user: Claimed::Valid(name.parse().unwrap()),
         password: password.map(Password::from),
         token: None,
+        response: Response::None,
         common_name: None,
         device: Ok(None),
         certificate: None,

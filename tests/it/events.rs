@@ -15,7 +15,7 @@ use ovpn_warden::{
         Form, Line,
         events::{ClientRef, Event, NAMES},
     },
-    types::{Cause, Cid, DenyReason, ExpiryAction, Kid, SessionId, Timestamp},
+    types::{Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, SessionId, Timestamp},
 };
 use serde_json::Value;
 use tracing_subscriber::{fmt::MakeWriter, prelude::*};
@@ -33,6 +33,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("link.waiting", "The port is there, but another client is served."),
     ("link.refused", "Something dialled in to a `listen://` address that is no server of ours."),
     ("auth.allowed", "A login or renegotiation was answered with yes."),
+    ("auth.challenged", "The password is right, and the client is asked for a one-time code."),
     ("auth.denied", "It was answered with no; `reason` says why."),
     (
         "auth.error",
@@ -98,6 +99,11 @@ const FIELDS: &[(&str, &str)] = &[
     ("client_ip", "where the client connects from"),
     ("client_port", "its port"),
     ("offline", "true: the database was away; by a recent login (`auth.offline_grace_s`)"),
+    ("second_factor", "what was shown beside the password: `totp` or `recovery_code`"),
+    (
+        "way",
+        "how it is asked: `cr_text` while the client connects, `crv1` by a denial after which it comes again",
+    ),
     ("reauth", "true: a renegotiation of a connected client"),
     ("latency_ms", "from the question's arrival to the answer"),
     ("session_id", "as `ovpn-warden session show` takes it"),
@@ -155,6 +161,11 @@ const REASONS: &[(&str, &str)] = &[
     ("device_pending", "`ovpn-warden device approve USER ID`"),
     ("device_blocked", "`ovpn-warden device approve USER ID`"),
     ("common_name_mismatch", "the certificate is another user's (`auth.match_common_name`)"),
+    (
+        "second_factor_required",
+        "the policy wants a second factor and the user has none: `ovpn-warden user totp NAME`",
+    ),
+    ("bad_second_factor", "the one-time code is wrong, was used before, or did not come in time"),
     ("missing_credentials", "no username or no password came"),
     ("protocol", "the server's question cannot be trusted; see the `protocol.rejected` beside it"),
     ("backend_unavailable", "temporary: see `store.down`"),
@@ -163,15 +174,8 @@ const REASONS: &[(&str, &str)] = &[
 ];
 
 /// Reasons of rules that this version does not have yet.
-const LATER: &[&str] = &[
-    "outside_hours",
-    "time_quota_used",
-    "data_quota_used",
-    "too_many_sessions",
-    "cooldown",
-    "second_factor_required",
-    "bad_second_factor",
-];
+const LATER: &[&str] =
+    &["outside_hours", "time_quota_used", "data_quota_used", "too_many_sessions", "cooldown"];
 
 /// Fields of every line.
 const COMMON: &[&str] = &["timestamp", "level", "event", "message"];
@@ -261,7 +265,9 @@ fn samples() -> Vec<Event> {
             session_id: Some(session_id),
             deadline,
             offline: true,
+            second_factor: Some(Factor::Totp),
         },
+        Event::AuthChallenged { server: server(), client: client(true), latency, way: "crv1" },
         Event::AuthDenied {
             server: server(),
             client: client(true),

@@ -14,6 +14,7 @@ fn defaults() -> Defaults {
         expiry_action: ExpiryAction::Halt,
         match_common_name: false,
         require_fingerprint: false,
+        second_factor: SecondFactorMode::Optional,
         time_zone: Zone::default(),
         idle: None,
     }
@@ -26,6 +27,7 @@ fn request() -> AuthRequest {
         user: Claimed::Valid("alice".parse().unwrap()),
         password: Some(Password::from(&b"pw"[..])),
         token: None,
+        response: Default::default(),
         common_name: Some("alice".into()),
         device: Ok(Some(DeviceId::parse("02:1a:2b:3c:4d:5e").unwrap())),
         certificate: None,
@@ -53,6 +55,7 @@ fn facts() -> Facts {
         devices: 1,
         enrolment_until: None,
         expired_at: None,
+        second_factor: None,
     }
 }
 
@@ -102,6 +105,7 @@ fn a_device_is_registered_by_itself_where_the_mode_or_an_enrolment_says_so() {
             facts: Some(&facts),
             usage: &Usage::default(),
             password: PasswordCheck::Right,
+            factor: FactorCheck::NotNeeded,
             defaults: &defaults,
             now: NOW,
         };
@@ -190,8 +194,15 @@ fn a_session_that_runs_ends_when_its_account_or_device_may_no_longer_connect() {
 
 fn judge(request: &AuthRequest, facts: Option<&Facts>, d: &Defaults) -> Result<Terms, DenyReason> {
     let usage = &Usage::default();
-    let case =
-        Case { request, facts, usage, password: PasswordCheck::Right, defaults: d, now: NOW };
+    let case = Case {
+        request,
+        facts,
+        usage,
+        password: PasswordCheck::Right,
+        factor: FactorCheck::NotNeeded,
+        defaults: d,
+        now: NOW,
+    };
     decide(&case)
 }
 
@@ -284,6 +295,7 @@ fn without_the_user_there_is_one_reason_and_a_wrong_password_hides_the_rest() {
         facts: Some(&f),
         usage: &Usage::default(),
         password: PasswordCheck::Wrong,
+        factor: FactorCheck::Missing,
         defaults: &d,
         now: NOW,
     };
@@ -316,6 +328,7 @@ fn limited(
         facts: Some(&facts),
         usage,
         password: PasswordCheck::Right,
+        factor: FactorCheck::NotNeeded,
         defaults: &defaults(),
         now: now.parse().unwrap(),
     };

@@ -7,7 +7,7 @@ use clap::{
 
 use crate::{
     cli::parse::OrNone,
-    store::{DeviceMode, MAX_COOLDOWN, OnLimit, PolicyRecord},
+    store::{DeviceMode, MAX_COOLDOWN, OnLimit, PolicyRecord, SecondFactorMode},
     types::{ExpiryAction, Hours, Quotas, Zone, parse_bytes},
 };
 
@@ -60,6 +60,14 @@ pub struct Limits {
     /// `none`: as configured
     #[arg(long, value_name = "WORD", value_parser = yes_or_no(), hide_possible_values = true)]
     require_fingerprint: Option<OrNone<bool>>,
+    /// Whether a second factor is asked for (off, optional: of users who have one, required);
+    /// `none`: as configured
+    #[arg(long, value_name = "WORD", value_parser = second_factor(), hide_possible_values = true)]
+    second_factor: Option<OrNone<SecondFactorMode>>,
+}
+
+fn second_factor() -> impl TypedValueParser<Value = OrNone<SecondFactorMode>> {
+    PossibleValuesParser::new(["off", "optional", "required", "none"]).try_map(|word| word.parse())
 }
 
 fn yes_or_no() -> impl TypedValueParser<Value = OrNone<bool>> {
@@ -136,6 +144,7 @@ impl Limits {
             && self.idle_s.is_none()
             && self.idle_bytes.is_none()
             && self.require_fingerprint.is_none()
+            && self.second_factor.is_none()
     }
 
     /// Changes what is given.
@@ -181,6 +190,9 @@ impl Limits {
         }
         if let Some(value) = self.require_fingerprint {
             policy.require_fingerprint = value.into_option();
+        }
+        if let Some(value) = self.second_factor {
+            policy.second_factor = value.into_option();
         }
     }
 }

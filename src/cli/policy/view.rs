@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     cli::output::{View, or_dash},
-    store::{DeviceMode, OnLimit, PolicyRecord},
+    store::{DeviceMode, OnLimit, PolicyRecord, SecondFactorMode},
     types::{Bytes, ExpiryAction, Quotas},
 };
 
@@ -28,6 +28,7 @@ pub(super) struct PolicyView {
     idle_s: Option<u32>,
     idle_bytes: Option<u64>,
     require_fingerprint: Option<bool>,
+    second_factor: Option<&'static str>,
 }
 
 fn each(quotas: Quotas) -> BTreeMap<&'static str, u64> {
@@ -52,6 +53,7 @@ impl From<&PolicyRecord> for PolicyView {
             idle_s: policy.idle_s,
             idle_bytes: policy.idle_bytes,
             require_fingerprint: policy.require_fingerprint,
+            second_factor: policy.second_factor.map(SecondFactorMode::as_str),
         }
     }
 }
@@ -176,6 +178,7 @@ impl View for PolicyView {
             ("sessions at once", self.sessions_at_once("any number")),
             ("cool-down", self.cooldown()),
             ("fingerprint", self.fingerprint().into()),
+            ("second factor", self.second_factor.unwrap_or("as configured").to_owned()),
             ("hours", self.hours()),
             ("time zone", self.time_zone.clone().unwrap_or_else(|| "as configured".into())),
             ("time quota", self.time_quota()),

@@ -1,6 +1,7 @@
 //! `user …`: accounts.
 
 mod quota;
+mod totp;
 mod view;
 
 use clap::{Args, Subcommand};
@@ -17,7 +18,8 @@ use crate::{
     store::{NewUser, UserPatch, UserRecord},
     types::{Timestamp, Username},
 };
-use view::UserView;
+use totp::TotpArgs;
+use view::{ShownUser, UserView};
 
 /// `user …`.
 #[derive(Debug, Subcommand)]
@@ -58,6 +60,8 @@ pub enum UserCommand {
     },
     /// Grant a user time or data beside the quotas
     Grant(quota::GrantArgs),
+    /// Set up a second factor: shows the key for an authenticator app as a QR code, and recovery codes
+    Totp(TotpArgs),
     /// Remove a user and its devices; past sessions stay
     Remove {
         /// Login name
@@ -127,7 +131,8 @@ pub async fn execute(
         }
         UserCommand::Show { name } => {
             let user = existing(desk, &name).await?;
-            desk.out.show(&UserView::from(&user))
+            let factor = desk.store.second_factor(&name).await?;
+            desk.out.show(&ShownUser::new(&user, factor))
         }
         UserCommand::List => list(desk).await,
         UserCommand::Enable { name } => switch(desk, &name, true).await,
@@ -135,6 +140,7 @@ pub async fn execute(
         UserCommand::Set(args) => set(desk, args).await,
         UserCommand::Usage { name } => quota::usage(desk, config, &name).await,
         UserCommand::Grant(args) => quota::grant(desk, config, args).await,
+        UserCommand::Totp(args) => totp::execute(desk, args).await,
         UserCommand::Remove { name, yes } => {
             let user = existing(desk, &name).await?;
             input::confirm(&format!("Remove user `{name}` and its devices?"), yes)?;

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::{
-    auth::password::Scheme,
+    auth::{password::Scheme, second_factor::totp::step_time},
     cli::output::{View, or_dash, rfc3339, short_time},
-    store::UserRecord,
+    store::{SecondFactorStatus, UserRecord},
     types::Timestamp,
 };
 
@@ -73,6 +73,56 @@ impl View for UserView {
             ("created at", self.created_at.clone()),
             ("updated at", self.updated_at.clone()),
         ]
+    }
+}
+
+/// A user with what is known of the second factor: never its key.
+#[derive(Serialize)]
+pub struct ShownUser {
+    #[serde(flatten)]
+    user: UserView,
+    second_factor: Option<FactorView>,
+}
+
+#[derive(Serialize)]
+struct FactorView {
+    enrolled_at: String,
+    /// When the last code that was taken was shown; null while none was.
+    last_used_at: Option<String>,
+    recovery_codes: u32,
+}
+
+impl ShownUser {
+    pub fn new(user: &UserRecord, factor: Option<SecondFactorStatus>) -> Self {
+        let second_factor = factor.map(|factor| FactorView {
+            enrolled_at: factor.enrolled_at.to_string(),
+            last_used_at: rfc3339(factor.last_step.map(step_time)),
+            recovery_codes: factor.recovery_codes,
+        });
+        Self { user: UserView::from(user), second_factor }
+    }
+
+    fn second_factor(&self) -> String {
+        let Some(factor) = &self.second_factor else { return "none".into() };
+        let used = match &factor.last_used_at {
+            Some(at) => format!("last used {at}"),
+            None => format!("set up {}, not used yet", factor.enrolled_at),
+        };
+        format!("{used}; {} recovery codes left", factor.recovery_codes)
+    }
+}
+
+impl View for ShownUser {
+    const COLUMNS: &'static [&'static str] = UserView::COLUMNS;
+
+    fn row(&self) -> Vec<String> {
+        self.user.row()
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        let mut lines = self.user.details();
+        lines.push(("second factor", self.second_factor()));
+        lines
     }
 }
 

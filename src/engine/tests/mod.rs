@@ -1,6 +1,7 @@
 //! The engine against a scripted server, in virtual time.
 
 mod attach;
+mod challenge;
 mod limits;
 mod login;
 mod reconcile;
@@ -69,6 +70,7 @@ impl Lab {
             backstop: Duration::from_secs(30),
             retry_backoff_s: 10,
             wake_up: false,
+            challenge_timeout: Duration::from_secs(45),
         };
         Self {
             engine: Engine::new(settings),
@@ -255,6 +257,7 @@ fn grant(now: Now, serial: u64, seconds: Option<u64>) -> Grant {
         session_id: SessionId::new(now.utc, random),
         terms: limited(seconds.map(|s| now.utc.saturating_add(Duration::from_secs(s)))),
         is_offline: false,
+        second_factor: None,
     }
 }
 

@@ -53,6 +53,7 @@ pub const STATEMENTS: Statements = Statements {
          LEFT JOIN policies p ON p.name = \
          CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
          LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = ? \
+         LEFT JOIN second_factors f ON f.user_id = u.id \
          WHERE u.name = ?"
     ),
     standings: concat!(

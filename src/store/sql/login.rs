@@ -6,8 +6,8 @@ use super::{
     transaction,
 };
 use crate::{
-    store::{DeviceStatus, Facts, MAX_COOLDOWN, StoreError},
-    types::{DeviceId, Fingerprint, Timestamp, Username},
+    store::{DeviceStatus, Facts, MAX_COOLDOWN, SecondFactor, StoreError},
+    types::{DeviceId, Fingerprint, Password, Timestamp, Username},
 };
 
 impl<C: Connector> SqlStore<C> {
@@ -105,7 +105,18 @@ fn facts(row: &Row, device: Option<&str>) -> Result<Facts, StoreError> {
         certificate: own.parsed("certificate_status")?,
         enrolment_until: own.time("enrolment_until")?,
         expired_at: own.time("expired_at")?.max(own.time("expiring_at")?),
+        second_factor: second_factor(row)?,
     })
+}
+
+fn second_factor(row: &Row) -> Result<Option<SecondFactor>, StoreError> {
+    let cells = Cells::prefixed(row, "second_factors", "factor_", "created_at");
+    let Some(secret) = cells.text("secret")? else { return Ok(None) };
+    Ok(Some(SecondFactor {
+        secret: Password::from(secret.as_bytes()),
+        last_step: cells.number("last_step")?,
+        enrolled_at: cells.some_time("created_at")?,
+    }))
 }
 
 impl<C: Connector> SqlStore<C> {

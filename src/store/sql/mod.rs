@@ -19,6 +19,7 @@ mod pool;
 mod record;
 mod report;
 mod schema;
+mod second_factor;
 mod session;
 mod session_query;
 mod standing;

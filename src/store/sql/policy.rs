@@ -39,6 +39,7 @@ impl<C: Connector> SqlStore<C> {
             policy.idle_s.into(),
             policy.idle_bytes.into(),
             policy.require_fingerprint.into(),
+            policy.second_factor.map(|mode| mode.as_str()).into(),
             by.at.into(),
             policy.name.as_str().into(),
         ]);
@@ -144,6 +145,7 @@ fn describe(policy: &PolicyRecord) -> String {
         policy.idle_s.map(|s| format!("idle_s={s}")),
         policy.idle_bytes.map(|n| format!("idle_bytes={n}")),
         policy.require_fingerprint.map(|is_set| format!("require_fingerprint={is_set}")),
+        policy.second_factor.map(|mode| format!("second_factor={mode}")),
     ]
     .into_iter()
     .flatten()

@@ -71,6 +71,14 @@ pub struct Statements {
     pub lockouts: &'static str,
     pub remove_lockouts: &'static str,
     pub forget_lockouts: &'static str,
+    pub take_step: &'static str,
+    pub take_recovery_code: &'static str,
+    pub second_factor: &'static str,
+    pub second_factor_of: &'static str,
+    pub add_second_factor: &'static str,
+    pub remove_second_factor: &'static str,
+    pub add_recovery_code: &'static str,
+    pub remove_recovery_codes: &'static str,
     pub audit: &'static str,
 }
 
@@ -93,6 +101,7 @@ macro_rules! policy_columns {
          p.time_quota_week_s, p.time_quota_month_s, p.time_quota_total_s, \
          p.data_quota_day_bytes, p.data_quota_week_bytes, p.data_quota_month_bytes, \
          p.data_quota_total_bytes, p.idle_s, p.idle_bytes, p.require_fingerprint, \
+         p.second_factor, \
          (SELECT GROUP_CONCAT(CONCAT(h.weekday, ' ', h.opens, '-', h.closes)) \
          FROM allowed_hours h WHERE h.policy = p.name) AS hours"
     };
@@ -114,6 +123,7 @@ macro_rules! policy_of_user {
          p.data_quota_total_bytes AS policy_data_quota_total_bytes, \
          p.idle_s AS policy_idle_s, p.idle_bytes AS policy_idle_bytes, \
          p.require_fingerprint AS policy_require_fingerprint, \
+         p.second_factor AS policy_second_factor, \
          (SELECT GROUP_CONCAT(CONCAT(h.weekday, ' ', h.opens, '-', h.closes)) \
          FROM allowed_hours h WHERE h.policy = p.name) AS policy_hours"
     };
@@ -130,6 +140,8 @@ macro_rules! login_columns {
             ", d.identifier AS device_identifier, d.status AS device_status, \
              (SELECT MAX(f.status) FROM devices f WHERE f.user_id = u.id AND f.identifier = ?) \
              AS certificate_status, \
+             f.secret AS factor_secret, f.last_step AS factor_last_step, \
+             f.created_at AS factor_created_at, \
              (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id) AS device_count, \
              (SELECT e.open_until FROM device_enrolments e WHERE e.user_id = u.id) \
              AS enrolment_until, \
@@ -296,15 +308,15 @@ pub const COMMON: Statements = Statements {
                  max_sessions, on_limit, cooldown_s, time_zone, time_quota_day_s, \
                  time_quota_week_s, time_quota_month_s, time_quota_total_s, \
                  data_quota_day_bytes, data_quota_week_bytes, data_quota_month_bytes, \
-                 data_quota_total_bytes, idle_s, idle_bytes, require_fingerprint, updated_at, \
-                 name, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 data_quota_total_bytes, idle_s, idle_bytes, require_fingerprint, second_factor, updated_at, \
+                 name, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     replace_policy: "UPDATE policies SET session_limit_s = ?, expiry_action = ?, \
                      device_mode = ?, max_devices = ?, max_sessions = ?, on_limit = ?, \
                      cooldown_s = ?, time_zone = ?, time_quota_day_s = ?, \
                      time_quota_week_s = ?, time_quota_month_s = ?, time_quota_total_s = ?, \
                      data_quota_day_bytes = ?, data_quota_week_bytes = ?, \
                      data_quota_month_bytes = ?, data_quota_total_bytes = ?, idle_s = ?, \
-                     idle_bytes = ?, require_fingerprint = ?, updated_at = ? WHERE name = ?",
+                     idle_bytes = ?, require_fingerprint = ?, second_factor = ?, updated_at = ? WHERE name = ?",
     policy_in_use: "SELECT id FROM users WHERE policy = ? LIMIT 1",
     remove_policy: "DELETE FROM policies WHERE name = ?",
     persist: &NO_BATCH,
@@ -382,6 +394,19 @@ pub const COMMON: Statements = Statements {
     // An empty name or address in the request is any.
     remove_lockouts: "DELETE FROM lockouts WHERE (? = '' OR user_name = ?) \
                       AND (? = '' OR network = ?)",
+    take_step: "UPDATE second_factors SET last_step = ? WHERE user_id = ? AND secret = ? \
+                AND (last_step IS NULL OR last_step < ?)",
+    take_recovery_code: "DELETE FROM recovery_codes WHERE user_id = ? AND code_hash = ?",
+    second_factor: "SELECT user_id FROM second_factors WHERE user_id = ?",
+    second_factor_of: "SELECT u.name, f.user_id, f.last_step, f.created_at, \
+                       (SELECT COUNT(*) FROM recovery_codes r WHERE r.user_id = f.user_id) \
+                       AS recovery_codes \
+                       FROM users u JOIN second_factors f ON f.user_id = u.id WHERE u.name = ?",
+    add_second_factor: "INSERT INTO second_factors (user_id, secret, created_at) VALUES (?, ?, ?)",
+    remove_second_factor: "DELETE FROM second_factors WHERE user_id = ?",
+    add_recovery_code: "INSERT INTO recovery_codes (user_id, code_hash, created_at) \
+                        VALUES (?, ?, ?)",
+    remove_recovery_codes: "DELETE FROM recovery_codes WHERE user_id = ?",
     audit: "INSERT INTO admin_audit (created_at, actor, action, target, detail) \
             VALUES (?, ?, ?, ?, ?)",
 };

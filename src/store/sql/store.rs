@@ -9,11 +9,12 @@ use crate::{
     store::{
         Actor, AuthEvent, Claim, CommandAction, CommandId, DeviceRecord, DeviceStatus, DeviceUse,
         EnrolmentTerms, Facts, ForeignRow, ForeignTable, ImportNote, Imported, ImportedUser,
-        Lockout, Migrated, NewAuthEvent, NewDevice, NewUser, OpenSessions, PendingCommands,
-        PolicyRecord, QuotaGrant, Schema, SessionFilter, SessionRecord, SpanCursor, SpanPage,
-        Standing, Store, StoreError, Usage, UserPatch, UserRecord,
+        Lockout, Migrated, NewAuthEvent, NewDevice, NewSecondFactor, NewUser, OpenSessions,
+        PendingCommands, PolicyRecord, QuotaGrant, Schema, SecondFactorStatus, SessionFilter,
+        SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, Usage, UserPatch,
+        UserRecord,
     },
-    types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username},
+    types::{DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username},
 };
 
 #[async_trait]
@@ -133,6 +134,14 @@ impl<C: Connector> Store for SqlStore<C> {
         self.timed("upgrade_hash", Self::upgrade_hash(self, user, old, new, now)).await
     }
 
+    async fn take_step(&self, user: i64, secret: &Password, step: u64) -> Result<bool, StoreError> {
+        self.timed("take_step", Self::take_step(self, user, secret, step)).await
+    }
+
+    async fn take_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError> {
+        self.timed("take_recovery_code", Self::take_recovery_code(self, user, digest)).await
+    }
+
     async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
         self.timed("persist", Self::persist(self, sessions)).await
     }
@@ -197,6 +206,35 @@ impl<C: Connector> Store for SqlStore<C> {
 
     async fn remove_user(&self, name: &Username, by: &Actor) -> Result<(), StoreError> {
         Self::remove_user(self, name, by).await
+    }
+
+    async fn put_second_factor(
+        &self,
+        user: &Username,
+        factor: &NewSecondFactor,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        Self::put_second_factor(self, user, factor, by).await
+    }
+
+    async fn put_recovery_codes(
+        &self,
+        user: &Username,
+        digests: &[String],
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        Self::put_recovery_codes(self, user, digests, by).await
+    }
+
+    async fn remove_second_factor(&self, user: &Username, by: &Actor) -> Result<(), StoreError> {
+        Self::remove_second_factor(self, user, by).await
+    }
+
+    async fn second_factor(
+        &self,
+        user: &Username,
+    ) -> Result<Option<SecondFactorStatus>, StoreError> {
+        Self::second_factor(self, user).await
     }
 
     async fn add_device(&self, device: &NewDevice, by: &Actor) -> Result<(), StoreError> {

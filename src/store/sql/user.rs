@@ -114,11 +114,13 @@ impl<C: Connector> SqlStore<C> {
     pub async fn remove_user(&self, name: &Username, by: &Actor) -> Result<(), StoreError> {
         let audit = audit_row(by, "user.remove", name.as_str(), None);
         transaction!(self, Attempt::new(false, false), |tx| {
-            let id = Value::from(self.lock_user(tx, name).await?);
+            let user = self.lock_user(tx, name).await?;
+            let id = Value::from(user);
             // The foreign key would do it, but an operator's own tables may have none.
             tx.execute(self.sql.remove_devices, std::slice::from_ref(&id)).await?;
             tx.execute(self.sql.close_enrolment, std::slice::from_ref(&id)).await?;
             tx.execute(self.sql.remove_grants, &[name.as_str().into()]).await?;
+            self.remove_factor(tx, user).await?;
             if tx.execute(self.sql.remove_user, &[id]).await?.affected == 0 {
                 return Err(no_user(name).into());
             }

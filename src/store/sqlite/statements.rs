@@ -42,6 +42,7 @@ pub const STATEMENTS: Statements = Statements {
         "FROM users u \
          LEFT JOIN policies p ON p.name = COALESCE(u.policy, 'default') \
          LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = ? \
+         LEFT JOIN second_factors f ON f.user_id = u.id \
          WHERE u.name = ?"
     ),
     standings: concat!(

@@ -17,4 +17,5 @@ mod policies;
 mod reports;
 mod sessions;
 mod top;
+mod totp;
 mod users;

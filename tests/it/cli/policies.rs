@@ -13,6 +13,7 @@ fn the_story_of_a_policy() {
             "max_devices": null, "max_sessions": null, "on_limit": null, "cooldown_s": null,
             "hours": null, "time_zone": null, "time_quota_s": {}, "data_quota_bytes": {},
             "idle_s": null, "idle_bytes": null, "require_fingerprint": null,
+            "second_factor": null,
         })
     };
     assert_eq!(bench.json(&["policy", "list"]), json!([policy("default", None, None, None)]));
@@ -29,6 +30,9 @@ fn the_story_of_a_policy() {
     let staff = shown();
     assert_eq!((&staff["max_devices"], &staff["max_sessions"]), (&json!(2), &json!(1)));
     assert_eq!((&staff["on_limit"], &staff["cooldown_s"]), (&json!("replace_oldest"), &json!(60)));
+    bench.ok(&["policy", "set", "staff", "--second-factor", "required"]);
+    assert_eq!(shown()["second_factor"], "required");
+    assert!(bench.ok(&["policy", "show", "staff"]).contains("required"));
     bench.ok(&["policy", "set", "default", "--session-limit-s", "0"]);
     assert!(bench.ok(&["policy", "show", "default"]).contains("none"));
 

@@ -128,6 +128,14 @@ async fn what_was_changed_before_the_outage_counts_in_it() {
         };
         bed.store.put_policy(&policy, true, &bed.actor()).await.unwrap();
     };
+    let enrolled = async |bed: &Bed| {
+        let factor = store::NewSecondFactor {
+            secret: ovpn_warden::auth::second_factor::totp::new_secret([7; 20]),
+            recovery_codes: Vec::new(),
+            replace: false,
+        };
+        bed.store.put_second_factor(&alice(), &factor, &bed.actor()).await.unwrap();
+    };
     let removed = async |bed: &Bed| {
         bed.store.remove_user(&alice(), &bed.actor()).await.unwrap();
     };
@@ -136,6 +144,7 @@ async fn what_was_changed_before_the_outage_counts_in_it() {
         offline(HOUR, new_password).await,
         offline(HOUR, blocked).await,
         offline(HOUR, limited).await,
+        offline(HOUR, enrolled).await,
         offline(HOUR, removed).await,
     ];
     for mut offline in beds {

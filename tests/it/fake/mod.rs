@@ -8,6 +8,7 @@ mod metrics;
 mod notice;
 mod outage;
 mod relay;
+mod second_factor;
 mod server;
 mod token;
 mod top;
@@ -173,6 +174,8 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             retry_backoff_s: 10,
             wake_up: false,
             offline_grace: None,
+            second_factor: store::SecondFactorMode::Optional,
+            challenge_timeout: Duration::from_secs(2),
         },
         session: config::Session {
             limit: Some(Duration::from_secs(3_600)),

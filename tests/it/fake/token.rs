@@ -47,6 +47,32 @@ async fn a_valid_token_serves_as_the_password_but_not_for_another_device() {
 }
 
 #[tokio::test]
+async fn a_token_stands_for_a_second_factor_that_is_older() {
+    let (_listener, bed, daemon, mut controller) = attached().await;
+    let factor = store::NewSecondFactor {
+        secret: ovpn_warden::auth::second_factor::totp::new_secret([7; 20]),
+        recovery_codes: Vec::new(),
+        replace: false,
+    };
+    let alice = "alice".parse().unwrap();
+    let now = bed.clock.now().utc;
+    let later = now.saturating_add(Duration::from_secs(60));
+    let by = Actor { at: later, ..bed.actor() };
+    bed.store.put_second_factor(&alice, &factor, &by).await.unwrap();
+    controller.come_with_token("CONNECT", 0, 1, &token(later), "Authenticated").await;
+    controller.expect("client-auth 0 1").await;
+    while controller.line().await != "END" {}
+    controller.establish(0).await;
+    let old = token(now);
+    controller.come_with_token("CONNECT", 1, 1, &old, "Authenticated").await;
+    expect_denial(&mut controller, "second_factor", "CRV1:R,E:").await;
+    // A session that runs is not asked, however old its token.
+    controller.come_with_token("REAUTH", 0, 2, &old, "Authenticated").await;
+    controller.expect("client-auth-nt 0 2").await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_token_that_openvpn_refused_is_refused_and_is_nobodys_guess() {
     let (_listener, bed, daemon, mut controller) = attached().await;
     let token = token(bed.clock.now().utc);

@@ -7,6 +7,7 @@ mod login;
 mod matrix;
 mod outage;
 mod relay;
+mod second_factor;
 mod wake_up;
 
 use std::time::Duration;

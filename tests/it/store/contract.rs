@@ -38,6 +38,14 @@ contract! { with:
         a_device_is_enrolled_once_and_closes_the_enrolment
         devices_are_listed_by_user_and_age
     }
+    second_factors {
+        facts_hold_the_second_factor_and_its_policy
+        of_two_daemons_one_takes_a_code
+        a_code_is_taken_only_with_the_key_it_is_of
+        a_recovery_code_is_used_once
+        a_second_factor_is_set_up_replaced_and_removed
+        what_is_changed_is_audited_without_secrets
+    }
     imports {
         an_import_adds_users_and_devices_and_leaves_who_is_there
         an_import_that_fails_at_its_end_has_written_nothing

@@ -16,6 +16,7 @@ mod policies;
 mod proxy;
 mod reports;
 mod schema;
+mod second_factors;
 mod servers;
 mod sessions;
 mod sqlite;

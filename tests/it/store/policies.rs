@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ovpn_warden::{
-    store::{DeviceMode, NewUser, OnLimit, PolicyRecord, StoreError},
+    store::{DeviceMode, NewUser, OnLimit, PolicyRecord, SecondFactorMode, StoreError},
     types::{ExpiryAction, Quotas},
 };
 
@@ -26,6 +26,7 @@ fn staff() -> PolicyRecord {
         max_sessions: Some(0),
         on_limit: Some(OnLimit::ReplaceOldest),
         cooldown_s: Some(60),
+        second_factor: Some(SecondFactorMode::Required),
     }
 }
 

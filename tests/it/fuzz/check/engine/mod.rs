@@ -17,7 +17,8 @@ use bytes::BytesMut;
 use ovpn_warden::{
     auth::{
         device::DeviceSource,
-        request::{Decision, Denial, Grant},
+        request::{AuthRequest, Challenge, Claimed, Decision, Denial, Grant, RequestKind},
+        second_factor::response::Response,
         terms::Terms,
     },
     engine::{Engine, Output, RelayId, Settings, Ticket},
@@ -32,6 +33,7 @@ use self::{server::Server, shadow::Shadow, store::Store};
 /// When the first run of the server began.
 const RUN: i64 = 1_795_435_003;
 const AUTH_TIMEOUT: Duration = Duration::from_secs(8);
+const CHALLENGE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Most orders and lines of a script.
 const MAX_STEPS: usize = 400;
 /// Most wakes of one script; after them time stands still.
@@ -117,6 +119,7 @@ impl Lab {
             backstop: Duration::from_secs(30),
             retry_backoff_s: 10,
             wake_up: true,
+            challenge_timeout: CHALLENGE_TIMEOUT,
         };
         Self {
             engine: Engine::new(settings.clone()),
@@ -131,7 +134,7 @@ impl Lab {
             grants: 0,
             server: Server::new(RUN),
             store: Store::default(),
-            shadow: Shadow::new(AUTH_TIMEOUT),
+            shadow: Shadow::new(AUTH_TIMEOUT, CHALLENGE_TIMEOUT),
         }
     }
 
@@ -333,6 +336,7 @@ impl Lab {
         self.questions.remove(&serial);
         let decision = match how {
             0..96 => Decision::Allow(self.grant(how)),
+            96..104 => Decision::Challenge(Box::new(Self::challenge())),
             _ => {
                 let all = DenyReason::ALL;
                 Decision::Deny(Denial::new(all[usize::from(how) % all.len()]))
@@ -341,6 +345,25 @@ impl Lab {
         self.shadow.decided(ticket, &decision);
         self.engine.handle_decision(ticket, decision, self.now);
         self.drain();
+    }
+
+    /// Its request is of a client that may be another than the ticket's: the engine asks it again
+    /// as it is.
+    fn challenge() -> Challenge {
+        let user = Claimed::Valid("alice".parse().unwrap());
+        let request = AuthRequest {
+            server: "udp".parse().unwrap(),
+            kind: RequestKind::Connect,
+            user,
+            password: None,
+            token: None,
+            response: Response::None,
+            common_name: None,
+            device: Ok(None),
+            certificate: None,
+            client_ip: None,
+        };
+        Challenge { state: "state".into(), user: "alice".parse().unwrap(), request }
     }
 
     fn grant(&mut self, how: u8) -> Grant {
@@ -357,6 +380,7 @@ impl Lab {
                 ..Terms::default()
             },
             is_offline: false,
+            second_factor: None,
         }
     }
 

@@ -193,6 +193,9 @@ fn block(event: &str, ids: u8, who: u8) -> Vec<u8> {
     if who & 64 != 0 {
         variable("UV_CLIENT_MAC", b"02:1a:2b:3c:4d:5e");
     }
+    if who & 128 != 0 {
+        variable("IV_SSO", b"webauth,crtext");
+    }
     if event == "REAUTH" {
         variable("time_unix", b"1795435050");
         variable("ifconfig_pool_remote_ip", b"10.8.0.6");

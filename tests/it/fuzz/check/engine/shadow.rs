@@ -23,6 +23,7 @@ const TICK: Duration = Duration::from_secs(UTC_RECHECK.as_secs() + 1);
 
 pub(super) struct Shadow {
     auth_timeout: Duration,
+    challenge_timeout: Duration,
     /// Counts connections.
     connection: u32,
     is_connected: bool,
@@ -71,11 +72,21 @@ struct Question {
     at: Mono,
     connection: u32,
     ticket: Option<Ticket>,
+    /// How long the answer may take from `at` on.
+    patience: Duration,
+    /// The client was asked for a code, or has answered.
+    challenge: Option<CodeAsked>,
     is_answered: bool,
     /// It came before the reply to `env-filter 0`: not to be judged.
     is_unfiltered: bool,
     /// An answer is due in time: the list does not say that the client is gone or another.
     is_due: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CodeAsked {
+    Waits,
+    Answered,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,12 +105,15 @@ enum Verdict {
     Denied,
     /// Denied, for a reason that is not the client's.
     Undecided,
+    /// To be asked for a code.
+    Challenged,
 }
 
 impl Shadow {
-    pub(super) fn new(auth_timeout: Duration) -> Self {
+    pub(super) fn new(auth_timeout: Duration, challenge_timeout: Duration) -> Self {
         Self {
             auth_timeout,
+            challenge_timeout,
             connection: 0,
             is_connected: false,
             is_greeted: false,
@@ -174,6 +188,7 @@ impl Shadow {
                 Decision::Allow(_) => Verdict::Allowed,
                 Decision::Deny(denial) if denial.reason.is_temporary() => Verdict::Undecided,
                 Decision::Deny(_) => Verdict::Denied,
+                Decision::Challenge(_) => Verdict::Challenged,
             };
         }
     }
@@ -191,7 +206,12 @@ impl Shadow {
                 self.tickets.insert(*ticket, Verdict::None);
                 if !matches!(request.kind, RequestKind::Adopt { .. }) {
                     let question = self.questions.get_mut(&ticket.cid).expect("nobody asked");
-                    assert_eq!(question.ticket, None, "one question is asked twice");
+                    if let Some(before) = question.ticket {
+                        assert_eq!(self.tickets[&before], Verdict::Challenged, "asked twice");
+                        assert_eq!(question.challenge.take(), Some(CodeAsked::Answered));
+                        assert!(request.password.is_none() && request.response.code().is_some());
+                        (question.at, question.patience) = (now.mono, self.auth_timeout);
+                    }
                     question.ticket = Some(*ticket);
                 }
             }
@@ -251,9 +271,16 @@ impl Shadow {
             }
             Command::ClientAuthNt { cid, kid } => self.approve(*cid, Kind::Reauth, *kid, now),
             Command::ClientPendingAuth { cid, wait, .. } => {
-                // The approval follows.
+                // The approval follows, or the client's answer.
+                let patience = self.challenge_timeout;
+                let verdict = self.open_question(*cid).ticket.map(|ticket| self.tickets[&ticket]);
                 let question = self.open_question(*cid);
                 assert!(wait.is_none_or(|(kid, _)| kid == question.kid), "{command:?}");
+                if verdict == Some(Verdict::Challenged) {
+                    assert_eq!((question.kind, question.challenge), (Kind::Connect, None));
+                    question.challenge = Some(CodeAsked::Waits);
+                    (question.at, question.patience) = (now.mono, patience);
+                }
             }
             Command::ClientDeny { cid, kid, .. } => {
                 self.answer(*cid, *kid);
@@ -293,7 +320,7 @@ impl Shadow {
             Verdict::None | Verdict::Cancelled => {
                 kind == Kind::Reauth && (is_late || question.is_unfiltered)
             }
-            Verdict::Denied => false,
+            Verdict::Denied | Verdict::Challenged => false,
         };
         assert!(is_fine, "{cid} {kid} is approved after {verdict:?}");
     }
@@ -373,7 +400,7 @@ impl Shadow {
             assert!(
                 !is_open
                     || question.kind == Kind::Refused
-                    || now.mono < question.at + self.auth_timeout,
+                    || now.mono < question.at + question.patience,
                 "{cid} got no answer in time: {question:?}"
             );
         }
@@ -403,7 +430,7 @@ mod tests {
 
     /// A shadow that heard CONNECT 0,1 and what was decided on it.
     fn shadow(verdict: Verdict) -> Shadow {
-        let mut shadow = Shadow::new(Duration::from_secs(8));
+        let mut shadow = Shadow::new(Duration::from_secs(8), Duration::from_secs(45));
         shadow.connected(NOW);
         shadow.heard(&Message::Info { management_version: None }, NOW);
         shadow.heard(&connect(), NOW);

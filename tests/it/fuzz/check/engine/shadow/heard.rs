@@ -26,7 +26,13 @@ impl Shadow {
                 let kind = match &event.kind {
                     AuthKind::Connect => Kind::Connect,
                     AuthKind::Reauth => Kind::Reauth,
-                    AuthKind::CrResponse(_) => return,
+                    AuthKind::CrResponse(_) => {
+                        let question = self.questions.get_mut(&event.cid);
+                        if let Some(Some(waits)) = question.map(|q| q.challenge.as_mut()) {
+                            *waits = CodeAsked::Answered;
+                        }
+                        return;
+                    }
                 };
                 if kind == Kind::Connect && self.up.contains(&event.cid) {
                     // An id comes twice: this is another run.
@@ -119,6 +125,8 @@ impl Shadow {
             at: now.mono,
             connection: self.connection,
             ticket: None,
+            patience: self.auth_timeout,
+            challenge: None,
             is_answered: false,
             is_unfiltered: self.commands.contains(&Asked::EnvFilter),
             is_due: self.is_greeted,

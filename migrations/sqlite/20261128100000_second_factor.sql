@@ -1,0 +1,1 @@
+ALTER TABLE policies ADD COLUMN second_factor TEXT NULL;
