@@ -65,6 +65,17 @@ impl Failures {
         self.tell(AuthEventKind::Failed, user, ip, now);
     }
 
+    /// Whether a one-time code of this user has to wait.
+    pub fn is_code_throttled(&self, user: &Username, now: Timestamp) -> bool {
+        self.throttle.is_code_throttled(user, now)
+    }
+
+    /// A login has failed by its one-time code.
+    pub fn failed_code(&mut self, user: &Username, ip: Option<IpAddr>, now: Timestamp) {
+        self.count_code(user, ip, now);
+        self.tell(AuthEventKind::FailedCode, Some(user), ip, now);
+    }
+
     /// A password was right.
     pub fn succeeded(&mut self, user: &Username, ip: Option<IpAddr>, now: Timestamp) {
         if self.throttle.succeeded(user, ip) {
@@ -77,6 +88,12 @@ impl Failures {
         if self.lockouts.len() < MOST {
             self.lockouts.extend(lockouts);
         }
+    }
+
+    fn count_code(&mut self, user: &Username, ip: Option<IpAddr>, at: Timestamp) {
+        self.count(Some(user), ip, at);
+        let lockout = self.throttle.failed_code(user, at);
+        self.lockouts.extend(lockout.filter(|_| self.lockouts.len() < MOST));
     }
 
     fn tell(
@@ -126,10 +143,11 @@ impl Failures {
             let (user, ip) = (event.user.as_ref(), event.network);
             match (event.kind, user) {
                 (AuthEventKind::Failed, _) => self.count(user, ip, event.at),
+                (AuthEventKind::FailedCode, Some(user)) => self.count_code(user, ip, event.at),
                 (AuthEventKind::Forgiven, Some(user)) => {
                     self.throttle.succeeded(user, ip);
                 }
-                (AuthEventKind::Forgiven, None) => {}
+                (AuthEventKind::Forgiven | AuthEventKind::FailedCode, None) => {}
                 (AuthEventKind::Cleared, _) => self.throttle.clear(user, ip),
             }
         }
@@ -149,8 +167,9 @@ impl Failures {
 mod tests {
     use super::*;
 
+    const WINDOW: Duration = Duration::from_secs(900);
     const LIMITS: Limits =
-        Limits { user_failures: 3, address_failures: 5, window: Duration::from_secs(900) };
+        Limits { user_failures: 3, address_failures: 5, code_failures: 2, window: WINDOW };
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_secs(1_800_000_000 + seconds)
@@ -235,6 +254,17 @@ mod tests {
             NewAuthEvent { kind: AuthEventKind::Cleared, user: None, network: here(), at: at(6) };
         two.hear(&read(&[cleared], 9), at(7));
         assert!(!two.is_throttled(None, here(), at(7)));
+    }
+
+    #[test]
+    fn wrong_codes_count_on_all_daemons_together() {
+        let (mut one, mut two) = (failures("one"), failures("two"));
+        one.failed_code(&alice(), here(), at(0));
+        two.hear(&read(&one.take(10), 1), at(1));
+        assert!(!two.is_code_throttled(&alice(), at(1)));
+        two.failed_code(&alice(), Some([192, 0, 2, 2].into()), at(1));
+        assert!(two.is_code_throttled(&alice(), at(1)));
+        assert_eq!(two.take_lockouts(at(1)).len(), 1);
     }
 
     #[test]

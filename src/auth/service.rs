@@ -95,6 +95,13 @@ impl Authenticator {
         self
     }
 
+    /// Vouches for challenges with this key, which other daemons may have, too.
+    #[must_use]
+    pub fn with_challenge_key(mut self, key: Password) -> Self {
+        self.challenges = Seal::new(key);
+        self
+    }
+
     /// While the database is away, lets those in again whose last good login is not older.
     #[must_use]
     pub fn with_grace(mut self, keep: Duration) -> Self {
@@ -228,12 +235,17 @@ impl Authenticator {
         };
         let now = self.clock.now();
         let usage = self.usage(facts.as_ref(), password, now.utc).await?;
-        let factor = match &facts {
-            Some(facts) if password != PasswordCheck::Wrong => {
+        let factor = match (&facts, user) {
+            (Some(facts), Some(user)) if password != PasswordCheck::Wrong => {
                 let mode = self.defaults.second_factor;
+                let guesses = request.response.code().is_some()
+                    && demand(request, facts, mode) != Demand::Nothing;
+                if guesses && lock(&self.failures).is_code_throttled(user, now.utc) {
+                    return Ok(DenyReason::Throttled.into());
+                }
                 second_factor::check::check(&*self.store, request, facts, mode, now.utc).await?
             }
-            Some(_) | None => FactorCheck::NotNeeded,
+            (Some(_) | None, _) => FactorCheck::NotNeeded,
         };
         let mut is_second = false;
         let verdict = loop {
@@ -480,6 +492,9 @@ impl Authenticator {
     ) {
         let now = self.clock.now().utc;
         match (refused, user) {
+            (Some(DenyReason::BadSecondFactor), Some(user)) => {
+                lock(&self.failures).failed_code(user, request.client_ip, now);
+            }
             (
                 Some(
                     DenyReason::BadCredentials

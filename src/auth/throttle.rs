@@ -1,7 +1,8 @@
 //! Guessing made slow: failed logins counted per user and address, and per address. A core.
 //!
 //! A user is only held back at the address where the failures came from, so that a stranger
-//! cannot lock somebody out from everywhere. Memory is bounded; the oldest counts go first. Counts are
+//! cannot lock somebody out from everywhere. One-time codes have six digits only: wrong ones, which only
+//! somebody can send who has the password, count from wherever they come. Memory is bounded; the oldest counts go first. Counts are
 //! in UTC, because they outlive the process and come from other daemons (`failures`).
 
 use std::{collections::HashMap, hash::Hash, net::IpAddr, time::Duration};
@@ -17,12 +18,14 @@ const MAX_ENTRIES: usize = 65_536;
 const MAX_SKEW: Duration = Duration::from_secs(60);
 
 /// The limits; 0 means none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
     /// Failures of one user from one address in a window.
     pub user_failures: u32,
     /// Failures from one address in a window.
     pub address_failures: u32,
+    /// Wrong one-time codes of one user, from anywhere, in a window.
+    pub code_failures: u32,
     /// The window, from the first failure.
     pub window: Duration,
 }
@@ -33,6 +36,7 @@ pub struct Throttle {
     limits: Limits,
     by_user: HashMap<(Username, Option<IpAddr>), Count>,
     by_address: HashMap<IpAddr, Count>,
+    by_code: HashMap<Username, Count>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +48,8 @@ struct Count {
 impl Throttle {
     /// No failures yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, by_user: HashMap::new(), by_address: HashMap::new() }
+        let (by_user, by_address, by_code) = Default::default();
+        Self { limits, by_user, by_address, by_code }
     }
 
     /// The time in which failures count.
@@ -78,7 +83,7 @@ impl Throttle {
         at: Timestamp,
     ) -> Vec<Lockout> {
         let network = ip.map(network);
-        let Limits { user_failures, address_failures, window } = self.limits;
+        let Limits { user_failures, address_failures, window, .. } = self.limits;
         let lockout = |user: Option<&Username>, Count { failures, since }| Lockout {
             user: user.cloned(),
             network,
@@ -98,6 +103,23 @@ impl Throttle {
         lockouts
     }
 
+    /// Whether a one-time code of this user has to wait, wherever it comes from.
+    pub fn is_code_throttled(&self, user: &Username, now: Timestamp) -> bool {
+        let Limits { code_failures, window, .. } = self.limits;
+        let is_full = |c: &Count| c.failures >= code_failures && !is_over(c, window, now);
+        code_failures > 0 && self.by_code.get(user).is_some_and(is_full)
+    }
+
+    /// Counts a wrong one-time code, beside [`Self::failed`]. A right one does not forgive others:
+    /// who has the password goes on guessing meanwhile.
+    pub fn failed_code(&mut self, user: &Username, at: Timestamp) -> Option<Lockout> {
+        let Limits { code_failures, window, .. } = self.limits;
+        let Count { failures, since } = count(&mut self.by_code, user.clone(), window, at);
+        let (user, until) = (Some(user.clone()), since.saturating_add(window));
+        let lockout = Lockout { user, network: None, failures, since, until };
+        (failures == code_failures).then_some(lockout)
+    }
+
     /// Forgets the failures of a user at an address: the password was right. Whether there were any.
     pub fn succeeded(&mut self, user: &Username, ip: Option<IpAddr>) -> bool {
         self.by_user.remove(&(user.clone(), ip.map(network))).is_some()
@@ -111,6 +133,9 @@ impl Throttle {
             let is_meant = user.is_none_or(|user| user == name) && (ip.is_none() || ip == *at);
             !is_meant
         });
+        if ip.is_none() {
+            self.by_code.retain(|name, _| user.is_some_and(|user| user != name));
+        }
         if user.is_none() {
             self.by_address.retain(|at, _| ip.is_some_and(|ip| ip != *at));
         }
@@ -167,8 +192,9 @@ fn count<K: Hash + Eq>(
 mod tests {
     use super::*;
 
+    const WINDOW: Duration = Duration::from_secs(900);
     const LIMITS: Limits =
-        Limits { user_failures: 3, address_failures: 5, window: Duration::from_secs(900) };
+        Limits { user_failures: 3, address_failures: 5, code_failures: 4, window: WINDOW };
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_secs(1_800_000_000 + seconds)
@@ -218,6 +244,34 @@ mod tests {
             throttle.failed(None, ip("::ffff:192.0.2.1"), at(0));
         }
         assert!(throttle.is_throttled(None, ip("192.0.2.1"), at(0)));
+    }
+
+    #[test]
+    fn wrong_codes_of_a_user_count_from_everywhere_and_are_not_forgiven() {
+        let mut throttle = Throttle::new(LIMITS);
+        let (alice, bob): (Username, _) = ("alice".parse().unwrap(), "bob".parse().unwrap());
+        let mut told = Vec::new();
+        for host in 0..4 {
+            assert!(!throttle.is_code_throttled(&alice, at(0)));
+            let here = Some([192, 0, 2, host].into());
+            throttle.failed(Some(&alice), here, at(0));
+            told.extend(throttle.failed_code(&alice, at(0)));
+            throttle.succeeded(&alice, here);
+        }
+        assert_eq!((told.len(), told[0].network, told[0].failures), (1, None, 4));
+        assert!(throttle.is_code_throttled(&alice, at(899)));
+        let is_held = throttle.is_throttled(Some(&alice), None, at(899));
+        assert!(!is_held, "her password is not held back");
+        assert!(!throttle.is_code_throttled(&bob, at(899)));
+        assert!(!throttle.is_code_throttled(&alice, at(900)));
+        throttle.clear(Some(&bob), None);
+        throttle.clear(Some(&alice), Some([192, 0, 2, 1].into()));
+        assert!(throttle.is_code_throttled(&alice, at(1)));
+        throttle.clear(Some(&alice), None);
+        assert!(!throttle.is_code_throttled(&alice, at(1)));
+        let mut throttle = Throttle::new(Limits { code_failures: 0, ..LIMITS });
+        assert_eq!(throttle.failed_code(&alice, at(0)), None);
+        assert!(!throttle.is_code_throttled(&alice, at(0)));
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub struct Auth {
     pub wake_up: bool,
     /// Whether a second factor is asked for where the policy does not say.
     pub second_factor: SecondFactorMode,
+    /// What vouches for challenges, with daemons that share it; `None`: each has its own.
+    pub challenge_key: Option<Password>,
     /// How long a client may take to answer a question for a code.
     pub challenge_timeout: Duration,
     /// How old a good login may be that counts while the database is away; `None`: none does.
@@ -138,6 +140,8 @@ pub struct Throttle {
     pub user_failures: u32,
     /// Failures from one address in the window before it has to wait; 0: no limit.
     pub address_failures: u32,
+    /// Wrong one-time codes of one user, from anywhere, in the window; 0: no limit.
+    pub code_failures: u32,
     /// The window.
     pub window: Duration,
 }

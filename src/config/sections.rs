@@ -274,6 +274,7 @@ fn auth(mut section: Section<'_>) -> Auth {
         second_factor: section
             .word("second_factor", &factors)
             .unwrap_or(SecondFactorMode::Required),
+        challenge_key: challenge_key(&mut section),
         challenge_timeout: Duration::from_secs(section.number("challenge_timeout_s", 10..=240)),
     };
     let least = auth.argon2_p * 8;
@@ -293,6 +294,18 @@ fn auth(mut section: Section<'_>) -> Auth {
     }
     section.finish();
     auth
+}
+
+fn challenge_key(section: &mut Section<'_>) -> Option<Password> {
+    const SHORTEST: usize = 32;
+    let (key, at) = section.secret("challenge_key")?;
+    if key.expose().len() < SHORTEST {
+        let problem = format!(
+            "it has less than {SHORTEST} bytes, so that it could be guessed; `openssl rand -base64 32` makes one"
+        );
+        section.report.errors.push(ConfigError::Invalid { at, problem });
+    }
+    Some(key)
 }
 
 fn password_schemes(section: &mut Section<'_>) -> Schemes {
@@ -370,6 +383,7 @@ fn throttle(mut section: Section<'_>) -> Throttle {
     let throttle = Throttle {
         user_failures: section.number32("user_failures", 0..=1_000_000),
         address_failures: section.number32("address_failures", 0..=1_000_000),
+        code_failures: section.number32("code_failures", 0..=1_000_000),
         window: Duration::from_secs(section.number("window_s", 1..=86_400)),
     };
     section.finish();

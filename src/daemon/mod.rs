@@ -236,12 +236,17 @@ fn authenticator(
     let limits = Limits {
         user_failures: config.throttle.user_failures,
         address_failures: config.throttle.address_failures,
+        code_failures: config.throttle.code_failures,
         window: config.throttle.window,
     };
     let params = HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p };
     let authenticator =
         Authenticator::new(Arc::clone(store), pool, limits, defaults(config), params, clock)?;
     let authenticator = authenticator.allowing(auth.password_schemes.clone());
+    let authenticator = match auth.challenge_key.clone() {
+        Some(key) => authenticator.with_challenge_key(key),
+        None => authenticator,
+    };
     Ok(match auth.offline_grace {
         Some(keep) => authenticator.with_grace(keep),
         None => authenticator,

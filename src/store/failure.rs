@@ -9,6 +9,8 @@ words! {
     AuthEventKind {
         /// Wrong credentials.
         Failed = "failed",
+        /// The right password and a wrong one-time code.
+        FailedCode = "failed_code",
         /// Right ones after wrong ones: the user's failures at the address are forgotten.
         Forgiven = "forgiven",
         /// An operator forgets failures.

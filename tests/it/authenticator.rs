@@ -60,8 +60,7 @@ impl Bed {
     }
 
     fn authenticator_of(&self, params: HashParams) -> Authenticator {
-        let limits =
-            Limits { user_failures: 0, address_failures: 0, window: Duration::from_secs(9) };
+        let limits = Limits { window: Duration::from_secs(9), ..Limits::default() };
         let defaults = Defaults {
             device_mode: DeviceMode::Off,
             session_limit: None,

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
 use ovpn_warden::{
     config::{Config, ConfigError, ConfigErrors, Endpoint, Loaded, LogFormat, load},
-    store::DeviceMode,
+    store::{DeviceMode, SecondFactorMode},
     types::ExpiryAction,
 };
 use tempfile::TempDir;
@@ -546,6 +546,8 @@ fn every_number_has_both_bounds() {
         ("auth", "offline_grace_s", 0, 604_800),
         ("session", "warn_before_s", 0, 86_400),
         ("journal", "max_mib", 1, 65_536),
+        ("auth", "challenge_timeout_s", 10, 240),
+        ("throttle", "code_failures", 0, 1_000_000),
         ("webhook", "timeout_ms", 100, 60_000),
         ("webhook", "queue", 1, 100_000),
     ] {
@@ -561,6 +563,23 @@ fn every_number_has_both_bounds() {
             );
         }
     }
+}
+
+#[test]
+fn a_challenge_key_is_long_and_kept_to_itself() {
+    let auth = Bed::new("").good().auth;
+    assert!(auth.challenge_key.is_none());
+    assert_eq!(auth.second_factor, SecondFactorMode::Optional);
+    let key = "canary-canary-canary-canary-4711";
+    let text = format!("[auth]\nchallenge_key = \"{key}\"\nsecond_factor = \"required\"\n");
+    let auth = Bed::new(&text).good().auth;
+    assert_eq!(auth.challenge_key.as_ref().unwrap().expose(), key.as_bytes());
+    assert_eq!(auth.second_factor, SecondFactorMode::Required);
+    assert!(!format!("{auth:?}").contains("canary"));
+    let short = Bed::new("[auth]\nchallenge_key = \"canary\"\n").lines().join("\n");
+    assert!(short.contains("auth.challenge_key") && !short.contains("canary"), "{short}");
+    let word = Bed::new("[auth]\nsecond_factor = \"always\"\n").lines().join("\n");
+    assert!(word.contains("auth.second_factor"), "{word}");
 }
 
 #[test]

@@ -175,6 +175,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             wake_up: false,
             offline_grace: None,
             second_factor: store::SecondFactorMode::Optional,
+            challenge_key: None,
             challenge_timeout: Duration::from_secs(2),
         },
         session: config::Session {
@@ -189,6 +190,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
         throttle: config::Throttle {
             user_failures: 3,
             address_failures: 20,
+            code_failures: 5,
             window: Duration::from_secs(900),
         },
         retention: config::Retention { sessions: None },

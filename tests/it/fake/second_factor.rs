@@ -390,3 +390,65 @@ async fn a_secret_that_is_damaged_denies_for_a_moment() {
     expect_denial(&mut controller, "backend_unavailable", "TEMP").await;
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn guessing_codes_from_many_addresses_is_throttled_too() {
+    let (_listener, bed, daemon, mut controller) = attached().await;
+    bed.enrol().await;
+    let mut come = async |cid: u32, code: &str| {
+        let password = scrv1(PASSWORD, code);
+        controller
+            .say(&format!(
+                ">CLIENT:CONNECT,{cid},1\n>CLIENT:ENV,password={password}\n\
+                 >CLIENT:ENV,username=alice\n>CLIENT:ENV,UV_CLIENT_MAC={MAC}\n\
+                 >CLIENT:ENV,untrusted_ip=198.51.100.{cid}\n>CLIENT:ENV,END\n"
+            ))
+            .await;
+        let line = controller.line().await;
+        controller.say("SUCCESS: client-deny command succeeded\n").await;
+        line
+    };
+    for cid in 0..5 {
+        let line = come(cid, "000000").await;
+        assert!(line.contains("bad_second_factor"), "{line}");
+    }
+    let line = come(5, &bed.code(0)).await;
+    assert!(line.contains("throttled"), "{line}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn with_a_shared_key_the_answer_may_come_to_another_daemon() {
+    for is_shared in [true, false] {
+        let listeners = [Listener::tcp().await, Listener::tcp().await];
+        let mut bed = Bed::new(&listeners[0]).await;
+        bed.enrol().await;
+        bed.config.session.accounting_interval = Duration::from_secs(60);
+        bed.config.auth.challenge_key = is_shared.then(|| Password::new(vec![7; 32]));
+        let first = bed.start();
+        let port = listeners[1].address().port();
+        bed.config.servers[0].name = "other".parse().unwrap();
+        bed.config.servers[0].management = Endpoint::Tcp { host: "127.0.0.1".into(), port };
+        let second = bed.start();
+        let mut one = listeners[0].accept().await;
+        one.attach(RUN, &[]).await;
+        let mut two = listeners[1].accept().await;
+        two.attach(RUN, &[]).await;
+        one.come(0, PASSWORD).await;
+        let state = one.challenged(0).await;
+        let code = bed.code(0);
+        two.come(0, &format!("CRV1::{state}::{code}")).await;
+        match is_shared {
+            true => two.let_in(0).await,
+            false => two.is_wrong().await,
+        }
+        // The same code at the first daemon: taken already, or not yet.
+        one.come(1, &scrv1(PASSWORD, &code)).await;
+        match is_shared {
+            true => one.is_wrong().await,
+            false => one.let_in(1).await,
+        }
+        first.stop().await;
+        second.stop().await;
+    }
+}
