@@ -363,6 +363,15 @@ pub trait Store: Send + Sync + 'static {
         by: &Actor,
     ) -> Result<CommandId, StoreError>;
 
+    /// Closes the row of a session that nobody holds any more, at its last sign of life. `NotFound` when there is none,
+    /// [`StoreError::Ended`] when it has ended, [`StoreError::InUse`] when it was seen at `seen_before` or later.
+    async fn close_session(
+        &self,
+        session: SessionId,
+        seen_before: Timestamp,
+        by: &Actor,
+    ) -> Result<SessionRecord, StoreError>;
+
     /// When a request was handled; `None` while it waits.
     async fn command_handled(&self, id: CommandId) -> Result<Option<Timestamp>, StoreError>;
 }

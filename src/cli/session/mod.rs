@@ -59,6 +59,14 @@ pub enum SessionCommand {
         #[arg(value_name = "DURATION", value_parser = request::extension)]
         extension: request::Extension,
     },
+    /// Close the row of a session whose server is gone for good: it counts for limits until then
+    Close {
+        /// Its id, or the start of it
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// List sessions, open and ended, newest first
     History(HistoryArgs),
 }
@@ -98,6 +106,8 @@ fn cause() -> impl TypedValueParser<Value = Cause> {
 }
 
 const MOST: u32 = 10_000;
+/// A session that was not seen for so long is held by no daemon: byte counts are stored once an hour at least.
+const UNHELD: std::time::Duration = std::time::Duration::from_secs(2 * 3_600);
 
 pub async fn execute(desk: &mut Desk, command: SessionCommand) -> Result<(), CliError> {
     match command {
@@ -123,6 +133,21 @@ pub async fn execute(desk: &mut Desk, command: SessionCommand) -> Result<(), Cli
             let question = format!("End the session of `{user}` on server `{server}`?");
             input::confirm_at_terminal(&question, yes)?;
             request::kill(desk, &session, reason).await
+        }
+        SessionCommand::Close { id, yes } => {
+            let session = find(desk, &id).await?;
+            let question = format!(
+                "Close the row of `{}` on server `{}`, last seen at {}?",
+                session.user, session.server, session.updated_at
+            );
+            input::confirm(&question, yes)?;
+            let before = desk.now().saturating_sub(UNHELD);
+            let closed = desk.store.close_session(session.id, before, &desk.actor()).await.map_err(|error| {
+                let next = "a session that was seen in the last two hours may be held by a daemon: `session kill` ends it";
+                CliError::from(error).or_next(next)
+            })?;
+            let message = format!("session `{}` closed at {}", closed.id, closed.updated_at);
+            desk.out.done(&message, &OpenView(SessionView::from(&closed)))
         }
         SessionCommand::Extend { id, extension } => {
             let session = find(desk, &id).await?;

@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Attempt, Connector, Failure, SqlError, SqlStore,
+    Attempt, Connector, Failure, SqlError, SqlStore, audit_row,
     record::{self, push_session},
     transaction,
     usage::push_share,
 };
 use crate::{
-    store::{DayShare, OpenSessions, SessionFilter, SessionRecord, SessionState, StoreError},
-    types::{ServerName, SessionId},
+    store::{
+        Actor, DayShare, OpenSessions, SessionFilter, SessionRecord, SessionState, StoreError,
+    },
+    types::{Cause, ServerName, SessionId, Timestamp},
 };
+
+/// Columns of `persist`.
+const COLUMNS: usize = 28;
 
 impl<C: Connector> SqlStore<C> {
     pub async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
@@ -58,7 +63,7 @@ impl<C: Connector> SqlStore<C> {
         let used = self.sql.add_usage.split(&used);
         transaction!(self, Attempt::new(true, runs.len() + used.len() <= 1), |tx| {
             for (sql, run) in &runs {
-                let mut args = Vec::with_capacity(run.len() * 28);
+                let mut args = Vec::with_capacity(run.len() * COLUMNS);
                 for session in *run {
                     push_session(&mut args, session);
                 }
@@ -73,6 +78,46 @@ impl<C: Connector> SqlStore<C> {
             }
             Ok(())
         })
+    }
+
+    pub async fn close_session(
+        &self,
+        id: SessionId,
+        seen_before: Timestamp,
+        by: &Actor,
+    ) -> Result<SessionRecord, StoreError> {
+        let text = id.to_string();
+        let audit = audit_row(by, "session.close", &text, None);
+        transaction!(self, Attempt::new(false, false), |tx| {
+            let rows = tx.fetch(self.sql.session, &[text.as_str().into()]).await?;
+            let Some(row) = rows.first() else {
+                return Err(StoreError::NotFound(format!("session `{id}`")).into());
+            };
+            let mut session = record::session(row)?;
+            if session.state == SessionState::Closed {
+                return Err(StoreError::Ended.into());
+            }
+            if session.updated_at >= seen_before {
+                return Err(StoreError::InUse(format!("session `{id}`")).into());
+            }
+            session.version = session.version.saturating_add(1);
+            session.state = SessionState::Closed;
+            session.ended_at = Some(session.updated_at);
+            session.cause = Some(session.cause.unwrap_or(Cause::Unknown));
+            let mut args = Vec::with_capacity(COLUMNS);
+            push_session(&mut args, &session);
+            for (sql, _) in self.sql.persist.split(&[()]) {
+                tx.execute(sql, &args).await?;
+            }
+            for (sql, shares) in self.sql.add_usage.split(&session.shares()) {
+                let mut args = Vec::new();
+                shares.iter().for_each(|share| push_share(&mut args, &session, share));
+                tx.execute(sql, &args).await?;
+            }
+            tx.execute(self.sql.audit, &audit).await?;
+            Ok(session)
+        })
+        .map_err(StoreError::from)
     }
 
     pub async fn open_sessions(&self, server: &ServerName) -> Result<OpenSessions, StoreError> {

@@ -340,6 +340,15 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::request(self, session, action, by).await
     }
 
+    async fn close_session(
+        &self,
+        session: SessionId,
+        seen_before: Timestamp,
+        by: &Actor,
+    ) -> Result<SessionRecord, StoreError> {
+        Self::close_session(self, session, seen_before, by).await
+    }
+
     async fn command_handled(&self, id: CommandId) -> Result<Option<Timestamp>, StoreError> {
         Self::command_handled(self, id).await
     }

@@ -164,3 +164,18 @@ async fn an_ended_session_stays_ended() {
     bench.run(&["session", "extend", OPEN, "0"]).fails(2, "not a duration");
     bench.run(&["session", "kill", OPEN, "--reason", &"x".repeat(201)]).fails(2, "200 bytes");
 }
+
+#[tokio::test]
+async fn a_session_of_a_server_that_is_gone_can_be_closed() {
+    let bench = bench().await;
+    bench.run(&["session", "close", OPEN]).fails(2, "--yes");
+    bench.run(&["session", "close", ENDED, "--yes"]).fails(1, "has ended");
+    let now = "strftime('%Y-%m-%d %H:%M:%f', 'now')";
+    bench.sql(&format!("UPDATE sessions SET updated_at = {now} WHERE id = '{OTHER}'")).await;
+    bench.run(&["session", "close", OTHER, "--yes"]).fails(1, "is in use");
+    let closed = bench.json(&["session", "close", OPEN, "--yes"]);
+    assert_eq!((&closed["state"], &closed["cause"]), (&json!("closed"), &json!("unknown")));
+    assert_eq!(closed["ended_at"], "2026-11-03T00:00:00.000Z");
+    let open = bench.json(&["session", "list", "--user", "alice"]);
+    assert_eq!(open, json!([]));
+}

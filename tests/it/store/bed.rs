@@ -125,15 +125,24 @@ impl Raw {
         }
     }
 
-    pub async fn texts(&mut self, query: &str) -> Vec<String> {
-        let query = sqlx::raw_sql(AssertSqlSafe(query.to_owned()));
+    pub async fn texts(&mut self, text: &str) -> Vec<String> {
+        let mut query = sqlx::raw_sql(AssertSqlSafe(text.to_owned()));
         match self {
             Self::Sqlite(c) => {
                 let rows = query.fetch_all(c).await.unwrap();
                 rows.iter().map(|row| row.get_unchecked(0)).collect()
             }
             Self::MySql(c) => {
-                let rows = query.fetch_all(c).await.unwrap();
+                let rows = loop {
+                    match query.fetch_all(&mut *c).await {
+                        Ok(rows) => break rows,
+                        // The server's own list of processes fails on somebody's binary argument.
+                        Err(sqlx::Error::Database(error))
+                            if error.message().contains("utf8mb3") => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                    query = sqlx::raw_sql(AssertSqlSafe(text.to_owned()));
+                };
                 let text = |row| String::from_utf8(Row::get_unchecked::<Vec<u8>, _>(row, 0));
                 rows.iter().map(|row| text(row).unwrap()).collect()
             }

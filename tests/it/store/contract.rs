@@ -84,6 +84,7 @@ contract! { with:
         sessions_are_filtered_newest_first
         sessions_are_found_by_the_start_of_their_id
         bad_session_rows_are_named
+        a_session_that_nobody_holds_is_closed_by_hand
     }
     reports {
         spans_are_those_that_overlap_whatever_their_length

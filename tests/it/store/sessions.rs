@@ -403,3 +403,24 @@ pub async fn bad_session_rows_are_named(bed: Arc<Bed>) {
     }
     assert!(bed.store.session(id).await.unwrap().is_some());
 }
+
+pub async fn a_session_that_nobody_holds_is_closed_by_hand(bed: Arc<Bed>) {
+    let store = &bed.store;
+    let lost = SessionRecord { bytes_sent: 7, ..session(1) };
+    store.persist(std::slice::from_ref(&lost)).await.unwrap();
+    let close = async |before| store.close_session(lost.id, before, &by()).await;
+    let held = close(lost.updated_at).await;
+    assert!(matches!(held, Err(StoreError::InUse(_))), "{held:?}");
+    let later = at(i64::from(u32::MAX));
+    let closed = close(later).await.unwrap();
+    assert_eq!((closed.state, closed.cause), (SessionState::Closed, Some(Cause::Unknown)));
+    assert_eq!((closed.ended_at, closed.version), (Some(lost.updated_at), lost.version + 1));
+    assert_eq!(store.session(lost.id).await.unwrap().unwrap(), closed);
+    assert_eq!(close(later).await, Err(StoreError::Ended));
+    let unknown = store.close_session(session(2).id, later, &by()).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound(_))), "{unknown:?}");
+    let used = bed.texts("SELECT session_id FROM usage_periods").await;
+    assert_eq!(used, [lost.id.to_string()], "it counts for quotas, once");
+    let audit = bed.texts("SELECT target FROM admin_audit WHERE action = 'session.close'").await;
+    assert_eq!(audit, [lost.id.to_string()]);
+}
