@@ -116,7 +116,7 @@ impl Grace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{DeviceStatus, PolicyRecord, UserRecord};
+    use crate::store::{ClientConfig, DeviceStatus, PolicyRecord, UserRecord};
 
     const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -149,6 +149,7 @@ mod tests {
             devices: 1,
             enrolment_until: None,
             expired_at: None,
+            config: ClientConfig::default(),
             second_factor: None,
         }
     }

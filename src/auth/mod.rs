@@ -4,6 +4,7 @@
 //! `second_factor` but for its `check`; `password` hashes, and `service` is the shell that asks the store and the
 //! hashing threads and lets `decide` judge.
 
+pub mod client_config;
 pub mod decide;
 pub mod device;
 pub mod failures;

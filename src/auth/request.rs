@@ -2,8 +2,12 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::types::{
-    DenyReason, DeviceId, Factor, Fingerprint, Password, ServerName, SessionId, Timestamp, Username,
+use crate::{
+    proto::ConfigLine,
+    types::{
+        DenyReason, DeviceId, Factor, Fingerprint, Password, ServerName, SessionId, Timestamp,
+        Username,
+    },
 };
 
 use super::{device::DeviceError, second_factor::response::Response, terms::Terms, token::Token};
@@ -97,6 +101,8 @@ pub struct Grant {
     pub is_offline: bool,
     /// The second factor that was shown.
     pub second_factor: Option<Factor>,
+    /// What OpenVPN is told about a new client.
+    pub config: Vec<ConfigLine>,
 }
 
 /// Why a client may not connect.

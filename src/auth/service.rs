@@ -13,6 +13,7 @@ use crate::{
 };
 
 use super::{
+    client_config,
     decide::{Case, Defaults, Enrolment, PasswordCheck, decide, enrolment},
     failures::Failures,
     grace::{Grace, Who},
@@ -285,6 +286,7 @@ impl Authenticator {
             }
             Ok(terms) => {
                 let session_id = SessionId::new(now.utc, rand::random());
+                let config = client_config::of(request, facts.as_ref())?;
                 if let (Some(facts), Some(user)) = (&facts, user)
                     && !self.has_place(request, user, facts, session_id, now.utc).await?
                 {
@@ -299,8 +301,8 @@ impl Authenticator {
                 if let (Some(facts), PasswordCheck::Right) = (facts, password) {
                     self.upgrade(request, facts);
                 }
-                let second_factor = factor.factor();
-                Ok(Decision::Allow(Grant { second_factor, ..grant(session_id, terms, false) }))
+                let (second_factor, is_offline) = (factor.factor(), false);
+                Ok(Decision::Allow(Grant { session_id, terms, is_offline, second_factor, config }))
             }
         }
     }
@@ -348,10 +350,13 @@ impl Authenticator {
         }
         // A device that is yet to be registered has no place to be registered at.
         let needs_no_store = facts.as_ref().is_some_and(|facts| enrolment(&case, facts).is_none());
-        Ok(verdict.ok().filter(|_| needs_no_store).map(|terms| {
-            lock(grace).admitted(&who, terms.deadline);
-            Decision::Allow(grant(SessionId::new(now.utc, rand::random()), terms, true))
-        }))
+        let Some(terms) = verdict.ok().filter(|_| needs_no_store) else { return Ok(None) };
+        let config = client_config::of(request, facts.as_ref())?;
+        lock(grace).admitted(&who, terms.deadline);
+        let session_id = SessionId::new(now.utc, rand::random());
+        let (second_factor, is_offline) = (None, true);
+        let grant = Grant { session_id, terms, is_offline, second_factor, config };
+        Ok(Some(Decision::Allow(grant)))
     }
 
     /// When the password was right that the answer to a challenge stands for. A client that is up
@@ -540,10 +545,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Whose login it is, on which device; `None` without a sound user or device.
 fn who(request: &AuthRequest, user: Option<&Username>) -> Option<Who> {
     Some((user?.clone(), request.device.as_ref().ok()?.clone()))
-}
-
-fn grant(session_id: SessionId, terms: Terms, is_offline: bool) -> Grant {
-    Grant { session_id, terms, is_offline, second_factor: None }
 }
 
 /// The place among the user's sessions that a new one has to have; `None` where there are as many

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     auth::{
+        client_config,
         decide::{Case, Defaults, PasswordCheck, decide, explain},
         password::{self, Schemes, Workspace},
         request::{AuthRequest, Claimed, RequestKind},
@@ -141,7 +142,11 @@ pub async fn execute(
             reason: reason.map(DenyReason::as_str),
         })
         .collect();
-    let view = Explanation::new(&args.user, args.device.as_ref(), facts, now, verdict, rules);
+    let config = client_config::of(&request, facts)?;
+    let view = Explanation {
+        config: config.iter().map(|line| line.as_str().to_owned()).collect(),
+        ..Explanation::new(&args.user, args.device.as_ref(), facts, now, verdict, rules)
+    };
     if desk.out.is_json() {
         desk.out.json(&view)?;
     } else {
@@ -255,6 +260,8 @@ struct Explanation {
     deadline: Option<String>,
     deadline_reason: Option<&'static str>,
     expiry_action: Option<&'static str>,
+    /// What OpenVPN is told about the client.
+    config: Vec<String>,
     rules: Vec<RuleView>,
     #[serde(skip)]
     ends: Option<Timestamp>,
@@ -283,6 +290,7 @@ impl Explanation {
             deadline: rfc3339(ends),
             deadline_reason: terms.and_then(|terms| terms.deadline_reason).map(Cause::as_str),
             expiry_action: terms.map(|terms| terms.expiry_action.as_str()),
+            config: Vec::new(),
             rules,
             ends,
         }
@@ -308,6 +316,7 @@ impl View for Explanation {
         } else {
             let why = self.deadline_reason.map(|why| format!(" ({why})")).unwrap_or_default();
             lines.push(("until", format!("{}{why}", short_time(self.ends))));
+            lines.extend(self.config.iter().map(|line| ("client", line.clone())));
         }
         lines
     }

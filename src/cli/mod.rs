@@ -3,6 +3,7 @@
 mod args;
 mod audit;
 mod check;
+mod client_config;
 mod context;
 pub mod decode;
 mod device;

@@ -233,6 +233,7 @@ pub(super) mod tests {
                 session_id: row(1, 1, SessionState::Active).id,
                 terms: crate::auth::terms::Terms::default(),
                 is_offline,
+                config: Vec::new(),
                 second_factor: None,
             })
         };

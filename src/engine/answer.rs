@@ -1,5 +1,7 @@
 //! The one answer to a CONNECT or REAUTH: approval, denial, and what follows from each.
 
+use std::mem;
+
 use crate::{
     auth::{
         request::{Decision, Denial, Grant, RequestKind},
@@ -71,7 +73,7 @@ impl Engine {
         }
     }
 
-    fn allow(&mut self, cid: Cid, pending: Pending, grant: Grant, decided: Now, now: Now) {
+    fn allow(&mut self, cid: Cid, pending: Pending, mut grant: Grant, decided: Now, now: Now) {
         let Some(client) = self.clients.get(cid) else {
             return;
         };
@@ -98,7 +100,9 @@ impl Engine {
         match (pending.kind, pending.kid) {
             (RequestKind::Connect, Some(kid)) => {
                 let latest = if known.is_some() { deadline } else { grant.terms.latest };
-                let config = self.backstop(latest, now);
+                let mut config = mem::take(&mut grant.config);
+                // Last, so that it counts.
+                config.extend(self.backstop(latest, now));
                 let command = Command::ClientAuth { cid, kid, config };
                 self.send_answer(command, Expect::Auth { cid, kid, reauth }, now);
             }
@@ -157,16 +161,13 @@ impl Engine {
 
     /// Our second line of defence, which works with this program dead: OpenVPN ends the session
     /// itself, a little after the deadline.
-    fn backstop(&self, deadline: Option<Timestamp>, now: Now) -> Vec<ConfigLine> {
-        let Some(deadline) = deadline else {
-            return Vec::new();
-        };
+    fn backstop(&self, deadline: Option<Timestamp>, now: Now) -> Option<ConfigLine> {
         if self.management_version.is_none_or(|version| version < MANAGEMENT_2_6) {
-            return Vec::new();
+            return None;
         }
-        let left = deadline.saturating_since(now.utc) + self.settings.backstop;
+        let left = deadline?.saturating_since(now.utc) + self.settings.backstop;
         let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX).max(1);
-        vec![ConfigLine::session_timeout(seconds)]
+        Some(ConfigLine::session_timeout(seconds))
     }
 
     fn new_record(

@@ -5,7 +5,7 @@
 //! only when its option and its arguments are known to work in a client's context. What is
 //! refused here was seen to go wrong on OpenVPN 2.6.14 (docs/protocol.md).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
 
@@ -85,6 +85,26 @@ impl ConfigLine {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Its first word: `ifconfig-push`.
+    pub fn option(&self) -> &'static str {
+        let words = lexer::words(self.0.as_bytes()).unwrap_or_default().words;
+        let rule =
+            RULES.iter().find(|rule| words.first().is_some_and(|w| w == rule.name.as_bytes()));
+        rule.map_or("", |rule| rule.name)
+    }
+
+    /// The address that it gives to the client.
+    pub fn address(&self) -> Option<IpAddr> {
+        let words = lexer::words(self.0.as_bytes()).ok()?.words;
+        let [option, address, ..] = words.as_slice() else { return None };
+        let address = std::str::from_utf8(address).ok()?;
+        match option.as_slice() {
+            b"ifconfig-push" => address.parse().ok().map(IpAddr::V4),
+            b"ifconfig-ipv6-push" => address.split_once('/')?.0.parse().ok().map(IpAddr::V6),
+            _ => None,
+        }
+    }
 }
 
 /// OpenVPN keeps numbers in an `int`.
@@ -103,8 +123,9 @@ const RULES: [Rule; 13] = [
     // One argument: `push route 10.0.0.0` is ignored. A comma ends an option on its way.
     Rule {
         name: "push",
-        usage: "push \"OPTION\", quoted, without a comma",
-        accepts: |arguments| matches!(arguments, [option] if !option.trim().is_empty() && !option.contains(',')),
+        usage: "push \"OPTION\", quoted, without a comma; of `route`, `route-ipv6` and `dhcp-option` \
+                with addresses that are some",
+        accepts: |arguments| matches!(arguments, [option] if is_pushable(option)),
     },
     Rule { name: "push-reset", usage: "push-reset", accepts: |arguments| arguments.is_empty() },
     Rule {
@@ -117,7 +138,9 @@ const RULES: [Rule; 13] = [
         name: "ifconfig-push",
         usage: "ifconfig-push ADDRESS NETMASK-OR-PEER [ALIAS]",
         accepts: |arguments| {
-            (2..=3).contains(&arguments.len()) && arguments.iter().all(|a| is_address(a))
+            (2..=3).contains(&arguments.len())
+                && arguments.iter().all(|a| is_address(a))
+                && !is_end_of_network(arguments[0], arguments[1])
         },
     },
     Rule {
@@ -131,10 +154,10 @@ const RULES: [Rule; 13] = [
     },
     Rule {
         name: "iroute",
-        usage: "iroute NETWORK [NETMASK]",
+        usage: "iroute NETWORK [NETMASK], the network without host bits",
         accepts: |arguments| match arguments {
             [network] => is_address(network),
-            [network, mask] => is_address(network) && is_netmask(mask),
+            [network, mask] => is_address(network) && is_network(network, mask),
             [] | [_, _, ..] => false,
         },
     },
@@ -181,9 +204,53 @@ fn is_address(text: &str) -> bool {
     text.parse().is_ok_and(|address: Ipv4Addr| !address.is_unspecified())
 }
 
-fn is_netmask(text: &str) -> bool {
-    text.parse()
-        .is_ok_and(|mask: Ipv4Addr| mask.to_bits().leading_ones() == mask.to_bits().count_ones())
+/// The bits of a netmask: a run of ones, then zeros.
+fn netmask(text: &str) -> Option<u32> {
+    let mask = text.parse::<Ipv4Addr>().ok()?.to_bits();
+    (mask.leading_ones() == mask.count_ones()).then_some(mask)
+}
+
+/// A netmask, and an address without bits beyond it: systems refuse a route with some.
+fn is_network(address: &str, mask: &str) -> bool {
+    match (address.parse::<Ipv4Addr>(), netmask(mask)) {
+        (Ok(address), Some(mask)) => address.to_bits() & !mask == 0,
+        _ => false,
+    }
+}
+
+/// Whether a client would have the address of the network itself, or its broadcast address. What
+/// is no netmask is the address of a peer.
+fn is_end_of_network(address: &str, mask: &str) -> bool {
+    let (Ok(address), Some(mask)) = (address.parse::<Ipv4Addr>(), netmask(mask)) else {
+        return false;
+    };
+    let host = address.to_bits() & !mask;
+    (0xff00_0000..0xffff_fffe).contains(&mask) && (host == 0 || host == !mask)
+}
+
+/// An option that a client could read. What it means is known of a few only; the client ignores
+/// what it does not know.
+fn is_pushable(option: &str) -> bool {
+    if option.contains(',') {
+        return false;
+    }
+    let Ok(lexed) = lexer::words(option.as_bytes()) else { return false };
+    let words: Vec<&str> =
+        lexed.words.iter().filter_map(|word| std::str::from_utf8(word).ok()).collect();
+    let is_literal = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+    !lexed.has_comment
+        && match words.as_slice() {
+            [] | ["", ..] => false,
+            // Names (`vpn_gateway`, a host) are the client's affair.
+            ["route", network, rest @ ..] if is_literal(network) => match rest {
+                [] => is_address(network),
+                [mask, ..] => is_network(network, mask) && rest.len() <= 3,
+            },
+            ["route-ipv6", network, rest @ ..] => is_network6(network) && rest.len() <= 2,
+            ["dhcp-option", "DNS" | "DNS6", server] => server.parse::<IpAddr>().is_ok(),
+            ["route" | "route-ipv6"] | ["dhcp-option", "DNS" | "DNS6", ..] => false,
+            _ => true,
+        }
 }
 
 fn is_network6(text: &str) -> bool {
@@ -203,12 +270,20 @@ mod tests {
         for line in [
             "push \"route 10.1.0.0 255.255.0.0\"",
             "push 'dhcp-option DNS 10.0.0.1'",
-            "push \"a # ; b\"",
+            "push \"setenv-safe A 'a # ; b'\"",
+            "push \"route 10.1.0.0 255.255.0.0 vpn_gateway 10\"",
+            "push \"route 10.1.2.3\"",
+            "push \"route remote_host 255.255.255.255 net_gateway\"",
+            "push \"route-ipv6 fd01::/48\"",
+            "push \"dhcp-option DNS 10.0.0.53\"",
+            "push \"dhcp-option DOMAIN corp.example\"",
             "push block-ipv6",
             "push-reset",
             "push-remove route",
             "ifconfig-push 10.8.0.5 255.255.255.0",
             "ifconfig-push 10.8.0.5 10.8.0.6 10.9.0.1",
+            "ifconfig-push 10.8.0.4 255.255.255.254",
+            "ifconfig-push 10.8.0.4 255.255.255.255",
             "ifconfig-ipv6-push fd00::5/64 fd00::1",
             "iroute 10.6.0.7",
             "iroute 10.5.0.0 255.255.0.0",
@@ -234,6 +309,19 @@ mod tests {
             "push \" \"",
             "push route 10.1.0.0 255.255.0.0",
             "push \"dhcp-option DNS 1.1.1.1,2\"",
+            "push \"dhcp-option DNS resolver\"",
+            "push \"dhcp-option DNS\"",
+            "push \"route\"",
+            "push \"route 10.1.0.300\"",
+            "push \"route 10.1.0.0 255.255.0\"",
+            "push \"route 10.1.0.0/16\"",
+            "push \"route 10.1.0.5 255.255.0.0\"",
+            "push \"route 10.1.0.0 255.0.255.0\"",
+            "push \"route 10.1.0.0 255.255.0.0 vpn_gateway 10 11\"",
+            "push \"route-ipv6 fd01::\"",
+            "push \"a # b\"",
+            "push \"a 'b\"",
+            "push \"# a\"",
             "push-reset x",
             "push-remove",
             "push-remove \"\"",
@@ -241,12 +329,15 @@ mod tests {
             "ifconfig-push host.example 255.255.255.0",
             "ifconfig-push 0.0.0.0 255.255.255.0",
             "ifconfig-push 10.8.0.5 255.255.255.0 a",
+            "ifconfig-push 10.8.0.0 255.255.255.0",
+            "ifconfig-push 10.8.0.255 255.255.255.0",
             "ifconfig-ipv6-push fd00::5/64",
             "ifconfig-ipv6-push fd00::5 fd00::1",
             "ifconfig-ipv6-push fd00::5/129 fd00::1",
             "iroute badaddr",
             "iroute 10.5.0.0 255.0.255.0",
             "iroute 10.5.0.0/16",
+            "iroute 10.5.0.1 255.255.0.0",
             "iroute 010.5.0.0",
             "iroute-ipv6 fd01::/300",
             "iroute-ipv6 fd01::/+64",
@@ -313,6 +404,22 @@ mod tests {
             let built = ConfigLine::session_timeout(seconds);
             assert_eq!(built.as_str(), line);
             assert_eq!(ConfigLine::parse(line), Ok(built));
+        }
+    }
+
+    #[test]
+    fn a_line_tells_its_option_and_the_address_that_it_gives() {
+        for (line, option, address) in [
+            ("ifconfig-push 10.8.0.5 255.255.255.0", "ifconfig-push", Some("10.8.0.5")),
+            ("'ifconfig-push' 10.8.0.5 10.8.0.6", "ifconfig-push", Some("10.8.0.5")),
+            ("ifconfig-ipv6-push fd00:0::5/64 fd00::1", "ifconfig-ipv6-push", Some("fd00::5")),
+            ("push \"ifconfig-push 10.8.0.5 10.8.0.6\"", "push", None),
+            ("push-reset", "push-reset", None),
+            ("iroute 10.6.0.7", "iroute", None),
+        ] {
+            let parsed = ConfigLine::parse(line).unwrap();
+            let address = address.map(|text| text.parse().unwrap());
+            assert_eq!((parsed.option(), parsed.address()), (option, address), "{line}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Records and the trait are plain; all SQL lives in `mysql/` and `sqlite/`, and both pass one
 //! contract suite. `now` is always an argument: SQL never asks the database for the time.
 
+mod client_config;
 mod error;
 mod failure;
 mod foreign;
@@ -24,6 +25,7 @@ use crate::types::{
     DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username,
 };
 
+pub use client_config::{ClientConfig, ConfigOwner, MAX_CLIENT_LINES, NewLine, StoredLine};
 pub use error::StoreError;
 pub use failure::{AuthEvent, AuthEventKind, Lockout, NewAuthEvent};
 pub use foreign::{ForeignRow, ForeignTable, ImportNote, Imported, ImportedUser};
@@ -371,6 +373,19 @@ pub trait Store: Send + Sync + 'static {
         seen_before: Timestamp,
         by: &Actor,
     ) -> Result<SessionRecord, StoreError>;
+
+    /// What OpenVPN is told about the clients of a user or policy, by server and in order.
+    async fn client_config(&self, owner: &ConfigOwner) -> Result<Vec<StoredLine>, StoreError>;
+
+    /// Replaces it, all or nothing. [`StoreError::InUse`] when it is no longer as `before`,
+    /// [`StoreError::Exists`] when another user has one of the addresses.
+    async fn put_client_config(
+        &self,
+        owner: &ConfigOwner,
+        before: &[StoredLine],
+        after: &[NewLine],
+        by: &Actor,
+    ) -> Result<(), StoreError>;
 
     /// When a request was handled; `None` while it waits.
     async fn command_handled(&self, id: CommandId) -> Result<Option<Timestamp>, StoreError>;

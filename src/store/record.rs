@@ -1,6 +1,7 @@
 //! Rows as the rest of the program sees them.
 
 use super::{
+    client_config::ClientConfig,
     error::StoreError,
     usage::{DayMarks, DayShare},
 };
@@ -227,6 +228,8 @@ pub struct Facts {
     pub expired_at: Option<Timestamp>,
     /// The second factor, if the user has one.
     pub second_factor: Option<SecondFactor>,
+    /// What OpenVPN is told about the client.
+    pub config: ClientConfig,
 }
 
 /// What a user's one-time codes are checked against: a row of `second_factors`.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     auth::device::DeviceError,
-    store::{PolicyRecord, UserRecord},
+    store::{ClientConfig, PolicyRecord, UserRecord},
     types::{DeviceId, Password, Quotas},
 };
 
@@ -55,6 +55,7 @@ fn facts() -> Facts {
         devices: 1,
         enrolment_until: None,
         expired_at: None,
+        config: ClientConfig::default(),
         second_factor: None,
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     auth::{request::Claimed, token::Token},
-    store::{PolicyRecord, UserRecord},
+    store::{ClientConfig, PolicyRecord, UserRecord},
     types::{Password, Timestamp},
 };
 
@@ -45,6 +45,7 @@ fn facts(is_enrolled: bool, policy: Option<SecondFactorMode>) -> Facts {
         devices: 0,
         enrolment_until: None,
         expired_at: None,
+        config: ClientConfig::default(),
         second_factor: is_enrolled.then(|| SecondFactor {
             secret: Password::from(&b"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"[..]),
             last_step: None,

@@ -5,10 +5,16 @@ mod view;
 
 use clap::Subcommand;
 
-use super::{Desk, exit::CliError, input, parse::PolicyName};
-use crate::store::PolicyRecord;
+use super::{
+    Desk,
+    client_config::{self, ConfigArgs},
+    exit::CliError,
+    input,
+    parse::PolicyName,
+};
+use crate::store::{ConfigOwner, PolicyRecord};
 use limits::Limits;
-use view::PolicyView;
+use view::{PolicyView, ShownPolicy};
 
 /// `policy …`.
 #[derive(Debug, Subcommand)]
@@ -34,6 +40,13 @@ pub enum PolicyCommand {
     },
     /// List all policies
     List,
+    /// Show or change what OpenVPN is told about the clients of all its users
+    Config {
+        /// Its name
+        name: PolicyName,
+        #[command(flatten)]
+        args: ConfigArgs,
+    },
     /// Remove a policy that no user has
     Remove {
         /// Its name
@@ -62,11 +75,16 @@ pub async fn execute(desk: &mut Desk, command: PolicyCommand) -> Result<(), CliE
         }
         PolicyCommand::Show { name } => {
             let policy = existing(desk, &name).await?;
-            desk.out.show(&PolicyView::from(&policy))
+            let lines = desk.store.client_config(&ConfigOwner::Policy(name.0)).await?;
+            desk.out.show(&ShownPolicy::new(&policy, &lines))
         }
         PolicyCommand::List => {
             let policies = desk.store.policies().await?;
             desk.out.list(&policies.iter().map(PolicyView::from).collect::<Vec<_>>())
+        }
+        PolicyCommand::Config { name, args } => {
+            existing(desk, &name).await?;
+            client_config::execute(desk, ConfigOwner::Policy(name.0), args).await
         }
         PolicyCommand::Remove { name, yes } => {
             let policy = existing(desk, &name).await?;

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    cli::output::{View, or_dash},
-    store::{DeviceMode, OnLimit, PolicyRecord, SecondFactorMode},
+    cli::{
+        client_config::LineView,
+        output::{View, or_dash},
+    },
+    store::{DeviceMode, OnLimit, PolicyRecord, SecondFactorMode, StoredLine},
     types::{Bytes, ExpiryAction, Quotas},
 };
 
@@ -185,5 +188,33 @@ impl View for PolicyView {
             ("data quota", self.data_quota()),
             ("idle", self.idle()),
         ]
+    }
+}
+/// A policy with what OpenVPN is told about its users' clients.
+#[derive(Serialize)]
+pub(super) struct ShownPolicy {
+    #[serde(flatten)]
+    policy: PolicyView,
+    config: Vec<LineView>,
+}
+
+impl ShownPolicy {
+    pub fn new(policy: &PolicyRecord, config: &[StoredLine]) -> Self {
+        let config = config.iter().map(LineView::from).collect();
+        Self { policy: PolicyView::from(policy), config }
+    }
+}
+
+impl View for ShownPolicy {
+    const COLUMNS: &'static [&'static str] = PolicyView::COLUMNS;
+
+    fn row(&self) -> Vec<String> {
+        self.policy.row()
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        let mut lines = self.policy.details();
+        lines.extend(self.config.iter().map(|line| ("client", line.shown())));
+        lines
     }
 }

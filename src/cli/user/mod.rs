@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     Desk,
+    client_config::{self, ConfigArgs},
     exit::CliError,
     hash::hashed,
     input,
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    store::{NewUser, UserPatch, UserRecord},
+    store::{ConfigOwner, NewUser, UserPatch, UserRecord},
     types::{Timestamp, Username},
 };
 use totp::TotpArgs;
@@ -62,6 +63,13 @@ pub enum UserCommand {
     Grant(quota::GrantArgs),
     /// Set up a second factor: shows the key for an authenticator app as a QR code, and recovery codes
     Totp(TotpArgs),
+    /// Show or change what OpenVPN is told about a user's clients: address, routes, DNS, any option
+    Config {
+        /// Login name
+        name: Username,
+        #[command(flatten)]
+        args: ConfigArgs,
+    },
     /// Remove a user and its devices; past sessions stay
     Remove {
         /// Login name
@@ -132,7 +140,8 @@ pub async fn execute(
         UserCommand::Show { name } => {
             let user = existing(desk, &name).await?;
             let factor = desk.store.second_factor(&name).await?;
-            desk.out.show(&ShownUser::new(&user, factor))
+            let lines = desk.store.client_config(&ConfigOwner::User(name)).await?;
+            desk.out.show(&ShownUser::new(&user, factor, &lines))
         }
         UserCommand::List => list(desk).await,
         UserCommand::Enable { name } => switch(desk, &name, true).await,
@@ -141,6 +150,10 @@ pub async fn execute(
         UserCommand::Usage { name } => quota::usage(desk, config, &name).await,
         UserCommand::Grant(args) => quota::grant(desk, config, args).await,
         UserCommand::Totp(args) => totp::execute(desk, args).await,
+        UserCommand::Config { name, args } => {
+            existing(desk, &name).await?;
+            client_config::execute(desk, ConfigOwner::User(name), args).await
+        }
         UserCommand::Remove { name, yes } => {
             let user = existing(desk, &name).await?;
             input::confirm(&format!("Remove user `{name}` and its devices?"), yes)?;

@@ -4,8 +4,11 @@ use serde::Serialize;
 
 use crate::{
     auth::{password::Scheme, second_factor::totp::step_time},
-    cli::output::{View, or_dash, rfc3339, short_time},
-    store::{SecondFactorStatus, UserRecord},
+    cli::{
+        client_config::LineView,
+        output::{View, or_dash, rfc3339, short_time},
+    },
+    store::{SecondFactorStatus, StoredLine, UserRecord},
     types::Timestamp,
 };
 
@@ -82,6 +85,7 @@ pub struct ShownUser {
     #[serde(flatten)]
     user: UserView,
     second_factor: Option<FactorView>,
+    config: Vec<LineView>,
 }
 
 #[derive(Serialize)]
@@ -93,13 +97,18 @@ struct FactorView {
 }
 
 impl ShownUser {
-    pub fn new(user: &UserRecord, factor: Option<SecondFactorStatus>) -> Self {
+    pub fn new(
+        user: &UserRecord,
+        factor: Option<SecondFactorStatus>,
+        config: &[StoredLine],
+    ) -> Self {
         let second_factor = factor.map(|factor| FactorView {
             enrolled_at: factor.enrolled_at.to_string(),
             last_used_at: rfc3339(factor.last_step.map(step_time)),
             recovery_codes: factor.recovery_codes,
         });
-        Self { user: UserView::from(user), second_factor }
+        let config = config.iter().map(LineView::from).collect();
+        Self { user: UserView::from(user), second_factor, config }
     }
 
     fn second_factor(&self) -> String {
@@ -122,6 +131,7 @@ impl View for ShownUser {
     fn details(&self) -> Vec<(&'static str, String)> {
         let mut lines = self.user.details();
         lines.push(("second factor", self.second_factor()));
+        lines.extend(self.config.iter().map(|line| ("client", line.shown())));
         lines
     }
 }

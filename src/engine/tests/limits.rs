@@ -184,3 +184,14 @@ fn openvpn_is_told_the_latest_moment_to_which_the_deadline_may_move() {
     let config = vec![ConfigLine::session_timeout(630)];
     assert!(lab.sent.contains(&Command::ClientAuth { cid: Cid(4), kid: Kid(1), config }));
 }
+
+#[test]
+fn what_openvpn_is_told_about_a_client_comes_before_its_end() {
+    let mut lab = Lab::up();
+    let ticket = lab.connect(4, "alice");
+    let route = ConfigLine::parse("push \"route 10.1.0.0 255.255.0.0\"").unwrap();
+    let grant = grant(lab.now, ticket.serial, Some(60));
+    lab.decide(ticket, Decision::Allow(Grant { config: vec![route.clone()], ..grant }));
+    let config = vec![route, ConfigLine::session_timeout(90)];
+    assert_eq!(lab.sent, [Command::ClientAuth { cid: Cid(4), kid: Kid(1), config }]);
+}

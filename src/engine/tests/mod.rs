@@ -257,6 +257,7 @@ fn grant(now: Now, serial: u64, seconds: Option<u64>) -> Grant {
         session_id: SessionId::new(now.utc, random),
         terms: limited(seconds.map(|s| now.utc.saturating_add(Duration::from_secs(s)))),
         is_offline: false,
+        config: Vec::new(),
         second_factor: None,
     }
 }

@@ -28,11 +28,12 @@ use super::{
 };
 
 /// Sent on every new connection. A lock is waited for shorter than a statement may take, and
-/// row locks shorter than locks on whole tables.
+/// row locks shorter than locks on whole tables. Joined rows of `user_config` are longer than
+/// the usual 1,024 bytes.
 const SESSION: [&str; 2] = [
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,\
      ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
-     innodb_lock_wait_timeout = 3, lock_wait_timeout = 10",
+     innodb_lock_wait_timeout = 3, lock_wait_timeout = 10, group_concat_max_len = 65536",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 ];
 

@@ -6,7 +6,10 @@ use super::{
     transaction,
 };
 use crate::{
-    store::{DeviceStatus, Facts, MAX_COOLDOWN, SecondFactor, StoreError},
+    store::{
+        ClientConfig, DeviceStatus, Facts, MAX_COOLDOWN, SecondFactor, StoreError, StoredLine,
+        client_config,
+    },
     types::{DeviceId, Fingerprint, Password, Timestamp, Username},
 };
 
@@ -106,7 +109,17 @@ fn facts(row: &Row, device: Option<&str>) -> Result<Facts, StoreError> {
         enrolment_until: own.time("enrolment_until")?,
         expired_at: own.time("expired_at")?.max(own.time("expiring_at")?),
         second_factor: second_factor(row)?,
+        config: ClientConfig {
+            policy: lines(own, "policy_config")?,
+            user: lines(own, "user_config")?,
+        },
     })
+}
+
+fn lines(cells: Cells<'_>, table: &'static str) -> Result<Vec<StoredLine>, StoreError> {
+    let Some(text) = cells.text(table)? else { return Ok(Vec::new()) };
+    client_config::joined(text)
+        .ok_or_else(|| cells.corrupt(table, "has a row that cannot be read, or too many"))
 }
 
 fn second_factor(row: &Row) -> Result<Option<SecondFactor>, StoreError> {

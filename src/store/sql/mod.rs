@@ -5,6 +5,7 @@
 
 mod batch;
 mod claim;
+mod client_config;
 mod command;
 mod device;
 mod driver;

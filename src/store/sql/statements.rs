@@ -79,6 +79,14 @@ pub struct Statements {
     pub remove_second_factor: &'static str,
     pub add_recovery_code: &'static str,
     pub remove_recovery_codes: &'static str,
+    pub user_config: &'static str,
+    pub add_user_config: &'static str,
+    pub remove_user_config: &'static str,
+    pub address_of_another: &'static str,
+    pub policy_config: &'static str,
+    pub add_policy_config: &'static str,
+    pub remove_policy_config: &'static str,
+    pub touch_policy: &'static str,
     pub audit: &'static str,
 }
 
@@ -140,6 +148,10 @@ macro_rules! login_columns {
             ", d.identifier AS device_identifier, d.status AS device_status, \
              (SELECT MAX(f.status) FROM devices f WHERE f.user_id = u.id AND f.identifier = ?) \
              AS certificate_status, \
+             (SELECT GROUP_CONCAT(CONCAT(g.position, ' ', g.server, ' ', g.option_line, '\n')) \
+             FROM user_config g WHERE g.user_id = u.id) AS user_config, \
+             (SELECT GROUP_CONCAT(CONCAT(g.position, ' ', g.server, ' ', g.option_line, '\n')) \
+             FROM policy_config g WHERE g.policy = p.name) AS policy_config, \
              f.secret AS factor_secret, f.last_step AS factor_last_step, \
              f.created_at AS factor_created_at, \
              (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id) AS device_count, \
@@ -407,6 +419,21 @@ pub const COMMON: Statements = Statements {
     add_recovery_code: "INSERT INTO recovery_codes (user_id, code_hash, created_at) \
                         VALUES (?, ?, ?)",
     remove_recovery_codes: "DELETE FROM recovery_codes WHERE user_id = ?",
+    user_config: "SELECT server, option_line FROM user_config WHERE user_id = ? \
+                  ORDER BY server, position LIMIT 1000",
+    add_user_config: "INSERT INTO user_config (user_id, server, position, option_line, address) \
+                      VALUES (?, ?, ?, ?, ?)",
+    remove_user_config: "DELETE FROM user_config WHERE user_id = ?",
+    // On one server, or on all of which that is one.
+    address_of_another: "SELECT u.name FROM user_config g JOIN users u ON u.id = g.user_id \
+                         WHERE g.address = ? AND g.user_id <> ? \
+                         AND (g.server = ? OR g.server = '' OR ? = '') LIMIT 1",
+    policy_config: "SELECT server, option_line FROM policy_config WHERE policy = ? \
+                    ORDER BY server, position LIMIT 1000",
+    add_policy_config: "INSERT INTO policy_config (policy, server, position, option_line) \
+                        VALUES (?, ?, ?, ?)",
+    remove_policy_config: "DELETE FROM policy_config WHERE policy = ?",
+    touch_policy: "UPDATE policies SET updated_at = ? WHERE name = ?",
     audit: "INSERT INTO admin_audit (created_at, actor, action, target, detail) \
             VALUES (?, ?, ?, ?, ?)",
 };

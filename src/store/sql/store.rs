@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use super::{Connector, SqlStore};
 use crate::{
     store::{
-        Actor, AuthEvent, Claim, CommandAction, CommandId, DeviceRecord, DeviceStatus, DeviceUse,
-        EnrolmentTerms, Facts, ForeignRow, ForeignTable, ImportNote, Imported, ImportedUser,
-        Lockout, Migrated, NewAuthEvent, NewDevice, NewSecondFactor, NewUser, OpenSessions,
-        PendingCommands, PolicyRecord, QuotaGrant, Schema, SecondFactorStatus, SessionFilter,
-        SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, Usage, UserPatch,
-        UserRecord,
+        Actor, AuthEvent, Claim, CommandAction, CommandId, ConfigOwner, DeviceRecord, DeviceStatus,
+        DeviceUse, EnrolmentTerms, Facts, ForeignRow, ForeignTable, ImportNote, Imported,
+        ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice, NewLine, NewSecondFactor,
+        NewUser, OpenSessions, PendingCommands, PolicyRecord, QuotaGrant, Schema,
+        SecondFactorStatus, SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing, Store,
+        StoreError, StoredLine, Usage, UserPatch, UserRecord,
     },
     types::{DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username},
 };
@@ -347,6 +347,20 @@ impl<C: Connector> Store for SqlStore<C> {
         by: &Actor,
     ) -> Result<SessionRecord, StoreError> {
         Self::close_session(self, session, seen_before, by).await
+    }
+
+    async fn client_config(&self, owner: &ConfigOwner) -> Result<Vec<StoredLine>, StoreError> {
+        Self::client_config(self, owner).await
+    }
+
+    async fn put_client_config(
+        &self,
+        owner: &ConfigOwner,
+        before: &[StoredLine],
+        after: &[NewLine],
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        Self::put_client_config(self, owner, before, after, by).await
     }
 
     async fn command_handled(&self, id: CommandId) -> Result<Option<Timestamp>, StoreError> {

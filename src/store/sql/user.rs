@@ -120,6 +120,7 @@ impl<C: Connector> SqlStore<C> {
             tx.execute(self.sql.remove_devices, std::slice::from_ref(&id)).await?;
             tx.execute(self.sql.close_enrolment, std::slice::from_ref(&id)).await?;
             tx.execute(self.sql.remove_grants, &[name.as_str().into()]).await?;
+            tx.execute(self.sql.remove_user_config, std::slice::from_ref(&id)).await?;
             self.remove_factor(tx, user).await?;
             if tx.execute(self.sql.remove_user, &[id]).await?.affected == 0 {
                 return Err(no_user(name).into());

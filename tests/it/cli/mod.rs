@@ -4,6 +4,7 @@
 
 mod bench;
 mod check;
+mod client_config;
 mod devices;
 mod errors;
 mod explain;

@@ -1,5 +1,6 @@
 //! The whole job with a real OpenVPN, real clients and a real database.
 
+mod client_config;
 mod kills;
 mod lifecycle;
 mod limits;

@@ -46,6 +46,12 @@ contract! { with:
         a_second_factor_is_set_up_replaced_and_removed
         what_is_changed_is_audited_without_secrets
     }
+    client_config {
+        lines_come_with_the_facts_and_go_with_their_owner
+        as_many_lines_as_there_may_be_are_all_there
+        an_address_belongs_to_one_user_of_a_server
+        a_change_to_what_has_changed_meanwhile_is_refused
+    }
     imports {
         an_import_adds_users_and_devices_and_leaves_who_is_there
         an_import_that_fails_at_its_end_has_written_nothing

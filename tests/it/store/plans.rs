@@ -54,12 +54,22 @@ async fn fill(bed: &Bed) {
          SELECT id, server, 'kill', 'cli:test', started_at, started_at FROM sessions",
     )
     .await;
+    bed.sql(
+        "INSERT INTO user_config (user_id, server, position, option_line) \
+         SELECT u.id, '', d.id, 'push-reset' FROM users u CROSS JOIN users d",
+    )
+    .await;
+    bed.sql(
+        "INSERT INTO policy_config (policy, server, position, option_line) \
+         SELECT p.name, '', d.id, 'push-reset' FROM policies p CROSS JOIN users d",
+    )
+    .await;
     if bed.backend == Backend::Sqlite {
         bed.sql("ANALYZE").await;
     } else {
         bed.sql(
             "ANALYZE TABLE users, policies, devices, sessions, session_commands, allowed_hours, \
-             usage_periods, quota_grants, auth_events, lockouts",
+             usage_periods, quota_grants, auth_events, lockouts, user_config, policy_config",
         )
         .await;
     }

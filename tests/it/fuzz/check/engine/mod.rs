@@ -380,6 +380,7 @@ impl Lab {
                 ..Terms::default()
             },
             is_offline: false,
+            config: Vec::new(),
             second_factor: None,
         }
     }
