@@ -18,7 +18,11 @@ use crate::{
         decide::{Case, Defaults, PasswordCheck, decide, explain},
         password::{self, Schemes, Workspace},
         request::{AuthRequest, Claimed, RequestKind},
-        second_factor::{Demand, FactorCheck, demand, response::Response},
+        second_factor::{
+            Demand, FactorCheck, demand,
+            response::Response,
+            totp::{self, Candidate},
+        },
         service::place,
         terms::Terms,
         text,
@@ -28,8 +32,8 @@ use crate::{
     daemon,
     store::{Facts, Lockout, Usage},
     types::{
-        Cause, DenyReason, DeviceId, Fingerprint, Password, ServerName, SessionId, Timestamp,
-        Username,
+        Cause, DenyReason, DeviceId, Factor, Fingerprint, Password, ServerName, SessionId,
+        Timestamp, Username,
     },
 };
 
@@ -56,9 +60,21 @@ pub struct ExplainArgs {
     /// At this time: 2026-12-31T18:00:00Z, 2026-12-31, +2h or -24h [default: now]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     at: Option<String>,
+    /// Check this one-time code too, without using it up; without it a code counts as right
+    #[arg(long, value_name = "CODE", value_parser = code)]
+    code: Option<Password>,
     /// Check the password on standard input too; without it the password counts as right
     #[arg(long)]
     password_stdin: bool,
+}
+
+/// A code of an authenticator app; whether a recovery code is right shows when it is used.
+fn code(text: &str) -> Result<Password, String> {
+    let digits: String = text.chars().filter(|c| *c != ' ').collect();
+    match digits.len() {
+        6 if digits.bytes().all(|b| b.is_ascii_digit()) => Ok(Password::from(digits.as_bytes())),
+        _ => Err("a one-time code has six digits".into()),
+    }
 }
 
 /// Shows the verdicts; [`Exit::No`] where the client would be refused.
@@ -101,11 +117,17 @@ pub async fn execute(
     let defaults = daemon::defaults(config);
     let facts = facts.as_ref();
     let demand = facts.map(|facts| demand(&request, facts, defaults.second_factor));
-    let needs_code = matches!(demand, Some(Demand::Code(_)));
-    let factor = match demand {
-        Some(Demand::Enrolment) => FactorCheck::NotEnrolled,
-        // A code counts as right, as the password does.
-        Some(Demand::Code(_) | Demand::Nothing) | None => FactorCheck::NotNeeded,
+    let is_code_open = matches!(demand, Some(Demand::Code(_))) && args.code.is_none();
+    let factor = match (demand, facts, &args.code) {
+        (Some(Demand::Enrolment), _, _) => FactorCheck::NotEnrolled,
+        (Some(Demand::Code(factor)), Some(facts), Some(code)) => {
+            match totp::judge(code, facts.user.id, factor, now) {
+                Ok(Candidate::Step(_)) => FactorCheck::Right(Factor::Totp),
+                Ok(Candidate::Recovery(_) | Candidate::Wrong) => FactorCheck::Wrong,
+                Err(error) => return Err(CliError::failed(error.to_string())),
+            }
+        }
+        (Some(Demand::Code(_) | Demand::Nothing) | None, _, _) => FactorCheck::NotNeeded,
     };
     let usage = usage(desk, facts, &defaults, now).await?;
     let case = Case {
@@ -136,7 +158,7 @@ pub async fn execute(
             verdict: match (reason, rule, check) {
                 (Some(_), _, _) => "deny",
                 (None, "password", PasswordCheck::NotNeeded) => "not_checked",
-                (None, "second_factor", _) if needs_code => "not_checked",
+                (None, "second_factor", _) if is_code_open => "not_checked",
                 (None, _, _) => "pass",
             },
             reason: reason.map(DenyReason::as_str),

@@ -231,7 +231,7 @@ fn is_end_of_network(address: &str, mask: &str) -> bool {
 /// An option that a client could read. What it means is known of a few only; the client ignores
 /// what it does not know.
 fn is_pushable(option: &str) -> bool {
-    if option.contains(',') {
+    if option.trim().is_empty() || option.contains(',') {
         return false;
     }
     let Ok(lexed) = lexer::words(option.as_bytes()) else { return false };

@@ -94,6 +94,21 @@ fn each_reason_is_named_with_its_rule_and_what_the_client_sees() {
 }
 
 #[test]
+fn a_device_that_waits_and_a_strange_certificate_are_named() {
+    let bench = bench();
+    bench.ok(&["policy", "set", "default", "--device-mode", "approve"]);
+    let (code, view) = explained(&bench, b"", &["alice", "--device", "02:1a:2b:3c:4d:00"]);
+    assert_eq!((code, &view["reason"]), (3, &"device_pending".into()));
+    assert!(view["client_sees"].as_str().unwrap().contains("approv"), "{view}");
+    let url = format!("sqlite://{}", bench.path("warden.db"));
+    bench.configure(&format!("[database]\nurl = \"{url}\"\n[auth]\nmatch_common_name = true\n"));
+    assert_eq!(explained(&bench, b"", &["alice", "--device", MAC]).0, 0);
+    let args = ["alice", "--device", MAC, "--common-name", "bob"];
+    let (code, view) = explained(&bench, b"", &args);
+    assert_eq!((code, &view["reason"]), (3, &"common_name_mismatch".into()));
+}
+
+#[test]
 fn a_server_has_to_be_known_or_named() {
     let bench = bench();
     bench.run(&["explain", "alice"]).fails(2, "no server is configured");

@@ -95,3 +95,36 @@ fn explain_has_a_line_for_it() {
     bench.ok(&["policy", "set", "default", "--second-factor", "off"]);
     assert_eq!(explained().0, "pass");
 }
+
+#[test]
+fn explain_checks_a_code_and_does_not_use_it_up() {
+    let bench = bench();
+    bench.ok(&["policy", "set", "default", "--device-mode", "off"]);
+    let secret = bench.json(&["user", "totp", "alice"])["secret"].as_str().unwrap().to_owned();
+    let totp = |secret| {
+        let secret = totp_rs::Secret::try_from_base32(secret).unwrap();
+        totp_rs::Builder::new().with_secret(secret).build().unwrap()
+    };
+    let at = 1_800_000_000;
+    let explained = |code: &str| {
+        let args = [
+            "--json",
+            "explain",
+            "alice",
+            "--server",
+            "udp",
+            "--at",
+            "2027-01-15T08:00:00Z",
+            "--code",
+        ];
+        let run = bench.run(&[&args[..], &[code]].concat());
+        (run.code, serde_json::from_str::<Value>(&run.out).unwrap()["reason"].clone())
+    };
+    let right = totp(&secret).generate(at).to_string();
+    for _ in 0..2 {
+        assert_eq!(explained(&right), (0, Value::Null));
+    }
+    let wrong = totp(&secret).generate(at + 600).to_string();
+    assert_eq!(explained(&wrong), (3, "bad_second_factor".into()));
+    bench.run(&["explain", "alice", "--code", "12345"]).fails(2, "six digits");
+}
