@@ -282,11 +282,7 @@ impl Case<'_> {
             verdict.find(format!("begins {late} ms late: {row:?}, {:?}", self.instance));
         } else if early > SECOND {
             // Its time counts from when OpenVPN says that it came, in whole seconds.
-            if row.started < self.instance.asked - SECOND {
-                verdict.find(format!("begins {early} ms early: {row:?}, {:?}", self.instance));
-            } else {
-                verdict.accept("adopted_counts_from_its_connection", early);
-            }
+            verdict.accept("adopted_counts_from_its_connection", early);
         }
         let limit = self.evidence.limits.get(&self.instance.number).unwrap_or(&self.evidence.limit);
         let off = row.deadline.map(|deadline| (deadline - row.started - limit).abs());
@@ -341,9 +337,11 @@ impl Case<'_> {
         let watches = self.watches(admitted);
         let watch = watches.iter().rfind(|watch| watch.span.from <= gone);
         // Sure to know of it: since its login, or after the comparison.
-        let is_compared = watch.is_some_and(|watch| {
-            watch.span.from <= admitted + MOMENT || gone - watch.span.from > COMPARE
-        });
+        let knows = |watch: &Watch| {
+            let Span { from, until } = watch.span;
+            from <= admitted + MOMENT || until.min(gone) - from > COMPARE
+        };
+        let is_compared = watch.is_some_and(knows);
         let is_watched = watch.is_some_and(|watch| gone <= watch.span.until);
         let is_heard = watch.is_some_and(|watch| gone + MOMENT <= watch.span.until);
         let is_seen = is_compared
@@ -353,7 +351,8 @@ impl Case<'_> {
             } else {
                 is_heard && self.is_kept(gone)
             };
-        let seen_until = watch.map_or(admitted, |watch| watch.span.until.min(gone)).max(admitted);
+        let known = watches.iter().rfind(|watch| watch.span.from <= gone && knows(watch));
+        let seen_until = known.map_or(admitted, |watch| watch.span.until.min(gone));
         let off = (ended - gone).abs();
         let late =
             off - self.stalled(Span { from: gone.min(ended), until: gone.max(ended) }).min(off);
