@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RIG := tests/rig
 
-.PHONY: help build demo test test-matrix test-kills test-monitor check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep bench fleet
+.PHONY: help build demo test test-matrix test-kills test-monitor chaos check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep bench fleet
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -29,6 +29,10 @@ test-monitor: ## openvpn-monitor, of PyPI, at the relay of a real OpenVPN
 # WARDEN_TEST_SEED=N repeats a scenario
 test-kills: ## a hundred kills of the daemon and of OpenVPN under clients, on SQLite and on MySQL
 	WARDEN_TEST_KILLS=$${WARDEN_TEST_KILLS:-100} $(RIG)/run.sh --test it real::kills -- --nocapture
+
+# CHAOS_SEED=N repeats a plan, CHAOS_FAULTS=N has so many; ARGS=mariadb or ARGS=sqlite: only that
+chaos: ## the daemon, MariaDB and stand-ins for OpenVPN killed 50 times under 2,000 sessions, and an auditor
+	@$(RIG)/chaos.sh $(ARGS)
 
 # ARGS='storm decode': only these
 bench: ## the daemon against its targets: target, measured, verdict

@@ -17,6 +17,9 @@ pub enum Scenario {
     Reconnect,
     /// All log in, and half of the servers do not read their answers for a while.
     SlowReader,
+    /// Clients come and go while the daemon, the database and the servers are killed; then the table
+    /// is compared with what the servers saw.
+    Chaos,
 }
 
 /// Plays OpenVPN's side of the management protocol for many servers with many clients, and measures
@@ -77,6 +80,21 @@ pub struct Args {
     /// `session.accounting_interval_s` of the daemon.
     #[arg(long, default_value_t = 30)]
     pub accounting_s: u32,
+    /// `session.backstop_s` of the daemon.
+    #[arg(long, default_value_t = 60)]
+    pub backstop_s: u32,
+    /// `auth.retry_backoff_s` of the daemon.
+    #[arg(long, default_value_t = 10)]
+    pub retry_backoff_s: u32,
+    /// How many faults there are in a chaos run.
+    #[arg(long, default_value_t = 10)]
+    pub faults: usize,
+    /// Repeats a chaos run's plan; without it CHAOS_SEED, or else by chance.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// The folder of the database's server, as `tests/rig/db.sh start` made it: it may be killed.
+    #[arg(long)]
+    pub database_folder: Option<PathBuf>,
     /// Clients that were denied for a moment come again when they were told to.
     #[arg(long)]
     pub retry: bool,

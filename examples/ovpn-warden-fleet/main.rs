@@ -7,6 +7,7 @@
 
 mod args;
 mod bare;
+mod chaos;
 mod measure;
 mod population;
 mod rig;
@@ -24,7 +25,12 @@ use args::Args;
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(scenario::run(&args))?;
+    let result = runtime.block_on(async {
+        match args.scenario {
+            args::Scenario::Chaos => chaos::run::run(&args).await,
+            _ => scenario::run(&args).await,
+        }
+    })?;
     println!("{}", result.table());
     println!("{}", result.json());
     let mut is_right = true;

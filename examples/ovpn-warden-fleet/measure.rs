@@ -39,7 +39,7 @@ impl Result {
     pub fn table(&self) -> String {
         let mut table = comfy_table::Table::new();
         table.load_preset(comfy_table::presets::NOTHING);
-        for (name, value) in &self.rows {
+        for (name, value) in self.rows.iter().filter(|(_, value)| !value.is_array()) {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             table.add_row([name.clone(), text]);
         }

@@ -73,9 +73,16 @@ impl Rig {
         let (m_kib, t) = args.argon2();
         let mut text = format!(
             "[database]\nurl = \"{url}\"\nmax_connections = {}\n[http]\nlisten = \"{http}\"\n\
-             [auth]\ntimeout_ms = {}\nhash_queue = {}\nargon2_m_kib = {m_kib}\nargon2_t = {t}\n\
-             [session]\naccounting_interval_s = {}\n",
-            args.connections, args.timeout_ms, args.hash_queue, args.accounting_s
+             [auth]\ntimeout_ms = {}\nretry_backoff_s = {}\nhash_queue = {}\nargon2_m_kib = {m_kib}\nargon2_t = {t}\n\
+             [session]\naccounting_interval_s = {}\nbackstop_s = {}\n\
+             [journal]\npath = \"{}\"\n",
+            args.connections,
+            args.timeout_ms,
+            args.retry_backoff_s,
+            args.hash_queue,
+            args.accounting_s,
+            args.backstop_s,
+            folder.join("journal.db").display(),
         );
         for (server, port) in ports.iter().enumerate() {
             write!(
@@ -91,11 +98,10 @@ impl Rig {
         format!("sqlite://{}", folder.join("warden.db").display())
     }
 
-    /// Starts the daemon; returns when it says that it is ready, and how long that took.
-    pub async fn start(&mut self, clock: Clock) -> anyhow::Result<Duration> {
+    /// Starts the daemon, and does not wait for it; its process.
+    pub fn launch(&mut self) -> anyhow::Result<u32> {
         let log = File::options().create(true).append(true).open(self.folder.join("log"))?;
         let errors = log.try_clone()?;
-        let begun = clock.now().mono;
         let child = Command::new(&self.program)
             .env_clear()
             .arg("-c")
@@ -107,12 +113,15 @@ impl Rig {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {}", self.program.display()))?;
-        let child = self.child.insert(child);
+        Ok(self.child.insert(child).id().unwrap_or(0))
+    }
+
+    /// Starts the daemon; returns when it says that it is ready, and how long that took.
+    pub async fn start(&mut self, clock: Clock) -> anyhow::Result<Duration> {
+        let begun = clock.now().mono;
+        self.launch()?;
         loop {
-            if let Some(status) = child.try_wait()? {
-                let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-                bail!("the daemon ended with {status}:\n{log}");
-            }
+            self.check()?;
             let took = clock.now().mono - begun;
             if is_ready(self.http).await.unwrap_or(false) {
                 return Ok(took);
@@ -122,6 +131,24 @@ impl Rig {
             }
             sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// An error when the daemon has ended by itself.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        let Some(child) = &mut self.child else { return Ok(()) };
+        if let Some(status) = child.try_wait()? {
+            let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            bail!("the daemon ended with {status}:\n{log}");
+        }
+        Ok(())
+    }
+
+    /// SIGKILL, as a crash.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill().await?;
+        }
+        Ok(())
     }
 
     /// SIGTERM, as systemd stops it.
@@ -146,6 +173,22 @@ impl Rig {
     pub fn usage(&self) -> Usage {
         let pid = self.child.as_ref().and_then(Child::id);
         pid.and_then(usage).unwrap_or_default()
+    }
+
+    /// What no fault explains: rows that the database refused, a journal that failed, a panic.
+    pub fn complaints(&self) -> anyhow::Result<Vec<String>> {
+        let text = fs::read_to_string(self.folder.join("log"))?;
+        let events =
+            ["\"store.refused\"", "\"store.unreadable\"", "\"journal.failed\"", "\"auth.error\""];
+        let is_bad = |line: &&str| {
+            // A killed daemon may leave half a line.
+            let is_panic = !line.starts_with('{') && line.contains("panicked");
+            // What could not be asked in an outage is told, and temporary.
+            let is_known = line.contains("\"auth.error\"")
+                && (line.contains("\"backend_unavailable\"") || line.contains("\"timeout\""));
+            (is_panic || events.iter().any(|event| line.contains(event))) && !is_known
+        };
+        Ok(text.lines().filter(is_bad).map(str::to_owned).collect())
     }
 
     /// Reads the log.

@@ -70,6 +70,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
         wrong: args.wrong,
         retry: args.retry,
         rejoin: (args.scenario == Scenario::Steady).into(),
+        record: None,
     });
     let (mut orders, mut servers, mut ports) = (Vec::new(), Vec::new(), Vec::new());
     for name in 0..args.servers {
@@ -91,6 +92,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
         Scenario::ExpiryStorm => fleet.expiry_storm(end.unwrap_or_default()).await?,
         Scenario::Reconnect => fleet.reconnect().await?,
         Scenario::SlowReader => fleet.slow_reader().await?,
+        Scenario::Chaos => bail!("that is played in another way"),
     };
     let result = fleet.finish(window).await?;
     if args.keep {
@@ -104,7 +106,12 @@ fn eprintln_path(path: &std::path::Path) {
     eprintln!("kept: {}", path.display());
 }
 
-async fn seed(args: &Args, url: &str, end: Option<Timestamp>, clock: Clock) -> anyhow::Result<()> {
+pub async fn seed(
+    args: &Args,
+    url: &str,
+    end: Option<Timestamp>,
+    clock: Clock,
+) -> anyhow::Result<()> {
     let store = store::open(&store::Options::new(Password::from(url.as_bytes())))?;
     store.migrate(false).await?;
     if !store.users(None, 1).await?.is_empty() {

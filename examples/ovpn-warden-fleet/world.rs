@@ -1,13 +1,19 @@
 //! What the coordinator and the servers tell each other.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use ovpn_warden::types::{Clock, Mono, Timestamp};
 
-use crate::script::Script;
+use crate::{
+    chaos::record::{End, Record},
+    script::Script,
+};
 
 /// What the coordinator tells a server.
 pub enum Order {
@@ -18,6 +24,10 @@ pub enum Order {
     /// Reads nothing until [`Order::Read`].
     Deafen,
     Read,
+    /// All clients leave and do not come back.
+    Leave,
+    /// The server is killed, and started again after that time.
+    Die(Duration),
     /// Ends and hands over what was seen.
     Finish,
 }
@@ -28,8 +38,12 @@ pub enum Act {
     Connect(u32),
     Reauth(u32),
     Disconnect(u32),
-    /// The client of this id has left after a kill.
-    Gone(u32),
+    /// The client of this id is gone, if it still was there.
+    Gone(u32, End),
+    /// It renegotiates, now and then.
+    Renegotiate(u32),
+    /// Its question (the second number is the key's) has waited for too long.
+    Unanswered(u32, u32),
     /// A denied client of this id is forgotten.
     Denied(u32),
 }
@@ -96,4 +110,6 @@ pub struct World {
     pub retry: bool,
     /// Clients that were killed come again.
     pub rejoin: AtomicBool,
+    /// Where faults are tried: what was seen, for the auditor.
+    pub record: Option<Arc<Record>>,
 }

@@ -50,8 +50,11 @@ impl Engine {
         }
     }
 
-    /// The transport is gone. Clients stay known: they live on in OpenVPN.
+    /// The transport is gone. Clients stay known: they live on in OpenVPN. Until then they were
+    /// seen; of a server that was given up, until it last said something.
     pub fn handle_lost(&mut self, now: Now) {
+        let is_given_up = self.phase == Phase::Down;
+        self.clients.leave_unseen(if is_given_up { self.heard_at } else { now.utc });
         self.phase = Phase::Down;
         self.replies.clear();
         self.strays.clear();

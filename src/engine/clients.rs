@@ -6,7 +6,7 @@ use crate::{
     auth::request::{Challenge, Decision, RequestKind},
     proto::{Command, KillMessage},
     telemetry::events::ClientRef,
-    types::{Cause, Cid, DeviceId, Fingerprint, Kid, Mono, Now, SessionId},
+    types::{Cause, Cid, DeviceId, Fingerprint, Kid, Mono, Now, SessionId, Timestamp},
 };
 
 use super::{live::Session, replies::Expect};
@@ -211,6 +211,15 @@ impl Clients {
             client.armed = None;
         }
         Some(cid)
+    }
+
+    /// Nobody sees from now on whether they are still there; until `at` they were.
+    pub(super) fn leave_unseen(&mut self, at: Timestamp) {
+        let seen = self.by_cid.values_mut().filter(|client| !client.is_stale);
+        for session in seen.filter_map(|client| client.session.as_mut()) {
+            session.record.updated_at = session.record.updated_at.max(at);
+            session.is_dirty = true;
+        }
     }
 
     /// The connection is gone: nothing is sure, no timer runs.

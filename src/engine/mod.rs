@@ -111,6 +111,8 @@ pub struct Engine {
     awaits_run: bool,
     /// The server has said something since the last accounting.
     was_heard: bool,
+    /// When it said something last.
+    heard_at: Timestamp,
     /// How often the server tells byte counts on this connection, in seconds.
     count_interval_s: u32,
     /// Somebody reads the server's log over our connection.
@@ -167,6 +169,7 @@ impl Engine {
             run: None,
             awaits_run: true,
             was_heard: false,
+            heard_at: Timestamp::default(),
             count_interval_s: 0,
             wants_log: false,
             is_stopping: false,
@@ -187,6 +190,7 @@ impl Engine {
     /// Something the server said.
     pub fn handle_message(&mut self, message: Message, now: Now) {
         self.was_heard = true;
+        self.heard_at = now.utc;
         match message {
             Message::Prompt => self.on_prompt(now),
             Message::Info { management_version } => self.on_info(management_version, now),

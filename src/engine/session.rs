@@ -403,8 +403,10 @@ impl Engine {
             self.send(Command::State, Expect::State, now);
         }
         for (_, client) in self.clients.iter_mut() {
+            let is_stale = client.is_stale;
             if let Some(session) = client.session.as_mut().filter(|session| session.is_dirty) {
-                session.touch(now.utc);
+                // Nobody knows whether a stale one, or one of a silent server, is still there.
+                session.touch(if is_stale { session.record.updated_at } else { self.heard_at });
                 self.outputs.push_back(Output::Persist(Box::new(session.record.clone())));
             }
         }

@@ -5,6 +5,8 @@
 #                                   and prints lines for eval: URL= PID= SOCKET= CA=
 #   db.sh sql DIR [DATABASE]        runs the SQL on stdin as the server's root
 #   db.sh stop DIR                  stops it, and returns only when the process is gone
+#   db.sh kill DIR                  kills it (SIGKILL), as a crash would
+#   db.sh again DIR                 starts a killed or stopped one over its files, on its port
 #
 # User `warden`, password `warden`, may do anything in databases named warden_*, creating them included.
 # Both servers speak TLS: MySQL with the certificates it makes itself (no host name in them, so a
@@ -12,7 +14,7 @@
 set -euo pipefail
 
 fail() { echo "db.sh: $*" >&2; exit 1; }
-usage() { fail "usage: db.sh start mysql|mariadb DIR | db.sh sql DIR [DATABASE] | db.sh stop DIR"; }
+usage() { fail "usage: db.sh start mysql|mariadb DIR | db.sh sql DIR [DATABASE] | db.sh stop|kill|again DIR"; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # Running, and neither a zombie (nobody may reap it in a container) nor a stranger with a recycled pid.
@@ -41,6 +43,41 @@ programs() { # KIND -> server and client, as arrays
 }
 
 sql() { "${client[@]}" --socket="$dir/sock" --user=root --batch --skip-column-names "$@"; }
+
+launch() { # COMMAND... : in the background; sets pid
+  setsid "$@" >>"$dir/log" 2>&1 </dev/null 9>&- &
+  pid=$!
+  echo "$pid" >"$dir/pid"
+}
+
+answers() { # waits until the server does; fails when it has ended
+  for _ in {1..1200}; do
+    ! sql -e 'SELECT 1' >/dev/null 2>&1 || return 0
+    kill -0 "$pid" 2>/dev/null || return 1
+    sleep 0.05
+  done
+  return 1
+}
+
+again() {
+  local command pid
+  dir=$(cd "$1" && pwd) || fail "no folder $1"
+  programs "$(<"$dir/kind")"
+  command=$(<"$dir/command")
+  ulimit -f 1048576
+  eval "launch $command" # written by start(), each word quoted
+  answers || { tail -n 30 "$dir/log" >&2; fail "the server did not start again"; }
+  disown "$pid"
+}
+
+crash() {
+  local pid
+  dir=$(cd "$1" && pwd) || fail "no folder $1"
+  pid=$(<"$dir/pid")
+  alive "$pid" "$dir" || fail "the server does not run"
+  kill -KILL "$pid"
+  while alive "$pid" "$dir"; do sleep 0.01; done
+}
 
 start() {
   local kind=$1 account port pid
@@ -71,14 +108,8 @@ start() {
   for attempt in 1 2 3; do # someone may take the free port first
     port=$("$here/free-port.sh")
     # A session of its own: Ctrl-C in the terminal must reach the script that stops it, not the server.
-    setsid "${server[@]}" --port="$port" >>"$dir/log" 2>&1 </dev/null 9>&- &
-    pid=$!
-    echo "$pid" >"$dir/pid"
-    for _ in {1..600}; do
-      sql -e 'SELECT 1' >/dev/null 2>&1 && break 2
-      kill -0 "$pid" 2>/dev/null || break
-      sleep 0.1
-    done
+    launch "${server[@]}" --port="$port"
+    ! answers || break
     ! kill -0 "$pid" 2>/dev/null || { stop "$dir"; break; }
     ((attempt < 3)) || break
   done
@@ -93,6 +124,7 @@ GRANT ALL ON `warden\_%`.* TO 'warden'@'%';
 FLUSH PRIVILEGES;
 SQL
   echo "$kind" >"$dir/kind"
+  printf '%q ' "${server[@]}" --port="$port" >"$dir/command"
   printf 'URL=%q\nPID=%q\nSOCKET=%q\nCA=%q\n' "mysql://warden:warden@127.0.0.1:$port/" "$pid" "$dir/sock" "$ca"
 }
 
@@ -116,6 +148,8 @@ stop() {
 case "${1:-}" in
   start) [[ $# == 3 ]] || usage; start "$2" "$3" ;;
   stop) [[ $# == 2 ]] || usage; stop "$2" ;;
+  kill) [[ $# == 2 ]] || usage; crash "$2" ;;
+  again) [[ $# == 2 ]] || usage; again "$2" ;;
   sql)
     [[ $# == 2 || $# == 3 ]] || usage
     dir=$(cd "$2" && pwd)

@@ -167,6 +167,41 @@ fn after_an_outage_with_a_restart_old_answers_are_void_and_old_sessions_closed()
 }
 
 #[test]
+fn sessions_of_a_run_that_ended_with_the_connection_end_when_that_broke() {
+    let mut lab = Lab::up();
+    let alice = lab.establish(4, "alice", 3_600);
+    lab.pass(Duration::from_secs(17));
+    let broken = lab.now.utc;
+    lab.engine.handle_lost(lab.now);
+    // Byte counts that wait to be stored do not prolong it.
+    lab.pass(Duration::from_secs(40));
+    let row = lab.last_row();
+    assert_eq!((row.id, row.updated_at), (alice, broken), "stored, for the next daemon");
+    lab.attach(RUN + 500, vec![]);
+    let row = lab.last_row();
+    assert_eq!((row.cause, row.ended_at), (Some(Cause::ServerRestarted), Some(broken)));
+    assert_eq!(row.duration_s(), 17);
+}
+
+#[test]
+fn a_server_that_was_given_up_was_seen_until_it_last_said_something() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    lab.pass(Duration::from_secs(3));
+    lab.say(Message::ByteCount { cid: Cid(4), bytes_received: 7, bytes_sent: 7 });
+    let heard = lab.now.utc;
+    lab.is_dead = true;
+    while lab.faults.is_empty() {
+        lab.pass(second());
+    }
+    lab.engine.handle_lost(lab.now);
+    lab.is_dead = false;
+    lab.attach(RUN + 500, vec![]);
+    let row = lab.rows.iter().rfind(|row| row.user.as_str() == "alice").unwrap();
+    assert_eq!(row.ended_at, Some(heard));
+}
+
+#[test]
 fn a_connect_that_comes_before_the_run_is_known_is_answered() {
     let mut lab = Lab::up();
     lab.establish(0, "alice", 3_600);

@@ -1,0 +1,443 @@
+//! The rules, and whether the table keeps them: pure. docs/reliability.md says them in words.
+//!
+//! What differs is either accepted, under a name by which it is counted, or a finding.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{
+    record::{End, Instance, Link, Millis, flow},
+    rows::{Row, Used},
+};
+use crate::population::user;
+
+/// How far the table's times may be from the record's.
+pub const SECOND: Millis = 1_000;
+/// How long a row may take to the database while that is there, and a line from one process to
+/// the other.
+pub const MOMENT: Millis = 300;
+/// How long a daemon may take after its link, or its database, is there, until it knows who is in.
+pub const COMPARE: Millis = 2_000;
+/// How long a change may be in memory only, the database being away: two seconds until rows go to the
+/// journal, `database.timeout_ms` for the attempt before that (docs/operations.md), and a moment.
+pub const MEMORY: Millis = 8_000;
+/// The record takes a client's end a little after its last line was made.
+const LINE: Millis = 25;
+
+/// From a moment to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub from: Millis,
+    pub until: Millis,
+}
+
+impl Span {
+    const fn has(self, at: Millis) -> bool {
+        self.from <= at && at <= self.until
+    }
+
+    fn within(self, other: Self) -> Millis {
+        (self.until.min(other.until) - self.from.max(other.from)).max(0)
+    }
+}
+
+/// Everything that was written down.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    pub instances: Vec<Instance>,
+    pub links: Vec<Link>,
+    /// When each daemon process was there.
+    pub daemons: Vec<Span>,
+    /// When the database was away.
+    pub outages: Vec<Span>,
+    /// When the machine stood still.
+    pub stalls: Vec<Span>,
+    pub rows: Vec<Row>,
+    pub usage: HashMap<String, Used>,
+    /// `session.accounting_interval_s`; byte counts come as often.
+    pub accounting: Millis,
+    /// The limit of those whose sessions are short; of others that of the defaults.
+    pub limits: HashMap<usize, Millis>,
+    pub limit: Millis,
+}
+
+#[derive(Debug, Default)]
+pub struct Verdict {
+    pub findings: Vec<String>,
+    /// Differences that are explained, by the explanation.
+    pub accepted: BTreeMap<&'static str, usize>,
+    /// The largest of each kind, in milliseconds.
+    pub largest: BTreeMap<&'static str, Millis>,
+    /// How sessions ended and what their rows say.
+    pub causes: BTreeMap<(&'static str, String), usize>,
+    pub sessions: usize,
+    pub exact: usize,
+    pub deadlines: usize,
+}
+
+impl Verdict {
+    fn find(&mut self, text: String) {
+        self.findings.push(text);
+    }
+
+    fn accept(&mut self, why: &'static str, size: Millis) {
+        *self.accepted.entry(why).or_default() += 1;
+        self.measure(why, size);
+    }
+
+    fn measure(&mut self, what: &'static str, size: Millis) {
+        let largest = self.largest.entry(what).or_default();
+        *largest = size.max(*largest);
+    }
+}
+
+/// Compares the table with the record.
+pub fn judge(evidence: &Evidence) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut of_key: HashMap<_, Vec<&Instance>> = HashMap::new();
+    for instance in &evidence.instances {
+        of_key.entry((instance.server, instance.run, instance.cid)).or_default().push(instance);
+    }
+    // A row belongs to the instance of its ids that came last before it began.
+    let mut rows: HashMap<*const Instance, Vec<&Row>> = HashMap::new();
+    for row in &evidence.rows {
+        let same = of_key.get(&(row.server, row.run, row.cid)).into_iter().flatten();
+        let its = same
+            .filter(|instance| user(instance.number) == row.user)
+            .filter(|instance| instance.asked <= row.started + SECOND)
+            .max_by_key(|instance| instance.asked);
+        match its {
+            Some(instance) => rows.entry(std::ptr::from_ref(instance)).or_default().push(row),
+            None => verdict.find(format!("a row without a session: {row:?}")),
+        }
+    }
+    for instance in &evidence.instances {
+        let its = rows.remove(&std::ptr::from_ref(instance)).unwrap_or_default();
+        let case = Case { evidence, instance };
+        match (instance.admitted, &its[..]) {
+            (None, []) => {}
+            (None, [row]) => case.judge_unread(row, &mut verdict),
+            (Some(admitted), []) => case.judge_missing(admitted, &mut verdict),
+            (Some(admitted), [row]) => case.judge(admitted, row, &mut verdict),
+            (_, several) => {
+                verdict.find(format!("{} rows of one session: {several:?}", several.len()))
+            }
+        }
+    }
+    judge_usage(evidence, &mut verdict);
+    verdict
+}
+
+/// What closed rows add up to is what quotas count.
+fn judge_usage(evidence: &Evidence, verdict: &mut Verdict) {
+    let mut sums: HashMap<&str, Used> = HashMap::new();
+    for row in &evidence.rows {
+        let Some(ended) = row.ended else { continue };
+        let (time, received, sent) = sums.entry(&row.user).or_default();
+        *time += ended - row.started;
+        *received += row.bytes.0;
+        *sent += row.bytes.1;
+    }
+    let names: HashSet<&str> =
+        sums.keys().copied().chain(evidence.usage.keys().map(String::as_str)).collect();
+    for name in names {
+        let (rows, used) = (sums.get(name).copied(), evidence.usage.get(name).copied());
+        if rows.unwrap_or_default() != used.unwrap_or_default() {
+            verdict.find(format!("{name}: closed rows {rows:?}, usage_periods {used:?}"));
+        }
+    }
+}
+
+/// A session, or what might have become one.
+struct Case<'a> {
+    evidence: &'a Evidence,
+    instance: &'a Instance,
+}
+
+/// A time in which a daemon had to know of the session.
+#[derive(Debug, Clone, Copy)]
+struct Watch {
+    span: Span,
+    /// It began without the database, and could know nobody before that was back.
+    waited: bool,
+}
+
+impl Case<'_> {
+    fn gone(&self) -> (Millis, Option<End>) {
+        self.instance.ended.map_or((Millis::MAX, None), |(at, why)| (at, Some(why)))
+    }
+
+    fn is_away(&self, at: Millis) -> Option<Span> {
+        self.evidence.outages.iter().copied().find(|outage| outage.has(at))
+    }
+
+    /// When the daemon that was there then died.
+    fn death(&self, at: Millis) -> Millis {
+        let daemons = self.evidence.daemons.iter();
+        daemons.filter(|daemon| daemon.has(at)).map(|daemon| daemon.until).min().unwrap_or(at)
+    }
+
+    /// The times in which a daemon was linked to the server and had what it takes to know of it.
+    fn watches(&self, admitted: Millis) -> Vec<Watch> {
+        let (gone, _) = self.gone();
+        let mut found = Vec::new();
+        let mut known_to = None;
+        for link in self.evidence.links.iter().filter(|link| link.server == self.instance.server) {
+            let until = link.until.unwrap_or(Millis::MAX);
+            if until < admitted || link.from > gone {
+                continue;
+            }
+            let daemon = self.death(link.from);
+            let mut from = link.from.max(admitted);
+            let mut waited = false;
+            if link.from > admitted
+                && known_to != Some(daemon)
+                && let Some(outage) = self.is_away(link.from)
+            {
+                (from, waited) = (outage.until + COMPARE, true);
+            }
+            if from < until {
+                known_to = Some(daemon);
+                found.push(Watch { span: Span { from, until }, waited });
+            }
+        }
+        found
+    }
+
+    fn stalled(&self, span: Span) -> Millis {
+        self.evidence.stalls.iter().map(|stall| stall.within(span)).sum()
+    }
+
+    /// Whether a change of that moment reached the disk before its daemon died.
+    fn is_kept(&self, at: Millis) -> bool {
+        let death = self.death(at);
+        let outages = self.evidence.outages.iter();
+        let mut near =
+            outages.filter(|outage| outage.from <= at + MOMENT && at <= outage.until + MEMORY);
+        death - at > if near.any(|_| true) { MEMORY } else { MOMENT }
+    }
+
+    /// A row of a client that never was in.
+    fn judge_unread(&self, row: &Row, verdict: &mut Verdict) {
+        let Instance { server, asked, .. } = *self.instance;
+        let (gone, why) = self.gone();
+        let is_lost = self.evidence.links.iter().any(|link| {
+            let until = link.until.unwrap_or(Millis::MAX);
+            link.server == server && *(&asked) <= until && until <= row.started + SECOND
+        });
+        if row.ended.is_none() {
+            verdict.find(format!("stays open: {row:?}"));
+        } else if is_lost {
+            verdict.accept("approval_lost_with_the_connection", 0);
+        } else if gone <= row.started + SECOND {
+            verdict.accept("left_before_its_approval", 0);
+        } else {
+            verdict.find(format!("a row without a session ({why:?}): {row:?}"));
+        }
+    }
+
+    /// A session without a row.
+    fn judge_missing(&self, admitted: Millis, verdict: &mut Verdict) {
+        verdict.sessions += 1;
+        let (gone, _) = self.gone();
+        let death = self.death(admitted);
+        // Whoever was seen by another daemon after that had to be adopted.
+        let is_seen_again = self
+            .watches(admitted)
+            .iter()
+            .any(|watch| watch.span.from >= death && gone - watch.span.from > COMPARE);
+        let text = format!("a session without a row: {:?}", self.instance);
+        if is_seen_again || self.is_kept(admitted) {
+            verdict.find(text);
+        } else if self
+            .evidence
+            .outages
+            .iter()
+            .any(|outage| outage.within(Span { from: admitted - MOMENT, until: death }) > 0)
+        {
+            verdict.accept("never_written_daemon_killed_without_database", gone - admitted);
+        } else {
+            verdict.accept("never_written_daemon_killed_at_once", gone - admitted);
+        }
+    }
+
+    fn judge(&self, admitted: Millis, row: &Row, verdict: &mut Verdict) {
+        verdict.sessions += 1;
+        let (gone, why) = self.gone();
+        let Some((why, ended)) = why.zip(row.ended) else {
+            verdict.find(format!("stays open: {row:?}, {:?}", self.instance));
+            return;
+        };
+        if row.state != "closed" {
+            verdict.find(format!("has ended and is not closed: {row:?}"));
+        }
+        *verdict.causes.entry((why.word(), row.cause.clone())).or_default() += 1;
+        self.judge_start(admitted, row, verdict);
+        self.judge_deadline(admitted, row, verdict);
+        self.judge_end(admitted, row, (gone, why), ended, verdict);
+    }
+
+    fn judge_start(&self, admitted: Millis, row: &Row, verdict: &mut Verdict) {
+        let (early, late) = (admitted - row.started, row.started - admitted);
+        if late > SECOND {
+            verdict.find(format!("begins {late} ms late: {row:?}, {:?}", self.instance));
+        } else if early > SECOND {
+            // Its time counts from when OpenVPN says that it came, in whole seconds.
+            verdict.accept("adopted_counts_from_its_connection", early);
+        }
+        let limit = self.evidence.limits.get(&self.instance.number).unwrap_or(&self.evidence.limit);
+        let off = row.deadline.map(|deadline| (deadline - row.started - limit).abs());
+        if off.is_none_or(|off| off > SECOND) {
+            verdict.find(format!("a deadline {off:?} ms off: {row:?}"));
+        }
+    }
+
+    /// Nobody is in for more than a second past the deadline in which a daemon was there.
+    fn judge_deadline(&self, admitted: Millis, row: &Row, verdict: &mut Verdict) {
+        let Some(deadline) = row.deadline else { return };
+        let (gone, why) = self.gone();
+        let out = self.instance.killed.unwrap_or(Millis::MAX).min(gone);
+        if self.instance.killed.is_some_and(|killed| killed < deadline) {
+            verdict.find(format!("killed before its time: {row:?}, {:?}", self.instance));
+        }
+        if out <= deadline {
+            return;
+        }
+        verdict.deadlines += 1;
+        let over = Span { from: deadline, until: out };
+        let watches = self.watches(admitted);
+        let watched: Millis = watches.iter().map(|watch| watch.span.within(over)).sum();
+        let late = watched - self.stalled(over).min(watched);
+        verdict.measure("watched_past_deadline", late);
+        if late > SECOND {
+            verdict.find(format!(
+                "{late} ms past its deadline while a daemon was there: {row:?}, {:?}, {watches:?}",
+                self.instance
+            ));
+        } else if watched > SECOND {
+            verdict.accept("past_deadline_machine_stood_still", watched);
+        } else if out - deadline > SECOND {
+            let name = match (why, watches.iter().any(|watch| watch.waited)) {
+                (Some(End::TimedOut), _) => "past_deadline_until_openvpns_session_timeout",
+                (_, true) => "past_deadline_daemon_began_without_database",
+                (_, false) => "past_deadline_no_daemon",
+            };
+            verdict.accept(name, out - deadline);
+        }
+    }
+
+    fn judge_end(
+        &self,
+        admitted: Millis,
+        row: &Row,
+        (gone, why): (Millis, End),
+        ended: Millis,
+        verdict: &mut Verdict,
+    ) {
+        let Evidence { accounting, .. } = *self.evidence;
+        let watches = self.watches(admitted);
+        let watch = watches.iter().rfind(|watch| watch.span.from <= gone);
+        // Sure to know of it: since its login, or after the comparison.
+        let knows = |watch: &Watch| {
+            let Span { from, until } = watch.span;
+            from <= admitted + MOMENT || until.min(gone) - from > COMPARE
+        };
+        let is_compared = watch.is_some_and(knows);
+        let is_watched = watch.is_some_and(|watch| gone <= watch.span.until);
+        let is_heard = watch.is_some_and(|watch| gone + MOMENT <= watch.span.until);
+        let is_seen = is_compared
+            && if why == End::ServerDied {
+                // When the connection broke is stored with the next accounting.
+                is_watched && self.is_kept(gone) && self.death(gone) - gone > accounting + MOMENT
+            } else {
+                is_heard && self.is_kept(gone)
+            };
+        let known = watches.iter().rfind(|watch| watch.span.from <= gone && knows(watch));
+        let seen_until = known.map_or(admitted, |watch| watch.span.until.min(gone));
+        let off = (ended - gone).abs();
+        let late =
+            off - self.stalled(Span { from: gone.min(ended), until: gone.max(ended) }).min(off);
+
+        // The oldest that the row may be: what was stored last.
+        let from = seen_until.min(self.forgotten_since(admitted, gone));
+        let oldest = from - 2 * accounting - SECOND;
+        let name = match (is_seen, why) {
+            (true, _) => "",
+            (false, End::ServerDied) if !is_watched => "server_died_without_daemon",
+            (false, _) if !is_watched => "ended_without_daemon",
+            (false, _) if !is_compared => "ended_while_a_new_daemon_compared",
+            (false, _) => "daemon_killed_before_the_end_was_stored",
+        };
+        if late <= SECOND {
+            verdict.measure("end_off", late);
+        } else if is_seen || ended > gone + SECOND || ended < oldest {
+            verdict.find(format!(
+                "its row ends {} ms {} ({name}): {row:?}, {:?}, {watches:?}",
+                off,
+                if ended > gone { "late" } else { "early" },
+                self.instance
+            ));
+        } else {
+            verdict.accept(name, off);
+        }
+        verdict.exact += usize::from(late <= SECOND);
+        self.judge_bytes(row, (gone, why), is_seen, oldest, verdict, admitted);
+    }
+
+    /// The start of an outage in which what was known of it may have been lost with its daemon.
+    fn forgotten_since(&self, admitted: Millis, gone: Millis) -> Millis {
+        let daemons = self.evidence.daemons.iter();
+        let deaths = daemons
+            .map(|daemon| daemon.until)
+            .filter(|death| (admitted..=gone.saturating_add(MEMORY)).contains(death));
+        deaths
+            .filter_map(|death| {
+                self.evidence
+                    .outages
+                    .iter()
+                    .filter(|outage| outage.from <= death && death <= outage.until + MEMORY)
+                    .map(|outage| outage.from.max(death - MEMORY))
+                    .min()
+            })
+            .max()
+            .unwrap_or(Millis::MAX)
+    }
+
+    fn judge_bytes(
+        &self,
+        row: &Row,
+        (gone, why): (Millis, End),
+        is_seen: bool,
+        oldest: Millis,
+        verdict: &mut Verdict,
+        admitted: Millis,
+    ) {
+        let interval = self.evidence.accounting;
+        let most = flow(gone + LINE - admitted);
+        let since = if is_seen && why != End::ServerDied {
+            gone - LINE
+        } else if is_seen {
+            gone - interval - SECOND
+        } else {
+            oldest
+        };
+        let least = if since <= admitted { (0, 0) } else { flow(since - admitted) };
+        let is_right =
+            (least.0..=most.0).contains(&row.bytes.0) && (least.1..=most.1).contains(&row.bytes.1);
+        // From the client a byte flows each millisecond.
+        let behind = Millis::try_from(most.0.saturating_sub(row.bytes.0)).unwrap_or(Millis::MAX);
+        let stalled = self.stalled(Span { from: oldest, until: gone });
+        if !is_right && !(row.bytes.0 <= most.0 && stalled > 0 && behind - stalled <= gone - since)
+        {
+            verdict.find(format!(
+                "bytes of {behind} ms are missing: {row:?}, between {least:?} and {most:?}, {:?}",
+                self.instance
+            ));
+        } else if behind > LINE * 2 {
+            verdict.measure("bytes_behind_ms", behind);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "audit_tests.rs"]
+mod tests;

@@ -1,0 +1,113 @@
+//! What is done to whom and when: it follows from the seed alone.
+
+use std::{fmt, time::Duration};
+
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hit {
+    Daemon,
+    Database,
+    /// The database, and while it is away the daemon.
+    Both,
+    /// One OpenVPN server, the number is taken modulo their count.
+    Server(u32),
+    Servers,
+}
+
+impl Hit {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Daemon => "daemon",
+            Self::Database => "database",
+            Self::Both => "database_and_daemon",
+            Self::Server(_) => "one_server",
+            Self::Servers => "all_servers",
+        }
+    }
+}
+
+/// A SIGKILL, and when what was killed is started again.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault {
+    /// How long all is left alone before it.
+    pub rest: Duration,
+    pub hit: Hit,
+    pub away: Duration,
+    /// Of [`Hit::Both`]: when the daemon is killed, and for how long it is away.
+    pub second: (Duration, Duration),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server =
+            if let Hit::Server(number) = self.hit { format!(" {number}") } else { String::new() };
+        write!(f, "{}{server}, away for {} ms", self.hit.word(), self.away.as_millis())?;
+        if self.hit == Hit::Both {
+            let (after, away) = self.second;
+            write!(f, ", the daemon {} ms later for {} ms", after.as_millis(), away.as_millis())?;
+        }
+        Ok(())
+    }
+}
+
+/// So many faults. Of ten, three are the daemon's and three the database's, two a server's; one hits all servers
+/// and one both the database and the daemon; the first five are one of each.
+pub fn faults(seed: u64, count: usize, servers: u32, has_database: bool) -> Vec<Fault> {
+    let mut random = StdRng::seed_from_u64(seed);
+    // The part that belongs to every run of the tests.
+    let is_short = count <= 10;
+    let mut deck = Vec::new();
+    let mut plan = Vec::with_capacity(count);
+    while plan.len() < count {
+        let hit = deck.pop().unwrap_or_else(|| {
+            let mut rest = vec![Hit::Daemon, Hit::Daemon, Hit::Server(0)];
+            let mut each = vec![Hit::Daemon, Hit::Server(0), Hit::Servers];
+            if has_database {
+                rest.extend([Hit::Database; 2]);
+                each.extend([Hit::Database, Hit::Both]);
+            }
+            rest.shuffle(&mut random);
+            each.shuffle(&mut random);
+            // Drawn from the end: a short run has all of them, too.
+            deck = [rest, each].concat();
+            deck.pop().unwrap_or(Hit::Daemon)
+        });
+        let hit = match hit {
+            Hit::Server(_) => Hit::Server(random.random_range(0..servers)),
+            Hit::Daemon | Hit::Database | Hit::Both | Hit::Servers => hit,
+        };
+        let mut within = |from, to| Duration::from_millis(random.random_range::<u64, _>(from..to));
+        let rest = within(100, if is_short { 3_000 } else { 5_000 });
+        let is_long = within(0, 5).is_zero();
+        let away = match (is_long, is_short) {
+            (false, _) => within(50, 3_000),
+            (true, true) => within(3_000, 5_000),
+            (true, false) => within(4_000, 9_000),
+        };
+        let second = (within(0, 3_000), within(50, 3_000));
+        plan.push(Fault { rest, hit, away, second });
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_repeats_a_plan_and_its_first_five_faults_are_of_every_kind() {
+        let words = |seed| -> Vec<String> {
+            faults(seed, 20, 4, true).iter().map(Fault::to_string).collect()
+        };
+        assert_eq!(words(7), words(7));
+        assert_ne!(words(7), words(8));
+        let mut kinds: Vec<_> =
+            faults(7, 5, 4, true).iter().map(|fault| fault.hit.word()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        assert_eq!(kinds.len(), 5);
+        let without = faults(7, 20, 4, false);
+        assert!(without.iter().all(|fault| !matches!(fault.hit, Hit::Database | Hit::Both)));
+    }
+}

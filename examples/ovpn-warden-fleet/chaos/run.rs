@@ -1,0 +1,416 @@
+//! Plays a plan, lets everything come to rest, and hands what was written down to the auditor.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use ovpn_warden::types::Clock;
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    process::Command,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::sleep,
+};
+
+use super::{
+    audit::{self, Evidence, Span, Verdict},
+    plan::{self, Fault, Hit},
+    record::{Millis, Record},
+    rows, stall,
+};
+use crate::{
+    args::Args,
+    measure::Result,
+    population,
+    rig::Rig,
+    scenario,
+    script::Script,
+    stand_in::StandIn,
+    world::{Act, Order, Seen, Totals, World},
+};
+
+/// Between the first login and the first fault.
+const BEGIN: Duration = Duration::from_secs(5);
+/// After the last fault, until everybody is sent home.
+const REST: Duration = Duration::from_secs(5);
+/// How long the end may take: everybody out, every row written.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// `session.limit_s` of the defaults.
+const LIMIT: Millis = 28_800_000;
+
+struct Play<'a> {
+    args: &'a Args,
+    clock: Clock,
+    world: Arc<World>,
+    record: Arc<Record>,
+    orders: Vec<mpsc::Sender<Order>>,
+    servers: Vec<JoinHandle<std::io::Result<Seen>>>,
+    rig: Rig,
+    pid: watch::Sender<u32>,
+    daemon_since: Millis,
+    daemons: Vec<Span>,
+    outages: Vec<Span>,
+    begun: Millis,
+}
+
+/// The number that repeats a plan.
+fn seed(args: &Args) -> anyhow::Result<u64> {
+    match (args.seed, std::env::var("CHAOS_SEED")) {
+        (Some(seed), _) => Ok(seed),
+        (None, Ok(text)) => text.parse().with_context(|| format!("CHAOS_SEED={text}: no number")),
+        (None, Err(_)) => Ok(rand::random_range(1..1_000_000)),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what one reads while it runs")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+pub async fn run(args: &Args) -> anyhow::Result<Result> {
+    if args.database.is_some() != args.database_folder.is_some() {
+        bail!("--database and --database-folder go together");
+    }
+    let seed = seed(args)?;
+    let folder = tempfile::Builder::new().prefix("warden-chaos.").tempdir()?;
+    let clock = Clock::new();
+    say(&format!("{} faults, CHAOS_SEED={seed}", args.faults));
+    let url = args.database.clone().unwrap_or_else(|| Rig::database(folder.path()));
+    scenario::seed(args, &url, None, clock).await.context("cannot seed the database")?;
+    let record = Arc::new(Record::in_file(&folder.path().join("record"))?);
+    let world = Arc::new(World {
+        clock,
+        script: Script::new(),
+        totals: Totals::default(),
+        wrong: args.wrong,
+        retry: true,
+        rejoin: true.into(),
+        record: Some(Arc::clone(&record)),
+    });
+    let (mut orders, mut servers, mut ports) = (Vec::new(), Vec::new(), Vec::new());
+    for name in 0..args.servers {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        ports.push(listener.local_addr()?.port());
+        let (sender, receiver) = mpsc::channel(64);
+        orders.push(sender);
+        let server = StandIn::new(name, args.clients, Arc::clone(&world))
+            .with_habits(seed.wrapping_add(u64::from(name)));
+        servers.push(tokio::spawn(server.serve(listener, receiver)));
+    }
+    let mut rig = Rig::new(folder.path(), &url, &ports, args).await?;
+    let pid = watch::Sender::new(rig.launch()?);
+    let stop = watch::Sender::new(false);
+    let stalls = tokio::spawn(stall::watch(clock, pid.subscribe(), stop.subscribe()));
+    let begun = clock.now().utc.as_millis();
+    let (daemons, outages) = (Vec::new(), Vec::new());
+    let mut play = Play {
+        args,
+        clock,
+        world,
+        record,
+        orders,
+        servers,
+        rig,
+        pid,
+        daemon_since: begun,
+        daemons,
+        outages,
+        begun,
+    };
+    let plan = plan::faults(seed, args.faults, args.servers, args.database_folder.is_some());
+    let outcome = play.all(&plan).await;
+    let _ = stop.send(true);
+    let stalls = stalls.await?;
+    if args.keep || outcome.is_err() {
+        let path = folder.keep();
+        say(&format!("kept: {}", path.display()));
+    }
+    let open = outcome?;
+    let mut result = Result::default();
+    result.put("scenario", "chaos");
+    result.put("seed", seed);
+    result.put("database", if args.database.is_some() { "mariadb" } else { "sqlite" });
+    result.put("servers", args.servers);
+    result.put("clients", args.all());
+    play.finish(&url, stalls, &plan, open, &mut result).await?;
+    Ok(result)
+}
+
+impl Play<'_> {
+    fn now(&self) -> Millis {
+        self.clock.now().utc.as_millis()
+    }
+
+    /// Everything that happens; how many were still in at the end.
+    async fn all(&mut self, plan: &[Fault]) -> anyhow::Result<usize> {
+        let clients = self.args.clients;
+        let ramp = BEGIN.mul_f64(0.8) / clients.max(1);
+        for server in &self.orders {
+            let acts = (0..clients).map(|place| (ramp * place, Act::Connect(place))).collect();
+            server.send(Order::Begin(acts)).await?;
+        }
+        sleep(BEGIN).await;
+        for (number, fault) in plan.iter().enumerate() {
+            sleep(fault.rest).await;
+            self.check()?;
+            let (up, been) = self.record.count();
+            say(&format!(
+                "{:3}/{}  at {:6.1} s  {fault}; {up} in, {been} sessions so far",
+                number + 1,
+                plan.len(),
+                (self.now() - self.begun) as f64 / 1e3,
+            ));
+            self.strike(fault).await?;
+        }
+        sleep(REST).await;
+        self.check()?;
+        self.world.rejoin.store(false, Ordering::Relaxed);
+        // A server that was killed last may still be away.
+        for server in &self.orders {
+            server.send(Order::Leave).await?;
+        }
+        let end = self.clock.now().mono + PATIENCE;
+        loop {
+            let open = self.record.count().0;
+            let is_linked = Totals::of(&self.world.totals.up) == 0;
+            if open == 0 && is_linked && self.rig.backlog().await.unwrap_or(1) == 0 {
+                break;
+            }
+            if self.clock.now().mono > end {
+                return Ok(open.max(1));
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        // What has left in the last moment is still to be written.
+        sleep(Duration::from_secs(1)).await;
+        Ok(0)
+    }
+
+    fn check(&mut self) -> anyhow::Result<()> {
+        if self.servers.iter().any(JoinHandle::is_finished) {
+            bail!("a server of the fleet has ended");
+        }
+        self.rig.check()
+    }
+
+    async fn strike(&mut self, fault: &Fault) -> anyhow::Result<()> {
+        match fault.hit {
+            Hit::Daemon => {
+                self.kill_daemon().await?;
+                sleep(fault.away).await;
+                self.start_daemon()
+            }
+            Hit::Database => {
+                let from = self.database("kill").await?;
+                sleep(fault.away).await;
+                self.database_is_back(from).await
+            }
+            Hit::Both => {
+                let from = self.database("kill").await?;
+                let (after, away) = fault.second;
+                sleep(after).await;
+                self.kill_daemon().await?;
+                sleep(away).await;
+                self.start_daemon()?;
+                sleep(fault.away.saturating_sub(after + away)).await;
+                self.database_is_back(from).await
+            }
+            Hit::Server(number) => self.kill_server(number, fault.away).await,
+            Hit::Servers => {
+                for number in 0..self.args.servers {
+                    self.kill_server(number, fault.away).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn kill_server(&self, number: u32, away: Duration) -> anyhow::Result<()> {
+        let server = &self.orders[(number % self.args.servers) as usize];
+        server.send(Order::Die(away)).await.context("a server of the fleet has ended")
+    }
+
+    async fn kill_daemon(&mut self) -> anyhow::Result<()> {
+        let _ = self.pid.send(0);
+        let from = self.daemon_since;
+        self.rig.kill().await?;
+        self.daemons.push(Span { from, until: self.now() });
+        Ok(())
+    }
+
+    fn start_daemon(&mut self) -> anyhow::Result<()> {
+        self.daemon_since = self.now();
+        let _ = self.pid.send(self.rig.launch()?);
+        Ok(())
+    }
+
+    /// What `tests/rig/db.sh` does to it; when that began.
+    async fn database(&self, what: &str) -> anyhow::Result<Millis> {
+        let folder = self.args.database_folder.as_ref().context("no database to kill")?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/db.sh");
+        let from = self.now();
+        let status = Command::new(&script).arg(what).arg(folder).status().await?;
+        if !status.success() {
+            bail!("{} {what} ended with {status}", script.display());
+        }
+        Ok(from)
+    }
+
+    async fn database_is_back(&mut self, from: Millis) -> anyhow::Result<()> {
+        self.database("again").await?;
+        self.outages.push(Span { from, until: self.now() });
+        Ok(())
+    }
+
+    async fn finish(
+        mut self,
+        url: &str,
+        stalls: Vec<Span>,
+        plan: &[Fault],
+        open: usize,
+        result: &mut Result,
+    ) -> anyhow::Result<()> {
+        self.rig.stop().await?;
+        self.daemons.push(Span { from: self.daemon_since, until: self.now() });
+        for server in &self.orders {
+            server.send(Order::Finish).await?;
+        }
+        let mut faults = Vec::new();
+        for server in std::mem::take(&mut self.servers) {
+            faults.append(&mut server.await??.faults);
+        }
+        let (instances, links) = self.record.read();
+        let (rows, usage) = rows::read(url).await?;
+        let limit = Millis::from(self.args.limit_s) * 1_000;
+        let short = (0..self.args.all()).filter(|n| population::is_among(*n, self.args.expiring));
+        let evidence = Evidence {
+            instances,
+            links,
+            daemons: std::mem::take(&mut self.daemons),
+            outages: std::mem::take(&mut self.outages),
+            stalls,
+            rows,
+            usage,
+            accounting: Millis::from(self.args.accounting_s) * 1_000,
+            limits: short.map(|number| (number, limit)).collect::<HashMap<_, _>>(),
+            limit: LIMIT,
+        };
+        let mut verdict = audit::judge(&evidence);
+        verdict.findings.extend(faults);
+        verdict.findings.extend(self.rig.complaints()?);
+        if open > 0 {
+            verdict.findings.push(format!("{open} sessions or rows did not end in time"));
+        }
+        tell(&evidence, &verdict, plan, result);
+        result.put("asked", Totals::of(&self.world.totals.asked));
+        result.put("denied_for_a_moment", Totals::of(&self.world.totals.temporary));
+        result.number("seconds", (self.now() - self.begun) as f64 / 1e3);
+        Ok(())
+    }
+}
+
+/// From the verdict to rows of the result.
+fn tell(evidence: &Evidence, verdict: &Verdict, plan: &[Fault], result: &mut Result) {
+    let mut hits = BTreeMap::<_, usize>::new();
+    for fault in plan {
+        *hits.entry(fault.hit.word()).or_default() += 1;
+    }
+    result.put("faults", plan.len());
+    for (hit, count) in hits {
+        result.put(&format!("killed.{hit}"), count);
+    }
+    result.put("sessions", verdict.sessions);
+    result.put("rows", evidence.rows.len());
+    result.put("ends_within_a_second", verdict.exact);
+    result.put("deadlines_passed", verdict.deadlines);
+    for (what, size) in &verdict.largest {
+        result.put(&format!("largest.{what}"), *size);
+    }
+    for ((end, cause), count) in &verdict.causes {
+        result.put(&format!("ended.{end}.{cause}"), *count);
+    }
+    for (why, count) in &verdict.accepted {
+        result.put(&format!("accepted.{why}"), *count);
+    }
+    let stalled: Millis = evidence.stalls.iter().map(|stall| stall.until - stall.from).sum();
+    result.put("machine_stalls", evidence.stalls.len());
+    result.put("machine_stalled_ms", stalled);
+    for finding in verdict.findings.iter().take(20) {
+        say(&format!("FINDING {finding}"));
+    }
+    result.put("findings", json!(verdict.findings.iter().take(20).collect::<Vec<_>>()));
+    result.put("wrong_answers", verdict.findings.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    /// A MariaDB of its own, which may be killed.
+    struct Mariadb(tempfile::TempDir);
+
+    impl Mariadb {
+        fn start() -> (Self, String) {
+            let folder = tempfile::Builder::new().prefix("warden-db.").tempdir().unwrap();
+            let told = Self::rig(&["start", "mariadb"], folder.path(), "");
+            let url = told.lines().find_map(|line| line.strip_prefix("URL=")).unwrap().to_owned();
+            Self::rig(&["sql"], folder.path(), "CREATE DATABASE warden_chaos");
+            (Self(folder), format!("{url}warden_chaos"))
+        }
+
+        fn rig(words: &[&str], folder: &Path, stdin: &str) -> String {
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/db.sh");
+            let input = folder.join("input");
+            std::fs::write(&input, stdin).unwrap();
+            let output = std::process::Command::new(script)
+                .args(words)
+                .arg(folder.join("m"))
+                .stdin(std::fs::File::open(input).unwrap())
+                .output()
+                .unwrap();
+            let told = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            // A server that is to stop while a test fails is not what it failed by.
+            let is_done = output.status.success() || std::thread::panicking();
+            assert!(is_done, "db.sh {words:?}: {}", told(&output.stderr));
+            told(&output.stdout)
+        }
+    }
+
+    impl Drop for Mariadb {
+        fn drop(&mut self) {
+            Self::rig(&["stop"], self.0.path(), "");
+        }
+    }
+
+    /// Two hundred clients, six faults.
+    fn play(more: &[&str]) {
+        let words = "fleet chaos --servers 4 --clients 50 --faults 6 --cheap --limit-s 8 --expiring 60 \
+                     --wrong 2 --accounting-s 2 --backstop-s 5 --retry-backoff-s 2";
+        let args = Args::parse_from(words.split_whitespace().chain(more.iter().copied()));
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let result = runtime.block_on(run(&args)).unwrap();
+        say(&result.table());
+        assert!(result.get("sessions").unwrap() > 200.0, "too little happened");
+        assert_eq!(result.get("wrong_answers"), Some(0.0), "the findings are above");
+    }
+
+    #[test]
+    fn six_kills_lose_no_session_and_let_nobody_overstay_on_sqlite() {
+        play(&[]);
+    }
+
+    #[test]
+    fn six_kills_lose_no_session_and_let_nobody_overstay_on_mariadb() {
+        let (database, url) = Mariadb::start();
+        let folder = database.0.path().join("m");
+        play(&["--database", &url, "--database-folder", folder.to_str().unwrap()]);
+    }
+}

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# chaos.sh [mariadb|sqlite]... : what `make chaos` calls.
+# 2,000 clients of stand-ins for OpenVPN come and go while the daemon, the database and the stand-ins
+# are killed 50 times in random order; then the table is compared with what the stand-ins saw. On a
+# private MariaDB, then on SQLite, about five minutes each. CHAOS_SEED repeats a plan, CHAOS_FAULTS has another
+# number of faults, CHAOS_OUT keeps what is printed.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$here/../.."
+if [[ -z "${WARDEN_RIG_CONTAINED:-}" ]]; then
+  "$here/install.sh" build mariadb
+  cargo build --release --locked --bin ovpn-warden --example ovpn-warden-fleet
+  WARDEN_RIG_CONTAINED=1 exec "$here/contain.sh" "${BASH_SOURCE[0]}" "$@"
+fi
+unset WARDEN_RIG_CONTAINED
+
+names=("$@")
+((${#names[@]})) || names=(mariadb sqlite)
+fleet=${CARGO_TARGET_DIR:-target}/release/examples/ovpn-warden-fleet
+dir=$(mktemp -d "${TMPDIR:-/tmp}/warden-chaos.XXXXXX")
+out=${CHAOS_OUT:-$dir}
+mkdir -p "$out"
+# shellcheck disable=SC2317  # called by the trap
+cleanup() {
+  [[ ! -d "$dir/mariadb" ]] || "$here/db.sh" stop "$dir/mariadb" || true
+  rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+status=0
+for name in "${names[@]}"; do
+  args=(chaos --servers 8 --clients 250 --faults "${CHAOS_FAULTS:-50}" --cheap --wrong 2
+    --limit-s 15 --expiring 60 --accounting-s 2 --backstop-s 5 --retry-backoff-s 2)
+  case "$name" in
+    sqlite) ;;
+    mariadb)
+      "$here/db.sh" start mariadb "$dir/mariadb" >"$dir/env"
+      # shellcheck disable=SC1091
+      source "$dir/env"
+      echo 'CREATE DATABASE warden_chaos' | "$here/db.sh" sql "$dir/mariadb"
+      args+=(--database "${URL:?}warden_chaos" --database-folder "$dir/mariadb")
+      ;;
+    *)
+      echo "chaos.sh: mariadb or sqlite, not $name" >&2
+      exit 1
+      ;;
+  esac
+  echo "== $name"
+  "$fleet" "${args[@]}" | tee "$out/$name.txt" || status=1
+done
+exit "$status"
