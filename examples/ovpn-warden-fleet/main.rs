@@ -26,9 +26,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        match args.scenario {
-            args::Scenario::Chaos => chaos::run::run(&args).await,
-            _ => scenario::run(&args).await,
+        if args.scenario == args::Scenario::Chaos {
+            chaos::run::run(&args).await
+        } else {
+            scenario::run(&args).await
         }
     })?;
     println!("{}", result.table());

@@ -222,7 +222,7 @@ impl Case<'_> {
         let (gone, why) = self.gone();
         let is_lost = self.evidence.links.iter().any(|link| {
             let until = link.until.unwrap_or(Millis::MAX);
-            link.server == server && *(&asked) <= until && until <= row.started + SECOND
+            link.server == server && asked <= until && until <= row.started + SECOND
         });
         if row.ended.is_none() {
             verdict.find(format!("stays open: {row:?}"));
@@ -426,8 +426,8 @@ impl Case<'_> {
         // From the client a byte flows each millisecond.
         let behind = Millis::try_from(most.0.saturating_sub(row.bytes.0)).unwrap_or(Millis::MAX);
         let stalled = self.stalled(Span { from: oldest, until: gone });
-        if !is_right && !(row.bytes.0 <= most.0 && stalled > 0 && behind - stalled <= gone - since)
-        {
+        let is_excused = row.bytes.0 <= most.0 && stalled > 0 && behind - stalled <= gone - since;
+        if !is_right && !is_excused {
             verdict.find(format!(
                 "bytes of {behind} ms are missing: {row:?}, between {least:?} and {most:?}, {:?}",
                 self.instance
