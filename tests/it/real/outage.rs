@@ -85,7 +85,11 @@ fn a_session_of_an_outage_goes_on_and_is_in_the_database_after_it() {
     site.warden.wait_event("store.up", |_| true, SOON);
     site.warden.wait_event("journal.replayed", |_| true, SOON);
     assert_eq!(again.ping(2), 2);
-    let rows = site.warden.json(&["session", "list", "--all"]);
-    let states: Vec<_> = rows.as_array().unwrap().iter().map(|row| &row["state"]).collect();
-    assert_eq!(states, ["active", "closed"]);
+    // What came after the last write to the journal follows it.
+    let is_as_it_was = wait_until(SOON, || {
+        let rows = site.warden.json(&["session", "list", "--all"]);
+        let states: Vec<_> = rows.as_array()?.iter().map(|row| row["state"].as_str()).collect();
+        (states == [Some("active"), Some("closed")]).then_some(())
+    });
+    assert!(is_as_it_was.is_some(), "{}", site.warden.report());
 }
