@@ -158,7 +158,7 @@ impl Waiting {
 pub(super) struct Unwritten(HashMap<SessionId, SessionRecord>);
 
 impl Unwritten {
-    /// Open sessions as they are once all is written.
+    /// Open sessions as they are once all is written, those included that the database has not heard of.
     pub(super) fn applied_to(mut self, mut open: Vec<SessionRecord>) -> Vec<SessionRecord> {
         open.retain_mut(|row| {
             if let Some(newer) = self.0.remove(&row.id).filter(|newer| newer.version > row.version)
@@ -167,6 +167,8 @@ impl Unwritten {
             }
             row.state != SessionState::Closed
         });
+        let is_open = |row: &SessionRecord| row.state != SessionState::Closed;
+        open.extend(self.0.into_values().filter(is_open));
         open
     }
 }
@@ -257,6 +259,8 @@ pub(super) mod tests {
         let batch = backlog.take();
         assert_eq!((batch.len(), backlog.len()), (2, 2));
         backlog.push(row(3, 5, Active));
+        backlog.push(row(5, 1, Pending));
+        backlog.push(row(6, 2, Closed));
         let unwritten = backlog.unwritten(&"udp".parse().unwrap());
         let read =
             vec![row(1, 2, Active), row(2, 1_004, Active), row(3, 4, Pending), row(4, 1, Active)];
@@ -265,10 +269,10 @@ pub(super) mod tests {
             .iter()
             .map(|row| (row.cid.0, row.version, row.state))
             .collect();
-        assert_eq!(open, [(2, 1_004, Active), (3, 5, Active), (4, 1, Active)]);
+        assert_eq!(open, [(2, 1_004, Active), (3, 5, Active), (4, 1, Active), (5, 1, Pending)]);
         backlog.put_back(&batch);
         backlog.finish_batch();
-        assert_eq!(backlog.len(), 3);
+        assert_eq!(backlog.len(), 5);
         assert!(backlog.unwritten(&"tcp".parse().unwrap()).applied_to(vec![]).is_empty());
     }
 }

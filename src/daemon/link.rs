@@ -42,12 +42,15 @@ use super::{
 const READ_CHUNK: usize = 16 << 10;
 /// Commands that wait for a server that does not read, in bytes; beyond it the link is given up.
 const MAX_UNSENT: usize = 4 << 20;
-/// How long our own changes may take to reach the database before its open sessions are read.
-const SETTLE: Duration = Duration::from_secs(3);
+/// How long our own changes may take to reach the database before its open sessions are read; what
+/// is not there then is added to them.
+const SETTLE: Duration = Duration::from_millis(250);
 /// Pause while the database is behind the journal.
 const JOURNAL_POLL: Duration = Duration::from_millis(100);
-/// Pause after the database could not tell the open sessions.
-const LOAD_RETRY: Duration = Duration::from_secs(1);
+/// Pause after the database could not tell the open sessions, unless it is known to be away.
+const LOAD_RETRY: Duration = Duration::from_millis(250);
+/// Pause after a fault of this program.
+const FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// A link that was up for so long is tried again at once.
 const STEADY: Duration = Duration::from_secs(10);
 /// Reads before a time-out counts.
@@ -191,7 +194,7 @@ impl Link {
             self.questions = Questions::new(authenticator, bounds);
             self.lose("a fault of ovpn-warden itself; this link begins anew".into());
             self.tell().await;
-            tokio::time::sleep(LOAD_RETRY).await;
+            tokio::time::sleep(FAULT_PAUSE).await;
         }
     }
 
@@ -516,6 +519,7 @@ impl Link {
         self.load = JoinSet::new();
         let (store, server) = (Arc::clone(&self.shared.store), self.settings.server.clone());
         let backlog = Arc::clone(&self.shared.backlog);
+        let mut ready = self.shared.store_ready.clone();
         self.load.spawn(async move {
             loop {
                 // Bounded: while everybody logs in there may always be something to write.
@@ -537,6 +541,8 @@ impl Link {
                     Err(error) => {
                         tracing::debug!(%server, %error, "open sessions are not known yet");
                         tokio::time::sleep(LOAD_RETRY).await;
+                        // An error means that nobody tells any more: the daemon stops.
+                        let _ = ready.wait_for(|is_ready| *is_ready).await;
                     }
                 }
             }

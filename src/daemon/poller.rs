@@ -31,6 +31,8 @@ use super::{backlog::Backlog, backoff::Backoff, link::LinkRequest};
 
 /// How often operators' requests are looked for. They take effect within 2 s.
 const POLL: Duration = Duration::from_secs(1);
+/// How often a database that is away is looked for: who is past a deadline is known only with it.
+const POLL_AWAY: Duration = Duration::from_millis(500);
 /// Of the time, at most one part in so many goes into looking whether sessions may go on: a small
 /// site learns of a change within a second, a large one later, but without a load on its database.
 const REVIEW_SHARE: u32 = 10;
@@ -56,7 +58,7 @@ impl Poller {
     /// Runs until the daemon stops.
     pub(super) async fn run(self) {
         let servers: Vec<ServerName> = self.links.keys().cloned().collect();
-        let mut backoff = Backoff::new(POLL, Duration::from_secs(5));
+        let mut backoff = Backoff::new(POLL_AWAY, POLL_AWAY);
         let mut was_up: Option<bool> = None;
         let mut schema_is_current = false;
         let mut next_review = self.clock.now().mono;

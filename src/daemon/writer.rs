@@ -24,6 +24,9 @@ use super::{
 const MANY: usize = 1_000;
 /// How long the database may be away before any row goes to the journal.
 const LONG: Duration = Duration::from_secs(2);
+/// Between two attempts while the database is away. The comparison with a server waits for what is
+/// in the journal, and with it the end of those whose time is over.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Pause before a journal that could not be read is tried again.
 const JOURNAL_RETRY: Duration = Duration::from_secs(60);
 /// How long the last rows may take when the daemon stops: to the database, then to the journal.
@@ -68,7 +71,7 @@ impl Writer {
             backlog,
             store,
             clock,
-            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(5)),
+            backoff: Backoff::new(Duration::from_millis(200), LONGEST_PAUSE),
             away_since: None,
             is_told: false,
             is_fault_told: false,

@@ -58,6 +58,7 @@ impl Engine {
         self.phase = Phase::Down;
         self.replies.clear();
         self.strays.clear();
+        self.left_unknown.clear();
         self.reconciled = Reconciled::No;
         self.timers.greeting = None;
         self.timers.status = None;

@@ -20,7 +20,7 @@ mod review;
 mod session;
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -36,7 +36,7 @@ use crate::{
 use attach::Phase;
 use clients::Clients;
 use replies::{Expect, Replies};
-use session::Departed;
+use session::{Departed, LeftUnknown};
 
 pub use io::{CommandOutcome, LinkFault, Output, RelayId, Review, Ticket};
 
@@ -57,6 +57,8 @@ pub const UTC_RECHECK: Duration = Duration::from_secs(60);
 /// Pause before `status` is asked again after a list that cannot be trusted, and before an
 /// adoption that the database could not answer is tried again.
 pub const STATUS_RETRY: Duration = Duration::from_secs(5);
+/// Clients that left unknown, of which the times are remembered.
+const MOST_LEFT_UNKNOWN: usize = 65_536;
 /// A username longer than this is refused unseen: it would cut `status` (protocol notes, 3.4).
 pub const LONGEST_USERNAME: usize = 255;
 
@@ -129,6 +131,8 @@ pub struct Engine {
     /// Sessions that were closed since the open ones were asked for.
     closed_meanwhile: HashSet<SessionId>,
     departed: VecDeque<Departed>,
+    /// Clients that we did not know and that left before the comparison.
+    left_unknown: HashMap<Cid, LeftUnknown>,
     outputs: VecDeque<Output>,
     serial: u64,
     timers: Timers,
@@ -180,6 +184,7 @@ impl Engine {
             status_is_known: false,
             closed_meanwhile: HashSet::new(),
             departed: VecDeque::new(),
+            left_unknown: HashMap::new(),
             outputs: VecDeque::new(),
             serial: 0,
             timers: Timers::default(),

@@ -104,7 +104,8 @@ impl Engine {
         // The rows were read while these still stood open.
         let mut ended = std::mem::take(&mut self.closed_meanwhile);
         ended.extend(self.departed.iter().map(Departed::session_id));
-        for row in rows {
+        let left = std::mem::take(&mut self.left_unknown);
+        for mut row in rows {
             if let Some(cid) = self.clients.of_session(row.id) {
                 self.catch_up(cid, &row, now);
                 continue;
@@ -132,6 +133,9 @@ impl Engine {
                 }
                 _ => Cause::Unknown,
             };
+            if let Some(left) = left.get(&row.cid).filter(|left| same_run && left.is_of(&row)) {
+                left.end(&mut row);
+            }
             self.close_row(row, cause, now);
         }
         for (cid, stray) in std::mem::take(&mut self.strays) {

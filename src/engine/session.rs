@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    CommandOutcome, DEPARTURE_GRACE, Engine, KILL_RETRY, Output, Reconciled,
+    CommandOutcome, DEPARTURE_GRACE, Engine, KILL_RETRY, MOST_LEFT_UNKNOWN, Output, Reconciled,
     clients::{Client, Closing},
     login::{cut, nobody},
     replies::Expect,
@@ -24,6 +24,35 @@ pub(super) struct Departed {
     pub(super) due: Mono,
     who: ClientRef,
     record: SessionRecord,
+}
+
+/// The end of a client whose session is not known yet.
+#[derive(Debug)]
+pub(super) struct LeftUnknown {
+    user: Option<Vec<u8>>,
+    at: Timestamp,
+    bytes: (u64, u64),
+}
+
+impl LeftUnknown {
+    fn read(env: &Env, at: Timestamp) -> Self {
+        let number = |name: &[u8]| env.number(name).unwrap_or(0);
+        let user = env.get(b"username").map(<[u8]>::to_vec);
+        Self { user, at, bytes: (number(b"bytes_received"), number(b"bytes_sent")) }
+    }
+
+    /// Whether this was the end of that session.
+    pub(super) fn is_of(&self, record: &SessionRecord) -> bool {
+        self.user.as_deref() == Some(record.user.as_str().as_bytes())
+            && record.started_at <= self.at
+    }
+
+    /// Tells the row.
+    pub(super) fn end(&self, record: &mut SessionRecord) {
+        record.ended_at = Some(self.at);
+        record.bytes_received = record.bytes_received.max(self.bytes.0);
+        record.bytes_sent = record.bytes_sent.max(self.bytes.1);
+    }
 }
 
 impl Departed {
@@ -106,6 +135,11 @@ impl Engine {
     pub(super) fn on_disconnect(&mut self, cid: Cid, env: &Env, now: Now) {
         self.strays.remove(&cid);
         let Some(client) = self.clients.get_mut(cid) else {
+            if self.reconciled != Reconciled::Yes && self.left_unknown.len() < MOST_LEFT_UNKNOWN {
+                // The comparison finds its row.
+                self.left_unknown.insert(cid, LeftUnknown::read(env, now.utc));
+                return;
+            }
             self.report(Event::ProtocolUnexpected {
                 server: self.server(),
                 what: "a client left that was not known",
@@ -211,6 +245,7 @@ impl Engine {
     pub(super) fn end_run(&mut self, now: Now) {
         self.close_all_departed(now);
         self.strays.clear();
+        self.left_unknown.clear();
         let cids = self.clients.cids(|_| true);
         if !cids.is_empty() {
             self.report(Event::ServerRestarted { server: self.server(), clients: cids.len() });

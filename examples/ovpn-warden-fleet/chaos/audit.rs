@@ -15,7 +15,7 @@ pub const SECOND: Millis = 1_000;
 /// How long a row may take to the database while that is there, and a line from one process to
 /// the other.
 pub const MOMENT: Millis = 300;
-/// How long a daemon may take after its link, or its database, is there, until it knows who is in.
+/// After so long with its link and its database a daemon knows who is in, whatever comes then.
 pub const COMPARE: Millis = 2_000;
 /// How long a change may be in memory only, the database being away: two seconds until rows go to the
 /// journal, `database.timeout_ms` for the attempt before that (docs/operations.md), and a moment.
@@ -153,21 +153,26 @@ struct Case<'a> {
     instance: &'a Instance,
 }
 
-/// A time in which a daemon had to know of the session.
-#[derive(Debug, Clone, Copy)]
+/// A link that had to know of the session, or had what it takes to find out: the database.
+#[derive(Debug, Clone)]
 struct Watch {
     span: Span,
-    /// It began without the database, and could know nobody before that was back.
-    waited: bool,
+    /// Outages in it before it had compared: until then it knows nobody.
+    blind: Vec<Span>,
+    /// When it certainly knew.
+    known: Millis,
+}
+
+impl Watch {
+    fn sees(&self, over: Span) -> Millis {
+        let blind: Millis = self.blind.iter().map(|outage| outage.within(over)).sum();
+        self.span.within(over) - blind
+    }
 }
 
 impl Case<'_> {
     fn gone(&self) -> (Millis, Option<End>) {
         self.instance.ended.map_or((Millis::MAX, None), |(at, why)| (at, Some(why)))
-    }
-
-    fn is_away(&self, at: Millis) -> Option<Span> {
-        self.evidence.outages.iter().copied().find(|outage| outage.has(at))
     }
 
     /// When the daemon that was there then died.
@@ -176,7 +181,7 @@ impl Case<'_> {
         daemons.filter(|daemon| daemon.has(at)).map(|daemon| daemon.until).min().unwrap_or(at)
     }
 
-    /// The times in which a daemon was linked to the server and had what it takes to know of it.
+    /// The times in which a daemon was linked to the server.
     fn watches(&self, admitted: Millis) -> Vec<Watch> {
         let (gone, _) = self.gone();
         let mut found = Vec::new();
@@ -187,20 +192,34 @@ impl Case<'_> {
                 continue;
             }
             let daemon = self.death(link.from);
-            let mut from = link.from.max(admitted);
-            let mut waited = false;
-            if link.from > admitted
-                && known_to != Some(daemon)
-                && let Some(outage) = self.is_away(link.from)
-            {
-                (from, waited) = (outage.until + COMPARE, true);
+            let from = link.from.max(admitted);
+            let span = Span { from, until };
+            let mut watch = Watch { span, blind: Vec::new(), known: from };
+            if link.from > admitted && known_to != Some(daemon) {
+                self.compare(&mut watch);
             }
-            if from < until {
+            if watch.known <= until {
                 known_to = Some(daemon);
-                found.push(Watch { span: Span { from, until }, waited });
             }
+            found.push(watch);
         }
         found
+    }
+
+    /// A daemon that does not know of it compares, as far as the database lets it.
+    fn compare(&self, watch: &mut Watch) {
+        let Span { from, until } = watch.span;
+        watch.known = from + COMPARE;
+        let mut outages = self.evidence.outages.clone();
+        outages.sort_by_key(|outage| outage.from);
+        for outage in outages {
+            let away = Span { from: outage.from.max(from), until: outage.until.min(until) };
+            if away.from < away.until && away.from <= watch.known {
+                watch.blind.push(away);
+                // What it had begun, it begins again.
+                watch.known = away.until + COMPARE;
+            }
+        }
     }
 
     fn stalled(&self, span: Span) -> Millis {
@@ -244,7 +263,7 @@ impl Case<'_> {
         let is_seen_again = self
             .watches(admitted)
             .iter()
-            .any(|watch| watch.span.from >= death && gone - watch.span.from > COMPARE);
+            .any(|watch| watch.span.from >= death && watch.known < gone.min(watch.span.until));
         let text = format!("a session without a row: {:?}", self.instance);
         if is_seen_again || self.is_kept(admitted) {
             verdict.find(text);
@@ -305,7 +324,7 @@ impl Case<'_> {
         verdict.deadlines += 1;
         let over = Span { from: deadline, until: out };
         let watches = self.watches(admitted);
-        let watched: Millis = watches.iter().map(|watch| watch.span.within(over)).sum();
+        let watched: Millis = watches.iter().map(|watch| watch.sees(over)).sum();
         let late = watched - self.stalled(over).min(watched);
         verdict.measure("watched_past_deadline", late);
         if late > SECOND {
@@ -316,7 +335,8 @@ impl Case<'_> {
         } else if watched > SECOND {
             verdict.accept("past_deadline_machine_stood_still", watched);
         } else if out - deadline > SECOND {
-            let name = match (why, watches.iter().any(|watch| watch.waited)) {
+            let is_blind = |watch: &Watch| watch.blind.iter().any(|away| away.within(over) > 0);
+            let name = match (why, watches.iter().any(is_blind)) {
                 (Some(End::TimedOut), _) => "past_deadline_until_openvpns_session_timeout",
                 (_, true) => "past_deadline_daemon_began_without_database",
                 (_, false) => "past_deadline_no_daemon",
@@ -337,11 +357,8 @@ impl Case<'_> {
         let watches = self.watches(admitted);
         let watch = watches.iter().rfind(|watch| watch.span.from <= gone);
         // Sure to know of it: since its login, or after the comparison.
-        let knows = |watch: &Watch| {
-            let Span { from, until } = watch.span;
-            from <= admitted + MOMENT || until.min(gone) - from > COMPARE
-        };
-        let is_compared = watch.is_some_and(knows);
+        let knows = |watch: &&Watch| watch.known <= watch.span.until.min(gone);
+        let is_compared = watch.as_ref().is_some_and(knows);
         let is_watched = watch.is_some_and(|watch| gone <= watch.span.until);
         let is_heard = watch.is_some_and(|watch| gone + MOMENT <= watch.span.until);
         let is_seen = is_compared

@@ -270,8 +270,8 @@ fn a_daemon_that_began_without_the_database_knows_nobody_before_that_is_back() {
         bed.outages = vec![Span { from: T + 64_000, until: T + 75_000 }];
         bed
     };
-    accepts(bed(77_500), &["past_deadline_daemon_began_without_database"]);
-    finds(bed(78_500), "past its deadline while a daemon was there");
+    accepts(bed(75_900), &["past_deadline_daemon_began_without_database"]);
+    finds(bed(76_100), "past its deadline while a daemon was there");
 }
 
 #[test]

@@ -167,6 +167,27 @@ fn after_an_outage_with_a_restart_old_answers_are_void_and_old_sessions_closed()
 }
 
 #[test]
+fn who_leaves_while_a_new_daemon_compares_has_left_then() {
+    let leaves = |user: &str| {
+        let mut lab = Lab::new();
+        lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6")]);
+        lab.pass(Duration::from_secs(3));
+        let left = lab.now.utc;
+        let mut env = bytes_env(9_000, 8_000);
+        env.push(b"username", user.as_bytes());
+        lab.say(Message::Disconnect { cid: Cid(4), env });
+        lab.pass(Duration::from_secs(3));
+        lab.load(vec![row_of(4, "alice", 3_600)]);
+        assert_eq!(lab.last_row().state, SessionState::Closed);
+        let row = lab.last_row();
+        (row.ended_at == Some(left), row.bytes_received, row.bytes_sent)
+    };
+    assert_eq!(leaves("alice"), (true, 9_000, 8_000));
+    // Of another user: of another run.
+    assert!(!leaves("bob").0);
+}
+
+#[test]
 fn sessions_of_a_run_that_ended_with_the_connection_end_when_that_broke() {
     let mut lab = Lab::up();
     let alice = lab.establish(4, "alice", 3_600);
