@@ -1,6 +1,6 @@
 //! May this client connect, and until when.
 //!
-//! `request`, `decide`, `terms`, `quota`, `device`, `grace`, `text`, `throttle` and `failures` are cores, and so is
+//! `request`, `decide`, `terms`, `quota`, `device`, `grace`, `imprint`, `text`, `throttle` and `failures` are cores, and so is
 //! `second_factor` but for its `check`; `password` hashes, and `service` is the shell that asks the store and the
 //! hashing threads and lets `decide` judge.
 
@@ -9,6 +9,7 @@ pub mod decide;
 pub mod device;
 pub mod failures;
 pub mod grace;
+pub mod imprint;
 pub mod password;
 pub mod quota;
 pub mod request;

@@ -10,7 +10,10 @@ use crate::{
     },
 };
 
-use super::{device::DeviceError, second_factor::response::Response, terms::Terms, token::Token};
+use super::{
+    device::DeviceError, imprint::Imprint, second_factor::response::Response, terms::Terms,
+    token::Token,
+};
 
 /// What kind of answer is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub struct AuthRequest {
     pub token: Option<Token>,
     /// What it brings for a second factor.
     pub response: Response,
+    /// At a renegotiation: it sent what let it in, which was compared with this stored hash.
+    pub proven: Option<Imprint>,
     /// From its certificate, verified by OpenVPN.
     pub common_name: Option<Arc<str>>,
     /// The device it says it is.
@@ -103,6 +108,8 @@ pub struct Grant {
     pub second_factor: Option<Factor>,
     /// What OpenVPN is told about a new client.
     pub config: Vec<ConfigLine>,
+    /// The stored hash that what it sent stands for; `None` for a token, or without a question.
+    pub proven: Option<Imprint>,
 }
 
 /// Why a client may not connect.

@@ -103,6 +103,7 @@ pub async fn execute(
     };
     let common_name = args.common_name.unwrap_or_else(|| args.user.to_string());
     let request = AuthRequest {
+        proven: None,
         server,
         kind: RequestKind::Connect,
         user: Claimed::Valid(args.user.clone()),

@@ -232,6 +232,7 @@ pub(super) mod tests {
     fn a_full_backlog_admits_nobody_without_the_database() {
         let grant = |is_offline| {
             Decision::Allow(Grant {
+                proven: None,
                 session_id: row(1, 1, SessionState::Active).id,
                 terms: crate::auth::terms::Terms::default(),
                 is_offline,

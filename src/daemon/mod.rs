@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::{
         decide::Defaults,
+        imprint::Imprinter,
         password::{HashParams, PasswordError, pool::HashPool},
         service::Authenticator,
         throttle::Limits,
@@ -33,7 +34,7 @@ use crate::{
     engine::Settings,
     store::{Journal, Store},
     telemetry::{Queues, http::Readiness},
-    types::Clock,
+    types::{Clock, Password},
 };
 
 pub use probe::{Visit, VisitError, visit};
@@ -275,6 +276,7 @@ fn settings(config: &Config, server: &Server, turn: u32) -> Settings {
         server: server.name.clone(),
         address: server.management.to_string().into(),
         password: server.password.clone(),
+        imprinter: Imprinter::new(Password::from(&rand::random::<[u8; 32]>()[..])),
         auth_timeout: config.auth.timeout,
         device_sources: config.auth.device_sources.clone().into(),
         accounting_interval: interval,

@@ -4,6 +4,7 @@ use std::mem;
 
 use crate::{
     auth::{
+        imprint::LetIn,
         request::{Decision, Denial, Grant, RequestKind},
         text,
     },
@@ -138,6 +139,11 @@ impl Engine {
                 self.report_adopted(cid);
             }
         }
+        if let Some((sent, stored)) = pending.sent.zip(grant.proven)
+            && let Some(session) = self.clients.get_mut(cid).and_then(|c| c.session.as_mut())
+        {
+            session.let_in = Some(LetIn { sent, stored });
+        }
     }
 
     /// Before an approval: OpenVPN acts on one only at its next TLS pass, up to some seconds later.
@@ -242,7 +248,7 @@ impl Engine {
             return;
         };
         let is_known = is_known || self.is_stray(cid);
-        if reauth && reason.is_temporary() && is_known {
+        if reauth && reason.is_temporary() && is_known && !pending.is_other {
             self.tolerate(cid, kid, &pending, denial, now);
             return;
         }
@@ -269,10 +275,10 @@ impl Engine {
             deadline,
             reason,
         });
-        if reauth
-            && (reason.is_temporary() || pending.has_token && reason == DenyReason::BadCredentials)
-        {
-            // Nobody knows it, or its token has expired: it may come back with its password.
+        let is_void = matches!(reason, DenyReason::BadCredentials | DenyReason::BadSecondFactor);
+        if reauth && (reason.is_temporary() || pending.has_stand_in && is_void) {
+            // Nobody knows it, or what it sent stands for its password no longer: it may come back
+            // with that.
             let who = nobody(cid);
             self.restart_client(cid, who, now);
         } else if reauth {
@@ -393,7 +399,8 @@ impl Engine {
 
     /// `client-auth` was refused: the client or the key is gone.
     pub(super) fn on_auth_refused(&mut self, cid: Cid, kid: Kid, reauth: bool, now: Now) {
-        let Some(client) = self.clients.get(cid) else {
+        // One that is being ended is gone by our own order.
+        let Some(client) = self.clients.get(cid).filter(|client| client.closing.is_none()) else {
             return;
         };
         let record = client.session.as_ref().map(|session| &session.record);

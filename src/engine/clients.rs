@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    auth::request::{Challenge, Decision, RequestKind},
+    auth::{
+        imprint::Imprint,
+        request::{Challenge, Decision, RequestKind},
+    },
     proto::{Command, KillMessage},
     telemetry::events::ClientRef,
     types::{Cause, Cid, DeviceId, Fingerprint, Kid, Mono, Now, SessionId, Timestamp},
@@ -47,8 +50,12 @@ pub(super) struct Pending {
     pub(super) since: Mono,
     /// When it is denied as too late, or tried again (adoption).
     pub(super) due: Mono,
-    /// It sent a token in place of its password.
-    pub(super) has_token: bool,
+    /// It sent a token or the answer to a challenge in place of its password.
+    pub(super) has_stand_in: bool,
+    /// A renegotiation with another password than the one that let it in.
+    pub(super) is_other: bool,
+    /// What it sent as its password.
+    pub(super) sent: Option<Imprint>,
     /// Whether the client understands `AUTH_FAILED,TEMP`.
     pub(super) knows_temp: bool,
     /// Whether the client understands `AUTH_PENDING`.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     auth::{
+        imprint::LetIn,
         quota::Allowance,
         terms::{IdleLimit, Terms},
     },
@@ -20,6 +21,8 @@ const WARNING_TOLERANCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) record: SessionRecord,
+    /// What let it in, to know it by at its renegotiations; `None` for one that was adopted.
+    pub(super) let_in: Option<LetIn>,
     /// The deadline on the monotonic clock.
     pub(super) deadline: Option<Mono>,
     /// When its end is to be announced.
@@ -56,8 +59,17 @@ impl Session {
     ) -> Self {
         let day_ends = zone.next_day(last_day(&record));
         let (deadline, warning, limits, is_dirty) = (None, None, None, false);
-        let mut session =
-            Self { record, deadline, warning, warn_before, is_dirty, limits, zone, day_ends };
+        let mut session = Self {
+            record,
+            let_in: None,
+            deadline,
+            warning,
+            warn_before,
+            is_dirty,
+            limits,
+            zone,
+            day_ends,
+        };
         session.arm(now);
         session
     }

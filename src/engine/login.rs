@@ -54,6 +54,14 @@ impl Engine {
         let token = password
             .as_ref()
             .and_then(|password| Token::read(password.expose(), env.get(b"session_state")));
+        let sent = password.as_ref().filter(|sent| token.is_none() && !sent.is_empty());
+        let sent = sent.and_then(|sent| self.settings.imprinter.of(sent.expose()));
+        let let_in = session.and_then(|session| session.let_in);
+        let proven = let_in.filter(|let_in| sent == Some(let_in.sent)).map(|let_in| let_in.stored);
+        let (password, response) = match password {
+            Some(sent) if token.is_none() => Response::read(sent),
+            Some(_) | None => (None, Response::None),
+        };
         let mut is_impostor = false;
         if kind == RequestKind::Connect {
             self.strays.remove(&cid);
@@ -79,7 +87,9 @@ impl Engine {
             kid: Some(kid),
             since: now.mono,
             due: now.mono + self.settings.auth_timeout,
-            has_token: token.is_some(),
+            has_stand_in: token.is_some() || response.state().is_some(),
+            is_other: let_in.is_some() && proven.is_none() && token.is_none(),
+            sent,
             knows_temp: iv_proto & IV_PROTO_AUTH_FAIL_TEMP != 0,
             knows_pending: iv_proto & IV_PROTO_AUTH_PENDING_KW != 0
                 || env.text(b"IV_VER").is_some_and(is_2_5_or_later),
@@ -120,10 +130,6 @@ impl Engine {
             self.end_client(cid, Cause::Unknown, None, now);
             return;
         }
-        let (password, response) = match password {
-            Some(sent) if token.is_none() => Response::read(sent),
-            Some(_) | None => (None, Response::None),
-        };
         let request = AuthRequest {
             server: self.server(),
             kind,
@@ -134,6 +140,7 @@ impl Engine {
             password: password.filter(|password| !password.is_empty()),
             token,
             response,
+            proven: proven.filter(|_| kind != RequestKind::Connect),
             common_name: env.text(b"common_name").map(|cn| cut(cn, 255).into()),
             device: device.map(|claim| claim.map(|claim| claim.id)),
             certificate: certificate.map(Box::new),
@@ -227,6 +234,7 @@ impl Engine {
             password: None,
             token: None,
             response: Response::None,
+            proven: None,
             common_name: who.common_name.clone(),
             device: Ok(None),
             certificate: None,
@@ -240,7 +248,9 @@ impl Engine {
             kid: None,
             since: now.mono,
             due: now.mono + self.settings.auth_timeout,
-            has_token: false,
+            has_stand_in: false,
+            is_other: false,
+            sent: None,
             knows_temp: false,
             knows_pending: false,
             vpn_ip,

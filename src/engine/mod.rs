@@ -26,7 +26,7 @@ use std::{
 };
 
 use crate::{
-    auth::device::DeviceSource,
+    auth::{device::DeviceSource, imprint::Imprinter},
     proto::{Command, Message, StatusClient},
     store::SessionRecord,
     telemetry::events::Event,
@@ -71,6 +71,8 @@ pub struct Settings {
     pub address: Arc<str>,
     /// The management password.
     pub password: Option<Password>,
+    /// By what renegotiations are known to be of the client that was let in.
+    pub imprinter: Imprinter,
     /// Longest time from CONNECT to our answer.
     pub auth_timeout: Duration,
     /// Where the device id is, in order.

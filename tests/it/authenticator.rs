@@ -6,6 +6,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use ovpn_warden::{
     auth::{
         decide::Defaults,
+        imprint::Imprint,
         password::{self, HashParams, Scheme, Schemes, pool::HashPool},
         request::{AuthRequest, Claimed, Decision, RequestKind},
         second_factor::response::Response,
@@ -110,6 +111,7 @@ async fn login_with(
     password: Option<&[u8]>,
 ) -> Decision {
     let request = AuthRequest {
+        proven: None,
         server: "udp".parse().unwrap(),
         kind: RequestKind::Connect,
         user: Claimed::Valid(name.parse().unwrap()),
@@ -223,4 +225,63 @@ async fn nobody_learns_by_the_clock_which_accounts_exist() {
         assert!((other / known - 1.0).abs() < TOLERANCE, "{deciles:?}");
     }
     assert!(unhashed < known / 2.0, "{deciles:?}");
+}
+
+/// A renegotiation of a client that is up.
+fn reauth(name: &str, sent: &[u8], proven: Option<Imprint>) -> AuthRequest {
+    let (password, response) = Response::read(Password::from(sent));
+    let now = Clock::new().now().utc;
+    AuthRequest {
+        proven,
+        server: "udp".parse().unwrap(),
+        kind: RequestKind::Reauth { connected_since: now, is_extended: false },
+        user: Claimed::Valid(name.parse().unwrap()),
+        password,
+        token: None,
+        response,
+        common_name: None,
+        device: Ok(None),
+        certificate: None,
+        client_ip: None,
+    }
+}
+
+#[tokio::test]
+async fn a_renegotiation_is_hashed_only_if_what_was_sent_or_stored_has_changed() {
+    let hash = password::hash(&Password::from(&b"right"[..]), &PARAMS).unwrap();
+    let bed = Bed::new(&[&hash]).await;
+    let authenticator = bed.authenticator();
+    let Decision::Allow(grant) = login(&authenticator, "u0", b"right").await else { panic!() };
+    assert!(grant.proven.is_some());
+    // A wrong password shows that it is not compared: that it is the same has been seen before.
+    let again = authenticator.authenticate(reauth("u0", b"wrong", grant.proven)).await;
+    assert!(matches!(&again, Decision::Allow(new) if new.proven == grant.proven), "{again:?}");
+    for (sent, allowed) in [(&b"wrong"[..], false), (b"right", true)] {
+        let compared = authenticator.authenticate(reauth("u0", sent, None)).await;
+        assert_eq!(matches!(compared, Decision::Allow(_)), allowed, "{sent:?}: {compared:?}");
+    }
+    // At a login it counts for nothing.
+    let connect =
+        AuthRequest { kind: RequestKind::Connect, ..reauth("u0", b"wrong", grant.proven) };
+    let refused = authenticator.authenticate(connect).await;
+    assert_eq!(refused, DenyReason::BadCredentials.into());
+
+    let new = password::hash(&Password::from(&b"new"[..]), &PARAMS).unwrap();
+    let patch = UserPatch { password_hash: Some(new), ..UserPatch::default() };
+    let actor = Actor { name: "test".into(), at: Clock::new().now().utc };
+    bed.store.patch_user(&"u0".parse().unwrap(), &patch, &actor).await.unwrap();
+    let old = authenticator.authenticate(reauth("u0", b"right", grant.proven)).await;
+    assert_eq!(old, DenyReason::BadCredentials.into(), "the password was changed since");
+}
+
+#[tokio::test]
+async fn nobody_goes_on_by_an_answer_to_a_challenge_that_was_never_asked() {
+    let hash = password::hash(&Password::from(&b"right"[..]), &PARAMS).unwrap();
+    let bed = Bed::new(&[&hash]).await;
+    let authenticator = bed.authenticator();
+    let forged = authenticator.authenticate(reauth("u0", b"CRV1::abc::123456", None)).await;
+    assert_eq!(forged, DenyReason::BadSecondFactor.into());
+    let Decision::Allow(grant) = login(&authenticator, "u0", b"right").await else { panic!() };
+    let known = authenticator.authenticate(reauth("u0", b"CRV1::abc::123456", grant.proven)).await;
+    assert!(matches!(known, Decision::Allow(_)), "what let it in: {known:?}");
 }

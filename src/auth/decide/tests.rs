@@ -22,6 +22,7 @@ fn defaults() -> Defaults {
 
 fn request() -> AuthRequest {
     AuthRequest {
+        proven: None,
         server: "udp".parse().unwrap(),
         kind: RequestKind::Connect,
         user: Claimed::Valid("alice".parse().unwrap()),

@@ -60,12 +60,17 @@ impl Seal {
     /// When the password was right that a state stands for; `None` for one that is too old, not
     /// ours, or somebody else's.
     pub fn read(&self, state: &str, subject: Subject<'_>, now: Timestamp) -> Option<Timestamp> {
+        let at = self.signed(state, subject)?;
+        let is_fresh = now.saturating_since(at) <= LIFE && at.saturating_since(now) <= SKEW;
+        is_fresh.then_some(at)
+    }
+
+    /// The same, however old it is.
+    pub fn signed(&self, state: &str, subject: Subject<'_>) -> Option<Timestamp> {
         let bytes = URL_SAFE_NO_PAD.decode(state).ok()?;
         let (head, tag) = bytes.split_at_checked(TIME + NONCE).filter(|(_, t)| t.len() == TAG)?;
         self.mac(head, subject)?.verify_truncated_left(tag).ok()?;
-        let at = Timestamp::from_secs(i64::from_be_bytes(head[..TIME].try_into().ok()?));
-        let is_fresh = now.saturating_since(at) <= LIFE && at.saturating_since(now) <= SKEW;
-        is_fresh.then_some(at)
+        Some(Timestamp::from_secs(i64::from_be_bytes(head[..TIME].try_into().ok()?)))
     }
 
     fn mac(&self, head: &[u8], subject: Subject<'_>) -> Option<Hmac<Sha256>> {
@@ -115,6 +120,8 @@ mod tests {
         assert_eq!(seal(1).read(&state, own, later(0)), Some(NOW));
         assert_eq!(seal(1).read(&state, own, later(300)), Some(NOW));
         assert_eq!(seal(1).read(&state, own, later(301)), None, "too late");
+        assert_eq!(seal(1).signed(&state, own), Some(NOW), "at a renegotiation");
+        assert_eq!(seal(2).signed(&state, own), None);
         let before = NOW.saturating_sub(Duration::from_secs(31));
         assert_eq!(seal(1).read(&state, own, before), None, "of the future");
         assert_eq!(seal(2).read(&state, own, NOW), None, "another daemon's");

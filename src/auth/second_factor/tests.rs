@@ -12,6 +12,7 @@ const BEFORE: Timestamp = Timestamp::from_secs(1_799_999_999);
 
 fn request(kind: RequestKind) -> AuthRequest {
     AuthRequest {
+        proven: None,
         server: "udp".parse().unwrap(),
         kind,
         user: Claimed::Valid("alice".parse().unwrap()),

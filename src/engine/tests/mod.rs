@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     auth::{
+        imprint::{Imprint, Imprinter},
         request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
         terms::Terms,
     },
@@ -61,6 +62,7 @@ impl Lab {
             server: "udp".parse().unwrap(),
             address: "tcp://127.0.0.1:7505".into(),
             password: password.map(|p| Password::from(p.as_bytes())),
+            imprinter: Imprinter::new(Password::new(vec![7; 32])),
             auth_timeout: Duration::from_secs(8),
             device_sources: ["UV_CLIENT_MAC".parse().unwrap()].into(),
             accounting_interval: Duration::from_secs(30),
@@ -254,12 +256,18 @@ fn grant(now: Now, serial: u64, seconds: Option<u64>) -> Grant {
     let mut random = [0; 10];
     random[..8].copy_from_slice(&serial.to_be_bytes());
     Grant {
+        proven: stored(),
         session_id: SessionId::new(now.utc, random),
         terms: limited(seconds.map(|s| now.utc.saturating_add(Duration::from_secs(s)))),
         is_offline: false,
         config: Vec::new(),
         second_factor: None,
     }
+}
+
+/// The hash that passwords are compared with.
+fn stored() -> Option<Imprint> {
+    Imprinter::new(Password::new(vec![9; 32])).of(b"$argon2id$")
 }
 
 fn listed(cid: u32, user: &str, address: &str) -> StatusClient {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The row that `establish` leaves in the database, as another process would find it.
-fn row_of(cid: u32, user: &str, seconds: u64) -> SessionRecord {
+pub(super) fn row_of(cid: u32, user: &str, seconds: u64) -> SessionRecord {
     let mut lab = Lab::up();
     lab.establish(cid, user, seconds);
     lab.last_row().clone()

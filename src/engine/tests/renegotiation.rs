@@ -152,3 +152,110 @@ fn a_renegotiation_of_a_client_that_is_being_ended_does_not_stop_that() {
     lab.pass(KILL_RETRY);
     assert_eq!(lab.kills(4), 2);
 }
+
+/// A renegotiation with this password.
+fn reauth_with(password: &[u8]) -> Message {
+    let mut reauth = auth(AuthKind::Reauth, 4, 3, "alice");
+    let Message::Auth(event) = &mut reauth else { unreachable!() };
+    event.env.set_password(Password::from(password));
+    reauth
+}
+
+#[test]
+fn what_let_a_client_in_is_known_again_and_anything_else_is_not() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    for (password, proven) in
+        [(&b"pw"[..], stored()), (b"pW", None), (b"", None), (b"CRV1::abc::1", None)]
+    {
+        lab.say(reauth_with(password));
+        assert_eq!(lab.asked.last().unwrap().1.proven, proven, "{password:?}");
+    }
+    // A key of before it was up is a login like the first.
+    lab.say(auth(AuthKind::Connect, 4, 4, "alice"));
+    assert_eq!(lab.asked.last().unwrap().1.proven, None);
+}
+
+#[test]
+fn a_new_password_that_was_right_is_known_from_then_on() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    lab.say(reauth_with(b"new"));
+    let ticket = lab.asked.last().unwrap().0;
+    lab.allow_until(ticket, None);
+    for (password, proven) in [(&b"pw"[..], None), (b"new", stored())] {
+        lab.say(reauth_with(password));
+        assert_eq!(lab.asked.last().unwrap().1.proven, proven, "{password:?}");
+    }
+}
+
+#[test]
+fn nothing_is_known_of_a_client_that_was_let_in_elsewhere() {
+    let mut lab = Lab::new();
+    lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6")]);
+    lab.load(vec![reconcile::row_of(4, "alice", 3_600)]);
+    lab.say(reauth_with(b"pw"));
+    let (ticket, request) = lab.asked.last().unwrap();
+    assert_eq!(request.proven, None);
+    // Whether it is another one cannot be told.
+    lab.decide(*ticket, DenyReason::BackendUnavailable.into());
+    assert_eq!(lab.kills(4), 0);
+}
+
+#[test]
+fn who_sends_another_password_does_not_go_on_unchecked() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    for (password, token, goes_on) in [
+        (&b"pw"[..], None, true),
+        (b"SESS_ID_AT_x", Some("Authenticated"), true),
+        (b"pw2", None, false),
+    ] {
+        let mut reauth = reauth_with(password);
+        let Message::Auth(event) = &mut reauth else { unreachable!() };
+        token.into_iter().for_each(|state| event.env.push(b"session_state", state.as_bytes()));
+        lab.forget();
+        lab.say(reauth);
+        // Nobody answers in time.
+        lab.pass(Duration::from_secs(9));
+        assert_eq!((lab.verdicts(4), lab.kills(4) == 0), (1, goes_on), "{password:?}");
+        lab.success();
+    }
+    assert!(matches!(&lab.sent[..], [Command::ClientDeny { .. }, Command::ClientKill { .. }]));
+}
+
+#[test]
+fn an_answer_to_a_challenge_that_counts_no_longer_has_the_client_log_in_again() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    lab.say(reauth_with(b"CRV1::abc::123456"));
+    let ticket = lab.asked.last().unwrap().0;
+    lab.forget();
+    lab.decide(ticket, DenyReason::BadSecondFactor.into());
+    assert!(
+        matches!(
+            &lab.sent[..],
+            [
+                Command::ClientDeny { .. },
+                Command::ClientKill { message: KillMessage::Restart(_), .. }
+            ]
+        ),
+        "{:?}",
+        lab.sent
+    );
+}
+
+#[test]
+fn an_answer_that_meets_our_own_order_to_go_is_no_fault() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 20);
+    lab.pass(Duration::from_secs(19));
+    lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
+    let ticket = lab.asked.last().unwrap().0;
+    lab.forget();
+    lab.decide(ticket, Decision::Allow(grant(lab.now, ticket.serial, None)));
+    lab.pass(Duration::from_secs(2));
+    assert_eq!(lab.kills(4), 1);
+    lab.say(Message::Error("client-auth command failed".into()));
+    assert!(!lab.events.iter().any(|event| matches!(event, Event::AuthError { .. })));
+}

@@ -17,6 +17,7 @@ use bytes::BytesMut;
 use ovpn_warden::{
     auth::{
         device::DeviceSource,
+        imprint::Imprinter,
         request::{AuthRequest, Challenge, Claimed, Decision, Denial, Grant, RequestKind},
         second_factor::response::Response,
         terms::Terms,
@@ -120,6 +121,7 @@ impl Lab {
             retry_backoff_s: 10,
             wake_up: true,
             challenge_timeout: CHALLENGE_TIMEOUT,
+            imprinter: Imprinter::new(Password::new(vec![7; 32])),
         };
         Self {
             engine: Engine::new(settings.clone()),
@@ -352,6 +354,7 @@ impl Lab {
     fn challenge() -> Challenge {
         let user = Claimed::Valid("alice".parse().unwrap());
         let request = AuthRequest {
+            proven: None,
             server: "udp".parse().unwrap(),
             kind: RequestKind::Connect,
             user,
@@ -372,6 +375,7 @@ impl Lab {
         random[..8].copy_from_slice(&self.grants.to_be_bytes());
         let limit = (!how.is_multiple_of(4)).then(|| duration(how));
         Grant {
+            proven: None,
             session_id: SessionId::new(self.now.utc, random),
             terms: Terms {
                 deadline: limit.map(|limit| self.now.utc.saturating_add(limit)),

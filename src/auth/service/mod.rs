@@ -1,4 +1,11 @@
 //! The shell of a decision: throttle, facts by one query, password on a hashing thread, rules.
+//!
+//! `throttling` counts what failed, `proof` compares passwords and what stands for them, `offline`
+//! decides while the database is away.
+
+mod offline;
+mod proof;
+mod throttling;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -6,9 +13,7 @@ use std::{
 };
 
 use crate::{
-    store::{
-        Actor, Claim, EnrolmentTerms, Facts, Lockout, NewDevice, OnLimit, Store, StoreError, Usage,
-    },
+    store::{Actor, Claim, EnrolmentTerms, Facts, NewDevice, OnLimit, Store, StoreError, Usage},
     types::{Clock, DenyReason, Password, SessionId, Timestamp, Username},
 };
 
@@ -17,22 +22,17 @@ use super::{
     decide::{Case, Defaults, Enrolment, PasswordCheck, decide, enrolment},
     failures::Failures,
     grace::{Grace, Who},
+    imprint::Imprinter,
     password::{
         self, HashParams, PasswordError, Schemes,
-        pool::{HashPool, PoolError, Priority},
+        pool::{HashPool, PoolError},
     },
-    request::{AuthRequest, Challenge, Claimed, Decision, Denial, Grant, RequestKind},
+    request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
     second_factor::{
-        self, Demand, FactorCheck,
-        challenge::{Seal, Subject},
-        check::CheckError,
-        demand,
-        response::Response,
-        totp::BadSecret,
+        self, Demand, FactorCheck, challenge::Seal, check::CheckError, demand, totp::BadSecret,
     },
     terms::Terms,
     throttle::Limits,
-    token,
 };
 
 const SECOND: DenyReason = DenyReason::SecondFactorRequired;
@@ -54,6 +54,7 @@ pub struct Authenticator {
     /// Verified in place of an unknown user's hash, so that the answer takes as long.
     dummy: Arc<str>,
     challenges: Seal,
+    imprinter: Imprinter,
     clock: Clock,
 }
 
@@ -74,7 +75,8 @@ impl Authenticator {
         let dummy = password::hash(&Password::from(&random[..]), &params)?.into();
         let failures = Failures::new(limits, format!("{:016x}", rand::random::<u64>()));
         let (failures, grace, schemes) = (Mutex::new(failures), None, Schemes::default());
-        let challenges = Seal::new(Password::from(&rand::random::<[u8; 32]>()[..]));
+        let key = || Password::from(&rand::random::<[u8; 32]>()[..]);
+        let (challenges, imprinter) = (Seal::new(key()), Imprinter::new(key()));
         Ok(Self {
             store,
             pool,
@@ -85,6 +87,7 @@ impl Authenticator {
             schemes,
             dummy,
             challenges,
+            imprinter,
             clock,
         })
     }
@@ -108,56 +111,6 @@ impl Authenticator {
     pub fn with_grace(mut self, keep: Duration) -> Self {
         self.grace = Some(Mutex::new(Grace::new(keep)));
         self
-    }
-
-    /// Asks the database about some of those that it would let in without it: what has changed
-    /// there counts.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the others are asked about the next time.
-    pub async fn look_after_grace(&self) -> Result<(), StoreError> {
-        let Some(grace) = &self.grace else { return Ok(()) };
-        let begun = self.clock.now();
-        let due = lock(grace).due(LOOKS, begun.mono);
-        for (who, certificate) in due {
-            let facts =
-                self.store.facts(&who.0, who.1.as_ref(), certificate.as_deref(), begun.utc).await?;
-            let now = self.clock.now().mono;
-            lock(grace).update(&who, facts, now);
-            if now - begun.mono > LOOK_TIME {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells other daemons of the logins that failed here, and hears of those that failed there; who
-    /// is held back since the last call. The first call hears of all that counts.
-    ///
-    /// # Errors
-    /// [`StoreError`]; what was not told waits.
-    pub async fn exchange_failures(&self) -> Result<Vec<Lockout>, StoreError> {
-        let now = self.clock.now().utc;
-        let (told, origin, since) = {
-            let mut failures = lock(&self.failures);
-            (failures.take(TOLD), failures.origin().to_owned(), failures.since(now))
-        };
-        if !told.is_empty()
-            && let Err(error) = self.store.add_auth_events(&told, &origin).await
-        {
-            lock(&self.failures).keep(told);
-            return Err(error);
-        }
-        let heard = self.store.auth_events(since, &origin).await?;
-        let lockouts = {
-            let mut failures = lock(&self.failures);
-            failures.hear(&heard, now);
-            failures.take_lockouts(now)
-        };
-        if !lockouts.is_empty() {
-            self.store.add_lockouts(&lockouts).await?;
-        }
-        Ok(lockouts)
     }
 
     /// Decides one login. Always answers: what goes wrong inside is a temporary denial with its
@@ -202,13 +155,11 @@ impl Authenticator {
         if request.token.is_some_and(|token| !token.is_valid) {
             return Ok(DenyReason::BadCredentials.into());
         }
-        let answered = match (user, state) {
-            (Some(user), Some(state)) => match self.asked_at(request, user, state) {
-                Some(at) => Some(at),
-                None => return Ok(DenyReason::BadSecondFactor.into()),
-            },
-            _ => None,
-        };
+        let answered =
+            user.zip(state).and_then(|(user, state)| self.asked_at(request, user, state));
+        if state.is_some() && user.is_some() && answered.is_none() && request.proven.is_none() {
+            return Ok(DenyReason::BadSecondFactor.into());
+        }
         let mut facts = match (self.facts(request, user).await, user) {
             (Err(error @ StoreError::Unavailable(_)), Some(user)) => {
                 let decision = self.judge_offline(request, user).await?;
@@ -216,24 +167,7 @@ impl Authenticator {
             }
             (facts, _) => facts?,
         };
-        let password = match (&request.token, &request.password) {
-            _ if adopting => PasswordCheck::NotNeeded,
-            (Some(token), _) => {
-                let changed = facts.as_ref().and_then(|facts| facts.user.password_changed_at);
-                match token.stands_for(changed) {
-                    true => PasswordCheck::NotNeeded,
-                    false => PasswordCheck::Wrong,
-                }
-            }
-            (None, Some(password)) => self.check(request, password, facts.as_ref()).await?,
-            (None, None) => {
-                let changed = facts.as_ref().and_then(|facts| facts.user.password_changed_at);
-                match answered.is_some() && token::is_current(answered, changed) {
-                    true => PasswordCheck::NotNeeded,
-                    false => PasswordCheck::Wrong,
-                }
-            }
-        };
+        let password = self.prove(request, facts.as_ref(), answered).await?;
         let now = self.clock.now();
         let usage = self.usage(facts.as_ref(), password, now.utc).await?;
         let factor = match (&facts, user) {
@@ -298,91 +232,15 @@ impl Authenticator {
                     let who = (who, request.certificate.clone());
                     lock(grace).remember(who, facts.clone(), terms.deadline, now.mono);
                 }
+                let proven = self.imprint_of(request, facts.as_ref());
                 if let (Some(facts), PasswordCheck::Right) = (facts, password) {
                     self.upgrade(request, facts);
                 }
                 let (second_factor, is_offline) = (factor.factor(), false);
-                Ok(Decision::Allow(Grant { session_id, terms, is_offline, second_factor, config }))
+                let grant = Grant { session_id, terms, is_offline, second_factor, config, proven };
+                Ok(Decision::Allow(grant))
             }
         }
-    }
-
-    /// The database is away: who logged in a while ago with this device and this password is let in
-    /// again, by the rules as they were then. Everybody else may come again later (`None`), after
-    /// as long a time.
-    async fn judge_offline(
-        &self,
-        request: &AuthRequest,
-        user: &Username,
-    ) -> Result<Option<Decision>, Fault> {
-        let (Some(grace), RequestKind::Connect, None, Some(password), Some(who)) = (
-            &self.grace,
-            request.kind,
-            &request.token,
-            &request.password,
-            who(request, Some(user)),
-        ) else {
-            return Ok(None);
-        };
-        // Places, quotas and codes are in the database only.
-        let needs_store = |facts: &Facts| {
-            facts.policy.max_sessions.unwrap_or(0) > 0
-                || facts.policy.has_quotas()
-                || demand(request, facts, self.defaults.second_factor) != Demand::Nothing
-        };
-        let now = self.clock.now();
-        let facts = lock(grace).recall(&who, &request.certificate, now);
-        let facts = facts.filter(|facts| !needs_store(facts));
-        let password = self.check(request, password, facts.as_ref()).await?;
-        let now = self.clock.now();
-        let case = Case {
-            request,
-            facts: facts.as_ref(),
-            usage: &Usage::default(),
-            password,
-            factor: FactorCheck::NotNeeded,
-            defaults: &self.defaults,
-            now: now.utc,
-        };
-        let verdict = decide(&case);
-        if facts.is_some() && password == PasswordCheck::Wrong {
-            self.remember(request, Some(user), &Some(DenyReason::BadCredentials));
-        }
-        // A device that is yet to be registered has no place to be registered at.
-        let needs_no_store = facts.as_ref().is_some_and(|facts| enrolment(&case, facts).is_none());
-        let Some(terms) = verdict.ok().filter(|_| needs_no_store) else { return Ok(None) };
-        let config = client_config::of(request, facts.as_ref())?;
-        lock(grace).admitted(&who, terms.deadline);
-        let session_id = SessionId::new(now.utc, rand::random());
-        let (second_factor, is_offline) = (None, true);
-        let grant = Grant { session_id, terms, is_offline, second_factor, config };
-        Ok(Some(Decision::Allow(grant)))
-    }
-
-    /// When the password was right that the answer to a challenge stands for. A client that is up
-    /// sends, at each renegotiation, what let it in: OpenVPN has locked its name, and the challenge
-    /// is of then.
-    fn asked_at(&self, request: &AuthRequest, user: &Username, state: &str) -> Option<Timestamp> {
-        match request.kind {
-            RequestKind::Connect => {
-                let subject = Subject { user, device: &request.device };
-                self.challenges.read(state, subject, self.clock.now().utc)
-            }
-            RequestKind::Reauth { connected_since, .. }
-            | RequestKind::Adopt { connected_since } => Some(connected_since),
-        }
-    }
-
-    fn challenge(&self, request: &AuthRequest, user: &Username) -> Decision {
-        let subject = Subject { user, device: &request.device };
-        let state = self.challenges.make(subject, self.clock.now().utc, rand::random());
-        let response = Response::None;
-        let request = AuthRequest { password: None, token: None, response, ..request.clone() };
-        Decision::Challenge(Box::new(Challenge {
-            state: state.into(),
-            user: user.clone(),
-            request,
-        }))
     }
 
     async fn facts(
@@ -459,82 +317,6 @@ impl Authenticator {
             Some(claim) => Ok(self.store.claim(&claim, now).await?),
             None => Ok(true),
         }
-    }
-
-    /// Compares the password, or a dummy where there is nothing to compare with.
-    async fn check(
-        &self,
-        request: &AuthRequest,
-        password: &Password,
-        facts: Option<&Facts>,
-    ) -> Result<PasswordCheck, Fault> {
-        let stored = facts.and_then(|facts| facts.user.password_hash.as_deref());
-        let priority = match request.kind {
-            RequestKind::Reauth { .. } => Priority::Live,
-            RequestKind::Connect | RequestKind::Adopt { .. } => Priority::Login,
-        };
-        let hash = match stored {
-            Some(stored) => {
-                self.schemes.admit(stored).map_err(PoolError::from)?;
-                Arc::from(stored)
-            }
-            None => Arc::clone(&self.dummy),
-        };
-        let right = self.pool.verify(password.clone(), hash, priority).await?;
-        Ok(if right && stored.is_some() { PasswordCheck::Right } else { PasswordCheck::Wrong })
-    }
-
-    fn is_throttled(&self, request: &AuthRequest, user: Option<&Username>) -> bool {
-        let now = self.clock.now().utc;
-        lock(&self.failures).is_throttled(user, request.client_ip, now)
-    }
-
-    fn remember(
-        &self,
-        request: &AuthRequest,
-        user: Option<&Username>,
-        refused: &Option<DenyReason>,
-    ) {
-        let now = self.clock.now().utc;
-        match (refused, user) {
-            (Some(DenyReason::BadSecondFactor), Some(user)) => {
-                lock(&self.failures).failed_code(user, request.client_ip, now);
-            }
-            (
-                Some(
-                    DenyReason::BadCredentials
-                    | DenyReason::UnknownUser
-                    | DenyReason::BadSecondFactor,
-                ),
-                _,
-            ) => {
-                lock(&self.failures).failed(user, request.client_ip, now);
-            }
-            (None, Some(user)) => {
-                lock(&self.failures).succeeded(user, request.client_ip, now);
-            }
-            _ => {}
-        }
-    }
-
-    /// Replaces a hash of older parameters or another scheme in the background; a failure only means: next time.
-    fn upgrade(&self, request: &AuthRequest, facts: Facts) {
-        let (Some(password), Some(old)) = (&request.password, facts.user.password_hash) else {
-            return;
-        };
-        if !password::is_outdated(&old, &self.params) {
-            return;
-        }
-        let (pool, store) = (Arc::clone(&self.pool), Arc::clone(&self.store));
-        let (password, params, clock) = (password.clone(), self.params, self.clock);
-        let name = facts.user.name;
-        tokio::spawn(async move {
-            let upgraded = match pool.hash(password, params, Priority::Background).await {
-                Ok(new) => store.upgrade_hash(&name, &old, &new, clock.now().utc).await.is_ok(),
-                Err(_) => false,
-            };
-            tracing::debug!(user = %name, upgraded, "password hash of older parameters or another scheme");
-        });
     }
 }
 

@@ -1,0 +1,137 @@
+//! Whether a client has what proves who it is: password, token, answer to a challenge.
+
+use std::sync::Arc;
+
+use crate::{
+    auth::{
+        decide::PasswordCheck,
+        imprint::Imprint,
+        password::{
+            self,
+            pool::{PoolError, Priority},
+        },
+        request::{AuthRequest, Challenge, Decision, RequestKind},
+        second_factor::{challenge::Subject, response::Response},
+        token,
+    },
+    store::Facts,
+    types::{Password, Timestamp, Username},
+};
+
+use super::{Authenticator, Fault};
+
+impl Authenticator {
+    /// Whether it has shown its password, or what stands for it; `answered`: when the password was
+    /// right that the answer to a challenge stands for.
+    pub(super) async fn prove(
+        &self,
+        request: &AuthRequest,
+        facts: Option<&Facts>,
+        answered: Option<Timestamp>,
+    ) -> Result<PasswordCheck, Fault> {
+        if matches!(request.kind, RequestKind::Adopt { .. }) {
+            return Ok(PasswordCheck::NotNeeded);
+        }
+        let changed = facts.and_then(|facts| facts.user.password_changed_at);
+        let does_stand = match (&request.token, &request.password) {
+            (Some(token), _) => token.stands_for(changed),
+            (None, Some(_)) if self.is_proven(request, facts) => return Ok(PasswordCheck::Right),
+            (None, Some(password)) => return self.check(request, password, facts).await,
+            (None, None) => {
+                self.is_proven(request, facts)
+                    || answered.is_some() && token::is_current(answered, changed)
+            }
+        };
+        Ok(if does_stand { PasswordCheck::NotNeeded } else { PasswordCheck::Wrong })
+    }
+
+    /// Whether it has sent again what let it in, and the stored hash is still the same.
+    fn is_proven(&self, request: &AuthRequest, facts: Option<&Facts>) -> bool {
+        matches!(request.kind, RequestKind::Reauth { .. })
+            && request.proven.is_some()
+            && request.proven == self.imprint_of(request, facts)
+    }
+
+    /// What a renegotiation has to bring back, so that it is not hashed again.
+    pub(super) fn imprint_of(
+        &self,
+        request: &AuthRequest,
+        facts: Option<&Facts>,
+    ) -> Option<Imprint> {
+        if request.token.is_some() || matches!(request.kind, RequestKind::Adopt { .. }) {
+            return None;
+        }
+        self.imprinter.of(facts?.user.password_hash.as_deref()?.as_bytes())
+    }
+
+    /// When the password was right that the answer to a challenge stands for. A client that is up
+    /// sends, at each renegotiation, what let it in: then its age does not count.
+    pub(super) fn asked_at(
+        &self,
+        request: &AuthRequest,
+        user: &Username,
+        state: &str,
+    ) -> Option<Timestamp> {
+        let subject = Subject { user, device: &request.device };
+        match request.kind {
+            RequestKind::Connect => self.challenges.read(state, subject, self.clock.now().utc),
+            RequestKind::Reauth { .. } => self.challenges.signed(state, subject),
+            RequestKind::Adopt { .. } => None,
+        }
+    }
+
+    pub(super) fn challenge(&self, request: &AuthRequest, user: &Username) -> Decision {
+        let subject = Subject { user, device: &request.device };
+        let state = self.challenges.make(subject, self.clock.now().utc, rand::random());
+        let response = Response::None;
+        let request = AuthRequest { password: None, token: None, response, ..request.clone() };
+        Decision::Challenge(Box::new(Challenge {
+            state: state.into(),
+            user: user.clone(),
+            request,
+        }))
+    }
+
+    /// Compares the password, or a dummy where there is nothing to compare with.
+    pub(super) async fn check(
+        &self,
+        request: &AuthRequest,
+        password: &Password,
+        facts: Option<&Facts>,
+    ) -> Result<PasswordCheck, Fault> {
+        let stored = facts.and_then(|facts| facts.user.password_hash.as_deref());
+        let priority = match request.kind {
+            RequestKind::Reauth { .. } => Priority::Live,
+            RequestKind::Connect | RequestKind::Adopt { .. } => Priority::Login,
+        };
+        let hash = match stored {
+            Some(stored) => {
+                self.schemes.admit(stored).map_err(PoolError::from)?;
+                Arc::from(stored)
+            }
+            None => Arc::clone(&self.dummy),
+        };
+        let right = self.pool.verify(password.clone(), hash, priority).await?;
+        Ok(if right && stored.is_some() { PasswordCheck::Right } else { PasswordCheck::Wrong })
+    }
+
+    /// Replaces a hash of older parameters or another scheme in the background; a failure only means: next time.
+    pub(super) fn upgrade(&self, request: &AuthRequest, facts: Facts) {
+        let (Some(password), Some(old)) = (&request.password, facts.user.password_hash) else {
+            return;
+        };
+        if !password::is_outdated(&old, &self.params) {
+            return;
+        }
+        let (pool, store) = (Arc::clone(&self.pool), Arc::clone(&self.store));
+        let (password, params, clock) = (password.clone(), self.params, self.clock);
+        let name = facts.user.name;
+        tokio::spawn(async move {
+            let upgraded = match pool.hash(password, params, Priority::Background).await {
+                Ok(new) => store.upgrade_hash(&name, &old, &new, clock.now().utc).await.is_ok(),
+                Err(_) => false,
+            };
+            tracing::debug!(user = %name, upgraded, "password hash of older parameters or another scheme");
+        });
+    }
+}
