@@ -163,6 +163,13 @@ impl Rig {
         Ok(())
     }
 
+    /// Links that are up.
+    pub async fn links(&self) -> anyhow::Result<usize> {
+        let text = get(self.http, "/metrics").await?;
+        let is_up = |line: &&str| line.starts_with("ovpn_warden_link_up{") && line.ends_with(" 1");
+        Ok(text.lines().filter(is_up).count())
+    }
+
     /// Session rows that wait for the database.
     pub async fn backlog(&self) -> anyhow::Result<u64> {
         let text = get(self.http, "/metrics").await?;

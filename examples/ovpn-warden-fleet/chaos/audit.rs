@@ -14,7 +14,7 @@ use crate::population::user;
 pub const SECOND: Millis = 1_000;
 /// How long a row may take to the database while that is there, and a line from one process to
 /// the other.
-pub const MOMENT: Millis = 300;
+pub const MOMENT: Millis = 500;
 /// After so long with its link and its database a daemon knows who is in, whatever comes then.
 pub const COMPARE: Millis = 2_000;
 /// How long a change may be in memory only, the database being away: two seconds until rows go to the

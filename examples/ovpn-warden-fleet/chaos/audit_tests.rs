@@ -185,8 +185,8 @@ fn an_end_that_was_not_stored_when_the_daemon_was_killed_is_told() {
         bed.rows[0].bytes = flow(18_000);
         bed.with_usage()
     };
-    accepts(bed(30_200), &["daemon_killed_before_the_end_was_stored"]);
-    finds(bed(30_500), "early ()");
+    accepts(bed(30_400), &["daemon_killed_before_the_end_was_stored"]);
+    finds(bed(30_600), "early ()");
     // Without the database it is in memory for longer.
     let mut away = bed(36_000);
     away.outages = vec![Span { from: T + 28_500, until: T + 60_000 }];
@@ -300,8 +300,8 @@ fn a_row_that_was_never_written_is_told_only_where_its_daemon_died_at_once() {
         bed.instances[0].ended = Some((T + gone, End::Left));
         bed.with_usage()
     };
-    accepts(bed(10_100, 12_000), &["never_written_daemon_killed_at_once"]);
-    finds(bed(10_500, 12_000), "a session without a row");
+    accepts(bed(10_400, 12_000), &["never_written_daemon_killed_at_once"]);
+    finds(bed(10_600, 12_000), "a session without a row");
     finds(bed(10_100, 30_000), "a session without a row");
     let mut away = bed(14_000, 16_000);
     away.outages = vec![Span { from: T + 10_050, until: T + 30_000 }];

@@ -178,8 +178,7 @@ impl Play<'_> {
         let end = self.clock.now().mono + PATIENCE;
         loop {
             let open = self.record.count().0;
-            let is_linked = Totals::of(&self.world.totals.up) == 0;
-            if open == 0 && is_linked && self.rig.backlog().await.unwrap_or(1) == 0 {
+            if open == 0 && self.rig.links().await.unwrap_or(0) == self.orders.len() {
                 break;
             }
             if self.clock.now().mono > end {
@@ -187,8 +186,11 @@ impl Play<'_> {
             }
             sleep(Duration::from_millis(100)).await;
         }
-        // What has left in the last moment is still to be written.
-        sleep(Duration::from_secs(1)).await;
+        // Who was on a server that has only just come back is still to be found gone, and written.
+        sleep(Duration::from_secs(3)).await;
+        while self.rig.backlog().await.unwrap_or(1) > 0 && self.clock.now().mono <= end {
+            sleep(Duration::from_millis(100)).await;
+        }
         Ok(0)
     }
 
