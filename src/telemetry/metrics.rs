@@ -184,7 +184,7 @@ pub fn store_took(name: &'static str, duration: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::BTreeSet, time::Duration};
 
     use super::*;
 
@@ -213,6 +213,33 @@ mod tests {
             let line = "ovpn_warden_link_reconnects_total{server=\"udp\"} 1";
             assert!(handle.render().contains(line));
         });
+    }
+
+    /// The metrics that a text names, without what a histogram's series have behind it.
+    fn named(text: &str) -> BTreeSet<&str> {
+        const MARK: &str = "ovpn_warden_";
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        text.match_indices(MARK)
+            .map(|(at, _)| {
+                let name = &text[at..];
+                let name = name.find(|c| !is_name(c)).map_or(name, |end| &name[..end]);
+                ["_bucket", "_count", "_sum"]
+                    .iter()
+                    .find_map(|end| name.strip_suffix(end))
+                    .unwrap_or(name)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn dashboard_and_alerts_name_what_there_is() {
+        let dashboard = named(include_str!("../../conf/grafana/ovpn-warden.json"));
+        let rules = named(include_str!("../../conf/prometheus/ovpn-warden.rules.yml"));
+        let all: BTreeSet<&str> =
+            named(include_str!("metrics.rs").split_once("/// Seconds").unwrap().0);
+        assert_eq!(all.len(), 15);
+        assert_eq!(dashboard, all, "everything is shown");
+        assert!(rules.is_subset(&all), "{:?}", rules.difference(&all));
     }
 
     #[test]

@@ -18,3 +18,4 @@ mod real;
 mod service;
 mod store;
 mod terminal;
+mod watching;

@@ -7,7 +7,8 @@
 #   lab       what the Rust tests need beside OpenVPN
 #   mariadb   the MariaDB server and client programs
 #   systemd   systemd-analyze, to check the unit
-#   python    Python, to run another tool beside the daemon
+#   python    Python with virtual environments, to run another tool beside the daemon
+#   python3   Python
 #   suite     what suite.sh needs to unpack programs of another Debian suite
 set -euo pipefail
 
@@ -19,6 +20,7 @@ declare -A groups=(
   [mariadb]="mariadb-server-core mariadb-client-core openssl"
   [systemd]="systemd"
   [python]="python3-venv"
+  [python3]="python3"
   [suite]="debian-archive-keyring ca-certificates tar xz-utils zstd"
 )
 

@@ -6,6 +6,7 @@
 #   WARDEN_TEST_MARIADB_URL  WARDEN_TEST_MYSQL_URL   mysql://warden:warden@127.0.0.1:PORT/
 #   WARDEN_TEST_MARIADB_CA   WARDEN_TEST_MYSQL_CA    the CA file of the server's certificate
 #   WARDEN_TEST_MARIADB_DIR  WARDEN_TEST_MYSQL_DIR   its folder, for `db.sh sql DIR`; its socket is DIR/sock
+#   WARDEN_TEST_WATCH                                 a folder with fail2ban-regex and promtool, as in Debian's packages
 #   WARDEN_TEST_SKIPPED      a file: a test that cannot run without /dev/net/tun appends one line to it
 #   WARDEN_TEST_NO_TUN=1     only where there is no /dev/net/tun; a test must not skip otherwise
 set -euo pipefail
@@ -14,6 +15,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 if [[ -z "${WARDEN_RIG_CONTAINED:-}" ]]; then
   "$here/install.sh" build openvpn lab mariadb
   "$here/mysql.sh" fetch >/dev/null
+  "$here/watch.sh" >/dev/null
   WARDEN_RIG_CONTAINED=1 exec "$here/contain.sh" "${BASH_SOURCE[0]}" "$@"
 fi
 unset WARDEN_RIG_CONTAINED
@@ -56,7 +58,8 @@ for kind in mysql mariadb; do
   source "$dir/$kind.env"
   export "WARDEN_TEST_${kind^^}_URL=${URL:?}" "WARDEN_TEST_${kind^^}_CA=${CA:?}" "WARDEN_TEST_${kind^^}_DIR=$dir/$kind"
 done
-export WARDEN_TEST_SKIPPED=$dir/skipped
+WARDEN_TEST_WATCH=$("$here/watch.sh")
+export WARDEN_TEST_WATCH WARDEN_TEST_SKIPPED=$dir/skipped
 # What the tests leave goes with the rest, unless it is to be looked at.
 [[ -n "${WARDEN_TEST_KEEP:-}" ]] || export TMPDIR=$dir/tmp
 : >"$WARDEN_TEST_SKIPPED"
