@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RIG := tests/rig
 
-.PHONY: help build demo test test-matrix test-kills test-monitor chaos check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep bench fleet
+.PHONY: help build demo test test-matrix test-kills test-monitor test-rows deb test-deb chaos check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep bench fleet
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -17,6 +17,11 @@ build: ## the release binary
 
 demo: build ## the whole job on a real OpenVPN, with a verdict per line
 	@demo/demo.sh "$${CARGO_TARGET_DIR:-target}/release/ovpn-warden"
+
+deb: build ## a Debian package, in target/debian
+	@conf/deb/build.sh
+test-deb: deb ## that package installed, upgraded, removed and purged in a clean Debian
+	@$(RIG)/deb.sh $$(ls -t "$${CARGO_TARGET_DIR:-target}"/debian/*.deb | head -n 1)
 
 # ARGS go to cargo test: make test ARGS='--test it store'
 test: ## every test, against a private MySQL and MariaDB and a real OpenVPN
@@ -29,6 +34,9 @@ test-monitor: ## openvpn-monitor, of PyPI, at the relay of a real OpenVPN
 # WARDEN_TEST_SEED=N repeats a scenario
 test-kills: ## a hundred kills of the daemon and of OpenVPN under clients, on SQLite and on MySQL
 	WARDEN_TEST_KILLS=$${WARDEN_TEST_KILLS:-100} $(RIG)/run.sh --test it real::kills -- --nocapture
+
+test-rows: ## how long the database takes on ten million sessions; a quarter of an hour each, 10 GB of disk
+	WARDEN_RIG_LARGE=1 $(RIG)/run.sh --test it store::rows $(ARGS) -- --include-ignored --nocapture --test-threads 1
 
 # CHAOS_SEED=N repeats a plan, CHAOS_FAULTS=N has so many; ARGS=mariadb or ARGS=sqlite: only that
 chaos: ## the daemon, MariaDB and stand-ins for OpenVPN killed 50 times under 2,000 sessions, and an auditor

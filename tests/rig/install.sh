@@ -9,6 +9,7 @@
 #   systemd   systemd-analyze, to check the unit
 #   python    Python with virtual environments, to run another tool beside the daemon
 #   python3   Python
+#   debootstrap  a clean Debian to install a package in
 #   suite     what suite.sh needs to unpack programs of another Debian suite
 set -euo pipefail
 
@@ -21,6 +22,7 @@ declare -A groups=(
   [systemd]="systemd"
   [python]="python3-venv"
   [python3]="python3"
+  [debootstrap]="debootstrap"
   [suite]="debian-archive-keyring ca-certificates tar xz-utils zstd"
 )
 

@@ -16,6 +16,7 @@ mod plans;
 mod policies;
 mod proxy;
 mod reports;
+mod rows;
 mod schema;
 mod second_factors;
 mod servers;
