@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RIG := tests/rig
 
-.PHONY: help build demo test test-matrix test-kills test-monitor test-rows deb test-deb chaos check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep bench fleet
+.PHONY: help build demo test test-matrix test-kills test-monitor test-rows deb test-deb chaos check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep bench bench-openvpn fleet
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -45,6 +45,9 @@ chaos: ## the daemon, MariaDB and stand-ins for OpenVPN killed 50 times under 2,
 # ARGS='storm decode': only these
 bench: ## the daemon against its targets: target, measured, verdict
 	@benches/bench.sh $(ARGS)
+bench-openvpn: ## this daemon, scripts, PAM and RADIUS behind the same OpenVPN: docs/peers.json and its chart
+	@benches/peers/peers.sh $(ARGS)
+	cargo run -q --locked --example peers-chart
 # make fleet ARGS='connect-storm --servers 4 --clients 250'; --help tells the rest
 fleet: ## a fleet of stand-ins for OpenVPN, and a daemon under its load
 	@$(RIG)/install.sh build

@@ -5,6 +5,7 @@
 mod authenticator;
 mod cli;
 mod config;
+mod docs;
 mod events;
 mod fake;
 mod fuzz;

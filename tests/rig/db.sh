@@ -85,12 +85,14 @@ start() {
   dir=$(cd "$2" && pwd)
   [[ ! -e "$dir/data" ]] || fail "$dir/data exists already: give an empty folder"
   ((${#dir} < 95)) || fail "$dir is too long a path for a unix socket"
+  # Its own: two servers in process namespaces of their own may have one process id, and name files in /tmp alike.
+  mkdir "$dir/tmp"
   account=$(id -un)
   local pool=32M largest=1048576 # blocks of 1 KB
   [[ -z "${WARDEN_RIG_LARGE:-}" ]] || { pool=3G largest=$((16 << 20)); }
   programs "$kind"
   server+=(--user="$account" --datadir="$dir/data" --socket="$dir/sock" --pid-file="$dir/server.pid"
-    --bind-address=127.0.0.1 --skip-name-resolve --skip-log-bin --innodb-buffer-pool-size="$pool"
+    --tmpdir="$dir/tmp" --bind-address=127.0.0.1 --skip-name-resolve --skip-log-bin --innodb-buffer-pool-size="$pool"
     --innodb-flush-log-at-trx-commit=2) # survives a killed server, not a power cut: enough here
 
   # A server that lost its folder can write gigabytes of log in minutes: no file may pass this.

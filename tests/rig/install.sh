@@ -9,6 +9,7 @@
 #   systemd   systemd-analyze, to check the unit
 #   python    Python with virtual environments, to run another tool beside the daemon
 #   python3   Python
+#   peers     what `make bench-openvpn` compares with
 #   debootstrap  a clean Debian to install a package in
 #   suite     what suite.sh needs to unpack programs of another Debian suite
 set -euo pipefail
@@ -22,6 +23,7 @@ declare -A groups=(
   [systemd]="systemd"
   [python]="python3-venv"
   [python3]="python3"
+  [peers]="python3-argon2 python3-pymysql libpam-mysql freeradius freeradius-mysql openvpn-auth-radius"
   [debootstrap]="debootstrap"
   [suite]="debian-archive-keyring ca-certificates tar xz-utils zstd"
 )

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod bench;
+pub mod bench;
 mod check;
 mod client_config;
 mod devices;
