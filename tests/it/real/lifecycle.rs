@@ -55,7 +55,7 @@ fn restart(test: &str, backend: Backend) {
 #[test]
 fn openvpn_ends_the_session_itself_when_the_daemon_is_dead() {
     let more = "[session]\nlimit_s = 3\nbackstop_s = 5\n";
-    let Some(mut site) = Site::new("backstop", Backend::Sqlite, ServerOptions::default(), more)
+    let Some(mut site) = Site::new("backstop", Backend::Mariadb, ServerOptions::default(), more)
     else {
         return;
     };
@@ -100,7 +100,7 @@ fn a_crash_of_openvpn_is_survived_and_told() {
 #[test]
 fn an_operator_ends_and_extends_sessions_within_two_seconds() {
     let more = "[session]\nlimit_s = 8\n";
-    let Some(site) = Site::new("operator", Backend::Mysql, ServerOptions::default(), more) else {
+    let Some(site) = Site::new("operator", Backend::Mariadb, ServerOptions::default(), more) else {
         return;
     };
     let mut alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });

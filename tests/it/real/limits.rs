@@ -53,7 +53,9 @@ fn data(test: &str, backend: Backend) {
 #[test]
 fn who_does_nothing_has_to_go_and_who_does_something_stays() {
     let test = "idle time";
-    let Some(site) = Site::new(test, Backend::Sqlite, ServerOptions::default(), "") else { return };
+    let Some(site) = Site::new(test, Backend::Mariadb, ServerOptions::default(), "") else {
+        return;
+    };
     let idle = ["--idle-s", "10", "--idle-bytes", "1500"];
     site.warden.ok(&[&["policy", "set", "default"][..], &idle].concat(), "");
     let busy = site.connected(ClientOptions { real_tun: true, ..Default::default() });
