@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# peers.sh [PEER...] : what `make bench-openvpn` calls. The same OpenVPN with different judges: time to the tunnel,
+# logins per second, and how long the traffic of others stands still meanwhile. Writes docs/peers.json, which the
+# chart and the table are made of. Everything happens in namespaces and on a tmpfs of its own.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+top=$(cd "$here/../.." && pwd)
+rig=$top/tests/rig
+if [[ -z "${WARDEN_PEERS_INSIDE:-}" ]]; then
+  ((EUID == 0)) || { echo "peers.sh: needs root, for network namespaces and tun devices" >&2; exit 1; }
+  "$rig/install.sh" build openvpn mariadb python3 peers
+  (cd "$top" && cargo build --release --locked --bin ovpn-warden)
+  WARDEN_PEERS_INSIDE=1 exec "$rig/contain.sh" unshare --net "${BASH_SOURCE[0]}" "$@"
+fi
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+out=$top/docs/peers.json
+dir=/run/peers
+# A copy of what PAM has, with one service more.
+cp -r /etc/pam.d /tmp/pam.$$
+mount -t tmpfs tmpfs /etc/pam.d
+cp /tmp/pam.$$/* /etc/pam.d/
+rm -r /tmp/pam.$$
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p "$dir" /run/netns /run/lock
+cd "$dir"
+ip link set lo up
+ip netns add client
+ip link add to-client type veth peer name to-server netns client
+ip addr add 192.0.2.1/24 dev to-client
+ip link set to-client up
+ip -n client link set lo up
+ip -n client addr add 192.0.2.2/24 dev to-server
+ip -n client link set to-server up
+"$rig/pki.sh" "$dir" client
+"$rig/db.sh" start mariadb "$dir/db" >"$dir/db.env"
+status=0
+/usr/bin/python3 "$here/bench.py" "$dir" "$top" "$out" "$@" || status=$?
+"$rig/db.sh" stop "$dir/db"
+exit "$status"
