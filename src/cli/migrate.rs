@@ -46,12 +46,14 @@ fn report(out: &mut Output, migrated: &Migrated, dry_run: bool) -> Result<(), Cl
             .collect();
         return out.json(&json!({ "dry_run": dry_run, "applied": applied }));
     }
+    // What would be done is what was asked for; what was done, `--quiet` does not say.
+    let mut say = |text: &str| if dry_run { out.line(text) } else { out.done(text, &()) };
     if migrated.applied.is_empty() {
-        return out.line("the schema is up to date");
+        return say("the schema is up to date");
     }
     let verb = if dry_run { "would apply" } else { "applied" };
     for (version, name) in &migrated.applied {
-        out.line(&format!("{verb} {version} {name}"))?;
+        say(&format!("{verb} {version} {name}"))?;
     }
     Ok(())
 }

@@ -184,3 +184,13 @@ async fn every_error_says_what_to_do_next() {
         assert!(ended.err.starts_with("error: ") && says_next(&ended), "{args:?}: {ended:?}");
     }
 }
+
+#[test]
+fn quiet_says_what_was_asked_for_and_not_what_was_done() {
+    let bench = Bench::new();
+    let would = bench.ok(&["migrate", "--dry-run", "--quiet"]);
+    assert!(would.contains("would apply"), "{would}");
+    assert_eq!(bench.ok(&["migrate", "--quiet"]), "");
+    assert_eq!(bench.ok(&["migrate", "--quiet"]), "");
+    assert!(bench.ok(&["migrate"]).contains("up to date"));
+}
