@@ -135,6 +135,9 @@ pub struct Engine {
     departed: VecDeque<Departed>,
     /// Clients that we did not know and that left before the comparison.
     left_unknown: HashMap<Cid, LeftUnknown>,
+    /// Open rows of this server whose sessions nobody here knows, and when the comparison is to be
+    /// made again for them; `None`: it was.
+    unknown_rows: HashMap<SessionId, Option<Mono>>,
     outputs: VecDeque<Output>,
     serial: u64,
     timers: Timers,
@@ -187,6 +190,7 @@ impl Engine {
             closed_meanwhile: HashSet::new(),
             departed: VecDeque::new(),
             left_unknown: HashMap::new(),
+            unknown_rows: HashMap::new(),
             outputs: VecDeque::new(),
             serial: 0,
             timers: Timers::default(),

@@ -13,6 +13,8 @@ use super::{Engine, Reconciled, Review};
 
 /// A deadline that moves by less stays: an approval and its row are not of one moment.
 const TOLERANCE: Duration = Duration::from_secs(2);
+/// For so long an open row may be unknown here: it is being opened, or its end is being written.
+const UNKNOWN_ROW: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Ends those that may not go on, and moves the deadlines of the others.
@@ -20,6 +22,7 @@ impl Engine {
         if !self.is_ready() || self.reconciled != Reconciled::Yes {
             return;
         }
+        self.compare_unknown(&reviews, now);
         for (session, verdict) in reviews {
             let Some(cid) = self.clients.of_session(session) else {
                 continue;
@@ -32,6 +35,27 @@ impl Engine {
                 Ok(None) => {}
                 Err(cause) => self.end_client(cid, cause, None, now),
             }
+        }
+    }
+
+    /// Makes the comparison once more for a row that stays open while its session is unknown: a
+    /// daemon before this one may have written it after this one had read the open rows.
+    fn compare_unknown(&mut self, reviews: &[Review], now: Now) {
+        let mut known = std::mem::take(&mut self.unknown_rows);
+        let unknown = reviews.iter().filter(|(id, _)| self.clients.of_session(*id).is_none());
+        self.unknown_rows = unknown
+            .map(|(id, _)| (*id, known.remove(id).unwrap_or(Some(now.mono + UNKNOWN_ROW))))
+            .collect();
+        let mut is_due = false;
+        for due in self.unknown_rows.values_mut() {
+            if due.is_some_and(|due| due <= now.mono) {
+                *due = None;
+                is_due = true;
+            }
+        }
+        if is_due {
+            self.reconciled = Reconciled::No;
+            self.ask_status(now);
         }
     }
 

@@ -79,3 +79,38 @@ fn nothing_is_judged_before_the_comparison_with_the_database() {
     reviewed(&mut lab, session, Err(Cause::AccountDisabled));
     assert_eq!(lab.kills(4), 0);
 }
+
+#[test]
+fn a_row_that_stays_open_without_a_session_is_compared_once_more() {
+    let mut lab = Lab::up();
+    let session = lab.establish(4, "alice", 3_600);
+    let mut late = lab.last_row().clone();
+    late.id = SessionId::new(lab.now.utc, [7; 10]);
+    late.version = 1;
+    let loads = lab.loads;
+    let review = |lab: &mut Lab| {
+        let terms = terms(lab, 3_600);
+        let both = vec![(session, Ok(Some(terms))), (late.id, Ok(Some(terms)))];
+        lab.engine.handle_reviews(both, lab.now);
+        lab.drain();
+    };
+    for _ in 0..10 {
+        review(&mut lab);
+        lab.pass(second());
+    }
+    assert_eq!(lab.loads, loads, "it may be on its way");
+    review(&mut lab);
+    lab.say(Message::Status(StatusReport { clients: vec![listed(4, "alice", "10.8.0.6")] }));
+    lab.say(Message::StateHistory(vec![state(StateName::Connected, RUN)]));
+    assert_eq!(lab.loads, loads + 1);
+    let known = lab.last_row().clone();
+    lab.load(vec![known, late.clone()]);
+    let closed = lab.last_row();
+    assert_eq!((closed.id, closed.state), (late.id, SessionState::Closed));
+    assert_eq!(lab.kills(4), 0, "the client's own session goes on");
+    for _ in 0..60 {
+        review(&mut lab);
+        lab.pass(second());
+    }
+    assert_eq!(lab.loads, loads + 1, "a row that cannot be closed is asked for once");
+}
