@@ -36,8 +36,8 @@ const POLL_AWAY: Duration = Duration::from_millis(500);
 /// Of the time, at most one part in so many goes into looking whether sessions may go on: a small
 /// site learns of a change within a second, a large one later, but without a load on its database.
 const REVIEW_SHARE: u32 = 10;
-/// Users whose quotas are asked about at once.
-const USERS: usize = 500;
+/// Users whose quotas are asked about in one statement.
+const USERS: usize = 100;
 /// How long the links may take to answer for requests.
 const OUTCOME: Duration = Duration::from_secs(1);
 
