@@ -29,8 +29,10 @@ use crate::{
 };
 
 use super::{
+    activity::Activity,
     backlog::Backlog,
     backoff::Backoff,
+    open_rows,
     questions::{Bounds, Questions},
     record::Captures,
     relay::{Relay, ToolEvent},
@@ -42,13 +44,6 @@ use super::{
 const READ_CHUNK: usize = 16 << 10;
 /// Commands that wait for a server that does not read, in bytes; beyond it the link is given up.
 const MAX_UNSENT: usize = 4 << 20;
-/// How long our own changes may take to reach the database before its open sessions are read; what
-/// is not there then is added to them.
-const SETTLE: Duration = Duration::from_millis(250);
-/// Pause while the database is behind the journal.
-const JOURNAL_POLL: Duration = Duration::from_millis(100);
-/// Pause after the database could not tell the open sessions, unless it is known to be away.
-const LOAD_RETRY: Duration = Duration::from_millis(250);
 /// Pause after a fault of this program.
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// A link that was up for so long is tried again at once.
@@ -79,6 +74,7 @@ pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) webhook: Option<Arc<Webhook>>,
+    pub(super) activity: Arc<Activity>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) store_ready: watch::Receiver<bool>,
     pub(super) clock: Clock,
@@ -412,6 +408,8 @@ impl Link {
         if self.told_sessions != Some(count) {
             self.told_sessions = Some(count);
             self.shared.readiness.set_sessions(&self.settings.server, count);
+            let now = self.shared.clock.now().utc;
+            self.shared.activity.sessions(&self.settings.server, count, now);
         }
     }
 
@@ -436,8 +434,11 @@ impl Link {
             }
             tokio::task::yield_now().await;
         }
+        let now = self.shared.clock.now().utc;
+        self.shared.activity.carried(&self.settings.server, self.engine.take_carried(), now);
         for event in self.untold.drain(..) {
             event.emit();
+            self.shared.activity.note(&event, now);
             if let Some(webhook) = &self.shared.webhook {
                 webhook.offer(&event);
             }
@@ -514,39 +515,16 @@ impl Link {
         clock.instant(clock.now().mono + pause)
     }
 
-    /// Reads the open sessions, as often as it takes. What was asked for earlier is out of date.
+    /// What was asked for earlier is out of date.
     fn load_open_sessions(&mut self) {
         self.load = JoinSet::new();
-        let (store, server) = (Arc::clone(&self.shared.store), self.settings.server.clone());
-        let backlog = Arc::clone(&self.shared.backlog);
-        let mut ready = self.shared.store_ready.clone();
-        self.load.spawn(async move {
-            loop {
-                // Bounded: while everybody logs in there may always be something to write.
-                let _ = tokio::time::timeout(SETTLE, backlog.settled(&server)).await;
-                let unwritten = backlog.unwritten(&server);
-                // After the look at memory: rows only leave it for the journal or the database.
-                if let Ok(true) = backlog.is_journaled().await {
-                    tokio::time::sleep(JOURNAL_POLL).await;
-                    continue;
-                }
-                match store.open_sessions(&server).await {
-                    Ok(open) => {
-                        for error in open.unreadable {
-                            let (server, error) = (server.clone(), error.to_string());
-                            Event::StoreUnreadable { server, error }.emit();
-                        }
-                        return unwritten.applied_to(open.sessions);
-                    }
-                    Err(error) => {
-                        tracing::debug!(%server, %error, "open sessions are not known yet");
-                        tokio::time::sleep(LOAD_RETRY).await;
-                        // An error means that nobody tells any more: the daemon stops.
-                        let _ = ready.wait_for(|is_ready| *is_ready).await;
-                    }
-                }
-            }
-        });
+        let shared = &self.shared;
+        self.load.spawn(open_rows::load(
+            self.settings.server.clone(),
+            Arc::clone(&shared.store),
+            Arc::clone(&shared.backlog),
+            shared.store_ready.clone(),
+        ));
     }
 }
 

@@ -1,9 +1,11 @@
 //! The daemon: one task for each server, one writer, one poller, and their orderly end.
 
+mod activity;
 mod backlog;
 mod backoff;
 mod door;
 mod link;
+mod open_rows;
 mod poller;
 mod probe;
 mod questions;
@@ -39,6 +41,7 @@ use crate::{
 
 pub use probe::{Visit, VisitError, visit};
 
+use activity::{Activity, Chronicler};
 use backlog::Backlog;
 use door::{Candidate, Door};
 use link::{Link, Shared};
@@ -76,6 +79,7 @@ pub struct Daemon {
     poller: Poller,
     retention: Retention,
     writer: Writer,
+    chronicler: Chronicler,
     sender: Option<Sender<Client>>,
     store: Arc<dyn Store>,
     stop: CancellationToken,
@@ -113,6 +117,7 @@ impl Daemon {
         let authenticator = Arc::new(authenticator(config, &store, clock)?);
         let (asked, waiting) = (Arc::clone(&authenticator), Arc::clone(&backlog));
         readiness.set_queues(move || Queues { hash: asked.queued(), store: waiting.len() });
+        let activity = Arc::<Activity>::default();
         let shared = Shared {
             authenticator: Arc::clone(&authenticator),
             questions: Bounds {
@@ -122,6 +127,7 @@ impl Daemon {
             store: Arc::clone(&store),
             backlog: Arc::clone(&backlog),
             webhook,
+            activity: Arc::clone(&activity),
             readiness: Arc::clone(&readiness),
             store_ready,
             clock,
@@ -185,13 +191,26 @@ impl Daemon {
             stop: stop.clone(),
         };
         let writer = Writer::new(backlog, Arc::clone(&store), clock);
-        Ok(Self { links, doors, relays, poller, retention, writer, sender, store, stop })
+        let chronicler = Chronicler { activity, store: Arc::clone(&store), clock };
+        Ok(Self {
+            links,
+            doors,
+            relays,
+            poller,
+            retention,
+            writer,
+            chronicler,
+            sender,
+            store,
+            stop,
+        })
     }
 
     /// Serves until told to stop, then stores what is left and returns. No VPN client is
     /// disconnected by stopping. Returns by itself only after a fault of its own.
     pub async fn run(self) {
-        let Self { links, doors, relays, poller, retention, writer, sender, store, stop } = self;
+        let Self { links, doors, relays, poller, retention, .. } = self;
+        let Self { writer, chronicler, sender, store, stop, .. } = self;
         let mut tasks = JoinSet::new();
         for relay in relays {
             tasks.spawn(relay.serve(stop.clone()));
@@ -208,6 +227,7 @@ impl Daemon {
         let writer_stop = CancellationToken::new();
         let mut writing = JoinSet::new();
         writing.spawn(writer.run(writer_stop.clone()));
+        writing.spawn(chronicler.run(writer_stop.clone()));
         if let Some(sender) = sender {
             writing.spawn(sender.run(writer_stop.clone()));
         }

@@ -20,6 +20,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const DAYS_APART: Duration = Duration::from_secs(41 * 86_400);
 /// For how long failed logins stay: longer than they can count.
 const FAILURES_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// For how long hours of activity stay: charts show a month.
+const ACTIVITY_KEPT: Duration = Duration::from_secs(41 * 86_400);
 /// Between two sweeps.
 const INTERVAL: Duration = Duration::from_secs(3_600);
 
@@ -32,6 +34,8 @@ enum Chore {
     Fold(Timestamp),
     /// Failed logins before are forgotten.
     Forget(Timestamp),
+    /// Hours of activity before are removed.
+    Clear(Timestamp),
 }
 
 /// What the task needs.
@@ -65,6 +69,8 @@ impl Retention {
             }
             let (_, result) = self.sweep(Chore::Forget(now.saturating_sub(FAILURES_KEPT))).await;
             tell(result);
+            let (_, result) = self.sweep(Chore::Clear(now.saturating_sub(ACTIVITY_KEPT))).await;
+            tell(result);
             let before = now.saturating_sub(DAYS_APART);
             let (_, result) = self.sweep(Chore::Fold(before)).await;
             tell(result);
@@ -82,6 +88,7 @@ impl Retention {
             let done = match chore {
                 Chore::Remove(before) => self.store.remove_ended(before, BATCH).await,
                 Chore::Forget(before) => self.store.remove_auth_events(before, BATCH).await,
+                Chore::Clear(before) => self.store.remove_activity(before, BATCH).await,
                 Chore::Fold(before) => self.store.fold_usage(before, BATCH).await,
             };
             match done {

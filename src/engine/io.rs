@@ -24,6 +24,22 @@ pub struct Ticket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayId(pub u64);
 
+/// What sessions have carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Carried {
+    /// Octets from clients.
+    pub received: u64,
+    /// Octets to clients.
+    pub sent: u64,
+}
+
+impl std::ops::AddAssign for Carried {
+    fn add_assign(&mut self, more: Self) {
+        self.received = self.received.saturating_add(more.received);
+        self.sent = self.sent.saturating_add(more.sent);
+    }
+}
+
 /// Something for the shell to do.
 #[derive(Debug)]
 pub enum Output {

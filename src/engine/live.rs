@@ -12,7 +12,7 @@ use crate::{
     types::{Cause, Mono, Now, Timestamp, Zone},
 };
 
-use super::CLOSE_COUNT_S;
+use super::{CLOSE_COUNT_S, Carried};
 
 /// A deadline that moves by less is not announced again.
 const WARNING_TOLERANCE: Duration = Duration::from_secs(2);
@@ -183,10 +183,14 @@ impl Session {
         self.is_dirty = false;
     }
 
-    /// Counters never go back, except for a new client instance.
-    pub(super) fn count(&mut self, received: u64, sent: u64, now: Now) {
+    /// Counters never go back, except for a new client instance. By how much they grew.
+    pub(super) fn count(&mut self, received: u64, sent: u64, now: Now) -> Carried {
         self.mark_days(now.utc);
         let record = &mut self.record;
+        let growth = Carried {
+            received: received.saturating_sub(record.bytes_received),
+            sent: sent.saturating_sub(record.bytes_sent),
+        };
         if received > record.bytes_received || sent > record.bytes_sent {
             record.bytes_received = record.bytes_received.max(received);
             record.bytes_sent = record.bytes_sent.max(sent);
@@ -199,6 +203,7 @@ impl Session {
             limits.quiet_since = now.mono;
             limits.quiet_from = total;
         }
+        growth
     }
 
     /// Notes the counters at each midnight that has passed. What a count brings that comes across

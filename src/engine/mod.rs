@@ -38,7 +38,7 @@ use clients::Clients;
 use replies::{Expect, Replies};
 use session::{Departed, LeftUnknown};
 
-pub use io::{CommandOutcome, LinkFault, Output, RelayId, Review, Ticket};
+pub use io::{Carried, CommandOutcome, LinkFault, Output, RelayId, Review, Ticket};
 
 /// How long a reply may take before the connection is given up: OpenVPN answers within
 /// milliseconds unless it hangs.
@@ -139,6 +139,8 @@ pub struct Engine {
     /// made again for them; `None`: it was.
     unknown_rows: HashMap<SessionId, Option<Mono>>,
     outputs: VecDeque<Output>,
+    /// What sessions have carried and nobody has taken note of yet.
+    carried: Carried,
     serial: u64,
     timers: Timers,
     /// `utc - mono` at the last check, in milliseconds: shows clock steps.
@@ -192,6 +194,7 @@ impl Engine {
             left_unknown: HashMap::new(),
             unknown_rows: HashMap::new(),
             outputs: VecDeque::new(),
+            carried: Carried::default(),
             serial: 0,
             timers: Timers::default(),
             clock_offset_ms: None,
@@ -282,6 +285,11 @@ impl Engine {
         if take_due(&mut self.timers.accounting, now) {
             self.checkpoint(now);
         }
+    }
+
+    /// What sessions have carried since this was asked last.
+    pub fn take_carried(&mut self) -> Carried {
+        std::mem::take(&mut self.carried)
     }
 
     /// The number of sessions that are up or being ended.

@@ -61,7 +61,7 @@ impl Engine {
             }
             client.is_listed |= row.vpn_ip().is_some();
             if let Some(session) = client.session.as_mut() {
-                session.count(row.bytes_received, row.bytes_sent, now);
+                self.carried += session.count(row.bytes_received, row.bytes_sent, now);
                 session.is_dirty = true;
                 if let Some(ip) = row.vpn_ip() {
                     self.mark_up(cid, Some(ip), now);
@@ -175,7 +175,7 @@ impl Engine {
         record.version = record.version.saturating_add(ADOPTION_LEAD);
         let mut session =
             Session::new(record, self.settings.time_zone, self.settings.warn_before, now);
-        session.count(stray.bytes_received, stray.bytes_sent, now);
+        self.carried += session.count(stray.bytes_received, stray.bytes_sent, now);
         session.touch(now.utc);
         let record = session.record.clone();
         let born = self.next_serial();
@@ -208,7 +208,8 @@ impl Engine {
         session.follow_days(row.day_marks.clone());
         session.record.expiry_action = row.expiry_action;
         session.record.version = row.version.saturating_add(ADOPTION_LEAD);
-        session.count(row.bytes_received, row.bytes_sent, now);
+        // What that one has seen it has told.
+        let _ = session.count(row.bytes_received, row.bytes_sent, now);
         session.arm(now);
         session.touch(now.utc);
         let record = session.record.clone();

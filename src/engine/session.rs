@@ -117,7 +117,7 @@ impl Engine {
         let Some(session) = self.clients.get_mut(cid).and_then(|c| c.session.as_mut()) else {
             return;
         };
-        session.count(received, sent, now);
+        self.carried += session.count(received, sent, now);
         if session.exceeded(now).is_some() {
             self.end_exceeded(cid, now);
         }
@@ -148,7 +148,7 @@ impl Engine {
             return;
         };
         if let Some(session) = client.session.as_mut() {
-            session.count(
+            self.carried += session.count(
                 env.number(b"bytes_received").unwrap_or(0),
                 env.number(b"bytes_sent").unwrap_or(0),
                 now,

@@ -3,6 +3,7 @@
 //! Records and the trait are plain; all SQL lives in `mysql/` and `sqlite/`, and both pass one
 //! contract suite. `now` is always an argument: SQL never asks the database for the time.
 
+mod activity;
 mod client_config;
 mod error;
 mod failure;
@@ -25,6 +26,7 @@ use crate::types::{
     DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username,
 };
 
+pub use activity::{ActivityKey, ActivityKind, AuditRecord, HourSum};
 pub use client_config::{ClientConfig, ConfigOwner, MAX_CLIENT_LINES, NewLine, StoredLine};
 pub use error::StoreError;
 pub use failure::{AuthEvent, AuthEventKind, Lockout, NewAuthEvent};
@@ -386,6 +388,29 @@ pub trait Store: Send + Sync + 'static {
         after: &[NewLine],
         by: &Actor,
     ) -> Result<(), StoreError>;
+
+    /// Adds to what happened in its hours. Of sessions the greatest number is kept. Not to be repeated
+    /// where it may have succeeded, unless counting twice does no harm.
+    async fn add_activity(&self, counts: &[(ActivityKey, u64)]) -> Result<(), StoreError>;
+
+    /// What happened in the hours that began then or later, on all servers together, in their order.
+    async fn activity(&self, since: Timestamp) -> Result<Vec<HourSum>, StoreError>;
+
+    /// Removes hours before `before`, oldest first, at most `limit` rows (at most 10,000); how many.
+    async fn remove_activity(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
+    /// What people have changed, newest first, at most `limit` (at most 10,000).
+    async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
+
+    /// The same of a user with his devices, or of a session by its id.
+    async fn audit_of(&self, target: &str, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
+
+    /// A user's failed logins, newest first, at most `limit` (at most 10,000).
+    async fn auth_events_of(
+        &self,
+        user: &Username,
+        limit: u32,
+    ) -> Result<Vec<AuthEvent>, StoreError>;
 
     /// When a request was handled; `None` while it waits.
     async fn command_handled(&self, id: CommandId) -> Result<Option<Timestamp>, StoreError>;

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{
-    ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns, policy_of_user,
-    standing_columns,
+    ADD_ACTIVITY, ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns,
+    policy_of_user, standing_columns,
 };
 
 /// A row is replaced when the new version is higher and it has not ended. Assignments run from
@@ -40,6 +40,15 @@ static PERSIST: LazyLock<Batch> = LazyLock::new(|| {
 
 static ADD_USAGE_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(ADD_USAGE.0, ADD_USAGE.1, " ON DUPLICATE KEY UPDATE session_id = session_id")
+});
+
+static ADD_ACTIVITY_ROWS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(
+        ADD_ACTIVITY.0,
+        ADD_ACTIVITY.1,
+        " ON DUPLICATE KEY UPDATE amount = IF(kind = 'sessions', \
+         GREATEST(amount, VALUES(amount)), amount + VALUES(amount))",
+    )
 });
 
 /// Operators may put views of their own tables in place of `users` and `devices`: whatever the
@@ -84,6 +93,8 @@ pub const STATEMENTS: Statements = Statements {
     add_lockout: "INSERT INTO lockouts (user_name, network, failures, since, held_until) \
                   VALUES (?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE failures = VALUES(failures), \
                   since = VALUES(since), held_until = VALUES(held_until)",
+    add_activity: &ADD_ACTIVITY_ROWS,
+    remove_activity: "DELETE FROM activity WHERE starts_at < ? ORDER BY starts_at LIMIT ?",
     remove_ended: "DELETE FROM sessions WHERE ended_at < ? AND state = 'closed' \
                    ORDER BY ended_at LIMIT ?",
     ..COMMON

@@ -142,7 +142,7 @@ fn whose(cells: Cells<'_>) -> Result<(Option<Username>, Option<IpAddr>), StoreEr
     Ok((user, network))
 }
 
-fn event(row: &Row) -> Result<AuthEvent, StoreError> {
+pub(super) fn event(row: &Row) -> Result<AuthEvent, StoreError> {
     let cells = Cells::new(row, "auth_events", "id");
     let (user, network) = whose(cells)?;
     Ok(AuthEvent {

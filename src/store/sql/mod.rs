@@ -3,6 +3,7 @@
 //! A backend is a [`Connector`] (connections, errors, migrations) and its [`Statements`]; rules,
 //! transactions, retries, auditing and the reading of rows are here. Nothing here names sqlx.
 
+mod activity;
 mod batch;
 mod claim;
 mod client_config;
@@ -39,7 +40,7 @@ pub use error::{Failure, SqlError};
 pub use pool::{Lease, Limits, Pool};
 pub use report::page as spans_page;
 pub use session_query::SessionQueries;
-pub use statements::{ADD_USAGE, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements};
+pub use statements::{ADD_ACTIVITY, ADD_USAGE, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements};
 pub(super) use statements::{login_columns, policy_of_user, standing_columns, user_columns};
 pub use transaction::Attempt;
 use transaction::transaction;

@@ -88,6 +88,12 @@ pub struct Statements {
     pub remove_policy_config: &'static str,
     pub touch_policy: &'static str,
     pub audit: &'static str,
+    pub audited: &'static str,
+    pub audited_target: &'static str,
+    pub auth_events_of: &'static str,
+    pub add_activity: &'static LazyLock<Batch>,
+    pub activity: &'static str,
+    pub remove_activity: &'static str,
 }
 
 macro_rules! user_columns {
@@ -263,6 +269,10 @@ pub const ADD_USAGE: (&str, &str) = (
     "(?,?,?,?,?,?)",
 );
 
+/// The start of an insert of what happened in an hour, and one row of it.
+pub const ADD_ACTIVITY: (&str, &str) =
+    ("INSERT INTO activity (starts_at, server, kind, reason, amount) VALUES ", "(?,?,?,?,?)");
+
 /// Events of logins.
 static ADD_AUTH_EVENTS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(
@@ -436,4 +446,14 @@ pub const COMMON: Statements = Statements {
     touch_policy: "UPDATE policies SET updated_at = ? WHERE name = ?",
     audit: "INSERT INTO admin_audit (created_at, actor, action, target, detail) \
             VALUES (?, ?, ?, ?, ?)",
+    audited: "SELECT id, created_at, actor, action, target, detail FROM admin_audit \
+              ORDER BY id DESC LIMIT ?",
+    audited_target: "SELECT id, created_at, actor, action, target, detail FROM admin_audit \
+                     WHERE target = ? OR (target > ? AND target < ?) ORDER BY id DESC LIMIT ?",
+    auth_events_of: "SELECT id, kind, user_name, network, created_at FROM auth_events \
+                     WHERE user_name = ? ORDER BY created_at DESC, id DESC LIMIT ?",
+    add_activity: &NO_BATCH,
+    activity: "SELECT starts_at, kind, reason, CAST(SUM(amount) AS UNSIGNED) AS amount FROM activity \
+               WHERE starts_at >= ? GROUP BY starts_at, kind, reason ORDER BY starts_at LIMIT ?",
+    remove_activity: "",
 };

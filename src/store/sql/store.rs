@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use super::{Connector, SqlStore};
 use crate::{
     store::{
-        Actor, AuthEvent, Claim, CommandAction, CommandId, ConfigOwner, DeviceRecord, DeviceStatus,
-        DeviceUse, EnrolmentTerms, Facts, ForeignRow, ForeignTable, ImportNote, Imported,
-        ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice, NewLine, NewSecondFactor,
-        NewUser, OpenSessions, PendingCommands, PolicyRecord, QuotaGrant, Schema,
-        SecondFactorStatus, SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing, Store,
-        StoreError, StoredLine, Usage, UserPatch, UserRecord,
+        ActivityKey, Actor, AuditRecord, AuthEvent, Claim, CommandAction, CommandId, ConfigOwner,
+        DeviceRecord, DeviceStatus, DeviceUse, EnrolmentTerms, Facts, ForeignRow, ForeignTable,
+        HourSum, ImportNote, Imported, ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice,
+        NewLine, NewSecondFactor, NewUser, OpenSessions, PendingCommands, PolicyRecord, QuotaGrant,
+        Schema, SecondFactorStatus, SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing,
+        Store, StoreError, StoredLine, Usage, UserPatch, UserRecord,
     },
     types::{DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username},
 };
@@ -361,6 +361,34 @@ impl<C: Connector> Store for SqlStore<C> {
         by: &Actor,
     ) -> Result<(), StoreError> {
         Self::put_client_config(self, owner, before, after, by).await
+    }
+
+    async fn add_activity(&self, counts: &[(ActivityKey, u64)]) -> Result<(), StoreError> {
+        self.timed("add_activity", Self::add_activity(self, counts)).await
+    }
+
+    async fn activity(&self, since: Timestamp) -> Result<Vec<HourSum>, StoreError> {
+        self.timed("activity", Self::activity(self, since)).await
+    }
+
+    async fn remove_activity(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.timed("remove_activity", Self::remove_activity(self, before, limit)).await
+    }
+
+    async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        Self::audit(self, limit).await
+    }
+
+    async fn audit_of(&self, target: &str, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        Self::audit_of(self, target, limit).await
+    }
+
+    async fn auth_events_of(
+        &self,
+        user: &Username,
+        limit: u32,
+    ) -> Result<Vec<AuthEvent>, StoreError> {
+        Self::auth_events_of(self, user, limit).await
     }
 
     async fn command_handled(&self, id: CommandId) -> Result<Option<Timestamp>, StoreError> {

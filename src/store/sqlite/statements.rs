@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{
-    ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns, policy_of_user,
-    standing_columns,
+    ADD_ACTIVITY, ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns,
+    policy_of_user, standing_columns,
 };
 
 macro_rules! upsert {
@@ -32,6 +32,15 @@ static PERSIST: LazyLock<Batch> = LazyLock::new(|| {
 
 static ADD_USAGE_ROWS: LazyLock<Batch> =
     LazyLock::new(|| Batch::new(ADD_USAGE.0, ADD_USAGE.1, " ON CONFLICT DO NOTHING"));
+
+static ADD_ACTIVITY_ROWS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(
+        ADD_ACTIVITY.0,
+        ADD_ACTIVITY.1,
+        " ON CONFLICT DO UPDATE SET amount = CASE kind WHEN 'sessions' \
+         THEN MAX(amount, excluded.amount) ELSE amount + excluded.amount END",
+    )
+});
 
 pub const STATEMENTS: Statements = Statements {
     // A transaction that starts as a reader cannot wait its turn to write.
@@ -72,6 +81,10 @@ pub const STATEMENTS: Statements = Statements {
                   VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET \
                   failures = excluded.failures, since = excluded.since, \
                   held_until = excluded.held_until",
+    add_activity: &ADD_ACTIVITY_ROWS,
+    remove_activity: "DELETE FROM activity WHERE (starts_at, server, kind, reason) IN \
+                      (SELECT starts_at, server, kind, reason FROM activity \
+                      WHERE starts_at < ? ORDER BY starts_at LIMIT ?)",
     remove_ended: "DELETE FROM sessions WHERE rowid IN (SELECT rowid FROM sessions \
                    WHERE ended_at < ? AND state = 'closed' ORDER BY ended_at LIMIT ?)",
     ..COMMON

@@ -57,6 +57,11 @@ contract! { with:
         an_import_that_fails_at_its_end_has_written_nothing
         tables_of_other_programs_are_read_as_text
     }
+    activity {
+        activity_is_added_up_but_for_sessions
+        the_audit_of_a_user_has_his_devices_and_nobody_elses
+        failed_logins_of_a_user_are_listed_newest_first
+    }
     policies {
         the_default_policy_is_there_from_the_start
         a_policy_is_added_replaced_and_removed

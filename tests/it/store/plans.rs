@@ -64,12 +64,23 @@ async fn fill(bed: &Bed) {
          SELECT p.name, '', d.id, 'push-reset' FROM policies p CROSS JOIN users d",
     )
     .await;
+    bed.sql(
+        "INSERT INTO admin_audit (created_at, actor, action, target) \
+         SELECT started_at, 'cli:test', 'session.kill', id FROM sessions",
+    )
+    .await;
+    bed.sql(
+        "INSERT INTO activity (starts_at, server, kind, reason, amount) \
+         SELECT started_at, id, 'allowed', '', 1 FROM sessions",
+    )
+    .await;
     if bed.backend == Backend::Sqlite {
         bed.sql("ANALYZE").await;
     } else {
         bed.sql(
             "ANALYZE TABLE users, policies, devices, sessions, session_commands, allowed_hours, \
-             usage_periods, quota_grants, auth_events, lockouts, user_config, policy_config",
+             usage_periods, quota_grants, auth_events, lockouts, user_config, policy_config, \
+             admin_audit, activity",
         )
         .await;
     }
@@ -100,7 +111,7 @@ fn sample(query: &str, position: usize) -> String {
         "sessions of a device" if position == 0 => "02:00:00:00:00:07".into(),
         "auth_events" if position == 1 => "one".into(),
         "auth_events" | "lockouts" | "old auth_events" => LATER.into(),
-        "expiring sessions" | "removal" | "old usage" => LATER.into(),
+        "expiring sessions" | "removal" | "old usage" | "activity" | "old activity" => LATER.into(),
         // Of each user: a number, six times, the name, number and name twice, a time.
         "usage" => match position % 13 {
             0 | 8 | 10 => "1".into(),
