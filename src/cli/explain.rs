@@ -14,27 +14,12 @@ use super::{
 };
 use crate::{
     auth::{
-        client_config,
-        decide::{Case, Defaults, PasswordCheck, decide, explain},
-        password::{self, Schemes, Workspace},
-        request::{AuthRequest, Claimed, RequestKind},
-        second_factor::{
-            Demand, FactorCheck, demand,
-            response::Response,
-            totp::{self, Candidate},
-        },
-        service::place,
-        terms::Terms,
+        service::trial::{Outcome, Trial, TrialError, Verdict},
         text,
-        throttle::network,
     },
     config::Config,
     daemon,
-    store::{Facts, Lockout, Usage},
-    types::{
-        Cause, DenyReason, DeviceId, Factor, Fingerprint, Password, ServerName, SessionId,
-        Timestamp, Username,
-    },
+    types::{Cause, DenyReason, DeviceId, Fingerprint, Password, ServerName, Timestamp, Username},
 };
 
 /// Arguments of `explain`.
@@ -95,81 +80,19 @@ pub async fn execute(
         return Err(CliError::usage("no server is configured").or_next("name one with --server"));
     };
     let password = if args.password_stdin { Some(input::new_password(true)?) } else { None };
-    let facts =
-        desk.store.facts(&args.user, args.device.as_ref(), args.fingerprint.as_ref(), now).await?;
-    let check = match &password {
-        Some(password) => compare(password, facts.as_ref(), &config.auth.password_schemes)?,
-        None => PasswordCheck::NotNeeded,
-    };
-    let common_name = args.common_name.unwrap_or_else(|| args.user.to_string());
-    let request = AuthRequest {
-        proven: None,
+    let trial = Trial {
         server,
-        kind: RequestKind::Connect,
-        user: Claimed::Valid(args.user.clone()),
-        password,
-        token: None,
-        response: Response::None,
-        common_name: Some(common_name.into()),
-        device: Ok(args.device.clone()),
-        certificate: args.fingerprint.map(Box::new),
+        user: args.user.clone(),
+        device: args.device.clone(),
+        fingerprint: args.fingerprint,
+        common_name: args.common_name,
         client_ip: args.client_ip,
+        password,
+        code: args.code,
     };
-    let defaults = daemon::defaults(config);
-    let facts = facts.as_ref();
-    let demand = facts.map(|facts| demand(&request, facts, defaults.second_factor));
-    let is_code_open = matches!(demand, Some(Demand::Code(_))) && args.code.is_none();
-    let factor = match (demand, facts, &args.code) {
-        (Some(Demand::Enrolment), _, _) => FactorCheck::NotEnrolled,
-        (Some(Demand::Code(factor)), Some(facts), Some(code)) => {
-            match totp::judge(code, facts.user.id, factor, now) {
-                Ok(Candidate::Step(_)) => FactorCheck::Right(Factor::Totp),
-                Ok(Candidate::Recovery(_) | Candidate::Wrong) => FactorCheck::Wrong,
-                Err(error) => return Err(CliError::failed(error.to_string())),
-            }
-        }
-        (Some(Demand::Code(_) | Demand::Nothing) | None, _, _) => FactorCheck::NotNeeded,
-    };
-    let usage = usage(desk, facts, &defaults, now).await?;
-    let case = Case {
-        request: &request,
-        facts,
-        usage: &usage,
-        password: check,
-        factor,
-        defaults: &defaults,
-        now,
-    };
-    let has_place = has_place(desk, &request, &args.user, facts).await?;
-    let is_held = is_held(desk, &request, &args.user, now).await?;
-    let verdict = match (decide(&case), has_place, is_held) {
-        (Err(DenyReason::UnknownUser), _, _) => Err(DenyReason::UnknownUser),
-        (_, _, Some(true)) => Err(DenyReason::Throttled),
-        (Ok(_), Some(false), _) => Err(DenyReason::TooManySessions),
-        (verdict, _, _) => verdict,
-    };
-    let throttled = |is_held: bool| is_held.then_some(DenyReason::Throttled);
-    let place = |has_place: bool| (!has_place).then_some(DenyReason::TooManySessions);
-    let rules = explain(&case)
-        .into_iter()
-        .chain(is_held.map(|is_held| ("throttle", throttled(is_held))))
-        .chain(has_place.map(|has_place| ("max_sessions", place(has_place))))
-        .map(|(rule, reason)| RuleView {
-            rule,
-            verdict: match (reason, rule, check) {
-                (Some(_), _, _) => "deny",
-                (None, "password", PasswordCheck::NotNeeded) => "not_checked",
-                (None, "second_factor", _) if is_code_open => "not_checked",
-                (None, _, _) => "pass",
-            },
-            reason: reason.map(DenyReason::as_str),
-        })
-        .collect();
-    let config = client_config::of(&request, facts)?;
-    let view = Explanation {
-        config: config.iter().map(|line| line.as_str().to_owned()).collect(),
-        ..Explanation::new(&args.user, args.device.as_ref(), facts, now, verdict, rules)
-    };
+    let (defaults, schemes) = (daemon::defaults(config), &config.auth.password_schemes);
+    let outcome = trial.run(&*desk.store, &defaults, schemes, now).await?;
+    let view = Explanation::new(&args.user, args.device.as_ref(), outcome, now);
     if desk.out.is_json() {
         desk.out.json(&view)?;
     } else {
@@ -179,48 +102,12 @@ pub async fn execute(
     Ok(if view.allowed { Exit::Done } else { Exit::No })
 }
 
-/// Whether the client would be held back after failed logins; `None` without its address.
-async fn is_held(
-    desk: &Desk,
-    request: &AuthRequest,
-    user: &Username,
-    now: Timestamp,
-) -> Result<Option<bool>, CliError> {
-    let Some(at) = request.client_ip.map(network) else { return Ok(None) };
-    let lockouts = desk.store.lockouts(now).await?;
-    let is_meant = |lockout: &Lockout| {
-        lockout.network == Some(at) && lockout.user.as_ref().is_none_or(|held| held == user)
-    };
-    Ok(Some(lockouts.iter().any(is_meant)))
-}
-
-/// What the user has used of quotas.
-async fn usage(
-    desk: &Desk,
-    facts: Option<&Facts>,
-    defaults: &Defaults,
-    now: Timestamp,
-) -> Result<Usage, CliError> {
-    let Some(facts) = facts.filter(|facts| facts.policy.has_quotas()) else {
-        return Ok(Usage::default());
-    };
-    let zone = facts.policy.time_zone.unwrap_or(defaults.time_zone);
-    let users = [(facts.user.name.clone(), zone.began(now))];
-    Ok(desk.store.usage(&users, now).await?.into_iter().next().unwrap_or_default())
-}
-
-/// Whether there is a place for one more session now; `None` where there is no limit.
-async fn has_place(
-    desk: &Desk,
-    request: &AuthRequest,
-    user: &Username,
-    facts: Option<&Facts>,
-) -> Result<Option<bool>, CliError> {
-    let now = desk.now();
-    let session = SessionId::new(now, [0; 10]);
-    match facts.and_then(|facts| place(request, user, facts, session)) {
-        Some(claim) => Ok(Some(desk.store.has_place(&claim, now).await?)),
-        None => Ok(None),
+impl From<TrialError> for CliError {
+    fn from(error: TrialError) -> Self {
+        match error {
+            TrialError::Store(error) => error.into(),
+            TrialError::Password(_) | TrialError::Secret(_) => Self::failed(error.to_string()),
+        }
     }
 }
 
@@ -236,26 +123,22 @@ pub fn known(server: &ServerName, config: &Config) -> Result<(), CliError> {
         .or_next(format!("configured are {}", names.join(", "))))
 }
 
-fn compare(
-    password: &Password,
-    facts: Option<&Facts>,
-    schemes: &Schemes,
-) -> Result<PasswordCheck, CliError> {
-    let Some(stored) = facts.and_then(|facts| facts.user.password_hash.as_deref()) else {
-        return Ok(PasswordCheck::Wrong);
-    };
-    let right = schemes
-        .admit(stored)
-        .and_then(|_| password::verify(password, stored, &mut Workspace::default()))
-        .map_err(|error| CliError::failed(format!("comparing the password: {error}")))?;
-    Ok(if right { PasswordCheck::Right } else { PasswordCheck::Wrong })
-}
-
 #[derive(Serialize)]
 struct RuleView {
     rule: &'static str,
     verdict: &'static str,
     reason: Option<&'static str>,
+}
+
+impl From<(&'static str, Verdict)> for RuleView {
+    fn from((rule, verdict): (&'static str, Verdict)) -> Self {
+        let (verdict, reason) = match verdict {
+            Verdict::Pass => ("pass", None),
+            Verdict::Deny(reason) => ("deny", Some(reason.as_str())),
+            Verdict::NotChecked => ("not_checked", None),
+        };
+        Self { rule, verdict, reason }
+    }
 }
 
 impl View for RuleView {
@@ -291,20 +174,13 @@ struct Explanation {
 }
 
 impl Explanation {
-    fn new(
-        user: &Username,
-        device: Option<&DeviceId>,
-        facts: Option<&Facts>,
-        now: Timestamp,
-        verdict: Result<Terms, DenyReason>,
-        rules: Vec<RuleView>,
-    ) -> Self {
-        let (terms, reason) = (verdict.ok(), verdict.err());
+    fn new(user: &Username, device: Option<&DeviceId>, outcome: Outcome, now: Timestamp) -> Self {
+        let (terms, reason) = (outcome.verdict.ok(), outcome.verdict.err());
         let ends = terms.and_then(|terms| terms.deadline);
         Self {
             user: user.to_string(),
             device: device.map(DeviceId::to_string),
-            policy: facts.map(|facts| facts.policy.name.clone()),
+            policy: outcome.facts.map(|facts| facts.policy.name),
             at: now.to_string(),
             allowed: terms.is_some(),
             reason: reason.map(DenyReason::as_str),
@@ -313,8 +189,8 @@ impl Explanation {
             deadline: rfc3339(ends),
             deadline_reason: terms.and_then(|terms| terms.deadline_reason).map(Cause::as_str),
             expiry_action: terms.map(|terms| terms.expiry_action.as_str()),
-            config: Vec::new(),
-            rules,
+            config: outcome.config,
+            rules: outcome.rules.into_iter().map(RuleView::from).collect(),
             ends,
         }
     }

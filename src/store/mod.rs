@@ -8,6 +8,7 @@ mod client_config;
 mod error;
 mod failure;
 mod foreign;
+mod hand_over;
 mod journal;
 mod mysql;
 mod open;
@@ -31,6 +32,7 @@ pub use client_config::{ClientConfig, ConfigOwner, MAX_CLIENT_LINES, NewLine, St
 pub use error::StoreError;
 pub use failure::{AuthEvent, AuthEventKind, Lockout, NewAuthEvent};
 pub use foreign::{ForeignRow, ForeignTable, ImportNote, Imported, ImportedUser};
+pub use hand_over::{HandedOver, extended, hand_over};
 pub use journal::Journal;
 pub use open::{Location, Options, location, open, open_to_look};
 #[doc(hidden)]

@@ -6,6 +6,7 @@
 mod offline;
 mod proof;
 mod throttling;
+pub mod trial;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -331,7 +332,7 @@ fn who(request: &AuthRequest, user: Option<&Username>) -> Option<Who> {
 
 /// The place among the user's sessions that a new one has to have; `None` where there are as many
 /// as there may be.
-pub fn place<'a>(
+fn place<'a>(
     request: &'a AuthRequest,
     user: &'a Username,
     facts: &Facts,

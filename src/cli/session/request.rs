@@ -6,13 +6,9 @@ use serde_json::json;
 
 use crate::{
     cli::{Desk, exit::CliError, input, parse},
-    store::{CommandAction, CommandId, SessionRecord, Store, StoreError},
+    store::{self, CommandAction, HandedOver, SessionRecord, Store, StoreError, extended},
     types::{Clock, ServerName, SessionId, Timestamp},
 };
-
-/// How long to wait for a daemon: it looks for requests every second.
-const PATIENCE: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_millis(100);
 
 pub async fn kill(
     desk: &mut Desk,
@@ -81,11 +77,6 @@ pub fn may_end(session: &SessionRecord) -> Result<(), CliError> {
     }
 }
 
-/// Where a deadline goes: from where it is, or from now when it is past or there is none.
-pub fn extended(present: Option<Timestamp>, duration: Duration, now: Timestamp) -> Timestamp {
-    present.map_or(now, |deadline| deadline.max(now)).saturating_add(duration)
-}
-
 async fn carry_out(
     desk: &Desk,
     session: &SessionRecord,
@@ -102,31 +93,16 @@ pub async fn hand_over(
     server: &ServerName,
     action: &CommandAction,
 ) -> Result<Timestamp, CliError> {
-    let id = store.request(session, action, &input::actor(clock.now().utc)).await?;
-    let waiting = "look at it again with `ovpn-warden session show`; is the daemon running?";
-    wait(store, clock, id)
-        .await
-        .map_err(|error| error.or_next("the request was stored; a daemon may still take it"))?
-        .ok_or_else(|| {
-            CliError::failed(format!(
-                "no daemon has taken it yet; it stays queued (server `{server}`)"
-            ))
-            .or_next(waiting)
-        })
-}
-
-async fn wait(
-    store: &dyn Store,
-    clock: Clock,
-    id: CommandId,
-) -> Result<Option<Timestamp>, CliError> {
-    let until = clock.now().mono + PATIENCE;
-    loop {
-        let handled = store.command_handled(id).await?;
-        if handled.is_some() || clock.now().mono >= until {
-            return Ok(handled);
+    let by = input::actor(clock.now().utc);
+    match store::hand_over(store, clock, session, action, &by).await? {
+        HandedOver::Handled(at) => Ok(at),
+        HandedOver::Queued => Err(CliError::failed(format!(
+            "no daemon has taken it yet; it stays queued (server `{server}`)"
+        ))
+        .or_next("look at it again with `ovpn-warden session show`; is the daemon running?")),
+        HandedOver::Unknown(error) => {
+            Err(CliError::from(error).or_next("the request was stored; a daemon may still take it"))
         }
-        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -143,16 +119,6 @@ pub fn reason(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_deadline_moves_from_where_it_is_or_from_now() {
-        let at = Timestamp::from_secs;
-        let hour = Duration::from_secs(3_600);
-        assert_eq!(extended(Some(at(5_000)), hour, at(1_000)), at(8_600));
-        assert_eq!(extended(Some(at(500)), hour, at(1_000)), at(4_600));
-        assert_eq!(extended(None, hour, at(1_000)), at(4_600));
-        assert_eq!(extended(None, Duration::MAX, at(0)), Timestamp::MAX);
-    }
 
     #[test]
     fn an_extension_is_a_duration_or_a_time() {

@@ -5,7 +5,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::state::{Request, Row};
 use crate::{
     cli::{parse, session::request},
-    store::CommandAction,
+    store::{CommandAction, extended},
     types::{ServerName, SessionId, Timestamp},
 };
 
@@ -94,7 +94,7 @@ impl Dialog {
             Intent::Kill => Ok(CommandAction::Kill { reason: Some(request::reason(&self.text)?) }),
             Intent::Extend => {
                 let duration = parse::duration(&self.text)?;
-                let deadline = request::extended(self.deadline, duration, now);
+                let deadline = extended(self.deadline, duration, now);
                 Ok(CommandAction::Extend { deadline })
             }
         }

@@ -1,0 +1,220 @@
+//! A login as a rehearsal: every rule's verdict, and nothing changed, counted or used up.
+
+use crate::{
+    auth::{
+        client_config,
+        decide::{Case, Defaults, PasswordCheck, decide, explain},
+        password::{self, PasswordError, Schemes, Workspace},
+        request::{AuthRequest, Claimed, RequestKind},
+        second_factor::{
+            Demand, FactorCheck, demand,
+            response::Response,
+            totp::{self, BadSecret, Candidate},
+        },
+        terms::Terms,
+        throttle::network,
+    },
+    store::{Facts, Lockout, Store, StoreError, Usage},
+    types::{
+        DenyReason, DeviceId, Factor, Fingerprint, Password, ServerName, SessionId, Timestamp,
+        Username,
+    },
+};
+
+use super::place;
+
+/// A login to try.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// On which server.
+    pub server: ServerName,
+    /// Who.
+    pub user: Username,
+    /// With which device.
+    pub device: Option<DeviceId>,
+    /// With which certificate.
+    pub fingerprint: Option<Fingerprint>,
+    /// Its common name; `None`: the login name.
+    pub common_name: Option<String>,
+    /// From where; `None`: anywhere, so that nothing is said of lockouts.
+    pub client_ip: Option<std::net::IpAddr>,
+    /// `None`: as if it were right.
+    pub password: Option<Password>,
+    /// `None`: as if it were right.
+    pub code: Option<Password>,
+}
+
+/// What one rule says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has nothing against the login.
+    Pass,
+    /// It refuses.
+    Deny(DenyReason),
+    /// It was given nothing to judge.
+    NotChecked,
+}
+
+/// What would come of the login.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// What the database says of the user; `None`: there is no such user.
+    pub facts: Option<Facts>,
+    /// The terms, or the reason against it.
+    pub verdict: Result<Terms, DenyReason>,
+    /// Every rule by its name, in the order in which they are asked.
+    pub rules: Vec<(&'static str, Verdict)>,
+    /// What OpenVPN would be told about the client.
+    pub config: Vec<String>,
+}
+
+/// Why it cannot be said.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The stored password.
+    #[error("comparing the password: {0}")]
+    Password(#[from] PasswordError),
+    /// The stored key of the second factor.
+    #[error(transparent)]
+    Secret(#[from] BadSecret),
+}
+
+impl Trial {
+    /// Asks every rule. With a password this takes a hash's time, on this thread.
+    ///
+    /// # Errors
+    /// [`TrialError`].
+    pub async fn run(
+        self,
+        store: &dyn Store,
+        defaults: &Defaults,
+        schemes: &Schemes,
+        now: Timestamp,
+    ) -> Result<Outcome, TrialError> {
+        let (user, code) = (self.user, self.code);
+        let found =
+            store.facts(&user, self.device.as_ref(), self.fingerprint.as_ref(), now).await?;
+        let facts = found.as_ref();
+        let password = match &self.password {
+            Some(password) => compare(password, facts, schemes)?,
+            None => PasswordCheck::NotNeeded,
+        };
+        let common_name = self.common_name.unwrap_or_else(|| user.to_string());
+        let request = AuthRequest {
+            proven: None,
+            server: self.server,
+            kind: RequestKind::Connect,
+            user: Claimed::Valid(user.clone()),
+            password: self.password,
+            token: None,
+            response: Response::None,
+            common_name: Some(common_name.into()),
+            device: Ok(self.device),
+            certificate: self.fingerprint.map(Box::new),
+            client_ip: self.client_ip,
+        };
+        let demand = facts.map(|facts| demand(&request, facts, defaults.second_factor));
+        let is_code_open = matches!(demand, Some(Demand::Code(_))) && code.is_none();
+        let factor = match (demand, facts, &code) {
+            (Some(Demand::Enrolment), _, _) => FactorCheck::NotEnrolled,
+            (Some(Demand::Code(factor)), Some(facts), Some(code)) => {
+                match totp::judge(code, facts.user.id, factor, now)? {
+                    Candidate::Step(_) => FactorCheck::Right(Factor::Totp),
+                    Candidate::Recovery(_) | Candidate::Wrong => FactorCheck::Wrong,
+                }
+            }
+            (Some(Demand::Code(_) | Demand::Nothing) | None, _, _) => FactorCheck::NotNeeded,
+        };
+        let usage = usage(store, facts, defaults, now).await?;
+        let case =
+            Case { request: &request, facts, usage: &usage, password, factor, defaults, now };
+        let has_place = has_place(store, &request, &user, facts, now).await?;
+        let is_held = is_held(store, &request, &user, now).await?;
+        let verdict = match (decide(&case), has_place, is_held) {
+            (Err(DenyReason::UnknownUser), _, _) => Err(DenyReason::UnknownUser),
+            (_, _, Some(true)) => Err(DenyReason::Throttled),
+            (Ok(_), Some(false), _) => Err(DenyReason::TooManySessions),
+            (verdict, _, _) => verdict,
+        };
+        let throttled = |is_held: bool| is_held.then_some(DenyReason::Throttled);
+        let place = |has_place: bool| (!has_place).then_some(DenyReason::TooManySessions);
+        let rules = explain(&case)
+            .into_iter()
+            .chain(is_held.map(|is_held| ("throttle", throttled(is_held))))
+            .chain(has_place.map(|has_place| ("max_sessions", place(has_place))))
+            .map(|(rule, reason)| {
+                let verdict = match (reason, rule, password) {
+                    (Some(reason), _, _) => Verdict::Deny(reason),
+                    (None, "password", PasswordCheck::NotNeeded) => Verdict::NotChecked,
+                    (None, "second_factor", _) if is_code_open => Verdict::NotChecked,
+                    (None, _, _) => Verdict::Pass,
+                };
+                (rule, verdict)
+            })
+            .collect();
+        let config = client_config::of(&request, facts)?;
+        let config = config.iter().map(|line| line.as_str().to_owned()).collect();
+        Ok(Outcome { facts: found, verdict, rules, config })
+    }
+}
+
+/// Whether the client would be held back after failed logins; `None` without its address.
+async fn is_held(
+    store: &dyn Store,
+    request: &AuthRequest,
+    user: &Username,
+    now: Timestamp,
+) -> Result<Option<bool>, StoreError> {
+    let Some(at) = request.client_ip.map(network) else { return Ok(None) };
+    let lockouts = store.lockouts(now).await?;
+    let is_meant = |lockout: &Lockout| {
+        lockout.network == Some(at) && lockout.user.as_ref().is_none_or(|held| held == user)
+    };
+    Ok(Some(lockouts.iter().any(is_meant)))
+}
+
+/// What the user has used of quotas.
+async fn usage(
+    store: &dyn Store,
+    facts: Option<&Facts>,
+    defaults: &Defaults,
+    now: Timestamp,
+) -> Result<Usage, StoreError> {
+    let Some(facts) = facts.filter(|facts| facts.policy.has_quotas()) else {
+        return Ok(Usage::default());
+    };
+    let zone = facts.policy.time_zone.unwrap_or(defaults.time_zone);
+    let users = [(facts.user.name.clone(), zone.began(now))];
+    Ok(store.usage(&users, now).await?.into_iter().next().unwrap_or_default())
+}
+
+/// Whether there is a place for one more session; `None` where there is no limit.
+async fn has_place(
+    store: &dyn Store,
+    request: &AuthRequest,
+    user: &Username,
+    facts: Option<&Facts>,
+    now: Timestamp,
+) -> Result<Option<bool>, StoreError> {
+    let session = SessionId::new(now, [0; 10]);
+    match facts.and_then(|facts| place(request, user, facts, session)) {
+        Some(claim) => Ok(Some(store.has_place(&claim, now).await?)),
+        None => Ok(None),
+    }
+}
+
+fn compare(
+    password: &Password,
+    facts: Option<&Facts>,
+    schemes: &Schemes,
+) -> Result<PasswordCheck, PasswordError> {
+    let Some(stored) = facts.and_then(|facts| facts.user.password_hash.as_deref()) else {
+        return Ok(PasswordCheck::Wrong);
+    };
+    schemes.admit(stored)?;
+    let is_right = password::verify(password, stored, &mut Workspace::default())?;
+    Ok(if is_right { PasswordCheck::Right } else { PasswordCheck::Wrong })
+}
