@@ -9,8 +9,10 @@
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod daemon;
 pub mod engine;
+pub mod listen;
 pub mod proto;
 pub mod store;
 pub mod telemetry;

@@ -3,7 +3,6 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write},
-    time::Duration,
 };
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -229,40 +228,9 @@ fn dash() -> String {
     "-".into()
 }
 
-/// `1d02h`, `8h00m`, `15m30s`, `42s`.
-pub fn short_duration(duration: Duration) -> String {
-    let s = duration.as_secs();
-    match s {
-        0..60 => format!("{s}s"),
-        60..3_600 => format!("{}m{:02}s", s / 60, s % 60),
-        3_600..86_400 => format!("{}h{:02}m", s / 3_600, s % 3_600 / 60),
-        86_400.. => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3_600),
-    }
-}
-
-/// `512 B`, `1.5 MiB`.
-pub fn short_bytes(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    // Integers to one decimal, cut: never shows more than there was.
-    let unit = (bytes.ilog2() / 10) as usize;
-    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit - 1])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_and_durations_are_short() {
-        let sizes = [0, 1023, 1024, 1_572_864, u64::MAX].map(short_bytes);
-        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "15.9 EiB"]);
-        let durations = [59, 930, 28_800, 93_600].map(|s| short_duration(Duration::from_secs(s)));
-        assert_eq!(durations, ["59s", "15m30s", "8h00m", "1d02h"]);
-    }
 
     #[test]
     fn json_holds_no_character_that_a_terminal_obeys() {

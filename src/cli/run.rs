@@ -3,12 +3,16 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    daemon::Daemon,
+    console::{self, Console},
+    daemon::{self, Daemon},
     store::Store,
     telemetry::{self, Logging, events::Event, http::Readiness},
     types::Clock,
@@ -68,6 +72,7 @@ async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Resu
         None => None,
     };
     let clock = Clock::new();
+    let console = serve_console(&config, &store, &readiness, clock, &stop).await?;
     let daemon = Daemon::prepare(&config, store, readiness, clock, stop.clone(), record)
         .await
         .map_err(|error| CliError::failed(error.to_string()))?;
@@ -91,11 +96,35 @@ async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Resu
     daemon.await;
     // A task that was cancelled or panicked has nothing left to do.
     let _ = watchdog.await;
-    if let Some(http) = http {
-        let _ = http.await;
+    for served in http.into_iter().chain(console) {
+        let _ = served.await;
     }
     drop(logging);
     Ok(Exit::Done)
+}
+
+/// Serves the web console, if it is switched on.
+async fn serve_console(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    readiness: &Arc<Readiness>,
+    clock: Clock,
+    stop: &CancellationToken,
+) -> Result<Option<JoinHandle<()>>, CliError> {
+    let Some(wanted) = &config.console else { return Ok(None) };
+    let console = Console {
+        store: Arc::clone(store),
+        servers: config.servers.iter().map(|server| server.name.clone()).collect(),
+        defaults: daemon::defaults(config),
+        schemes: config.auth.password_schemes.clone(),
+        readiness: Arc::clone(readiness),
+        clock,
+    };
+    let served = console::serve(wanted, console, stop.clone()).await;
+    served.map(Some).map_err(|error| {
+        CliError::failed(format!("cannot serve the console at {}: {error}", wanted.listen))
+            .or_next("change [console] listen, or set it to \"\"")
+    })
 }
 
 /// SIGHUP: the level of the log is read anew. Every other key counts from the next start.

@@ -2,6 +2,7 @@
 //!
 //! Sections are handed down one by one; nothing else reads the whole.
 
+mod console;
 mod endpoint;
 mod error;
 mod layer;
@@ -47,6 +48,8 @@ pub struct Config {
     pub log: Log,
     /// `[http]`.
     pub http: Http,
+    /// `[console]`; `None`: it is off.
+    pub console: Option<Console>,
 }
 
 /// `[database]`.
@@ -182,6 +185,36 @@ pub struct Webhook {
 /// Events that a webhook may be told.
 pub const WEBHOOK_EVENTS: [&str; 4] =
     ["session.opened", "session.ending", "session.closed", "auth.denied"];
+
+/// `[console]`.
+#[derive(Debug, Clone)]
+pub struct Console {
+    /// Where it is served.
+    pub listen: ConsoleListen,
+    /// What one person logs in with.
+    pub token: Option<Password>,
+    /// In which header a proxy says who it let in; only of a unix socket.
+    pub proxy_header: Option<http::HeaderName>,
+}
+
+/// Where the web console is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConsoleListen {
+    /// On this address, which is of the loopback.
+    Tcp(std::net::SocketAddr),
+    /// On this socket.
+    Unix(std::path::PathBuf),
+}
+
+/// As the configuration writes it.
+impl std::fmt::Display for ConsoleListen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
 
 /// `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use tracing::level_filters::LevelFilter;
 use super::{
     Auth, Config, Database, Endpoint, Http, Journal, Log, LogFormat, Retention, Server, Session,
     Throttle,
+    console::console,
     error::{ConfigError, Place},
     layer::Layer,
     reader::{DAMAGED, Report, Section, origin_of, wrong_type},
@@ -39,6 +40,7 @@ const SECTIONS: &[&str] = &[
     "webhook",
     "log",
     "http",
+    "console",
 ];
 
 /// Ten years: a longer limit is a typing error.
@@ -75,6 +77,7 @@ pub(super) fn validate(mut tree: Map<String, Value>, report: &mut Report) -> Con
         webhook: webhook(Section::new(report, "webhook".into(), tree.remove("webhook"))),
         log: log(Section::new(report, "log".into(), tree.remove("log"))),
         http: http(Section::new(report, "http".into(), tree.remove("http"))),
+        console: console(Section::new(report, "console".into(), tree.remove("console"))),
     }
 }
 

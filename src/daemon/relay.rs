@@ -8,8 +8,6 @@
 use std::{
     collections::HashMap,
     io,
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -20,7 +18,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, UnixListener, UnixStream},
+    net::{TcpListener, UnixListener},
     sync::{Semaphore, mpsc},
     task::JoinSet,
     time::sleep,
@@ -30,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Endpoint,
     engine::RelayId,
+    listen::{SocketName, bind_unix},
     proto::{Asked, RelayedCommand, Stream, asked},
     telemetry::events::Event,
     types::ServerName,
@@ -269,11 +268,6 @@ impl Socket {
     pub(super) async fn serve(self, stop: CancellationToken) {
         let Self { server, endpoint, events } = self;
         let Some(door) = stop.run_until_cancelled(open(&server, &endpoint)).await else { return };
-        let path = match &endpoint {
-            Endpoint::Unix(path) => Some(path.as_path()),
-            Endpoint::Tcp { .. } | Endpoint::Listen(_) => None,
-        };
-        let ours = path.and_then(identity);
         let mut tools = JoinSet::new();
         let mut number = 0;
         loop {
@@ -293,16 +287,12 @@ impl Socket {
                 }
             }
         }
-        if let Some(path) = path.filter(|path| ours.is_some() && identity(path) == ours) {
-            // Left behind, the next start would find and replace it.
-            let _ = std::fs::remove_file(path);
-        }
     }
 }
 
 enum Door {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(UnixListener, #[expect(dead_code, reason = "goes with the listener")] SocketName),
 }
 
 type ReadHalf = Box<dyn AsyncRead + Send + Unpin>;
@@ -315,7 +305,7 @@ impl Door {
                 let (reader, writer) = listener.accept().await?.0.into_split();
                 Ok((Box::new(reader), Box::new(writer)))
             }
-            Self::Unix(listener) => {
+            Self::Unix(listener, _) => {
                 let (reader, writer) = listener.accept().await?.0.into_split();
                 Ok((Box::new(reader), Box::new(writer)))
             }
@@ -349,39 +339,11 @@ async fn bind(endpoint: &Endpoint) -> io::Result<Door> {
         Endpoint::Tcp { host, port } => {
             Ok(Door::Tcp(TcpListener::bind((host.as_str(), *port)).await?))
         }
-        Endpoint::Unix(path) => bind_unix(path).await.map(Door::Unix),
+        Endpoint::Unix(path) => {
+            bind_unix(path).await.map(|(listener, name)| Door::Unix(listener, name))
+        }
         Endpoint::Listen(_) => Err(io::ErrorKind::Unsupported.into()),
     }
-}
-
-/// A socket that nobody listens on is left over from a crash, and replaced. The new one has its
-/// permissions before it has its name.
-async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            let text = format!("{} is there and is no socket", path.display());
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
-        }
-        Ok(_) if UnixStream::connect(path).await.is_ok() => {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        Ok(_) | Err(_) => {}
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let new = Path::new(&name);
-    // From an earlier process of the same number.
-    let _ = std::fs::remove_file(new);
-    let listener = UnixListener::bind(new)?;
-    std::fs::set_permissions(new, PermissionsExt::from_mode(0o660))?;
-    std::fs::rename(new, path)?;
-    Ok(listener)
-}
-
-/// What tells a file from another that has its name later.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let found = std::fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
 }
 
 /// One tool's connection.

@@ -67,6 +67,7 @@ impl Event {
             | Self::ServerRestarted { .. }
             | Self::HoldReleased { .. }
             | Self::LogDropped { .. }
+            | Self::ConsoleDenied { .. }
             | Self::AdminAction { .. } => self.emit_general(),
             Self::ProtocolRejected { .. } | Self::ProtocolUnexpected { .. } => {
                 self.emit_protocol();
@@ -246,6 +247,11 @@ impl Event {
                 event = "log.dropped",
                 lines,
                 "log lines were lost: nobody read them"
+            ),
+            Self::ConsoleDenied { reason } => tracing::warn!(
+                event = "console.denied",
+                reason,
+                "nobody was let in to the web console"
             ),
             Self::AdminAction { actor, action, target } => tracing::info!(
                 event = "admin.action",

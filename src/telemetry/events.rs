@@ -48,6 +48,7 @@ pub const NAMES: &[&str] = &[
     "server.restarted",
     "hold.released",
     "admin.action",
+    "console.denied",
     "log.dropped",
 ];
 
@@ -438,6 +439,11 @@ pub enum Event {
     LogDropped {
         /// How many were lost since the last such line.
         lines: usize,
+    },
+    /// `console.denied`: somebody gave the web console a wrong token.
+    ConsoleDenied {
+        /// What is wrong.
+        reason: &'static str,
     },
     /// `admin.action`.
     AdminAction {

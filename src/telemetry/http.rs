@@ -4,27 +4,19 @@ use std::{
     collections::BTreeMap,
     io,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinHandle,
-    time::Sleep,
-};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::types::ServerName;
+use crate::{listen::Few, types::ServerName};
 
 use super::metrics::{self, Queues};
 
@@ -33,6 +25,7 @@ use super::metrics::{self, Queues};
 pub struct Readiness {
     store: AtomicBool,
     links: Mutex<BTreeMap<ServerName, bool>>,
+    sessions: Mutex<BTreeMap<ServerName, usize>>,
     queues: OnceLock<Box<dyn Fn() -> Queues + Send + Sync>>,
 }
 
@@ -56,7 +49,13 @@ impl Readiness {
 
     /// Tells how many sessions a server has.
     pub fn set_sessions(&self, server: &ServerName, count: usize) {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(server.clone(), count);
         metrics::set_sessions(server, count);
+    }
+
+    /// How many sessions a server has; `None` as long as nobody has told.
+    pub fn sessions(&self, server: &ServerName) -> Option<usize> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).get(server).copied()
     }
 
     /// Tells once how to find out what waits; asked for each `/metrics`, and never in between.
@@ -104,7 +103,7 @@ pub async fn serve(
         .with_state(Shared { metrics, readiness });
     Ok(tokio::spawn(async move {
         let served = tokio::select! {
-            served = axum::serve(Bounded::new(listener), router) => served,
+            served = axum::serve(Few::new(listener, MAX_CONNECTIONS, LIFETIME), router) => served,
             () = stop.cancelled() => Ok(()),
         };
         if let Err(error) = served {
@@ -117,81 +116,6 @@ pub async fn serve(
 const MAX_CONNECTIONS: usize = 32;
 /// How long a connection lasts, whatever happens on it: nobody keeps one of the few by silence.
 const LIFETIME: Duration = Duration::from_secs(5);
-
-/// A listener of few and short connections.
-struct Bounded {
-    listener: TcpListener,
-    places: Arc<Semaphore>,
-}
-
-impl Bounded {
-    fn new(listener: TcpListener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
-    }
-}
-
-impl axum::serve::Listener for Bounded {
-    type Io = Short;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Short, SocketAddr) {
-        // The semaphore is never closed: without a place nobody would be accepted.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
-        let (stream, peer) = axum::serve::Listener::accept(&mut self.listener).await;
-        let end = Box::pin(tokio::time::sleep(LIFETIME));
-        (Short { stream, end, _place: place }, peer)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection that ends by itself.
-struct Short {
-    stream: TcpStream,
-    end: Pin<Box<Sleep>>,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl Short {
-    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if self.end.as_mut().poll(context).is_ready() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        Ok(())
-    }
-}
-
-impl AsyncRead for Short {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.check(context)?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Short {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.check(context)?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
 
 async fn render(State(shared): State<Shared>) -> String {
     if let Some(count) = shared.readiness.queues.get() {
@@ -210,6 +134,8 @@ async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     #[test]

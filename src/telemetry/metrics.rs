@@ -147,6 +147,7 @@ pub(super) fn count(event: &Event) {
         | Event::ServerRestarted { .. }
         | Event::HoldReleased { .. }
         | Event::LogDropped { .. }
+        | Event::ConsoleDenied { .. }
         | Event::AdminAction { .. } => {}
     }
 }

@@ -80,7 +80,11 @@ const MEANINGS: &[(&str, &str)] = &[
     ("server.fatal", "OpenVPN says that it cannot go on."),
     ("server.restarted", "A new run of OpenVPN has begun; its clients come back by themselves."),
     ("hold.released", "OpenVPN was on hold and may serve now."),
-    ("admin.action", "An operator's request was carried out."),
+    (
+        "admin.action",
+        "An operator's request was carried out, or somebody logged in to the web console.",
+    ),
+    ("console.denied", "Somebody gave the web console a wrong token."),
     ("log.dropped", "Nobody read the log fast enough; so many lines are missing."),
 ];
 
@@ -399,6 +403,7 @@ pub fn samples() -> Vec<Event> {
             action: "session.kill",
             target: session_id.to_string(),
         },
+        Event::ConsoleDenied { reason: "wrong token" },
         Event::LogDropped { lines: 17 },
     ]
 }

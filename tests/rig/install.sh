@@ -5,6 +5,7 @@
 #   build     a C compiler and linker (for the bundled SQLite and for TLS)
 #   openvpn   OpenVPN and the tools around it
 #   lab       what the Rust tests need beside OpenVPN
+#   browser     a headless Chromium and its driver
 #   mariadb   the MariaDB server and client programs
 #   systemd   systemd-analyze, to check the unit
 #   python    Python with virtual environments, to run another tool beside the daemon
@@ -18,6 +19,7 @@ declare -A groups=(
   [build]="gcc libc6-dev"
   [openvpn]="openvpn iproute2 iputils-ping openssl procps util-linux"
   [lab]="socat"
+  [browser]="chromium chromium-driver fonts-dejavu-core"
   # The -core packages hold the programs without the system service, its user and its /var/lib.
   [mariadb]="mariadb-server-core mariadb-client-core openssl"
   [systemd]="systemd"

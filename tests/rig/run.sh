@@ -13,7 +13,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 if [[ -z "${WARDEN_RIG_CONTAINED:-}" ]]; then
-  "$here/install.sh" build openvpn lab mariadb
+  "$here/install.sh" build openvpn lab mariadb browser
   "$here/mysql.sh" fetch >/dev/null
   "$here/watch.sh" >/dev/null
   WARDEN_RIG_CONTAINED=1 exec "$here/contain.sh" "${BASH_SOURCE[0]}" "$@"

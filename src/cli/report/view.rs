@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::usage::{Amount, By, Period};
 use crate::{
-    cli::output::{View, or_dash, short_bytes, short_duration, short_time},
+    cli::output::{View, or_dash, short_time},
     store::{DeviceUse, SessionRecord, UserRecord},
-    types::{Cause, DenyReason, Timestamp, Username},
+    types::{Cause, DenyReason, Timestamp, Username, short_bytes, short_duration},
 };
 
 /// Who would be refused, and why.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    cli::output::{View, or_dash, rfc3339, short_bytes, short_duration, short_time},
+    cli::output::{View, or_dash, rfc3339, short_time},
     store::SessionRecord,
-    types::{Cause, DeviceId, Timestamp},
+    types::{Cause, DeviceId, Timestamp, short_bytes, short_duration},
 };
 
 /// One session, all of it.

@@ -22,11 +22,11 @@ use super::{
 };
 use crate::{
     cli::{
-        output::{View, short_duration, short_time},
+        output::{View, short_time},
         session::view::{OpenView, SessionView},
     },
     store::CommandAction,
-    types::DenyReason,
+    types::{DenyReason, short_duration},
 };
 
 /// Draws everything.

@@ -5,8 +5,9 @@ use super::{
     text::{bytes_a_second, left, pad, safe},
 };
 use crate::{
-    cli::output::{or_dash, short_bytes, short_duration},
+    cli::output::or_dash,
     store::SessionState,
+    types::{short_bytes, short_duration},
 };
 
 /// One column.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::state::{Look, plain};
-use crate::cli::output::{short_bytes, short_duration};
+use crate::types::{short_bytes, short_duration};
 
 /// A text of the network: nothing in it is obeyed, and where only ASCII can be shown, all is.
 pub fn safe(text: &str, look: Look) -> String {

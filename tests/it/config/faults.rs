@@ -13,7 +13,7 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
         ("[http]\nport = 1\n", "config.toml: http.port: no such key; there are listen"),
         (
             "port = 1\n",
-            "config.toml: port: no such section; there are database, servers, auth, session, throttle, retention, journal, webhook, log and http",
+            "config.toml: port: no such section; there are database, servers, auth, session, throttle, retention, journal, webhook, log, http and console",
         ),
         (
             "[auth]\ntimeout_ms = \"8s\"\n",

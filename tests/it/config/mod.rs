@@ -344,6 +344,40 @@ fn a_webhook_needs_a_url_that_can_be_used_and_a_secret() {
 }
 
 #[test]
+fn a_console_is_of_this_machine_only_and_of_somebody_who_can_log_in() {
+    use ovpn_warden::config::ConsoleListen;
+
+    const TOKEN: &str = "token = \"0123456789abcdef0123456789abcdef\"\n";
+    assert!(Bed::new("").good().console.is_none());
+    assert!(Bed::new(&format!("[console]\n{TOKEN}")).good().console.is_none(), "it is off");
+    for (listen, expected) in [
+        ("127.0.0.1:9177", ConsoleListen::Tcp(([127, 0, 0, 1], 9177).into())),
+        ("unix:///run/x.sock", ConsoleListen::Unix("/run/x.sock".into())),
+    ] {
+        let text = format!("[console]\nlisten = \"{listen}\"\n{TOKEN}");
+        let console = Bed::new(&text).good().console.unwrap();
+        assert_eq!((console.listen.to_string().as_str(), console.listen), (listen, expected));
+        assert!(console.token.is_some() && console.proxy_header.is_none());
+    }
+    let behind = "[console]\nlisten = \"unix:///run/x.sock\"\nproxy_header = \"X-User\"\n";
+    let console = Bed::new(behind).good().console.unwrap();
+    assert_eq!(console.proxy_header.unwrap(), "x-user");
+    for (text, wanted) in [
+        (format!("listen = \"192.0.2.7:9177\"\n{TOKEN}"), "other machines"),
+        (format!("listen = \"0.0.0.0:9177\"\n{TOKEN}"), "other machines"),
+        (format!("listen = \"9177\"\n{TOKEN}"), "127.0.0.1:9177"),
+        (format!("listen = \"tcp://127.0.0.1:9177\"\n{TOKEN}"), "127.0.0.1:9177"),
+        ("listen = \"127.0.0.1:9177\"\n".into(), "nobody could log in"),
+        ("listen = \"127.0.0.1:9177\"\ntoken = \"canary\"\n".into(), "guessed"),
+        ("listen = \"127.0.0.1:9177\"\nproxy_header = \"X-User\"\n".into(), "unix socket"),
+        ("listen = \"unix:///run/x\"\nproxy_header = \"X User\"\n".into(), "name of a header"),
+    ] {
+        let lines = Bed::new(&format!("[console]\n{text}")).lines().join("\n");
+        assert!(lines.contains(wanted) && !lines.contains("canary"), "{text}: {lines}");
+    }
+}
+
+#[test]
 fn a_journal_has_an_absolute_path_or_none() {
     let journal = Bed::new("").good().journal;
     assert_eq!(journal.path, Some("/var/lib/ovpn-warden/journal.db".into()));

@@ -1,6 +1,6 @@
 //! What a Prometheus server reads from the program itself.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,16 +19,26 @@ async fn scrape(port: u16) -> String {
     text
 }
 
+/// A port that nobody listens on.
+pub async fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    free.local_addr().unwrap().port()
+}
+
 /// A daemon of its own process with its metrics, and alice on the server as client 0.
 pub async fn beside(listener: &Listener) -> (Bed, Child, Controller, u16) {
     let bed = Bed::new(listener).await;
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let http = free.local_addr().unwrap().port();
-    drop(free);
+    let (daemon, controller, http) = beside_with(&bed, listener, "").await;
+    (bed, daemon, controller, http)
+}
+
+/// The same on a bed that is there, with more configuration. Its log is in `log` there.
+pub async fn beside_with(bed: &Bed, listener: &Listener, more: &str) -> (Child, Controller, u16) {
+    let http = free_port().await;
     let config = format!(
         "[database]\nurl = \"sqlite://{}\"\n[[servers]]\nname = \"udp\"\n\
          management = \"tcp://{}\"\n[auth]\nargon2_m_kib = 8\nargon2_t = 1\nwake_up = false\n\
-         [http]\nlisten = \"127.0.0.1:{http}\"\n",
+         [http]\nlisten = \"127.0.0.1:{http}\"\n{more}",
         bed.folder().join("warden.db").display(),
         listener.address(),
     );
@@ -39,7 +49,7 @@ pub async fn beside(listener: &Listener) -> (Bed, Child, Controller, u16) {
         .arg("-c")
         .arg(file)
         .arg("run")
-        .stdout(Stdio::null())
+        .stdout(std::fs::File::create(bed.folder().join("log")).unwrap())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
@@ -51,7 +61,7 @@ pub async fn beside(listener: &Listener) -> (Bed, Child, Controller, u16) {
         controller.line().await;
     }
     controller.establish(0).await;
-    (bed, daemon, controller, http)
+    (daemon, controller, http)
 }
 
 #[tokio::test]

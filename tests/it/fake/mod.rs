@@ -1,5 +1,7 @@
 //! The whole daemon, in process, on a real SQLite file, against a scripted OpenVPN.
 
+mod browser;
+mod console;
 mod grace;
 mod limits;
 mod listen;
@@ -201,6 +203,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
             level: tracing::level_filters::LevelFilter::INFO,
         },
         http: config::Http { listen: None },
+        console: None,
     }
 }
 

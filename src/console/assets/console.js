@@ -1,0 +1,28 @@
+"use strict";
+// Comfort only: every page works without this.
+
+// What cannot be undone is asked about.
+for (const form of document.querySelectorAll("form[data-confirm]")) {
+  form.addEventListener("submit", (event) => {
+    if (!window.confirm(form.dataset.confirm)) event.preventDefault();
+  });
+}
+
+// Times are UTC; the reader's own are shown on the way.
+for (const time of document.querySelectorAll("time[datetime]")) {
+  const at = new Date(time.dateTime);
+  if (!Number.isNaN(at.getTime())) time.title = at.toLocaleString();
+}
+
+// Tables are narrowed down by what is typed.
+for (const input of document.querySelectorAll("input[data-filter]")) {
+  const table = document.getElementById(input.dataset.filter);
+  if (!table) continue;
+  input.closest("label").hidden = false;
+  input.addEventListener("input", () => {
+    const wanted = input.value.trim().toLowerCase();
+    for (const row of table.tBodies[0].rows) {
+      row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    }
+  });
+}
