@@ -33,6 +33,16 @@ impl<T: FromStr> FromStr for OrNone<T> {
     }
 }
 
+/// A number of seconds, as such or as a duration.
+pub fn seconds(text: &str) -> Result<OrNone<u32>, String> {
+    if text == "none" {
+        return Ok(OrNone::None);
+    }
+    let duration = parse_duration(text).ok_or("no number of seconds; write it as 28800 or 8h")?;
+    let seconds = u32::try_from(duration.as_secs());
+    seconds.map(OrNone::Value).map_err(|_| "more seconds than there can be".into())
+}
+
 /// The name of a policy; has the same form as that of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyName(pub String);

@@ -175,3 +175,50 @@ fn every_link_leads_somewhere() {
     }
     assert!(count > 40, "{count}");
 }
+
+/// Blocks of configuration, each beginning with a section.
+fn configurations(text: &str) -> impl Iterator<Item = &str> {
+    text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap())
+}
+
+#[test]
+fn every_configuration_in_the_documentation_is_accepted() {
+    let mut count = 0;
+    for (path, text) in documents() {
+        for block in configurations(&text) {
+            let bench = Bench::new();
+            let secret = bench.path("secret");
+            fs::write(&secret, "0123456789abcdef".repeat(4)).unwrap();
+            let named = |line: &str| match line.split_once("_file = \"") {
+                Some((key, _)) if !line.starts_with('#') => format!("{key}_file = \"{secret}\""),
+                Some(_) | None => line.to_owned(),
+            };
+            let block: Vec<_> = block.lines().map(named).collect();
+            fs::write(bench.path("block.toml"), block.join("\n")).unwrap();
+            let ended = bench.run(&["-c", &bench.path("block.toml"), "migrate"]);
+            assert_eq!(ended.code, 0, "{path}: {block:?}: {ended:?}");
+            count += 1;
+        }
+    }
+    assert!(count >= 3, "{count}");
+}
+
+/// The first cell of each row of a table, without its quotes.
+fn first_cells(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| row.split_once("` | "))
+}
+
+#[test]
+fn every_event_that_needs_somebody_is_in_the_troubleshooting() {
+    let events = fs::read_to_string("docs/events.md").unwrap();
+    let is_loud = |rest: &str| rest.starts_with("warn |") || rest.starts_with("error |");
+    let loud: BTreeSet<_> = first_cells(&events)
+        .filter(|(name, rest)| name.contains('.') && is_loud(rest))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    assert!(loud.len() > 15, "{loud:?}");
+    let text = fs::read_to_string("docs/troubleshooting.md").unwrap();
+    let told: BTreeSet<_> = first_cells(&text).map(|(name, _)| name.to_owned()).collect();
+    assert_eq!(told, loud);
+}

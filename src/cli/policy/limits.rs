@@ -6,7 +6,7 @@ use clap::{
 };
 
 use crate::{
-    cli::parse::OrNone,
+    cli::parse::{OrNone, seconds},
     store::{DeviceMode, MAX_COOLDOWN, OnLimit, PolicyRecord, SecondFactorMode},
     types::{ExpiryAction, Hours, Quotas, Zone, parse_bytes},
 };
@@ -14,8 +14,8 @@ use crate::{
 /// The limits; `none` leaves the configuration's value in force.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Limits {
-    /// Longest session in seconds, 0 for no limit; `none`: as configured
-    #[arg(long, value_name = "N")]
+    /// Longest session in seconds, or as 8h; 0 for no limit; `none`: as configured
+    #[arg(long, value_name = "N", value_parser = seconds)]
     session_limit_s: Option<OrNone<u32>>,
     /// What a client is told at the end (halt, restart); `none`: as configured
     #[arg(long, value_name = "ACTION", value_parser = expiry_action(), hide_possible_values = true)]
@@ -50,8 +50,8 @@ pub struct Limits {
     /// How much their sessions may carry, both ways, as `500MiB/day, 20GiB/month`; `none`: any amount
     #[arg(long, value_name = "QUOTAS", value_parser = data_quota)]
     data_quota: Option<OrNone<Quotas>>,
-    /// A session ends that was not in use for so many seconds; 0: none does; `none`: as configured
-    #[arg(long, value_name = "N")]
+    /// A session ends that was not in use for so many seconds, or as 15m; 0: none does; `none`: as configured
+    #[arg(long, value_name = "N", value_parser = seconds)]
     idle_s: Option<OrNone<u32>>,
     /// What a session has to carry in that time to count as in use, as 20KiB; `none`: 2 KiB for each minute
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
@@ -108,13 +108,10 @@ fn on_limit() -> impl TypedValueParser<Value = OrNone<OnLimit>> {
 }
 
 fn cooldown(text: &str) -> Result<OrNone<u32>, String> {
-    let most = MAX_COOLDOWN.as_secs();
-    match text.parse() {
-        Ok(OrNone::Value(seconds)) if u64::from(seconds) > most => {
-            Err(format!("it is at most {most} seconds"))
-        }
-        Ok(value) => Ok(value),
-        Err(error) => Err(format!("{error}")),
+    let max = MAX_COOLDOWN.as_secs();
+    match seconds(text)? {
+        OrNone::Value(value) if u64::from(value) > max => Err(format!("at most {max} seconds")),
+        value => Ok(value),
     }
 }
 

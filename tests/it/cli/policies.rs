@@ -28,7 +28,7 @@ fn the_story_of_a_policy() {
     assert_eq!(shown(), policy("staff", Some(3_600), Some("restart"), Some("log")));
     bench.ok(&["policy", "set", "staff", "--session-limit-s", "none", "--device-mode", "learn"]);
     assert_eq!(shown(), policy("staff", None, Some("restart"), Some("learn")));
-    let limits = ["--max-devices", "2", "--max-sessions", "1", "--cooldown-s", "60"];
+    let limits = ["--max-devices", "2", "--max-sessions", "1", "--cooldown-s", "1m"];
     bench.ok(&[&["policy", "set", "staff"][..], &limits].concat());
     bench.ok(&["policy", "set", "staff", "--on-limit", "replace_oldest"]);
     let staff = shown();
@@ -78,6 +78,7 @@ fn what_cannot_be_is_refused_and_said() {
     bench.run(&["policy", "add", "x", "--on-limit", "kick"]).fails(2, "replace_oldest");
     bench.run(&["policy", "add", "x", "--expiry-action", "stop"]).fails(2, "restart");
     bench.run(&["policy", "add", "x", "--session-limit-s", "-5"]).fails(2, "");
+    bench.run(&["policy", "add", "x", "--session-limit-s", "soon"]).fails(2, "28800 or 8h");
     bench.run(&["policy", "set", "staff"]).fails(2, "nothing to change");
     bench.run(&["policy", "set", "nope", "--device-mode", "log"]).fails(1, "`nope` not found");
     bench.run(&["policy", "show", "nope"]).fails(1, "`nope` not found");
