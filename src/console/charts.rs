@@ -198,7 +198,7 @@ impl<'a> Table<'a> {
 
 const WIDTH: u64 = 640;
 const HEIGHT: u64 = 180;
-const LEFT: u64 = 64;
+const LEFT: u64 = 80;
 const TOP: u64 = 8;
 const BOTTOM: u64 = 24;
 /// Between two labels under the bars.
@@ -319,14 +319,14 @@ fn scaled(amount: u64, top: u64, room: u64) -> u64 {
     u64::try_from(scaled).unwrap_or(room)
 }
 
-/// An even number that is easy to read and not below `highest`: 2, 4, 10, 20, 40, …; of bytes in powers of two.
+/// An even number that is easy to read and not below `highest`: 2, 4, 6, 8, 10, 20, 40, …; of bytes in powers of two.
 fn ceiling(highest: u64, unit: Unit) -> u64 {
     match unit {
         Unit::Bytes => highest.max(2).checked_next_power_of_two().unwrap_or(u64::MAX),
         Unit::Count => {
             let mut power: u64 = 1;
             loop {
-                for digit in [2, 4, 10] {
+                for digit in [2, 4, 6, 8, 10] {
                     let top = power.saturating_mul(digit);
                     if top >= highest {
                         return top;
@@ -398,7 +398,9 @@ mod tests {
 
     #[test]
     fn bars_fit_and_their_scale_is_easy_to_read() {
-        for (highest, top) in [(0, 2), (2, 2), (3, 4), (5, 10), (11, 20), (21, 40), (41, 100)] {
+        for (highest, top) in
+            [(0, 2), (2, 2), (3, 4), (5, 6), (9, 10), (11, 20), (21, 40), (41, 60), (401, 600)]
+        {
             assert_eq!(ceiling(highest, Unit::Count), top);
         }
         assert_eq!(ceiling(1_025, Unit::Bytes), 2_048);
