@@ -31,14 +31,30 @@ pub(super) struct Departed {
 pub(super) struct LeftUnknown {
     user: Option<Vec<u8>>,
     at: Timestamp,
+    seconds_up: Option<u64>,
     bytes: (u64, u64),
+}
+
+/// For how long OpenVPN says that a client that has left was there.
+fn seconds_up(env: &Env) -> Option<u64> {
+    env.number(b"time_duration")
+}
+
+/// When a client left of which that is read now: not later than OpenVPN's own count of its seconds
+/// allows, because this program may have stood still (SIGSTOP, a debugger) since then. That count begins
+/// before the session does. A clock of OpenVPN's that went back makes it too short: what is known otherwise counts more.
+fn left_at(record: &SessionRecord, seconds_up: Option<u64>, now: Timestamp) -> Timestamp {
+    let Some(seconds) = seconds_up else { return now };
+    let longest = Duration::from_secs(seconds.saturating_add(1));
+    record.started_at.saturating_add(longest).max(record.updated_at).min(now)
 }
 
 impl LeftUnknown {
     fn read(env: &Env, at: Timestamp) -> Self {
         let number = |name: &[u8]| env.number(name).unwrap_or(0);
         let user = env.get(b"username").map(<[u8]>::to_vec);
-        Self { user, at, bytes: (number(b"bytes_received"), number(b"bytes_sent")) }
+        let bytes = (number(b"bytes_received"), number(b"bytes_sent"));
+        Self { user, at, seconds_up: seconds_up(env), bytes }
     }
 
     /// Whether this was the end of that session.
@@ -49,7 +65,7 @@ impl LeftUnknown {
 
     /// Tells the row.
     pub(super) fn end(&self, record: &mut SessionRecord) {
-        record.ended_at = Some(self.at);
+        record.ended_at = Some(left_at(record, self.seconds_up, self.at));
         record.bytes_received = record.bytes_received.max(self.bytes.0);
         record.bytes_sent = record.bytes_sent.max(self.bytes.1);
     }
@@ -165,7 +181,7 @@ impl Engine {
             return;
         };
         let mut record = session.record;
-        record.ended_at = Some(now.utc);
+        record.ended_at = Some(left_at(&record, seconds_up(env), now.utc));
         let departed = Departed { due: now.mono + DEPARTURE_GRACE, who: client.who, record };
         match cause {
             Some(cause) => self.close_departed(departed, Some(cause)),

@@ -151,6 +151,12 @@ impl Lab {
         self.events.clear();
     }
 
+    /// Time goes by while this program does not run.
+    fn sleep(&mut self, duration: Duration) {
+        let Now { mono, utc } = self.now;
+        self.now = Now { mono: mono + duration, utc: utc.saturating_add(duration) };
+    }
+
     /// Lets time pass, waking the engine whenever it asks for it.
     fn pass(&mut self, duration: Duration) {
         let end = self.now.mono + duration;

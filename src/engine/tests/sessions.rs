@@ -21,6 +21,31 @@ fn a_session_is_opened_on_established_and_closed_on_disconnect_with_its_bytes() 
 }
 
 #[test]
+fn a_client_that_left_while_this_program_stood_still_left_then() {
+    for (seconds, ended) in [
+        // OpenVPN counts from before the login.
+        (Some("7"), 8),
+        (Some("0"), 1),
+        (Some("400"), 100),
+        (Some("18446744073709551615"), 100),
+        (Some("-3"), 100),
+        (None, 100),
+    ] {
+        let mut lab = Lab::up();
+        lab.establish(4, "alice", 3_600);
+        // Stopped: no timer, no line.
+        lab.sleep(Duration::from_secs(100));
+        let mut env = bytes_env(5, 5);
+        if let Some(seconds) = seconds {
+            env.push(b"time_duration", seconds.as_bytes());
+        }
+        lab.say(Message::Disconnect { cid: Cid(4), env });
+        lab.pass(DEPARTURE_GRACE);
+        assert_eq!(lab.last_row().duration_s(), ended, "{seconds:?}");
+    }
+}
+
+#[test]
 fn a_late_established_does_not_bring_a_client_back() {
     let mut lab = Lab::up();
     let ticket = lab.connect(4, "alice");
