@@ -25,6 +25,8 @@ pub(super) struct Client {
     pub(super) last_kid: Option<Kid>,
     /// The server's list has shown it up.
     pub(super) is_listed: bool,
+    /// The server has said that it is connected: whatever it asks from now on is a renegotiation.
+    pub(super) is_established: bool,
     /// From an earlier connection: may be gone or, after a restart, somebody else.
     pub(super) is_stale: bool,
     /// A question that waits for the decision, or for the link.
@@ -94,6 +96,7 @@ impl Client {
             born,
             last_kid: None,
             is_listed: false,
+            is_established: false,
             is_stale: false,
             pending: None,
             unconfirmed: None,

@@ -162,8 +162,8 @@ impl Engine {
         }
     }
 
-    /// A CONNECT for a client that has a session: a higher key is a further one of the same client
-    /// before it was up, and may not name another user (true: it does; OpenVPN itself looks at that
+    /// A CONNECT for a client that has a session: before it was up, a higher key is a further one of the same
+    /// client, and may not name another user (true: it does; OpenVPN itself looks at that
     /// only later). Otherwise ids start again: another run of the server has begun.
     fn on_connect_of_known(&mut self, cid: Cid, kid: Kid, who: &ClientRef, now: Now) -> bool {
         let Some(known) = self.clients.get(cid) else {
@@ -176,7 +176,7 @@ impl Engine {
         if known.session.is_none() {
             return false;
         }
-        if known.last_kid.is_none_or(|last| kid > last) {
+        if !known.is_established && known.last_kid.is_none_or(|last| kid > last) {
             return known.who.user.is_some() && known.who.user != who.user;
         }
         self.end_run(now);

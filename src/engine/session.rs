@@ -79,12 +79,13 @@ impl Departed {
 
 impl Engine {
     pub(super) fn on_established(&mut self, cid: Cid, env: &Env, now: Now) {
-        if self.clients.get(cid).is_none() {
+        let Some(client) = self.clients.get_mut(cid) else {
             // A reconnect with a token that OpenVPN judged by itself, or a client that left
             // before it was up: the list tells.
             self.ask_status(now);
             return;
-        }
+        };
+        client.is_established = client.session.is_some();
         let ip =
             env.text(b"ifconfig_pool_remote_ip").or_else(|| env.text(b"ifconfig_pool_remote_ip6"));
         self.mark_up(cid, ip, now);

@@ -144,6 +144,18 @@ fn a_connect_on_the_id_of_a_live_session_ends_the_old_run() {
 }
 
 #[test]
+fn whatever_its_key_a_connect_of_a_client_that_is_up_is_of_another_run() {
+    let mut lab = Lab::up();
+    lab.establish(0, "alice", 3_600);
+    let old = lab.connect(1, "bob");
+    lab.forget();
+    lab.say(auth(AuthKind::Connect, 0, 5, "carol"));
+    assert_eq!(lab.last_row().cause, Some(Cause::ServerRestarted));
+    lab.allow_until(old, None);
+    assert_eq!(lab.verdicts(1), 0, "who has that id by now is another");
+}
+
+#[test]
 fn a_rejected_block_that_names_its_client_is_denied() {
     let mut lab = Lab::up();
     lab.say(Message::Rejected(Rejected {
