@@ -111,7 +111,7 @@ fn cooldown(text: &str) -> Result<OrNone<u32>, String> {
     let max = MAX_COOLDOWN.as_secs();
     match seconds(text)? {
         OrNone::Value(value) if u64::from(value) > max => Err(format!("at most {max} seconds")),
-        value => Ok(value),
+        value @ (OrNone::None | OrNone::Value(_)) => Ok(value),
     }
 }
 
