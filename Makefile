@@ -38,8 +38,8 @@ test-kills: ## a hundred kills of the daemon and of OpenVPN under clients, on SQ
 test-rows: ## how long the database takes on ten million sessions; a quarter of an hour each, 10 GB of disk
 	WARDEN_RIG_LARGE=1 $(RIG)/run.sh --test it store::rows $(ARGS) -- --include-ignored --nocapture --test-threads 1
 
-# CHAOS_SEED=N repeats a plan, CHAOS_FAULTS=N has so many; ARGS=mariadb or ARGS=sqlite: only that
-chaos: ## the daemon, MariaDB and stand-ins for OpenVPN killed 50 times under 2,000 sessions, and an auditor
+# CHAOS_SEED=N repeats a plan, CHAOS_FAULTS=N has so many; ARGS=mariadb, sqlite or faults: only that
+chaos: ## the daemon, MariaDB and stand-ins for OpenVPN killed, stopped and slowed 50 times under 2,000 sessions, and an auditor
 	@$(RIG)/chaos.sh $(ARGS)
 
 # ARGS='storm decode': only these

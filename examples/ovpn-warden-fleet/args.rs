@@ -89,6 +89,9 @@ pub struct Args {
     /// How many faults there are in a chaos run.
     #[arg(long, default_value_t = 10)]
     pub faults: usize,
+    /// They are of every kind (stopped, slow, read-only, …), and not all kills.
+    #[arg(long)]
+    pub every_kind: bool,
     /// Repeats a chaos run's plan; without it CHAOS_SEED, or else by chance.
     #[arg(long)]
     pub seed: Option<u64>,

@@ -28,6 +28,8 @@ pub enum Order {
     Leave,
     /// The server is killed, and started again after that time.
     Die(Duration),
+    /// The server does nothing at all for that time, and keeps its connection.
+    Freeze(Duration),
     /// Ends and hands over what was seen.
     Finish,
 }
@@ -74,6 +76,8 @@ pub struct Seen {
     pub kills: Vec<(u32, u32, Timestamp)>,
     /// When the list of clients was asked for, and its size.
     pub lists: Vec<(u32, Timestamp, usize)>,
+    /// When it stood still.
+    pub frozen: Vec<(Timestamp, Timestamp)>,
     /// What was not as it has to be, in words; the first few.
     pub faults: Vec<String>,
 }

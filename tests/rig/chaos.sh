@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# chaos.sh [mariadb|sqlite]... : what `make chaos` calls.
+# chaos.sh [mariadb|sqlite|faults]... : what `make chaos` calls.
 # 2,000 clients of stand-ins for OpenVPN come and go while the daemon, the database and the stand-ins
 # are killed 50 times in random order; then the table is compared with what the stand-ins saw. On a
-# private MariaDB, then on SQLite, about five minutes each. CHAOS_SEED repeats a plan, CHAOS_FAULTS has another
+# private MariaDB, then on SQLite, then on MariaDB with faults of every kind in place of kills only, about five minutes each. CHAOS_SEED repeats a plan, CHAOS_FAULTS has another
 # number of faults, CHAOS_OUT keeps what is printed.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -15,14 +15,16 @@ fi
 unset WARDEN_RIG_CONTAINED
 
 names=("$@")
-((${#names[@]})) || names=(mariadb sqlite)
+((${#names[@]})) || names=(mariadb sqlite faults)
 fleet=${CARGO_TARGET_DIR:-target}/release/examples/ovpn-warden-fleet
 dir=$(mktemp -d "${TMPDIR:-/tmp}/warden-chaos.XXXXXX")
 out=${CHAOS_OUT:-$dir}
 mkdir -p "$out"
 # shellcheck disable=SC2317  # called by the trap
 cleanup() {
-  [[ ! -d "$dir/mariadb" ]] || "$here/db.sh" stop "$dir/mariadb" || true
+  for name in mariadb faults; do
+    [[ ! -d "$dir/$name" ]] || "$here/db.sh" stop "$dir/$name" || true
+  done
   rm -rf "$dir"
 }
 trap cleanup EXIT
@@ -35,15 +37,16 @@ for name in "${names[@]}"; do
     --limit-s 15 --expiring 60 --accounting-s 2 --backstop-s 5 --retry-backoff-s 2)
   case "$name" in
     sqlite) ;;
-    mariadb)
-      "$here/db.sh" start mariadb "$dir/mariadb" >"$dir/env"
+    mariadb | faults)
+      [[ "$name" != faults ]] || args+=(--every-kind)
+      "$here/db.sh" start mariadb "$dir/$name" >"$dir/env"
       # shellcheck disable=SC1091
       source "$dir/env"
-      echo 'CREATE DATABASE warden_chaos' | "$here/db.sh" sql "$dir/mariadb"
-      args+=(--database "${URL:?}warden_chaos" --database-folder "$dir/mariadb")
+      echo 'CREATE DATABASE warden_chaos' | "$here/db.sh" sql "$dir/$name"
+      args+=(--database "${URL:?}warden_chaos" --database-folder "$dir/$name")
       ;;
     *)
-      echo "chaos.sh: mariadb or sqlite, not $name" >&2
+      echo "chaos.sh: mariadb, sqlite or faults, not $name" >&2
       exit 1
       ;;
   esac

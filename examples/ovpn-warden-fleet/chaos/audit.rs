@@ -20,6 +20,8 @@ pub const COMPARE: Millis = 2_000;
 /// How long a change may be in memory only, the database being away: two seconds until rows go to the
 /// journal, `database.timeout_ms` for the attempt before that (docs/operations.md), and a moment.
 pub const MEMORY: Millis = 8_000;
+/// Nothing is stopped for longer.
+const LONGEST_STALL: Millis = 10_000;
 /// The record takes a client's end a little after its last line was made.
 const LINE: Millis = 25;
 
@@ -49,8 +51,10 @@ pub struct Evidence {
     pub daemons: Vec<Span>,
     /// When the database was away.
     pub outages: Vec<Span>,
-    /// When the machine stood still.
+    /// When the machine or the daemon stood still.
     pub stalls: Vec<Span>,
+    /// When a server did.
+    pub frozen: Vec<(u32, Span)>,
     pub rows: Vec<Row>,
     pub usage: HashMap<String, Used>,
     /// `session.accounting_interval_s`; byte counts come as often.
@@ -209,7 +213,8 @@ impl Case<'_> {
     /// A daemon that does not know of it compares, as far as the database lets it.
     fn compare(&self, watch: &mut Watch) {
         let Span { from, until } = watch.span;
-        watch.known = from + COMPARE;
+        let slack = self.stalled(Span { from, until: until.min(from + COMPARE + LONGEST_STALL) });
+        watch.known = from + COMPARE + slack;
         let mut outages = self.evidence.outages.clone();
         outages.sort_by_key(|outage| outage.from);
         for outage in outages {
@@ -217,13 +222,16 @@ impl Case<'_> {
             if away.from < away.until && away.from <= watch.known {
                 watch.blind.push(away);
                 // What it had begun, it begins again.
-                watch.known = away.until + COMPARE;
+                let again = Span { from: away.until, until: away.until + COMPARE + LONGEST_STALL };
+                watch.known = away.until + COMPARE + self.stalled(again);
             }
         }
     }
 
     fn stalled(&self, span: Span) -> Millis {
-        self.evidence.stalls.iter().map(|stall| stall.within(span)).sum()
+        let machine = self.evidence.stalls.iter();
+        let server = self.evidence.frozen.iter().filter(|(of, _)| *of == self.instance.server);
+        machine.chain(server.map(|(_, stall)| stall)).map(|stall| stall.within(span)).sum()
     }
 
     /// Whether a change of that moment reached the disk before its daemon died.
@@ -232,7 +240,8 @@ impl Case<'_> {
         let outages = self.evidence.outages.iter();
         let mut near =
             outages.filter(|outage| outage.from <= at + MOMENT && at <= outage.until + MEMORY);
-        death - at > if near.any(|_| true) { MEMORY } else { MOMENT }
+        death - at - self.stalled(Span { from: at, until: death })
+            > if near.any(|_| true) { MEMORY } else { MOMENT }
     }
 
     /// A row of a client that never was in.
@@ -360,7 +369,10 @@ impl Case<'_> {
         let knows = |watch: &&Watch| watch.known <= watch.span.until.min(gone);
         let is_compared = watch.as_ref().is_some_and(knows);
         let is_watched = watch.is_some_and(|watch| gone <= watch.span.until);
-        let is_heard = watch.is_some_and(|watch| gone + MOMENT <= watch.span.until);
+        let is_heard = watch.is_some_and(|watch| {
+            let until = watch.span.until.min(gone + MOMENT + LONGEST_STALL);
+            until - gone - self.stalled(Span { from: gone, until }) >= MOMENT
+        });
         let is_seen = is_compared
             && if why == End::ServerDied {
                 // When the connection broke is stored with the next accounting.

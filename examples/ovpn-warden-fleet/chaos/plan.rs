@@ -27,12 +27,47 @@ impl Hit {
     }
 }
 
-/// A SIGKILL, and when what was killed is started again.
+/// What is done to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// SIGKILL; it is started again.
+    Kill,
+    /// SIGSTOP; it goes on.
+    Stop,
+    /// It runs for a quarter of the time.
+    Slow,
+    /// It takes no writes.
+    ReadOnly,
+    /// It takes one connection.
+    Crowded,
+    /// All connections are cut, whatever goes on on them.
+    Cut,
+}
+
+impl How {
+    const OF_DATABASE: [Self; 6] =
+        [Self::Kill, Self::Stop, Self::Slow, Self::ReadOnly, Self::Crowded, Self::Cut];
+    const OF_OTHERS: [Self; 2] = [Self::Kill, Self::Stop];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Kill => "killed",
+            Self::Stop => "stopped",
+            Self::Slow => "slow",
+            Self::ReadOnly => "read_only",
+            Self::Crowded => "crowded",
+            Self::Cut => "cut",
+        }
+    }
+}
+
+/// What is done to whom, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
     /// How long all is left alone before it.
     pub rest: Duration,
     pub hit: Hit,
+    pub how: How,
     pub away: Duration,
     /// Of [`Hit::Both`]: when the daemon is killed, and for how long it is away.
     pub second: (Duration, Duration),
@@ -42,7 +77,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server =
             if let Hit::Server(number) = self.hit { format!(" {number}") } else { String::new() };
-        write!(f, "{}{server}, away for {} ms", self.hit.word(), self.away.as_millis())?;
+        let (hit, how) = (self.hit.word(), self.how.word());
+        write!(f, "{hit}{server} {how} for {} ms", self.away.as_millis())?;
         if self.hit == Hit::Both {
             let (after, away) = self.second;
             write!(f, ", the daemon {} ms later for {} ms", after.as_millis(), away.as_millis())?;
@@ -52,8 +88,15 @@ impl fmt::Display for Fault {
 }
 
 /// So many faults. Of ten, three are the daemon's and three the database's, two a server's; one hits all servers
-/// and one both the database and the daemon; the first five are one of each.
-pub fn faults(seed: u64, count: usize, servers: u32, has_database: bool) -> Vec<Fault> {
+/// and one both the database and the daemon; the first five are one of each. All are kills unless
+/// `every_kind` is wanted: then each is of any kind that its victim can suffer, but for those of both.
+pub fn faults(
+    seed: u64,
+    count: usize,
+    servers: u32,
+    has_database: bool,
+    every_kind: bool,
+) -> Vec<Fault> {
     let mut random = StdRng::seed_from_u64(seed);
     // The part that belongs to every run of the tests.
     let is_short = count <= 10;
@@ -86,7 +129,17 @@ pub fn faults(seed: u64, count: usize, servers: u32, has_database: bool) -> Vec<
             (true, false) => within(4_000, 9_000),
         };
         let second = (within(0, 3_000), within(50, 3_000));
-        plan.push(Fault { rest, hit, away, second });
+        let kinds: &[How] = match hit {
+            Hit::Both => &[How::Kill],
+            _ if !every_kind => &[How::Kill],
+            Hit::Database => &How::OF_DATABASE,
+            Hit::Daemon | Hit::Server(_) | Hit::Servers => &How::OF_OTHERS,
+        };
+        let how = match kinds {
+            [only] => *only,
+            kinds => kinds[random.random_range(0..kinds.len())],
+        };
+        plan.push(Fault { rest, hit, how, away, second });
     }
     plan
 }
@@ -98,16 +151,23 @@ mod tests {
     #[test]
     fn a_seed_repeats_a_plan_and_its_first_five_faults_are_of_every_kind() {
         let words = |seed| -> Vec<String> {
-            faults(seed, 20, 4, true).iter().map(Fault::to_string).collect()
+            faults(seed, 20, 4, true, true).iter().map(Fault::to_string).collect()
         };
         assert_eq!(words(7), words(7));
         assert_ne!(words(7), words(8));
         let mut kinds: Vec<_> =
-            faults(7, 5, 4, true).iter().map(|fault| fault.hit.word()).collect();
+            faults(7, 5, 4, true, true).iter().map(|fault| fault.hit.word()).collect();
         kinds.sort_unstable();
         kinds.dedup();
         assert_eq!(kinds.len(), 5);
-        let without = faults(7, 20, 4, false);
+        let without = faults(7, 20, 4, false, false);
         assert!(without.iter().all(|fault| !matches!(fault.hit, Hit::Database | Hit::Both)));
+        assert!(without.iter().all(|fault| fault.how == How::Kill));
+        let of_database: std::collections::BTreeSet<_> = faults(7, 100, 4, true, true)
+            .iter()
+            .filter(|fault| fault.hit == Hit::Database)
+            .map(|fault| fault.how.word())
+            .collect();
+        assert_eq!(of_database.len(), 6);
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
+    process::Stdio,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use anyhow::{Context, bail};
 use ovpn_warden::types::Clock;
 use serde_json::json;
 use tokio::{
+    io::AsyncWriteExt as _,
     net::TcpListener,
     process::Command,
     sync::{mpsc, watch},
@@ -20,7 +22,7 @@ use tokio::{
 
 use super::{
     audit::{self, Evidence, Span, Verdict},
-    plan::{self, Fault, Hit},
+    plan::{self, Fault, Hit, How},
     record::{Millis, Record},
     rows, stall,
 };
@@ -41,6 +43,8 @@ const BEGIN: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(5);
 /// How long the end may take: everybody out, every row written.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A slow database runs for so long at a time, and stands still for three times that.
+const SLOW: Duration = Duration::from_millis(50);
 /// `session.limit_s` of the defaults.
 const LIMIT: Millis = 28_800_000;
 
@@ -56,6 +60,8 @@ struct Play<'a> {
     daemon_since: Millis,
     daemons: Vec<Span>,
     outages: Vec<Span>,
+    /// When the daemon was stopped.
+    stops: Vec<Span>,
     begun: Millis,
 }
 
@@ -108,7 +114,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
     let stop = watch::Sender::new(false);
     let stalls = tokio::spawn(stall::watch(clock, pid.subscribe(), stop.subscribe()));
     let begun = clock.now().utc.as_millis();
-    let (daemons, outages) = (Vec::new(), Vec::new());
+    let (daemons, outages, stops) = (Vec::new(), Vec::new(), Vec::new());
     let mut play = Play {
         args,
         clock,
@@ -121,9 +127,11 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
         daemon_since: begun,
         daemons,
         outages,
+        stops,
         begun,
     };
-    let plan = plan::faults(seed, args.faults, args.servers, args.database_folder.is_some());
+    let has_database = args.database_folder.is_some();
+    let plan = plan::faults(seed, args.faults, args.servers, has_database, args.every_kind);
     let outcome = play.all(&plan).await;
     let _ = stop.send(true);
     let stalls = stalls.await?;
@@ -202,18 +210,39 @@ impl Play<'_> {
     }
 
     async fn strike(&mut self, fault: &Fault) -> anyhow::Result<()> {
-        match fault.hit {
-            Hit::Daemon => {
+        match (fault.hit, fault.how) {
+            (Hit::Daemon, How::Stop) => {
+                let (pid, from) = (*self.pid.borrow(), self.now());
+                signal(pid, "STOP").await?;
+                sleep(fault.away).await;
+                signal(pid, "CONT").await?;
+                self.stops.push(Span { from, until: self.now() });
+                Ok(())
+            }
+            (Hit::Server(number), How::Stop) => self.freeze_server(number, fault.away).await,
+            (Hit::Servers, How::Stop) => {
+                for number in 0..self.args.servers {
+                    self.freeze_server(number, fault.away).await?;
+                }
+                Ok(())
+            }
+            (Hit::Database, how) if how != How::Kill => {
+                let from = self.now();
+                self.trouble_database(how, fault.away).await?;
+                self.outages.push(Span { from, until: self.now() });
+                Ok(())
+            }
+            (Hit::Daemon, _) => {
                 self.kill_daemon().await?;
                 sleep(fault.away).await;
                 self.start_daemon()
             }
-            Hit::Database => {
+            (Hit::Database, _) => {
                 let from = self.database("kill").await?;
                 sleep(fault.away).await;
                 self.database_is_back(from).await
             }
-            Hit::Both => {
+            (Hit::Both, _) => {
                 let from = self.database("kill").await?;
                 let (after, away) = fault.second;
                 sleep(after).await;
@@ -223,14 +252,69 @@ impl Play<'_> {
                 sleep(fault.away.saturating_sub(after + away)).await;
                 self.database_is_back(from).await
             }
-            Hit::Server(number) => self.kill_server(number, fault.away).await,
-            Hit::Servers => {
+            (Hit::Server(number), _) => self.kill_server(number, fault.away).await,
+            (Hit::Servers, _) => {
                 for number in 0..self.args.servers {
                     self.kill_server(number, fault.away).await?;
                 }
                 Ok(())
             }
         }
+    }
+
+    async fn freeze_server(&self, number: u32, time: Duration) -> anyhow::Result<()> {
+        let server = &self.orders[(number % self.args.servers) as usize];
+        server.send(Order::Freeze(time)).await.context("a server of the fleet has ended")
+    }
+
+    /// Makes the database do badly for a while.
+    async fn trouble_database(&self, how: How, time: Duration) -> anyhow::Result<()> {
+        let folder = self.args.database_folder.as_ref().context("no database to trouble")?;
+        let pid: u32 = std::fs::read_to_string(folder.join("pid"))?.trim().parse()?;
+        match how {
+            How::Kill => {}
+            How::Stop => {
+                signal(pid, "STOP").await?;
+                sleep(time).await;
+                signal(pid, "CONT").await?;
+            }
+            How::Slow => {
+                let end = self.clock.now().mono + time;
+                while self.clock.now().mono < end {
+                    signal(pid, "STOP").await?;
+                    sleep(SLOW * 3).await;
+                    signal(pid, "CONT").await?;
+                    sleep(SLOW).await;
+                }
+            }
+            How::ReadOnly => {
+                self.sql("SET GLOBAL read_only = 1").await?;
+                sleep(time).await;
+                self.sql("SET GLOBAL read_only = 0").await?;
+            }
+            How::Crowded => {
+                let limit = "ALTER USER 'warden'@'%' WITH MAX_USER_CONNECTIONS";
+                self.sql(&format!("{limit} 1; KILL CONNECTION USER 'warden'@'%'")).await?;
+                sleep(time).await;
+                self.sql(&format!("{limit} 0")).await?;
+            }
+            How::Cut => self.sql("KILL CONNECTION USER 'warden'@'%'").await?,
+        }
+        Ok(())
+    }
+
+    /// As the server's root.
+    async fn sql(&self, text: &str) -> anyhow::Result<()> {
+        let folder = self.args.database_folder.as_ref().context("no database to trouble")?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/db.sh");
+        let mut child =
+            Command::new(&script).arg("sql").arg(folder).stdin(Stdio::piped()).spawn()?;
+        child.stdin.take().context("no pipe")?.write_all(text.as_bytes()).await?;
+        let status = child.wait().await?;
+        if !status.success() {
+            bail!("{text}: {status}");
+        }
+        Ok(())
     }
 
     async fn kill_server(&self, number: u32, away: Duration) -> anyhow::Result<()> {
@@ -283,9 +367,13 @@ impl Play<'_> {
         for server in &self.orders {
             server.send(Order::Finish).await?;
         }
-        let mut faults = Vec::new();
-        for server in std::mem::take(&mut self.servers) {
-            faults.append(&mut server.await??.faults);
+        let (mut faults, mut frozen) = (Vec::new(), Vec::new());
+        for (number, server) in (0..).zip(std::mem::take(&mut self.servers)) {
+            let mut seen = server.await??;
+            faults.append(&mut seen.faults);
+            frozen.extend(seen.frozen.into_iter().map(|(from, until)| {
+                (number, Span { from: from.as_millis(), until: until.as_millis() })
+            }));
         }
         let (instances, links) = self.record.read();
         let (rows, usage) = rows::read(url).await?;
@@ -296,7 +384,8 @@ impl Play<'_> {
             links,
             daemons: std::mem::take(&mut self.daemons),
             outages: std::mem::take(&mut self.outages),
-            stalls,
+            stalls: [stalls, std::mem::take(&mut self.stops)].concat(),
+            frozen,
             rows,
             usage,
             accounting: Millis::from(self.args.accounting_s) * 1_000,
@@ -317,15 +406,23 @@ impl Play<'_> {
     }
 }
 
+async fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().await?;
+    if !status.success() {
+        bail!("kill -{name} {pid}: {status}");
+    }
+    Ok(())
+}
+
 /// From the verdict to rows of the result.
 fn tell(evidence: &Evidence, verdict: &Verdict, plan: &[Fault], result: &mut Result) {
     let mut hits = BTreeMap::<_, usize>::new();
     for fault in plan {
-        *hits.entry(fault.hit.word()).or_default() += 1;
+        *hits.entry((fault.how.word(), fault.hit.word())).or_default() += 1;
     }
     result.put("faults", plan.len());
-    for (hit, count) in hits {
-        result.put(&format!("killed.{hit}"), count);
+    for ((how, hit), count) in hits {
+        result.put(&format!("{how}.{hit}"), count);
     }
     result.put("sessions", verdict.sessions);
     result.put("rows", evidence.rows.len());
@@ -402,6 +499,14 @@ mod tests {
         say(&result.table());
         assert!(result.get("sessions").unwrap() > 200.0, "too little happened");
         assert_eq!(result.get("wrong_answers"), Some(0.0), "the findings are above");
+    }
+
+    #[test]
+    fn six_faults_of_every_kind_lose_no_session_and_let_nobody_overstay() {
+        let (database, url) = Mariadb::start();
+        let folder = database.0.path().join("m");
+        let folder = folder.to_str().unwrap();
+        play(&["--every-kind", "--database", &url, "--database-folder", folder]);
     }
 
     #[test]

@@ -161,6 +161,7 @@ impl StandIn {
                 order = orders.recv() => match order {
                     None | Some(Order::Finish) => Parting::Over,
                     Some(Order::Die(away)) => Parting::Died(away),
+                    Some(Order::Freeze(time)) => { self.freeze(time).await; Parting::Lost }
                     Some(order) => { self.obey(order); Parting::Lost }
                 },
                 () = sleep_until(Instant::from_std(clock.instant(at))), if timer.is_some() => {
@@ -210,6 +211,13 @@ impl StandIn {
         TcpListener::bind(address).await
     }
 
+    /// Stands still, as under SIGSTOP: its sockets stay, and what is sent to it waits in them.
+    async fn freeze(&mut self, time: Duration) {
+        let from = self.world.clock.now().utc;
+        sleep(time).await;
+        self.seen.frozen.push((from, self.world.clock.now().utc));
+    }
+
     /// When the next thing is to be done.
     fn next_act(&self) -> Option<Mono> {
         let act = self.acts.peek().map(|Reverse((at, _))| *at);
@@ -246,6 +254,7 @@ impl StandIn {
                     None | Some(Order::Finish) => return Parting::Over,
                     Some(Order::Drop) => return Parting::Lost,
                     Some(Order::Die(away)) => return Parting::Died(away),
+                    Some(Order::Freeze(time)) => self.freeze(time).await,
                     Some(order) => self.obey(order),
                 },
                 () = sleep_until(Instant::from_std(clock.instant(timer.unwrap_or(now)))),
@@ -274,7 +283,7 @@ impl StandIn {
                     }
                 }
             }
-            Order::Drop | Order::Finish | Order::Die(_) => {}
+            Order::Drop | Order::Finish | Order::Die(_) | Order::Freeze(_) => {}
         }
     }
 
