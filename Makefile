@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RIG := tests/rig
 
-.PHONY: help build demo test test-matrix test-kills test-monitor test-rows deb test-deb chaos check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep bench bench-openvpn fleet
+.PHONY: help build demo test test-matrix test-kills test-monitor test-rows deb test-deb chaos soak check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep bench bench-openvpn fleet
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -41,6 +41,9 @@ test-rows: ## how long the database takes on ten million sessions; a quarter of 
 # CHAOS_SEED=N repeats a plan, CHAOS_FAULTS=N has so many; ARGS=mariadb, sqlite or faults: only that
 chaos: ## the daemon, MariaDB and stand-ins for OpenVPN killed, stopped and slowed 50 times under 2,000 sessions, and an auditor
 	@$(RIG)/chaos.sh $(ARGS)
+
+soak: ## half an hour of a fault each minute, and whether memory and descriptors grow
+	@$(RIG)/chaos.sh soak
 
 # ARGS='storm decode': only these
 bench: ## the daemon against its targets: target, measured, verdict

@@ -92,6 +92,9 @@ pub struct Args {
     /// They are of every kind (stopped, slow, read-only, …), and not all kills.
     #[arg(long)]
     pub every_kind: bool,
+    /// A soak: one fault in so many seconds, none of which kills the daemon, whose memory and descriptors are watched.
+    #[arg(long)]
+    pub period_s: Option<u32>,
     /// Repeats a chaos run's plan; without it CHAOS_SEED, or else by chance.
     #[arg(long)]
     pub seed: Option<u64>,

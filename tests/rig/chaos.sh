@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# chaos.sh [mariadb|sqlite|faults]... : what `make chaos` calls.
+# chaos.sh [mariadb|sqlite|faults|soak]... : what `make chaos` and `make soak` call.
 # 2,000 clients of stand-ins for OpenVPN come and go while the daemon, the database and the stand-ins
 # are killed 50 times in random order; then the table is compared with what the stand-ins saw. On a
 # private MariaDB, then on SQLite, then on MariaDB with faults of every kind in place of kills only, about five minutes each. CHAOS_SEED repeats a plan, CHAOS_FAULTS has another
-# number of faults, CHAOS_OUT keeps what is printed.
+# number of faults, CHAOS_OUT keeps what is printed. `soak`: half an hour (CHAOS_FAULTS minutes) with a fault each minute, on MariaDB.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
@@ -22,7 +22,7 @@ out=${CHAOS_OUT:-$dir}
 mkdir -p "$out"
 # shellcheck disable=SC2317  # called by the trap
 cleanup() {
-  for name in mariadb faults; do
+  for name in mariadb faults soak; do
     [[ ! -d "$dir/$name" ]] || "$here/db.sh" stop "$dir/$name" || true
   done
   rm -rf "$dir"
@@ -33,12 +33,15 @@ trap 'exit 143' TERM HUP
 
 status=0
 for name in "${names[@]}"; do
-  args=(chaos --servers 8 --clients 250 --faults "${CHAOS_FAULTS:-50}" --cheap --wrong 2
+  faults=${CHAOS_FAULTS:-50}
+  [[ "$name" != soak ]] || faults=${CHAOS_FAULTS:-30}
+  args=(chaos --servers 8 --clients 250 --faults "$faults" --cheap --wrong 2
     --limit-s 15 --expiring 60 --accounting-s 2 --backstop-s 5 --retry-backoff-s 2)
   case "$name" in
     sqlite) ;;
-    mariadb | faults)
+    mariadb | faults | soak)
       [[ "$name" != faults ]] || args+=(--every-kind)
+      [[ "$name" != soak ]] || args+=(--period-s 60)
       "$here/db.sh" start mariadb "$dir/$name" >"$dir/env"
       # shellcheck disable=SC1091
       source "$dir/env"
@@ -46,7 +49,7 @@ for name in "${names[@]}"; do
       args+=(--database "${URL:?}warden_chaos" --database-folder "$dir/$name")
       ;;
     *)
-      echo "chaos.sh: mariadb, sqlite or faults, not $name" >&2
+      echo "chaos.sh: mariadb, sqlite, faults or soak, not $name" >&2
       exit 1
       ;;
   esac

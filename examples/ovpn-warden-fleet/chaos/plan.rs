@@ -87,15 +87,25 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Which faults there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kinds {
+    /// SIGKILL only.
+    Kills,
+    /// Whatever a victim can suffer.
+    All,
+    /// The same, but the daemon's process stays the same.
+    AllButOurEnd,
+}
+
 /// So many faults. Of ten, three are the daemon's and three the database's, two a server's; one hits all servers
-/// and one both the database and the daemon; the first five are one of each. All are kills unless
-/// `every_kind` is wanted: then each is of any kind that its victim can suffer, but for those of both.
+/// and one both the database and the daemon; the first five are one of each. Those of both are kills.
 pub fn faults(
     seed: u64,
     count: usize,
     servers: u32,
     has_database: bool,
-    every_kind: bool,
+    wanted: Kinds,
 ) -> Vec<Fault> {
     let mut random = StdRng::seed_from_u64(seed);
     // The part that belongs to every run of the tests.
@@ -108,7 +118,10 @@ pub fn faults(
             let mut each = vec![Hit::Daemon, Hit::Server(0), Hit::Servers];
             if has_database {
                 rest.extend([Hit::Database; 2]);
-                each.extend([Hit::Database, Hit::Both]);
+                each.push(Hit::Database);
+                if wanted != Kinds::AllButOurEnd {
+                    each.push(Hit::Both);
+                }
             }
             rest.shuffle(&mut random);
             each.shuffle(&mut random);
@@ -130,8 +143,9 @@ pub fn faults(
         };
         let second = (within(0, 3_000), within(50, 3_000));
         let kinds: &[How] = match hit {
+            Hit::Daemon if wanted == Kinds::AllButOurEnd => &[How::Stop],
             Hit::Both => &[How::Kill],
-            _ if !every_kind => &[How::Kill],
+            _ if wanted == Kinds::Kills => &[How::Kill],
             Hit::Database => &How::OF_DATABASE,
             Hit::Daemon | Hit::Server(_) | Hit::Servers => &How::OF_OTHERS,
         };
@@ -151,23 +165,30 @@ mod tests {
     #[test]
     fn a_seed_repeats_a_plan_and_its_first_five_faults_are_of_every_kind() {
         let words = |seed| -> Vec<String> {
-            faults(seed, 20, 4, true, true).iter().map(Fault::to_string).collect()
+            faults(seed, 20, 4, true, Kinds::All).iter().map(Fault::to_string).collect()
         };
         assert_eq!(words(7), words(7));
         assert_ne!(words(7), words(8));
         let mut kinds: Vec<_> =
-            faults(7, 5, 4, true, true).iter().map(|fault| fault.hit.word()).collect();
+            faults(7, 5, 4, true, Kinds::All).iter().map(|fault| fault.hit.word()).collect();
         kinds.sort_unstable();
         kinds.dedup();
         assert_eq!(kinds.len(), 5);
-        let without = faults(7, 20, 4, false, false);
+        let without = faults(7, 20, 4, false, Kinds::Kills);
         assert!(without.iter().all(|fault| !matches!(fault.hit, Hit::Database | Hit::Both)));
         assert!(without.iter().all(|fault| fault.how == How::Kill));
-        let of_database: std::collections::BTreeSet<_> = faults(7, 100, 4, true, true)
+        let of_database: std::collections::BTreeSet<_> = faults(7, 100, 4, true, Kinds::All)
             .iter()
             .filter(|fault| fault.hit == Hit::Database)
             .map(|fault| fault.how.word())
             .collect();
         assert_eq!(of_database.len(), 6);
+        let soak = faults(7, 100, 4, true, Kinds::AllButOurEnd);
+        let is_our_end = |fault: &Fault| match fault.hit {
+            Hit::Daemon => fault.how == How::Kill,
+            Hit::Both => true,
+            Hit::Database | Hit::Server(_) | Hit::Servers => false,
+        };
+        assert!(!soak.iter().any(is_our_end));
     }
 }

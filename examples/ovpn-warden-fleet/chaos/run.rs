@@ -22,7 +22,8 @@ use tokio::{
 
 use super::{
     audit::{self, Evidence, Span, Verdict},
-    plan::{self, Fault, Hit, How},
+    drift,
+    plan::{self, Fault, Hit, How, Kinds},
     record::{Millis, Record},
     rows, stall,
 };
@@ -113,6 +114,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
     let pid = watch::Sender::new(rig.launch()?);
     let stop = watch::Sender::new(false);
     let stalls = tokio::spawn(stall::watch(clock, pid.subscribe(), stop.subscribe()));
+    let drift = tokio::spawn(drift::watch(clock, pid.subscribe(), stop.subscribe()));
     let begun = clock.now().utc.as_millis();
     let (daemons, outages, stops) = (Vec::new(), Vec::new(), Vec::new());
     let mut play = Play {
@@ -131,10 +133,15 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
         begun,
     };
     let has_database = args.database_folder.is_some();
-    let plan = plan::faults(seed, args.faults, args.servers, has_database, args.every_kind);
+    let kinds = match (args.period_s, args.every_kind) {
+        (Some(_), _) => Kinds::AllButOurEnd,
+        (None, true) => Kinds::All,
+        (None, false) => Kinds::Kills,
+    };
+    let plan = plan::faults(seed, args.faults, args.servers, has_database, kinds);
     let outcome = play.all(&plan).await;
     let _ = stop.send(true);
-    let stalls = stalls.await?;
+    let (stalls, drift) = (stalls.await?, drift.await?);
     if args.keep || outcome.is_err() {
         let path = folder.keep();
         say(&format!("kept: {}", path.display()));
@@ -147,6 +154,9 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
     result.put("servers", args.servers);
     result.put("clients", args.all());
     play.finish(&url, stalls, &plan, open, &mut result).await?;
+    if args.period_s.is_some() {
+        drift::tell(&drift, &mut result);
+    }
     Ok(result)
 }
 
@@ -165,7 +175,7 @@ impl Play<'_> {
         }
         sleep(BEGIN).await;
         for (number, fault) in plan.iter().enumerate() {
-            sleep(fault.rest).await;
+            sleep(self.rest(number, fault)).await;
             self.check()?;
             let (up, been) = self.record.count();
             say(&format!(
@@ -200,6 +210,14 @@ impl Play<'_> {
             sleep(Duration::from_millis(100)).await;
         }
         Ok(0)
+    }
+
+    /// Until the next fault: as planned, or a period after the one before.
+    fn rest(&self, number: usize, fault: &Fault) -> Duration {
+        let Some(period) = self.args.period_s else { return fault.rest };
+        let due = (Millis::from(period) * 1_000).saturating_mul(number as Millis + 1);
+        let left = self.begun + due - self.now();
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
 
     fn check(&mut self) -> anyhow::Result<()> {
