@@ -48,6 +48,8 @@ pub(super) struct Writer {
     store: Arc<dyn Store>,
     clock: Clock,
     backoff: Backoff,
+    /// Why the database did not take the last rows that it did not take.
+    why: String,
     /// Since when the database has been away.
     away_since: Option<Mono>,
     /// Operators were told that rows wait in memory.
@@ -72,6 +74,7 @@ impl Writer {
             store,
             clock,
             backoff: Backoff::new(Duration::from_millis(200), LONGEST_PAUSE),
+            why: String::new(),
             away_since: None,
             is_told: false,
             is_fault_told: false,
@@ -134,7 +137,7 @@ impl Writer {
                 let pending = self.backlog.len();
                 if pending >= MANY && !self.is_told {
                     self.is_told = true;
-                    Event::StoreBacklog { pending }.emit();
+                    Event::StoreBacklog { pending, error: self.why.clone() }.emit();
                 }
             }
         }
@@ -149,12 +152,12 @@ impl Writer {
         }
     }
 
-    async fn write_batch(&self) -> Step {
+    async fn write_batch(&mut self) -> Step {
         let batch = self.backlog.take();
         if batch.is_empty() {
             return Step::Nothing;
         }
-        let left = persist(&*self.store, &batch).await;
+        let left = persist(&*self.store, &batch, &mut self.why).await;
         self.backlog.put_back(&left);
         self.backlog.finish_batch();
         if left.is_empty() { Step::Written } else { Step::Away }
@@ -194,7 +197,7 @@ impl Writer {
             (self.journaled, self.replayed) = (0, 0);
             return Ok(Step::Nothing);
         }
-        let left = persist(&*self.store, &rows.sessions).await;
+        let left = persist(&*self.store, &rows.sessions, &mut self.why).await;
         let is_left = |row: &SessionRecord| left.iter().any(|left| left.id == row.id);
         let written: Vec<_> = rows.sessions.into_iter().filter(|row| !is_left(row)).collect();
         if !written.is_empty() {
@@ -218,7 +221,8 @@ impl Writer {
             if is_appended {
                 self.may_replay = true;
                 if self.journaled == 0 {
-                    Event::JournalWritten { rows: batch.len() }.emit();
+                    let error = self.why.clone();
+                    Event::JournalWritten { rows: batch.len(), error }.emit();
                 }
                 self.journaled += batch.len();
             } else {
@@ -254,7 +258,7 @@ impl Writer {
         let pending = self.backlog.len();
         if pending > 0 {
             // These sessions stay as they are in the database; the next start compares them.
-            Event::StoreBacklog { pending }.emit();
+            Event::StoreBacklog { pending, error: self.why.clone() }.emit();
         }
         if let Some(journal) = &self.backlog.journal {
             journal.close().await;
@@ -268,11 +272,16 @@ fn is_for_the_journal(rows: usize, away: Duration) -> bool {
 }
 
 /// Writes rows; those that have to wait because the database is away.
-async fn persist(store: &dyn Store, rows: &[SessionRecord]) -> Vec<SessionRecord> {
+async fn persist(
+    store: &dyn Store,
+    rows: &[SessionRecord],
+    why: &mut String,
+) -> Vec<SessionRecord> {
     match store.persist(rows).await {
         Ok(()) => Vec::new(),
         Err(error) if is_passing(&error) => {
             tracing::debug!(%error, rows = rows.len(), "session rows wait for the database");
+            *why = error.to_string();
             rows.to_vec()
         }
         Err(_) => {
@@ -281,7 +290,10 @@ async fn persist(store: &dyn Store, rows: &[SessionRecord]) -> Vec<SessionRecord
             for record in rows {
                 match store.persist(std::slice::from_ref(record)).await {
                     Ok(()) => {}
-                    Err(error) if is_passing(&error) => left.push(record.clone()),
+                    Err(error) if is_passing(&error) => {
+                        *why = error.to_string();
+                        left.push(record.clone());
+                    }
                     Err(error) => log_lost(record, &error),
                 }
             }

@@ -167,9 +167,10 @@ impl Event {
             Self::StoreUp { pending } => {
                 tracing::info!(event = "store.up", pending, "the database answers again");
             }
-            Self::StoreBacklog { pending } => tracing::warn!(
+            Self::StoreBacklog { pending, error } => tracing::warn!(
                 event = "store.backlog",
                 pending,
+                error,
                 "session changes wait for the database"
             ),
             Self::StoreRefused {
@@ -199,9 +200,10 @@ impl Event {
                 error,
                 "a session's row cannot be read; it is passed over"
             ),
-            Self::JournalWritten { rows } => tracing::warn!(
+            Self::JournalWritten { rows, error } => tracing::warn!(
                 event = "journal.written",
                 rows,
+                error,
                 "session changes wait on disk for the database"
             ),
             Self::JournalReplayed { rows } => tracing::info!(

@@ -330,6 +330,8 @@ pub enum Event {
     StoreBacklog {
         /// How many.
         pending: usize,
+        /// What the database says.
+        error: String,
     },
     /// `store.refused`: the database will never take this row; the line is all that is left of it.
     StoreRefused {
@@ -361,6 +363,8 @@ pub enum Event {
     JournalWritten {
         /// How many sessions are the first.
         rows: usize,
+        /// What the database says.
+        error: String,
     },
     /// `journal.replayed`: the database has all that waited on disk.
     JournalReplayed {

@@ -360,7 +360,7 @@ pub fn samples() -> Vec<Event> {
         },
         Event::StoreDown { error: "database unavailable: connection refused".into() },
         Event::StoreUp { pending: 3 },
-        Event::StoreBacklog { pending: 1_000 },
+        Event::StoreBacklog { pending: 1_000, error: "database unavailable: timed out".into() },
         Event::StoreRefused {
             session_id,
             server: server(),
@@ -377,7 +377,7 @@ pub fn samples() -> Vec<Event> {
                 "sessions.state where id is `019ab0c5-46bf-7707-8707-070707070707`: unknown word"
                     .into(),
         },
-        Event::JournalWritten { rows: 500 },
+        Event::JournalWritten { rows: 500, error: "database unavailable: timed out".into() },
         Event::JournalReplayed { rows: 12_345 },
         Event::JournalFailed {
             error: "database unavailable: /var/lib/ovpn-warden/journal.db: database or disk is full (13)"

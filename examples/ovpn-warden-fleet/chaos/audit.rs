@@ -454,7 +454,8 @@ impl Case<'_> {
             (least.0..=most.0).contains(&row.bytes.0) && (least.1..=most.1).contains(&row.bytes.1);
         // From the client a byte flows each millisecond.
         let behind = Millis::try_from(most.0.saturating_sub(row.bytes.0)).unwrap_or(Millis::MAX);
-        let stalled = self.stalled(Span { from: oldest, until: gone });
+        // A server that stands still counts nothing, and may be killed right after.
+        let stalled = self.stalled(Span { from: oldest - LONGEST_STALL, until: gone });
         let is_excused = row.bytes.0 <= most.0 && stalled > 0 && behind - stalled <= gone - since;
         if !is_right && !is_excused {
             verdict.find(format!(

@@ -322,3 +322,34 @@ fn quotas_count_what_closed_rows_add_up_to() {
     }
     finds(off, "usage_periods");
 }
+
+#[test]
+fn a_server_that_stands_still_says_nothing_and_may_be_killed_then() {
+    let bed = |frozen_for: Millis| {
+        let mut bed = bed();
+        bed.instances[0].ended = Some((T + 30_000, End::ServerDied));
+        bed.links[0].until = Some(T + 30_000);
+        // The last that was heard of it is of second 21.
+        bed.rows[0].ended = Some(T + 21_500);
+        bed.rows[0].bytes = flow(10_500);
+        bed.frozen = vec![(0, Span { from: T + 30_000 - frozen_for, until: T + 30_000 })];
+        bed.with_usage()
+    };
+    accepts(bed(8_500), &[]);
+    finds(bed(4_000), "its row ends");
+    let mut another = bed(8_500);
+    another.frozen[0].0 = 1;
+    finds(another, "its row ends");
+}
+
+#[test]
+fn a_daemon_that_was_stopped_is_not_there_meanwhile() {
+    let mut bed = bed();
+    bed.instances[0].killed = Some(T + 75_000);
+    bed.instances[0].ended = Some((T + 80_000, End::Killed));
+    bed.rows[0].ended = Some(T + 80_000);
+    bed.rows[0].bytes = flow(70_000);
+    let mut bed = bed.with_usage();
+    bed.stalls = vec![Span { from: T + 68_000, until: T + 74_900 }];
+    accepts(bed, &["past_deadline_machine_stood_still"]);
+}

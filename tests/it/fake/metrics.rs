@@ -32,14 +32,14 @@ pub async fn beside(listener: &Listener) -> (Bed, Child, Controller, u16) {
     (bed, daemon, controller, http)
 }
 
-/// The same on a bed that is there, with more configuration. Its log is in `log` there.
+/// The same on a bed that is there, with more configuration, from `[auth]` on. Its log is in `log` there.
 pub async fn beside_with(bed: &Bed, listener: &Listener, more: &str) -> (Child, Controller, u16) {
     let http = free_port().await;
     let config = format!(
         "[database]\nurl = \"sqlite://{}\"\n[[servers]]\nname = \"udp\"\n\
-         management = \"tcp://{}\"\n[auth]\nargon2_m_kib = 8\nargon2_t = 1\nwake_up = false\n\
-         [http]\nlisten = \"127.0.0.1:{http}\"\n{more}",
-        bed.folder().join("warden.db").display(),
+         management = \"tcp://{}\"\n[http]\nlisten = \"127.0.0.1:{http}\"\n\
+         [auth]\nargon2_m_kib = 8\nargon2_t = 1\nwake_up = false\n{more}",
+        bed.database().display(),
         listener.address(),
     );
     let file = bed.folder().join("config.toml");

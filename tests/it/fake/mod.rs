@@ -9,8 +9,10 @@ mod many;
 mod metrics;
 mod notice;
 mod outage;
+mod process;
 mod relay;
 mod second_factor;
+mod secrets;
 mod server;
 mod token;
 mod top;
@@ -81,6 +83,12 @@ impl Bed {
         self._folder.path()
     }
 
+    /// The database's file.
+    fn database(&self) -> PathBuf {
+        let url = String::from_utf8(self.config.database.url.expose().to_vec()).unwrap();
+        url.strip_prefix("sqlite://").unwrap().into()
+    }
+
     fn actor(&self) -> Actor {
         Actor { name: "test".into(), at: self.clock.now().utc }
     }
@@ -127,6 +135,25 @@ impl Bed {
     async fn sessions(&self) -> Vec<SessionRecord> {
         let filter = SessionFilter { ended: true, limit: 100, ..SessionFilter::default() };
         self.store.sessions(&filter).await.unwrap()
+    }
+
+    /// The same with its database elsewhere.
+    fn on(mut self, file: &std::path::Path) -> Self {
+        let url = format!("sqlite://{}", file.display());
+        self.config.database.url = Password::from(url.as_bytes());
+        self.store = open(&self.config);
+        self
+    }
+
+    /// A session, once there is one that satisfies a condition.
+    async fn any_session(&self, wanted: impl Fn(&SessionRecord) -> bool) -> SessionRecord {
+        for _ in 0..200 {
+            if let Some(session) = self.sessions().await.into_iter().find(&wanted) {
+                return session;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("no such session, but {:?}", self.sessions().await);
     }
 
     /// The only session, once it satisfies a condition.
