@@ -78,6 +78,7 @@ impl Engine {
         };
         client.who = who;
         client.last_kid = Some(kid);
+        client.is_established |= kind != RequestKind::Connect;
         client.unconfirmed = None;
         let serial = self.next_serial();
         let iv_proto = env.number(b"IV_PROTO").unwrap_or(0);
@@ -162,7 +163,7 @@ impl Engine {
         }
     }
 
-    /// A CONNECT for a client that has a session: before it was up, a higher key is a further one of the same
+    /// A CONNECT for a client that is up or has a session: before it was up, a higher key is a further one of the same
     /// client, and may not name another user (true: it does; OpenVPN itself looks at that
     /// only later). Otherwise ids start again: another run of the server has begun.
     fn on_connect_of_known(&mut self, cid: Cid, kid: Kid, who: &ClientRef, now: Now) -> bool {
@@ -173,7 +174,7 @@ impl Engine {
             self.drop_client(cid, Cause::ServerRestarted, now);
             return false;
         }
-        if known.session.is_none() {
+        if known.session.is_none() && !known.is_established {
             return false;
         }
         if !known.is_established && known.last_kid.is_none_or(|last| kid > last) {
