@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RIG := tests/rig
 
-.PHONY: help build demo test test-matrix test-kills test-monitor test-rows deb test-deb chaos soak check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep bench bench-openvpn fleet
+.PHONY: help build demo test test-matrix test-kills test-monitor test-rows sbom deb test-deb chaos soak check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep bench bench-openvpn fleet
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -17,6 +17,9 @@ build: ## the release binary
 
 demo: build ## the whole job on a real OpenVPN, with a verdict per line
 	@demo/demo.sh "$${CARGO_TARGET_DIR:-target}/release/ovpn-warden"
+
+sbom: ## what the program is made of, as CycloneDX JSON, in target
+	@$(RIG)/sbom.sh
 
 deb: build ## a Debian package, in target/debian
 	@conf/deb/build.sh
