@@ -93,6 +93,7 @@ async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Resu
     Event::DaemonStarted { servers: servers.clone() }.emit();
     notify(&[NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog(stop.clone()));
+    let upkeep = tokio::spawn(telemetry::upkeep(logging.metrics.clone(), stop.clone()));
     let daemon = daemon.run();
     tokio::pin!(daemon);
     let signal = loop {
@@ -108,7 +109,7 @@ async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Resu
     stop.cancel();
     daemon.await;
     // A task that was cancelled or panicked has nothing left to do.
-    let _ = watchdog.await;
+    let _ = tokio::join!(watchdog, upkeep);
     for served in http.into_iter().chain(console) {
         let _ = served.await;
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::types::ServerName;
 
@@ -45,6 +47,19 @@ pub(super) fn install() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()?;
     describe();
     Ok(handle)
+}
+
+/// Between two times that what was measured is put into its buckets.
+const UPKEEP: Duration = Duration::from_secs(30);
+
+/// Until that each measurement is kept by itself. `/metrics` does it, too, but nobody may ever ask there.
+pub async fn upkeep(handle: PrometheusHandle, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = sleep(UPKEEP) => handle.run_upkeep(),
+            () = stop.cancelled() => return,
+        }
+    }
 }
 
 /// Says what each is, and begins those without labels.

@@ -9,5 +9,5 @@ mod repeat;
 mod subscriber;
 
 pub use line::{Form, Line};
-pub use metrics::{Queues, store_took};
+pub use metrics::{Queues, store_took, upkeep};
 pub use subscriber::{LogError, Logging, init};

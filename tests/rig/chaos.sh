@@ -41,7 +41,7 @@ for name in "${names[@]}"; do
     sqlite) ;;
     mariadb | faults | soak)
       [[ "$name" != faults ]] || args+=(--every-kind)
-      [[ "$name" != soak ]] || args+=(--period-s 60)
+      [[ "$name" != soak ]] || args+=(--period-s 60 --expect "rss_kib_per_minute<=60" --expect "descriptors_per_minute<=0.5")
       "$here/db.sh" start mariadb "$dir/$name" >"$dir/env"
       # shellcheck disable=SC1091
       source "$dir/env"
