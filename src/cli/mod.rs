@@ -28,6 +28,8 @@ mod user;
 
 use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
 use crate::{
     config::Config,
     store::{Actor, Store},
@@ -49,12 +51,23 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return exit.into();
         }
     };
+    keep_memory_private();
     match dispatch(&cli.globals, cli.command) {
         Ok(exit) => exit.into(),
         Err(error) => {
             error.report();
             error.exit().into()
         }
+    }
+}
+
+/// Passwords pass through this memory, whatever the command: it goes into no core dump, and no process of the same
+/// user may look into it or its environment. Where that cannot be had, going on is worth more.
+fn keep_memory_private() {
+    let nothing = Rlimit { current: Some(0), maximum: Some(0) };
+    let limited = setrlimit(Resource::Core, nothing);
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable).and(limited) {
+        exit::warn(&format!("core dumps cannot be switched off: {error}"));
     }
 }
 

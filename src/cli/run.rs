@@ -2,7 +2,6 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -39,17 +38,6 @@ pub(super) fn execute(globals: &Globals, args: RunArgs) -> Result<Exit, CliError
     runtime.block_on(serve(globals, config, args.record.as_deref()))
 }
 
-/// Passwords pass through this memory: it goes into no core dump, and no process of the same user may look into it.
-/// Where that cannot be had, serving is worth more.
-fn keep_memory_private() {
-    let nothing = Rlimit { current: Some(0), maximum: Some(0) };
-    let done = setrlimit(Resource::Core, nothing)
-        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
-    if let Err(error) = done {
-        tracing::debug!(%error, "core dumps cannot be switched off");
-    }
-}
-
 async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Result<Exit, CliError> {
     if let Some(dir) = record {
         std::fs::create_dir_all(dir).map_err(|error| {
@@ -59,7 +47,6 @@ async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Resu
     }
     let logging = telemetry::init(&config.log)
         .map_err(|error| CliError::failed(format!("cannot log: {error}")))?;
-    keep_memory_private();
     let store = context::open(&config)?;
     check_schema(&config, &store).await?;
     let readiness = Arc::new(Readiness::default());

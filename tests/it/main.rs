@@ -13,6 +13,7 @@ mod hazards;
 #[expect(dead_code, reason = "a laboratory has more instruments than every experiment needs")]
 mod lab;
 mod layering;
+mod memory;
 mod proto;
 mod real;
 
