@@ -235,6 +235,7 @@ mod tests {
     use tracing_subscriber::{fmt::MakeWriter, prelude::*};
 
     use super::*;
+    use crate::telemetry::subscriber;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -292,6 +293,22 @@ mod tests {
     fn a_line_of_a_dependency_says_where_it_comes_from() {
         let line = written(Form::Json, || tracing::warn!(target: "sqlx", "slow"));
         assert!(line.contains(r#""event":"log","message":"slow","target":"sqlx"}"#), "{line}");
+    }
+
+    #[test]
+    fn a_panic_says_where_and_not_what() {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(subscriber::tell_panic));
+        let line = written(Form::Json, || {
+            let panicked = std::panic::catch_unwind(|| panic!("canary"));
+            assert!(panicked.is_err());
+        });
+        std::panic::set_hook(hook);
+        assert!(line.contains(r#""at":"src/telemetry/line.rs:"#), "{line}");
+        assert!(
+            line.contains("a fault of ovpn-warden itself") && !line.contains("canary"),
+            "{line}"
+        );
     }
 
     #[test]

@@ -101,7 +101,7 @@ fn filter(level: LevelFilter) -> Targets {
 
 /// A fault of ours is a line like all others: where it was, and not its text, which may quote what
 /// a client sent.
-fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
+pub(super) fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let at = panic.location().map(ToString::to_string).unwrap_or_default();
     tracing::error!(at, "a fault of ovpn-warden itself: please report it");
 }

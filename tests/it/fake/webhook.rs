@@ -19,9 +19,9 @@ const SECRET: &[u8] = b"hook secret";
 
 /// What came, and what is answered.
 #[derive(Clone, Default)]
-struct Receiver {
-    notices: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
-    refusals: Arc<Mutex<u32>>,
+pub struct Receiver {
+    pub notices: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
+    pub refusals: Arc<Mutex<u32>>,
 }
 
 async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> StatusCode {
@@ -36,7 +36,7 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes)
 
 impl Receiver {
     /// Listens; its URL.
-    async fn start(&self) -> String {
+    pub async fn start(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook?of=warden", listener.local_addr().unwrap());
         let app = Router::new().route("/hook", post(take)).with_state(self.clone());

@@ -196,6 +196,7 @@ fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn rig(script: &str) -> PathBuf {
+/// A script of the rig.
+pub fn rig(script: &str) -> PathBuf {
     repository("tests/rig").join(script)
 }

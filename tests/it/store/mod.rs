@@ -15,7 +15,7 @@ mod login;
 mod outage;
 mod plans;
 mod policies;
-mod proxy;
+pub mod proxy;
 mod reports;
 mod rows;
 mod schema;
