@@ -12,6 +12,7 @@
 #   python3   Python
 #   peers     what `make bench-openvpn` compares with
 #   debootstrap  a clean Debian to install a package in
+#   sbom      what sbom.sh needs beside Cargo
 #   suite     what suite.sh needs to unpack programs of another Debian suite
 set -euo pipefail
 
@@ -27,6 +28,7 @@ declare -A groups=(
   [python3]="python3"
   [peers]="python3-argon2 python3-pymysql libpam-mysql freeradius freeradius-mysql openvpn-auth-radius"
   [debootstrap]="debootstrap"
+  [sbom]="jq"
   [suite]="debian-archive-keyring ca-certificates tar xz-utils zstd"
 )
 
