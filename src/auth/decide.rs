@@ -94,6 +94,9 @@ pub const RULES: &[Rule] = &[
 /// Devices that a user may bring where the policy does not say how many.
 const MAX_DEVICES: u32 = 8;
 
+/// How long after the end of its account a session is ended that has another deadline.
+const OVERDUE: Duration = Duration::from_secs(1);
+
 /// From which age on a session's account or device that is not there counts as removed.
 const ABSENCE: Duration = Duration::from_secs(60);
 
@@ -309,6 +312,10 @@ pub fn review(
     };
     if !account.enabled || account.valid_from.is_some_and(|from| now < from) {
         return Err(Cause::AccountDisabled);
+    }
+    // Others have ended at their deadline: that of this session was moved by an operator, which lengthens no account.
+    if account.valid_until.is_some_and(|until| now >= until.saturating_add(OVERDUE)) {
+        return Err(Cause::AccountExpiry);
     }
     if let Some(device) = standing.device.filter(|device| device.is_some() || counts_absence) {
         let is_fine = match account.policy.device_mode.unwrap_or(defaults.device_mode) {

@@ -53,7 +53,7 @@ use webhook::{Client, Sender, Webhook};
 use writer::Writer;
 
 /// Requests that may wait for one link.
-const REQUEST_QUEUE: usize = 64;
+const REQUEST_QUEUE: usize = 1_024;
 /// Logins of one server under way at once, at least: some ask the database while others hash.
 const AT_ONCE: usize = 32;
 

@@ -3,6 +3,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    future::pending,
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -62,10 +64,16 @@ impl Poller {
         let mut was_up: Option<bool> = None;
         let mut schema_is_current = false;
         let mut next_review = self.clock.now().mono;
+        // It goes on beside the rounds: operators' requests do not wait for it.
+        let mut review: Option<Pin<Box<_>>> = None;
+        let mut review_error = None;
         loop {
-            let mut result = self.round(&servers, &mut schema_is_current).await;
-            if result.is_ok() && self.clock.now().mono >= next_review {
-                result = self.review(&servers).await.map(|next| next_review = next);
+            let mut result = match review_error.take() {
+                Some(error) => Err(error),
+                None => self.round(&servers, &mut schema_is_current).await,
+            };
+            if result.is_ok() && review.is_none() && self.clock.now().mono >= next_review {
+                review = Some(Box::pin(self.review(&servers)));
             }
             if result.is_ok() {
                 result = self.authenticator.look_after_grace().await;
@@ -100,9 +108,23 @@ impl Poller {
             } else {
                 backoff.pause()
             };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.stop.cancelled() => return,
+            let pause = tokio::time::sleep(pause);
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = &mut pause => break,
+                    done = under_way(&mut review) => {
+                        review = None;
+                        match done {
+                            Ok(next) => next_review = next,
+                            Err(error) => {
+                                review_error = Some(error);
+                                break;
+                            }
+                        }
+                    }
+                    () = self.stop.cancelled() => return,
+                }
             }
         }
     }
@@ -222,5 +244,13 @@ impl Poller {
             return Ok(());
         }
         self.store.complete_commands(handled, self.clock.now().utc).await
+    }
+}
+
+/// What comes of it, if it is under way.
+async fn under_way<T>(task: &mut Option<Pin<Box<impl Future<Output = T>>>>) -> T {
+    match task {
+        Some(task) => task.as_mut().await,
+        None => pending().await,
     }
 }

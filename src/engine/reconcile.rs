@@ -21,8 +21,8 @@ use super::{
     session::Departed,
 };
 
-/// By how much an adopted row's version jumps ahead of its last holder's.
-const ADOPTION_LEAD: u32 = 1_000;
+/// By how much an adopted row's version jumps ahead of its last holder's: by more than that one can store while it is cut off.
+const ADOPTION_LEAD: u32 = 100_000;
 
 impl Engine {
     /// Asks for the list, unless it is asked for already.

@@ -156,6 +156,10 @@ fn a_session_that_runs_has_the_terms_of_its_start_by_the_present_rules() {
     expiring.account.as_mut().unwrap().valid_until = Some(later);
     let terms = review(&expiring, &Usage::default(), &defaults(), later).unwrap().unwrap();
     assert_eq!((terms.deadline, terms.deadline_reason), (Some(later), Some(Cause::AccountExpiry)));
+    // Whatever deadline an operator has given it, it ends with its account.
+    let after = later.saturating_add(OVERDUE);
+    let end = review(&expiring, &Usage::default(), &defaults(), after).err();
+    assert_eq!(end, Some(Cause::AccountExpiry));
 }
 
 #[test]
