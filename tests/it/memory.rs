@@ -35,6 +35,12 @@ fn start(folder: &Path, program: &[&str]) -> Child {
         .unwrap()
 }
 
+/// Whether it is that program by now, and no longer what started it.
+fn is_running(child: &Child, program: &str) -> bool {
+    let words = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
+    words.starts_with(format!("{program}\0").as_bytes())
+}
+
 /// Whether another process of the same user reads its environment, as its memory.
 fn is_readable(child: &Child) -> bool {
     let file = format!("/proc/{}/environ", child.id());
@@ -63,13 +69,14 @@ fn nobody_reads_the_memory_of_the_daemon_or_of_a_command_and_no_core_is_left() {
     let program = env!("CARGO_BIN_EXE_ovpn-warden");
     for command in [&[program, "-c", "config.toml", "run"][..], &[program, "hash"]] {
         let child = start(folder.path(), command);
-        // It begins as a shell that anybody reads.
-        let closed = wait_until(Duration::from_secs(10), || (!is_readable(&child)).then_some(()));
+        let is_closed = || is_running(&child, program) && !is_readable(&child);
+        let closed = wait_until(Duration::from_secs(10), || is_closed().then_some(()));
         assert!(closed.is_some(), "{command:?} can be read");
         assert!(!leaves_core(child), "{command:?} leaves a core");
     }
     // A program that does nothing about it shows that this test can tell.
     let other = start(folder.path(), &["sleep", "60"]);
-    assert!(wait_until(Duration::from_secs(10), || is_readable(&other).then_some(())).is_some());
+    let is_open = || is_running(&other, "sleep") && is_readable(&other);
+    assert!(wait_until(Duration::from_secs(10), || is_open().then_some(())).is_some());
     assert!(leaves_core(other), "this machine makes no core dumps: nothing is shown");
 }
