@@ -179,10 +179,11 @@ async fn by_dynamic_challenge_the_client_comes_again_with_the_code() {
     expect_denial(&mut controller, "bad_credentials", "").await;
     controller.come(1, PASSWORD).await;
     let state = controller.challenged(1).await;
-    controller.come(2, &format!("CRV1::{state}::{}", bed.code(0))).await;
+    let answer = format!("CRV1::{state}::{}", bed.code(0));
+    controller.come(2, &answer).await;
     controller.let_in(2).await;
-    // Who has an answer cannot use it, or its challenge, again.
-    controller.come(3, &format!("CRV1::{state}::{}", bed.code(0))).await;
+    // Who has an answer cannot use it again.
+    controller.come(3, &answer).await;
     controller.is_wrong().await;
     daemon.stop().await;
 }
