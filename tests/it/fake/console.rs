@@ -98,8 +98,17 @@ impl Site {
         format!("Cookie: {cookie}\r\n")
     }
 
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.bed.folder().join("log")).unwrap()
+    /// The log, once it is as wanted: its lines are written by a thread of their own.
+    async fn log_with(&self, is_wanted: impl Fn(&str) -> bool) -> String {
+        let log = || std::fs::read_to_string(self.bed.folder().join("log")).unwrap();
+        for _ in 0..100 {
+            if is_wanted(&log()) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(is_wanted(&log()), "{}", log());
+        log()
     }
 }
 
@@ -159,16 +168,7 @@ async fn a_wrong_token_is_told_and_guessing_is_slow() {
     }
     let answer = site.ask(&post("/login", "", &format!("token={TOKEN}"))).await;
     assert_eq!(answer.status, 429);
-    let denied = || site.log().matches("\"console.denied\"").count();
-    for _ in 0..100 {
-        // Lines are written by a thread of their own.
-        if denied() == 10 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let log = site.log();
-    assert_eq!(denied(), 10, "{log}");
+    let log = site.log_with(|log| log.matches("\"console.denied\"").count() == 10).await;
     assert!(!log.contains("canary") && !log.contains(TOKEN), "{log}");
 }
 
@@ -268,8 +268,7 @@ async fn devices_are_judged_and_accounts_switched() {
     ] {
         assert_eq!(site.ask(&get(path, &cookie)).await.status, status, "{path}");
     }
-    let log = site.log();
-    assert!(log.contains("\"device.block\"") && log.contains("\"user.disable\""), "{log}");
+    site.log_with(|log| log.contains("\"device.block\"") && log.contains("\"user.disable\"")).await;
 }
 
 fn escaped(text: &str) -> String {
