@@ -10,8 +10,7 @@ use crate::{
     types::{Period, Periods, SessionId, Timestamp, Zone},
 };
 
-/// From which age on a row of an open session is of one that nobody watches: it counts until it was
-/// last seen.
+/// From which age on an open session is one that nobody watches: it counts until it was last seen.
 const UNWATCHED: Duration = Duration::from_secs(3_600);
 
 /// The bytes that a session may still carry.
@@ -130,11 +129,11 @@ impl<'a> Meter<'a> {
     }
 
     fn is_watched(&self, open: &OpenUse) -> bool {
-        self.now.saturating_since(open.updated_at) < UNWATCHED
+        self.now.saturating_since(open.seen_at) < UNWATCHED
     }
 
     fn last_seen(&self, open: &OpenUse) -> Timestamp {
-        if self.is_watched(open) { self.now } else { open.updated_at }
+        if self.is_watched(open) { self.now } else { open.seen_at }
     }
 }
 
@@ -198,6 +197,7 @@ mod tests {
             session: SessionId::new(Timestamp::from_secs(1), [number; 10]),
             started_at: utc(started),
             updated_at: utc(updated),
+            seen_at: utc(updated),
             bytes_received: bytes,
             bytes_sent: 0,
             marks: DayMarks::default(),
@@ -227,8 +227,11 @@ mod tests {
         assert_eq!(meter(&usage), (Duration::ZERO, Some(Period::Day), Some(now)));
         usage.granted_time = HOUR;
         assert_eq!(meter(&usage).2, Some(utc("2026-11-24T12:20:00Z")));
-        // A row that nobody has written for long counts until then, and shares no more.
+        // One that carries nothing counts as long as it is seen; one that nobody has seen for long
+        // counts until then, and shares no more.
         usage.open[2].updated_at = utc("2026-11-24T10:59:00Z");
+        assert_eq!(meter(&usage).2, Some(utc("2026-11-24T12:20:00Z")));
+        usage.open[2].seen_at = utc("2026-11-24T10:59:00Z");
         usage.open[2].started_at = utc("2026-11-24T10:58:00Z");
         assert_eq!(meter(&usage).2, Some(utc("2026-11-24T12:44:30Z")));
     }

@@ -15,13 +15,16 @@ use tokio::sync::Notify;
 
 use crate::{
     auth::request::Decision,
-    store::{Journal, SessionRecord, SessionState, StoreError},
+    store::{Journal, ServerRecord, SessionRecord, SessionState},
     types::{DenyReason, ServerName, SessionId},
 };
 
 /// Rows in memory from which on nobody is let in without the database: what waits is bounded, also
 /// where the journal is full.
-const MOST: usize = 10_000;
+const MOST_OFFLINE: usize = 10_000;
+/// Rows in memory from which on nobody is let in at all, the database being readable: it takes no rows,
+/// or a storm brings more than it can take.
+const MOST: usize = 100_000;
 /// Rows in one statement.
 pub(super) const BATCH: usize = 500;
 
@@ -42,6 +45,8 @@ struct Waiting {
     rows: HashMap<SessionId, SessionRecord>,
     /// The batch that is being written.
     writing: Arc<[SessionRecord]>,
+    /// Servers as they were seen last.
+    servers: HashMap<ServerName, ServerRecord>,
 }
 
 impl Backlog {
@@ -55,33 +60,64 @@ impl Backlog {
         self.ready.notify_one();
     }
 
+    /// Keeps what was last seen of a server, for when nothing else waits.
+    pub(super) fn mark(&self, server: ServerRecord) {
+        self.waiting().servers.insert(server.name.clone(), server);
+        self.ready.notify_one();
+    }
+
+    /// What was seen of servers, unless rows of sessions are to be written before.
+    pub(super) fn take_marks(&self) -> Vec<ServerRecord> {
+        let mut waiting = self.waiting();
+        if waiting.all().next().is_some() {
+            return Vec::new();
+        }
+        waiting.servers.drain().map(|(_, server)| server).collect()
+    }
+
+    /// What could not be written waits again, unless more was seen meanwhile.
+    pub(super) fn put_marks_back(&self, servers: Vec<ServerRecord>) {
+        let mut waiting = self.waiting();
+        for server in servers {
+            waiting.servers.entry(server.name.clone()).or_insert(server);
+        }
+    }
+
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        let waiting = self.waiting();
+        waiting.servers.is_empty() && waiting.all().next().is_none()
+    }
+
     /// Rows in memory that the database may not hold yet.
     pub(super) fn len(&self) -> usize {
         self.waiting().all().count()
     }
 
-    /// The decision, unless it would begin a session in an outage of which nothing can be kept.
+    /// The decision, unless it would begin a session of which nothing can be kept.
     pub(super) fn admit(&self, decision: Decision) -> Decision {
-        let is_offline = matches!(&decision, Decision::Allow(grant) if grant.is_offline);
-        match is_offline && self.len() >= MOST {
+        let Decision::Allow(grant) = &decision else { return decision };
+        let most = if grant.is_offline { MOST_OFFLINE } else { MOST };
+        match self.len() >= most {
             true => DenyReason::BackendUnavailable.into(),
             false => decision,
         }
     }
 
-    /// Waits until memory holds none of a server's rows.
-    pub(super) async fn settled(&self, server: &ServerName) {
+    /// Waits until memory holds no such rows: they are in the database or in the journal.
+    pub(super) async fn settled(&self, wanted: impl Fn(&SessionRecord) -> bool) {
         loop {
             let written = self.written.notified();
-            let is_settled = {
-                let waiting = self.waiting();
-                waiting.all().all(|row| row.server != *server)
-            };
-            if is_settled {
+            if !self.waiting().all().any(&wanted) {
                 return;
             }
             written.await;
         }
+    }
+
+    /// Whether memory holds a row of this session.
+    pub(super) fn holds(&self, session: SessionId) -> bool {
+        self.waiting().all().any(|row| row.id == session)
     }
 
     /// A server's rows in memory that the database may not hold yet.
@@ -94,16 +130,16 @@ impl Backlog {
         Unwritten(rows)
     }
 
-    /// Whether rows wait on disk, so that the database is behind; the writer is told of them. A
+    /// A server's rows that wait on disk, because the database is behind; the writer is told of them. A
     /// journal that cannot be read holds nobody up: the writer tells of it.
-    pub(super) async fn is_journaled(&self) -> Result<bool, StoreError> {
-        let Some(journal) = &self.journal else { return Ok(false) };
-        let holds_rows = journal.holds_rows().await?;
-        if holds_rows {
+    pub(super) async fn journaled(&self, server: &ServerName) -> Vec<SessionRecord> {
+        let Some(journal) = &self.journal else { return Vec::new() };
+        let rows = journal.of_server(server).await.unwrap_or_default();
+        if !rows.is_empty() {
             self.wants_replay.store(true, Ordering::Relaxed);
             self.ready.notify_one();
         }
-        Ok(holds_rows)
+        rows
     }
 
     pub(super) fn take_wants_replay(&self) -> bool {
@@ -158,6 +194,14 @@ impl Waiting {
 pub(super) struct Unwritten(HashMap<SessionId, SessionRecord>);
 
 impl Unwritten {
+    /// Those that waited on disk, too.
+    pub(super) fn with(mut self, rows: Vec<SessionRecord>) -> Self {
+        for row in rows {
+            put(&mut self.0, row);
+        }
+        self
+    }
+
     /// Open sessions as they are once all is written, those included that the database has not heard of.
     pub(super) fn applied_to(mut self, mut open: Vec<SessionRecord>) -> Vec<SessionRecord> {
         open.retain_mut(|row| {
@@ -241,13 +285,43 @@ pub(super) mod tests {
             })
         };
         let backlog = Backlog::default();
-        for number in 1..MOST as u32 {
-            backlog.push(row(number, 1, SessionState::Active));
-        }
+        let refused = || Decision::from(DenyReason::BackendUnavailable);
+        let fill = |rows: std::ops::Range<usize>| {
+            for number in rows {
+                backlog.push(row(number as u32, 1, SessionState::Active));
+            }
+        };
+        fill(1..MOST_OFFLINE);
         assert_eq!(backlog.admit(grant(true)), grant(true));
-        backlog.push(row(0, 1, SessionState::Active));
-        assert_eq!(backlog.admit(grant(true)), DenyReason::BackendUnavailable.into());
+        fill(0..1);
+        assert_eq!(backlog.admit(grant(true)), refused());
         assert_eq!(backlog.admit(grant(false)), grant(false));
+        fill(MOST_OFFLINE..MOST);
+        assert_eq!(backlog.admit(grant(false)), refused(), "also one that takes no rows");
+        assert_eq!(backlog.admit(DenyReason::Throttled.into()), DenyReason::Throttled.into());
+    }
+
+    #[test]
+    fn a_server_is_marked_only_when_no_row_waits() {
+        let backlog = Backlog::default();
+        let server = |seen| ServerRecord {
+            name: "udp".parse().unwrap(),
+            address: "unix:///run/udp".into(),
+            openvpn_version: String::new(),
+            run_started: Timestamp::default(),
+            seen_at: Timestamp::from_secs(seen),
+            sessions: 1,
+        };
+        backlog.push(row(1, 1, SessionState::Active));
+        backlog.mark(server(1));
+        backlog.mark(server(2));
+        assert_eq!(backlog.take_marks(), []);
+        let _batch = backlog.take();
+        assert_eq!(backlog.take_marks(), [], "it is not written yet");
+        backlog.finish_batch();
+        assert!(!backlog.is_empty());
+        assert_eq!(backlog.take_marks(), [server(2)], "the newest");
+        assert!(backlog.is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod activity;
 mod backlog;
 mod backoff;
+mod changes;
 mod door;
 mod link;
 mod open_rows;
@@ -16,7 +17,7 @@ mod transport;
 mod webhook;
 mod writer;
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -33,7 +34,7 @@ use crate::{
         throttle::Limits,
     },
     config::{Config, Endpoint, Server},
-    engine::Settings,
+    engine::{Settings, first_round},
     store::{Journal, Store},
     telemetry::{Queues, http::Readiness},
     types::{Clock, Password},
@@ -300,7 +301,7 @@ fn settings(config: &Config, server: &Server, turn: u32) -> Settings {
         auth_timeout: config.auth.timeout,
         device_sources: config.auth.device_sources.clone().into(),
         accounting_interval: interval,
-        accounting_first: first_accounting(interval, turn, servers),
+        accounting_first: first_round(interval, turn, servers),
         warn_before: config.session.warn_before,
         time_zone: config.session.time_zone,
         backstop: config.session.backstop,
@@ -310,20 +311,17 @@ fn settings(config: &Config, server: &Server, turn: u32) -> Settings {
     }
 }
 
-/// Servers store their byte counts one after the other, evenly over the interval.
-fn first_accounting(interval: Duration, turn: u32, servers: u32) -> Duration {
-    interval + interval.mul_f64(f64::from(turn) / f64::from(servers))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use crate::engine::first_round;
 
     #[test]
-    fn servers_take_turns_at_accounting_from_one_interval_to_two() {
-        let interval = Duration::from_secs(30);
-        let first: Vec<_> = (0..3).map(|turn| first_accounting(interval, turn, 3)).collect();
-        assert_eq!(first, [30, 40, 50].map(Duration::from_secs));
-        assert_eq!(first_accounting(interval, 0, 1), interval);
+    fn servers_take_turns_at_accounting_within_a_quarter_of_the_interval() {
+        let interval = Duration::from_secs(120);
+        let first: Vec<_> = (0..3).map(|turn| first_round(interval, turn, 3)).collect();
+        assert_eq!(first, [10, 20, 30].map(Duration::from_secs));
+        assert_eq!(first_round(interval, 0, 1), interval / 4);
     }
 }

@@ -20,16 +20,21 @@ use crate::{
         decide::{Defaults, review},
         service::Authenticator,
     },
-    engine::CommandOutcome,
+    engine::{CommandOutcome, Review},
     store::{
-        CommandAction, CommandId, Lockout, Schema, SessionCommand, Standing, Store, StoreError,
-        Usage,
+        CommandAction, CommandId, Lockout, Schema, SessionCommand, SessionRecord, Standing, Store,
+        StoreError, Usage,
     },
     telemetry::{events::Event, http::Readiness},
     types::{Clock, Mono, Periods, ServerName, Timestamp, Username},
 };
 
-use super::{backlog::Backlog, backoff::Backoff, link::LinkRequest};
+use super::{
+    backlog::Backlog,
+    backoff::Backoff,
+    changes::{Affected, Changes},
+    link::LinkRequest,
+};
 
 /// How often operators' requests are looked for. They take effect within 2 s.
 const POLL: Duration = Duration::from_secs(1);
@@ -67,12 +72,23 @@ impl Poller {
         // It goes on beside the rounds: operators' requests do not wait for it.
         let mut review: Option<Pin<Box<_>>> = None;
         let mut review_error = None;
+        let mut changes = Changes::default();
+        // Everybody is to be looked at again once this review is done.
+        let mut once_more = false;
         loop {
             let mut result = match review_error.take() {
                 Some(error) => Err(error),
                 None => self.round(&servers, &mut schema_is_current).await,
             };
-            if result.is_ok() && review.is_none() && self.clock.now().mono >= next_review {
+            if result.is_ok() {
+                match self.look_for_changes(&mut changes).await {
+                    Ok(everybody) => once_more |= everybody,
+                    Err(error) => result = Err(error),
+                }
+            }
+            let is_time = once_more || self.clock.now().mono >= next_review;
+            if result.is_ok() && review.is_none() && is_time {
+                once_more = false;
                 review = Some(Box::pin(self.review(&servers)));
             }
             if result.is_ok() {
@@ -161,7 +177,7 @@ impl Poller {
             handled.push(id);
         }
         for command in waiting.commands {
-            let id = command.id;
+            let id = (command.id, command.session);
             let done = Event::AdminAction {
                 actor: command.actor.clone(),
                 action: match command.action {
@@ -175,31 +191,55 @@ impl Poller {
         }
         // All links at once: one that does not answer keeps no other waiting.
         let end = self.clock.now().mono + OUTCOME;
-        for (id, done, outcome) in asked {
+        let mut done = Vec::new();
+        for (command, event, outcome) in asked {
             let left = end - self.clock.now().mono;
             if let Ok(Ok(CommandOutcome::Handled)) = timeout(left, outcome).await {
-                done.emit();
-                handled.push(id);
+                done.push((command, event));
+            }
+        }
+        // A request is handled when what came of it is kept: this daemon may die at any moment.
+        let left = end - self.clock.now().mono;
+        let is_one = |row: &SessionRecord| done.iter().any(|((_, id), _)| *id == row.id);
+        let _ = timeout(left, self.backlog.settled(is_one)).await;
+        for ((command, session), event) in done {
+            if !self.backlog.holds(session) {
+                event.emit();
+                handled.push(command);
             }
         }
         self.complete(&handled).await
+    }
+
+    /// Judges the sessions at once of those of whom something was changed; whether everybody's have to be.
+    async fn look_for_changes(&self, changes: &mut Changes) -> Result<bool, StoreError> {
+        if !self.links.keys().any(|server| self.readiness.is_link_up(server)) {
+            return Ok(false);
+        }
+        let rows = self.store.changes(changes.after()).await?;
+        let Affected { users, everybody } = changes.take_in(&rows);
+        let users: Vec<Username> = users.into_iter().collect();
+        if !users.is_empty() {
+            let mut of_server: HashMap<ServerName, Vec<Review>> = HashMap::new();
+            for (server, review) in self.judged(&self.store.standings_of(&users).await?).await? {
+                of_server.entry(server).or_default().push(review);
+            }
+            for (server, reviews) in of_server {
+                if let Some(link) = self.links.get(&server) {
+                    // A link that is behind hears of it with all the others.
+                    let _ = link.try_send(LinkRequest::ReviewSome(reviews));
+                }
+            }
+        }
+        Ok(everybody)
     }
 
     /// Judges every session that runs by what the database says now; returns when to do it again.
     async fn review(&self, servers: &[ServerName]) -> Result<Mono, StoreError> {
         let begun = self.clock.now();
         for server in servers {
-            let standings = self.store.standings(server).await?;
-            let now = self.clock.now().utc;
-            let used = self.usage(&standings, now).await?;
-            let nothing = Usage::default();
-            let reviews: Vec<_> = standings
-                .iter()
-                .map(|standing| {
-                    let usage = used.get(&standing.user).unwrap_or(&nothing);
-                    (standing.session, review(standing, usage, &self.defaults, now))
-                })
-                .collect();
+            let judged = self.judged(&self.store.standings(server).await?).await?;
+            let reviews: Vec<Review> = judged.into_iter().map(|(_, review)| review).collect();
             if let Some(link) = self.links.get(server).filter(|_| !reviews.is_empty()) {
                 // A link that is behind gets the next one.
                 let _ = link.try_send(LinkRequest::Review(reviews));
@@ -207,6 +247,22 @@ impl Poller {
         }
         let ended = self.clock.now().mono;
         Ok(ended + (ended - begun.mono) * REVIEW_SHARE)
+    }
+
+    /// What is to become of each session, and its server.
+    async fn judged(
+        &self,
+        standings: &[Standing],
+    ) -> Result<Vec<(ServerName, Review)>, StoreError> {
+        let now = self.clock.now().utc;
+        let used = self.usage(standings, now).await?;
+        let nothing = Usage::default();
+        let judge = |standing: &Standing| {
+            let usage = used.get(&standing.user).unwrap_or(&nothing);
+            let verdict = review(standing, usage, &self.defaults, now);
+            (standing.server.clone(), (standing.session, verdict))
+        };
+        Ok(standings.iter().map(judge).collect())
     }
 
     /// What those have used whose policies have quotas.

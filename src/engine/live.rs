@@ -25,12 +25,16 @@ pub(super) struct Session {
     pub(super) let_in: Option<LetIn>,
     /// The deadline on the monotonic clock.
     pub(super) deadline: Option<Mono>,
+    /// The same as it was when it was set: a step of UTC makes it no later.
+    latest: Option<Mono>,
     /// When its end is to be announced.
     warning: Option<Mono>,
     /// How long before the deadline that is.
     warn_before: Option<Duration>,
     /// Byte counts have changed since they were stored.
     pub(super) is_dirty: bool,
+    /// In which round of accounting it was stored last.
+    pub(super) stored_in: u32,
     /// What its counters are watched for.
     limits: Option<Box<Limits>>,
     /// Where its days begin.
@@ -58,15 +62,16 @@ impl Session {
         now: Now,
     ) -> Self {
         let day_ends = zone.next_day(last_day(&record));
-        let (deadline, warning, limits, is_dirty) = (None, None, None, false);
         let mut session = Self {
             record,
             let_in: None,
-            deadline,
-            warning,
+            deadline: None,
+            latest: None,
+            warning: None,
             warn_before,
-            is_dirty,
-            limits,
+            is_dirty: false,
+            stored_in: 0,
+            limits: None,
             zone,
             day_ends,
         };
@@ -147,6 +152,7 @@ impl Session {
     pub(super) fn arm(&mut self, now: Now) {
         let left = self.record.deadline.map(|at| at.saturating_since(now.utc));
         self.deadline = left.map(|left| now.mono + left);
+        self.latest = self.deadline;
         let until_warning =
             left.zip(self.warn_before).map(|(left, before)| left.saturating_sub(before));
         if until_warning.is_none_or(|until| until > WARNING_TOLERANCE) {
@@ -155,6 +161,15 @@ impl Session {
         }
         self.warning =
             until_warning.filter(|_| self.record.warned_at.is_none()).map(|until| now.mono + until);
+    }
+
+    /// UTC was set: the deadline, which is in UTC, moves on the monotonic clock, but not beyond where it
+    /// was set first. A step that is taken back leaves nothing behind.
+    pub(super) fn rearm(&mut self, now: Now) {
+        let latest = self.latest;
+        self.arm(now);
+        self.latest = latest;
+        self.deadline = self.deadline.min(latest);
     }
 
     /// When its end is to be announced, or to come.
@@ -212,15 +227,7 @@ impl Session {
         if now < self.day_ends {
             return;
         }
-        for _ in 0..=DayMarks::MOST {
-            if now < self.day_ends {
-                break;
-            }
-            let record = &mut self.record;
-            let (bytes_received, bytes_sent) = (record.bytes_received, record.bytes_sent);
-            record.day_marks.push(DayMark { at: self.day_ends, bytes_received, bytes_sent });
-            self.day_ends = self.zone.next_day(self.day_ends);
-        }
+        self.day_ends = note_midnights(&mut self.record, self.zone, self.day_ends, now);
         self.day_ends = self.day_ends.max(self.zone.next_day(now));
         self.is_dirty = true;
     }
@@ -229,6 +236,31 @@ impl Session {
     pub(super) fn lateness(&self, now: Now) -> Duration {
         self.deadline.map_or(Duration::ZERO, |at| now.mono - at)
     }
+}
+
+/// Notes the counters of a session that nobody watches any more at each midnight until then.
+pub(super) fn note_days(record: &mut SessionRecord, zone: Zone, until: Timestamp) {
+    let first = zone.next_day(last_day(record));
+    note_midnights(record, zone, first, until);
+}
+
+/// Notes the counters at the midnight `next` and those after it that have come by `now`; the one
+/// after them.
+fn note_midnights(
+    record: &mut SessionRecord,
+    zone: Zone,
+    mut next: Timestamp,
+    now: Timestamp,
+) -> Timestamp {
+    for _ in 0..=DayMarks::MOST {
+        if now < next {
+            break;
+        }
+        let (bytes_received, bytes_sent) = (record.bytes_received, record.bytes_sent);
+        record.day_marks.push(DayMark { at: next, bytes_received, bytes_sent });
+        next = zone.next_day(next);
+    }
+    next
 }
 
 /// The midnight that was noted last, or the start.

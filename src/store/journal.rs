@@ -15,7 +15,7 @@ use super::{
     sqlite::{Access, Sqlite},
     url::SqliteUrl,
 };
-use crate::types::Timestamp;
+use crate::types::{ServerName, Timestamp};
 
 /// How long a statement, or the wait for another process, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -55,13 +55,12 @@ impl Journal {
         self.store().await?.persist(rows).await.map_err(|error| self.named(error))
     }
 
-    /// Whether there are rows in it.
+    /// A server's rows in it, those that can be read.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn holds_rows(&self) -> Result<bool, StoreError> {
-        let first = self.first(1).await?;
-        Ok(!first.sessions.is_empty() || !first.unreadable.is_empty())
+    pub async fn of_server(&self, server: &ServerName) -> Result<Vec<SessionRecord>, StoreError> {
+        self.store().await?.sessions_of(server).await.map_err(|error| self.named(error))
     }
 
     /// Some of its rows, at most `limit`.

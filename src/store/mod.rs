@@ -27,7 +27,7 @@ use crate::types::{
     DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username,
 };
 
-pub use activity::{ActivityKey, ActivityKind, AuditRecord, HourSum};
+pub use activity::{ActivityKey, ActivityKind, AuditRecord, Change, HourSum};
 pub use client_config::{ClientConfig, ConfigOwner, MAX_CLIENT_LINES, NewLine, StoredLine};
 pub use error::StoreError;
 pub use failure::{AuthEvent, AuthEventKind, Lockout, NewAuthEvent};
@@ -39,10 +39,10 @@ pub use open::{Location, Options, location, open, open_to_look};
 pub use plan::hot_queries;
 pub use record::{
     Account, Actor, Claim, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus,
-    DeviceUse, EnrolmentTerms, Facts, NewDevice, NewSecondFactor, NewUser, OnLimit, OpenSessions,
-    PendingCommands, PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus,
-    SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage,
-    Standing, UserPatch, UserRecord,
+    DeviceUse, EnrolmentTerms, Facts, NewDevice, NewSecondFactor, NewUser, OnLimit, OpenSession,
+    OpenSessions, PendingCommands, PolicyRecord, SecondFactor, SecondFactorMode,
+    SecondFactorStatus, ServerRecord, SessionCommand, SessionFilter, SessionRecord, SessionSpan,
+    SessionState, SpanCursor, SpanPage, Standing, UserPatch, UserRecord,
 };
 
 pub use usage::{DayMark, DayMarks, DayMarksError, DayShare, Granted, OpenUse, QuotaGrant, Usage};
@@ -199,13 +199,24 @@ pub trait Store: Send + Sync + 'static {
     /// `version` is higher than the stored one. Repeating a call changes nothing.
     async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError>;
 
-    /// Every session of a server that has not ended. A row that cannot be read does not hide the
-    /// others.
+    /// Notes servers as they are; of a run that is noted already, `seen_at` never goes back. All rows of
+    /// sessions that have changed until then have to be written before.
+    async fn mark_servers(&self, servers: &[ServerRecord]) -> Result<(), StoreError>;
+
+    /// Every session of a server that has not ended, with the zones of their users and the server's own
+    /// row. A row that cannot be read does not hide the others.
     async fn open_sessions(&self, server: &ServerName) -> Result<OpenSessions, StoreError>;
 
     /// What each session of a server that runs is judged by, in one round trip. A session whose
     /// rows cannot be read is left out.
     async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError>;
+
+    /// The same of all sessions of these users, on whatever server; at most 1,000 users.
+    async fn standings_of(&self, users: &[Username]) -> Result<Vec<Standing>, StoreError>;
+
+    /// What people have changed after the change `after`, oldest first, at most 1,000; without `after` only
+    /// the last change. Numbers grow, but one of a longer transaction may come after a higher one.
+    async fn changes(&self, after: Option<i64>) -> Result<Vec<Change>, StoreError>;
 
     /// Requests by operators for sessions of these servers that no daemon has handled, oldest
     /// first, at most 1,000. A row that cannot be read does not hide the others.

@@ -19,6 +19,9 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
         ("user", sql.user),
         ("open_sessions", sql.open_sessions),
         ("standings", sql.standings),
+        ("zones", sql.zones),
+        ("server", sql.server),
+        ("changes", sql.changes),
         ("session", sql.session),
         ("sessions_by_prefix", sql.sessions_by_prefix),
         ("expiring sessions", sql.expiring_sessions),
@@ -40,6 +43,9 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
     .collect();
     for (text, servers) in sql.pending_commands.split(&[(); 4]) {
         queries.push(("pending_commands", text, servers.len()));
+    }
+    for (text, _) in sql.standings_of.split(&[(); 4]) {
+        queries.push(("standings of users", text, count(text)));
     }
     for (text, _) in sql.usage.split(&[(); 3]) {
         queries.push(("usage", text, count(text)));

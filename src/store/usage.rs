@@ -128,8 +128,10 @@ pub struct OpenUse {
     pub session: SessionId,
     /// When it began.
     pub started_at: Timestamp,
-    /// When it was last seen.
+    /// When its row was written last: the moment of its counters.
     pub updated_at: Timestamp,
+    /// When it was last seen; it may carry nothing, and have no row since.
+    pub seen_at: Timestamp,
     /// Octets from the client.
     pub bytes_received: u64,
     /// Octets to the client.

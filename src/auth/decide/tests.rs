@@ -63,6 +63,7 @@ fn facts() -> Facts {
 
 fn standing() -> Standing {
     Standing {
+        server: "udp".parse().unwrap(),
         session: crate::types::SessionId::new(NOW, [1; 10]),
         user: "alice".parse().unwrap(),
         started_at: NOW,
@@ -411,6 +412,7 @@ fn a_session_that_runs_ends_when_its_hours_or_its_time_are_over() {
         session: standing().session,
         started_at: "2026-11-24T11:30:00Z".parse().unwrap(),
         updated_at: noon.parse().unwrap(),
+        seen_at: noon.parse().unwrap(),
         bytes_received: 0,
         bytes_sent: 0,
         marks: crate::store::DayMarks::default(),

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{
-    ADD_ACTIVITY, ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns,
-    policy_of_user, standing_columns,
+    ADD_ACTIVITY, ADD_USAGE, Batch, COMMON, MARK_SERVERS, PERSIST_HEAD, PERSIST_ROW, Statements,
+    login_columns, policy_of_user, standing_columns,
 };
 
 /// A row is replaced when the new version is higher and it has not ended. Assignments run from
@@ -42,6 +42,36 @@ static ADD_USAGE_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(ADD_USAGE.0, ADD_USAGE.1, " ON DUPLICATE KEY UPDATE session_id = session_id")
 });
 
+/// Of sessions that have not ended, and of which a condition is to follow.
+macro_rules! standings {
+    () => {
+        concat!(
+            "SELECT ",
+            standing_columns!(),
+            policy_of_user!(),
+            " FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
+             LEFT JOIN policies p ON p.name = \
+             CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
+             LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = s.device \
+             WHERE s.ended_at IS NULL AND "
+        )
+    };
+}
+
+static STANDINGS_OF: LazyLock<Batch> =
+    LazyLock::new(|| Batch::new(concat!(standings!(), "s.user_name IN ("), "?", ")"));
+
+static MARK_SERVER_ROWS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(
+        MARK_SERVERS.0,
+        MARK_SERVERS.1,
+        " ON DUPLICATE KEY UPDATE \
+         seen_at = IF(run_started = VALUES(run_started), GREATEST(seen_at, VALUES(seen_at)), VALUES(seen_at)), \
+         run_started = VALUES(run_started), address = VALUES(address), \
+         openvpn_version = VALUES(openvpn_version), sessions = VALUES(sessions)",
+    )
+});
+
 static ADD_ACTIVITY_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(
         ADD_ACTIVITY.0,
@@ -65,16 +95,8 @@ pub const STATEMENTS: Statements = Statements {
          LEFT JOIN second_factors f ON f.user_id = u.id \
          WHERE u.name = ?"
     ),
-    standings: concat!(
-        "SELECT ",
-        standing_columns!(),
-        policy_of_user!(),
-        " FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
-         LEFT JOIN policies p ON p.name = \
-         CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
-         LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = s.device \
-         WHERE s.ended_at IS NULL AND s.server = ?"
-    ),
+    standings: concat!(standings!(), "s.server = ?"),
+    standings_of: &STANDINGS_OF,
     upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
                    AND CAST(CONVERT(name USING utf8mb4) AS BINARY) = CAST(? AS BINARY) \
                    AND CAST(CONVERT(password_hash USING utf8mb4) AS BINARY) = CAST(? AS BINARY)",
@@ -82,6 +104,12 @@ pub const STATEMENTS: Statements = Statements {
     // A lock holds on one node of a Galera cluster; two writes to one row meet on all of them.
     mark_user: "INSERT INTO user_marks (user_id, serial) VALUES (?, 1) \
                 ON DUPLICATE KEY UPDATE serial = serial + 1",
+    zones: "SELECT DISTINCT s.user_name, u.name, p.time_zone FROM sessions s \
+            JOIN users u ON u.name = s.user_name \
+            JOIN policies p ON p.name = \
+            CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
+            WHERE s.ended_at IS NULL AND s.server = ? AND p.time_zone IS NOT NULL",
+    mark_servers: &MARK_SERVER_ROWS,
     persist: &PERSIST,
     add_usage: &ADD_USAGE_ROWS,
     add_old_usage: "INSERT INTO usage_periods (user_name, starts_at, session_id, duration_ms, \

@@ -34,7 +34,13 @@ pub struct Statements {
     pub remove_policy: &'static str,
     pub persist: &'static LazyLock<Batch>,
     pub open_sessions: &'static str,
+    pub zones: &'static str,
+    pub server: &'static str,
+    pub mark_servers: &'static LazyLock<Batch>,
     pub standings: &'static str,
+    pub standings_of: &'static LazyLock<Batch>,
+    pub changes: &'static str,
+    pub last_change: &'static str,
     pub session: &'static str,
     pub sessions_by_prefix: &'static str,
     pub sessions: &'static LazyLock<SessionQueries>,
@@ -184,7 +190,7 @@ macro_rules! session_columns {
 }
 macro_rules! standing_columns {
     () => {
-        "s.id, s.user_name, s.started_at, s.device, u.id AS user_id, u.name AS user_own_name, \
+        "s.id, s.server, s.user_name, s.started_at, s.device, u.id AS user_id, u.name AS user_own_name, \
          u.enabled AS user_enabled, u.valid_from AS user_valid_from, \
          u.valid_until AS user_valid_until, \
          d.identifier AS device_identifier, d.status AS device_status, s.certificate, \
@@ -204,6 +210,9 @@ pub const PERSIST_ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,
 /// Of a journal: some of its rows.
 pub const FIRST_SESSIONS: &str =
     concat!("SELECT ", session_columns!(), " FROM sessions ORDER BY id LIMIT ?");
+/// Of a journal: what it holds of one server.
+pub const SESSIONS_OF_SERVER: &str =
+    concat!("SELECT ", session_columns!(), " FROM sessions WHERE server = ? ORDER BY id");
 /// Of a journal: a row that the database has.
 pub const REMOVE_SESSION: &str = "DELETE FROM sessions WHERE id = ? AND version = ?";
 /// Of a journal: what that row used. It is worked out again from the row.
@@ -236,7 +245,7 @@ static USAGE: LazyLock<Batch> = LazyLock::new(|| {
     Batch::joined(
         "",
         "SELECT ? AS who, 'ended' AS kind, NULL AS id, NULL AS started_at, NULL AS updated_at, \
-         NULL AS day_marks, CAST(COALESCE(SUM(bytes_received), 0) AS UNSIGNED) AS bytes_received, \
+         NULL AS seen_at, NULL AS day_marks, CAST(COALESCE(SUM(bytes_received), 0) AS UNSIGNED) AS bytes_received, \
          CAST(COALESCE(SUM(bytes_sent), 0) AS UNSIGNED) AS bytes_sent, \
          CAST(COALESCE(SUM(duration_ms), 0) AS UNSIGNED) AS total_ms, \
          CAST(COALESCE(SUM(CASE WHEN starts_at >= ? THEN duration_ms END), 0) AS UNSIGNED) AS day_ms, \
@@ -250,10 +259,11 @@ static USAGE: LazyLock<Batch> = LazyLock::new(|| {
          AS UNSIGNED) AS month_bytes \
          FROM usage_periods WHERE user_name = ? \
          UNION ALL \
-         SELECT ?, 'open', id, started_at, updated_at, day_marks, bytes_received, bytes_sent, \
-         CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED) FROM sessions WHERE user_name = ? AND ended_at IS NULL \
+         SELECT ?, 'open', o.id, o.started_at, o.updated_at, v.seen_at, o.day_marks, o.bytes_received, o.bytes_sent, \
+         CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED) FROM sessions o LEFT JOIN servers v ON v.name = o.server \
+         AND v.run_started = o.run_started WHERE o.user_name = ? AND o.ended_at IS NULL \
          UNION ALL \
-         SELECT ?, 'granted', NULL, NULL, NULL, NULL, \
+         SELECT ?, 'granted', NULL, NULL, NULL, NULL, NULL, \
          CAST(COALESCE(SUM(CASE WHEN kind = 'data' THEN amount END), 0) AS UNSIGNED), CAST(0 AS UNSIGNED), \
          CAST(COALESCE(SUM(CASE WHEN kind = 'time' THEN amount END), 0) AS UNSIGNED), \
          CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED) FROM quota_grants WHERE user_name = ? AND valid_until > ?",
@@ -266,6 +276,12 @@ static USAGE: LazyLock<Batch> = LazyLock::new(|| {
 pub const ADD_USAGE: (&str, &str) = (
     "INSERT INTO usage_periods (user_name, starts_at, session_id, duration_ms, bytes_received, \
      bytes_sent) VALUES ",
+    "(?,?,?,?,?,?)",
+);
+
+/// The start of an insert of servers, and one row of it.
+pub const MARK_SERVERS: (&str, &str) = (
+    "INSERT INTO servers (name, address, openvpn_version, run_started, seen_at, sessions) VALUES ",
     "(?,?,?,?,?,?)",
 );
 
@@ -347,7 +363,14 @@ pub const COMMON: Statements = Statements {
         session_columns!(),
         " FROM sessions WHERE ended_at IS NULL AND server = ? ORDER BY started_at, id"
     ),
+    zones: "",
+    server: "SELECT name, address, openvpn_version, run_started, seen_at, sessions FROM servers \
+             WHERE name = ?",
+    mark_servers: &NO_BATCH,
     standings: "",
+    standings_of: &NO_BATCH,
+    changes: "SELECT id, action, target FROM admin_audit WHERE id > ? ORDER BY id LIMIT ?",
+    last_change: "SELECT id, action, target FROM admin_audit ORDER BY id DESC LIMIT 1",
     session: concat!("SELECT ", session_columns!(), " FROM sessions WHERE id = ?"),
     sessions_by_prefix: concat!(
         "SELECT ",

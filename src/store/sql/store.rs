@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use super::{Connector, SqlStore};
 use crate::{
     store::{
-        ActivityKey, Actor, AuditRecord, AuthEvent, Claim, CommandAction, CommandId, ConfigOwner,
-        DeviceRecord, DeviceStatus, DeviceUse, EnrolmentTerms, Facts, ForeignRow, ForeignTable,
-        HourSum, ImportNote, Imported, ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice,
-        NewLine, NewSecondFactor, NewUser, OpenSessions, PendingCommands, PolicyRecord, QuotaGrant,
-        Schema, SecondFactorStatus, SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing,
-        Store, StoreError, StoredLine, Usage, UserPatch, UserRecord,
+        ActivityKey, Actor, AuditRecord, AuthEvent, Change, Claim, CommandAction, CommandId,
+        ConfigOwner, DeviceRecord, DeviceStatus, DeviceUse, EnrolmentTerms, Facts, ForeignRow,
+        ForeignTable, HourSum, ImportNote, Imported, ImportedUser, Lockout, Migrated, NewAuthEvent,
+        NewDevice, NewLine, NewSecondFactor, NewUser, OpenSessions, PendingCommands, PolicyRecord,
+        QuotaGrant, Schema, SecondFactorStatus, ServerRecord, SessionFilter, SessionRecord,
+        SpanCursor, SpanPage, Standing, Store, StoreError, StoredLine, Usage, UserPatch,
+        UserRecord,
     },
     types::{DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username},
 };
@@ -146,12 +147,24 @@ impl<C: Connector> Store for SqlStore<C> {
         self.timed("persist", Self::persist(self, sessions)).await
     }
 
+    async fn mark_servers(&self, servers: &[ServerRecord]) -> Result<(), StoreError> {
+        self.timed("mark_servers", Self::mark_servers(self, servers)).await
+    }
+
     async fn open_sessions(&self, server: &ServerName) -> Result<OpenSessions, StoreError> {
         self.timed("open_sessions", Self::open_sessions(self, server)).await
     }
 
     async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError> {
         self.timed("standings", Self::standings(self, server)).await
+    }
+
+    async fn standings_of(&self, users: &[Username]) -> Result<Vec<Standing>, StoreError> {
+        self.timed("standings_of", Self::standings_of(self, users)).await
+    }
+
+    async fn changes(&self, after: Option<i64>) -> Result<Vec<Change>, StoreError> {
+        self.timed("changes", Self::changes(self, after)).await
     }
 
     async fn pending_commands(

@@ -129,6 +129,7 @@ fn add(usage: &mut Usage, row: &Row) -> Result<(), StoreError> {
             session: cells.some_parsed("id")?,
             started_at: cells.some_time("started_at")?,
             updated_at: cells.some_time("updated_at")?,
+            seen_at: cells.some_time("updated_at")?.max(cells.time("seen_at")?.unwrap_or_default()),
             bytes_received: cells.some_number("bytes_received")?,
             bytes_sent: cells.some_number("bytes_sent")?,
             marks: cells.parsed("day_marks")?.unwrap_or_default(),

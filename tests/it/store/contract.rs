@@ -97,6 +97,13 @@ contract! { with:
         bad_session_rows_are_named
         a_session_that_nobody_holds_is_closed_by_hand
     }
+    seen {
+        a_server_is_seen_later_and_never_earlier_in_a_run
+        open_sessions_come_with_the_zones_of_their_users
+        who_carries_nothing_is_as_long_there_as_the_server_is_seen
+        standings_of_users_are_those_on_all_servers
+        changes_are_told_after_the_last_that_is_known
+    }
     reports {
         spans_are_those_that_overlap_whatever_their_length
         spans_come_in_pages_and_each_session_once

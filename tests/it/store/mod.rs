@@ -20,6 +20,7 @@ mod reports;
 mod rows;
 mod schema;
 mod second_factors;
+mod seen;
 mod servers;
 mod sessions;
 mod sqlite;

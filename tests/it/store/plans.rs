@@ -104,13 +104,14 @@ fn sample(query: &str, position: usize) -> String {
     match query {
         "facts" if position == 0 => "02:1a:2b:3c:4d:5e".into(),
         "places_of_user" if position == 3 => SOONER.into(),
-        "open_sessions" | "pending_commands" => "server1".into(),
+        "open_sessions" | "pending_commands" | "zones" | "server" => "server1".into(),
         "session" | "sessions_by_prefix" => session(7).id.to_string(),
         "sessions of a day" if position == 0 => SOONER.into(),
         "sessions of a day" if position == 1 => LATER.into(),
         "sessions of a device" if position == 0 => "02:00:00:00:00:07".into(),
         "auth_events" if position == 1 => "one".into(),
         "auth_events" | "lockouts" | "old auth_events" => LATER.into(),
+        "changes" if position == 0 => "1".into(),
         "expiring sessions" | "removal" | "old usage" | "activity" | "old activity" => LATER.into(),
         // Of each user: a number, six times, the name, number and name twice, a time.
         "usage" => match position % 13 {
