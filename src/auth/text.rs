@@ -5,6 +5,9 @@ use crate::types::{Cause, DenyReason, DeviceId};
 /// What a client shows beside `AUTH_PENDING`, which here only wakes OpenVPN up.
 pub const WAKE_UP: &str = "Your login is accepted; the connection is being set up";
 
+/// Why a client is made to connect again before OpenVPN's own limit ends its session.
+pub const RENEWAL: &str = "Your session is extended; connecting again";
+
 /// What the person at the client can do about a denial, in one plain sentence.
 ///
 /// An unknown user, a wrong password and a disabled account read the same: the text must not

@@ -4,7 +4,7 @@
 //! row twice changes nothing. What waits for long goes on to the journal, see `writer`.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 
 use crate::{
     auth::request::Decision,
-    store::{Journal, ServerRecord, SessionRecord, SessionState},
+    store::{Approvals, Journal, Left, ServerRecord, SessionRecord, SessionState},
+    telemetry::events::Event,
     types::{DenyReason, ServerName, SessionId},
 };
 
@@ -40,24 +41,88 @@ pub(super) struct Backlog {
     wants_replay: AtomicBool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Waiting {
     rows: HashMap<SessionId, SessionRecord>,
     /// The batch that is being written.
     writing: Arc<[SessionRecord]>,
     /// Servers as they were seen last.
     servers: HashMap<ServerName, ServerRecord>,
+    /// Where what is approved stands before OpenVPN hears of it.
+    approvals: Option<Approvals>,
+    /// It could not be written; that was told.
+    is_fault_told: bool,
+    /// What processes that are gone have approved; its rows are among those that wait.
+    left: Vec<Left>,
 }
 
 impl Backlog {
-    pub(super) fn new(journal: Option<Journal>) -> Self {
-        Self { journal, ..Self::default() }
+    /// `own` names this process beside the journal.
+    pub(super) fn new(journal: Option<Journal>, own: SessionId) -> Self {
+        // Without its folder the journal cannot be made either, of which the writer tells.
+        let approvals = journal.as_ref().and_then(|j| Approvals::begin(j.path(), own).ok());
+        let waiting = Mutex::new(Waiting { approvals, ..Waiting::default() });
+        Self { journal, waiting, ..Self::default() }
     }
 
-    /// Keeps the newer version of a row.
+    /// Keeps the newer version of a row. One that begins is on disk when this returns: this process may
+    /// be killed before the database has it.
     pub(super) fn push(&self, record: SessionRecord) {
-        put(&mut self.waiting().rows, record);
+        let mut waiting = self.waiting();
+        if record.version == 1 {
+            waiting.note(&record);
+        }
+        put(&mut waiting.rows, record);
+        drop(waiting);
         self.ready.notify_one();
+    }
+
+    /// Takes over what processes that are gone had approved just before.
+    pub(super) async fn take_over_left(&self) {
+        let Some(path) = self.journal.as_ref().map(|journal| journal.path().to_owned()) else {
+            return;
+        };
+        let left = tokio::task::spawn_blocking(move || Approvals::left(&path)).await;
+        let left = match left {
+            Ok(Ok(left)) => left,
+            Ok(Err(error)) => return tracing::debug!(%error, "approvals are not read"),
+            Err(_) => return,
+        };
+        if left.is_empty() {
+            return;
+        }
+        let mut waiting = self.waiting();
+        for left in left {
+            for session in &left.sessions {
+                put(&mut waiting.rows, session.clone());
+            }
+            waiting.left.push(left);
+        }
+        drop(waiting);
+        self.ready.notify_one();
+    }
+
+    /// Whether rows that were taken over may wait.
+    pub(super) fn holds_left(&self) -> bool {
+        !self.waiting().left.is_empty()
+    }
+
+    /// Nothing of what was approved is needed any more, if nothing waits. At the end of the process the
+    /// file goes.
+    pub(super) fn forget_approvals(&self, is_end: bool) {
+        let mut waiting = self.waiting();
+        if waiting.all().next().is_some() {
+            return;
+        }
+        let removed = waiting.left.drain(..).try_for_each(Left::remove);
+        let forgotten = match waiting.approvals.take_if(|_| is_end) {
+            Some(approvals) => approvals.remove(),
+            None => waiting.approvals.as_mut().map_or(Ok(()), Approvals::forget),
+        };
+        if let Err(error) = removed.and(forgotten) {
+            // It is found again, and written again, which changes nothing.
+            tracing::debug!(%error, "approvals are not forgotten");
+        }
     }
 
     /// Keeps what was last seen of a server, for when nothing else waits.
@@ -123,8 +188,12 @@ impl Backlog {
     /// A server's rows in memory that the database may not hold yet.
     pub(super) fn unwritten(&self, server: &ServerName) -> Unwritten {
         let waiting = self.waiting();
+        // Whether these are new to the database, only that can tell: they come back as its own rows.
+        let left = waiting.left.iter().flat_map(|left| &left.sessions);
+        let left: HashSet<SessionId> = left.map(|session| session.id).collect();
+        let is_known = |row: &SessionRecord| row.version > 1 || !left.contains(&row.id);
         let mut rows = HashMap::new();
-        for row in waiting.all().filter(|row| row.server == *server) {
+        for row in waiting.all().filter(|row| row.server == *server && is_known(row)) {
             put(&mut rows, row.clone());
         }
         Unwritten(rows)
@@ -185,6 +254,18 @@ impl Backlog {
 }
 
 impl Waiting {
+    fn note(&mut self, record: &SessionRecord) {
+        let Some(approvals) = &mut self.approvals else { return };
+        match approvals.add(record) {
+            Ok(()) => self.is_fault_told = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_fault_told, true) {
+                    Event::JournalFailed { error: format!("approvals: {error}") }.emit();
+                }
+            }
+        }
+    }
+
     fn all(&self) -> impl Iterator<Item = &SessionRecord> {
         self.rows.values().chain(self.writing.iter())
     }
@@ -194,16 +275,12 @@ impl Waiting {
 pub(super) struct Unwritten(HashMap<SessionId, SessionRecord>);
 
 impl Unwritten {
-    /// Those that waited on disk, too.
-    pub(super) fn with(mut self, rows: Vec<SessionRecord>) -> Self {
-        for row in rows {
-            put(&mut self.0, row);
-        }
-        self
-    }
-
     /// Open sessions as they are once all is written, those included that the database has not heard of.
-    pub(super) fn applied_to(mut self, mut open: Vec<SessionRecord>) -> Vec<SessionRecord> {
+    pub(super) fn applied_to(mut self, open: Vec<SessionRecord>) -> Vec<SessionRecord> {
+        let mut newest = HashMap::with_capacity(open.len());
+        open.into_iter().for_each(|row| put(&mut newest, row));
+        let mut open: Vec<SessionRecord> = newest.into_values().collect();
+        open.sort_by_key(|row| (row.started_at, row.id));
         open.retain_mut(|row| {
             if let Some(newer) = self.0.remove(&row.id).filter(|newer| newer.version > row.version)
             {
@@ -232,45 +309,9 @@ fn put(rows: &mut HashMap<SessionId, SessionRecord>, record: SessionRecord) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{
-        auth::request::Grant,
-        store::SessionState,
-        types::{Cid, ExpiryAction, Timestamp},
-    };
+    use crate::{auth::request::Grant, store::SessionState, types::Timestamp};
 
-    pub(in super::super) fn row(number: u32, version: u32, state: SessionState) -> SessionRecord {
-        let at = Timestamp::from_secs(1_795_435_000);
-        let mut random = [0; 10];
-        random[6..].copy_from_slice(&number.to_be_bytes());
-        SessionRecord {
-            id: SessionId::new(at, random),
-            version,
-            state,
-            server: "udp".parse().unwrap(),
-            run_started: at,
-            cid: Cid(number),
-            user: "alice".parse().unwrap(),
-            common_name: None,
-            device: None,
-            client_ip: None,
-            client_port: None,
-            vpn_ip: None,
-            client_version: None,
-            client_platform: None,
-            started_at: at,
-            updated_at: at,
-            deadline: None,
-            deadline_reason: None,
-            expiry_action: ExpiryAction::Halt,
-            warned_at: None,
-            ended_at: None,
-            cause: None,
-            bytes_received: 0,
-            bytes_sent: 0,
-            day_marks: crate::store::DayMarks::default(),
-            certificate: None,
-        }
-    }
+    pub(in super::super) use crate::store::tests::session as row;
 
     #[test]
     fn a_full_backlog_admits_nobody_without_the_database() {
@@ -299,6 +340,45 @@ pub(super) mod tests {
         fill(MOST_OFFLINE..MOST);
         assert_eq!(backlog.admit(grant(false)), refused(), "also one that takes no rows");
         assert_eq!(backlog.admit(DenyReason::Throttled.into()), DenyReason::Throttled.into());
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_had_approved_is_taken_over_and_goes_when_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let backlog = |number: u8| {
+            let own = SessionId::new(Timestamp::default(), [number; 10]);
+            Backlog::new(Some(Journal::new(path.clone(), 1 << 20)), own)
+        };
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        let killed = backlog(1);
+        killed.push(row(1, 1, SessionState::Pending));
+        killed.push(row(1, 2, SessionState::Active));
+        killed.push(row(2, 7, SessionState::Active));
+        drop(killed);
+        let next = backlog(2);
+        next.push(row(1, 9, SessionState::Closed));
+        next.take_over_left().await;
+        let rows = next.take();
+        let rows: Vec<_> = rows.iter().map(|row| (row.cid.0, row.version)).collect();
+        assert_eq!(rows, [(1, 9)], "a newer version stays, and one that was known is not noted");
+        next.forget_approvals(false);
+        assert_eq!(files(), 2, "it is not written yet");
+        next.finish_batch();
+        next.forget_approvals(false);
+        assert_eq!(files(), 1);
+        next.forget_approvals(true);
+        assert_eq!(files(), 0);
+        // One that is killed again before it has written them leaves them to the next.
+        let killed = backlog(3);
+        killed.push(row(3, 1, SessionState::Pending));
+        drop(killed);
+        let killed = backlog(4);
+        killed.take_over_left().await;
+        drop(killed);
+        let last = backlog(5);
+        last.take_over_left().await;
+        assert_eq!(last.len(), 1);
     }
 
     #[test]

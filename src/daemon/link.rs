@@ -533,6 +533,7 @@ impl Link {
             Arc::clone(&shared.store),
             Arc::clone(&shared.backlog),
             shared.store_ready.clone(),
+            shared.clock,
         ));
     }
 }

@@ -37,7 +37,7 @@ use crate::{
     engine::{Settings, first_round},
     store::{Journal, Store},
     telemetry::{Queues, http::Readiness},
-    types::{Clock, Password},
+    types::{Clock, Password, SessionId},
 };
 
 pub use probe::{Visit, VisitError, visit};
@@ -102,7 +102,8 @@ impl Daemon {
     ) -> Result<Self, StartError> {
         let journal = config.journal.path.clone();
         let journal = journal.map(|path| Journal::new(path, config.journal.max_bytes));
-        let backlog = Arc::new(Backlog::new(journal));
+        let own = SessionId::new(clock.now().utc, rand::random());
+        let backlog = Arc::new(Backlog::new(journal, own));
         let webhook = config
             .webhook
             .as_ref()

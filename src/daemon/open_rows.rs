@@ -8,9 +8,9 @@ use tokio::{
 };
 
 use crate::{
-    store::{OpenSession, ServerRecord, SessionRecord, Store},
+    store::{OpenSession, ServerRecord, SessionRecord, SessionState, Store, StoreError},
     telemetry::events::Event,
-    types::{ServerName, Username, Zone},
+    types::{Clock, ServerName, Username, Zone},
 };
 
 use super::backlog::Backlog;
@@ -18,6 +18,10 @@ use super::backlog::Backlog;
 /// How long our own changes may take to reach the database before its open sessions are read; what
 /// is not there then is added to them.
 const SETTLE: Duration = Duration::from_millis(250);
+/// Pause while the database is behind the journal.
+const JOURNAL_POLL: Duration = Duration::from_millis(100);
+/// For how long the journal may take to be emptied; who is past a deadline does not wait longer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause after the database could not tell the open sessions, unless it is known to be away.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -27,21 +31,39 @@ pub(super) async fn load(
     store: Arc<dyn Store>,
     backlog: Arc<Backlog>,
     mut ready: watch::Receiver<bool>,
+    clock: Clock,
 ) -> Vec<OpenSession> {
+    let patient_until = clock.now().mono + PATIENCE;
     loop {
-        // Bounded: while everybody logs in there may always be something to write.
-        let _ = timeout(SETTLE, backlog.settled(|row| row.server == server)).await;
+        backlog.take_over_left().await;
+        // Bounded: while everybody logs in there may always be something to write. What a process
+        // that is gone has left is compared only when the database has it.
+        let wait = if backlog.holds_left() { PATIENCE } else { SETTLE };
+        let _ = timeout(wait, backlog.settled(|row| row.server == server)).await;
         // In this order: rows only leave memory for the journal or the database, and the journal for
         // the database.
         let unwritten = backlog.unwritten(&server);
-        let unwritten = unwritten.with(backlog.journaled(&server).await);
+        let journaled = backlog.journaled(&server).await;
+        if !journaled.is_empty() && clock.now().mono < patient_until {
+            sleep(JOURNAL_POLL).await;
+            continue;
+        }
         match store.open_sessions(&server).await {
             Ok(open) => {
                 for error in open.unreadable {
                     let (server, error) = (server.clone(), error.to_string());
                     Event::StoreUnreadable { server, error }.emit();
                 }
-                let sessions = unwritten.applied_to(open.sessions);
+                let mut sessions = open.sessions;
+                match newer(&*store, &sessions, journaled).await {
+                    Ok(newer) => sessions.extend(newer),
+                    Err(error) => {
+                        tracing::debug!(%server, %error, "what the journal holds is not compared yet");
+                        sleep(RETRY).await;
+                        continue;
+                    }
+                }
+                let sessions = unwritten.applied_to(sessions);
                 return sessions
                     .into_iter()
                     .map(|row| taken_over(row, &open.server, &open.zones))
@@ -55,6 +77,31 @@ pub(super) async fn load(
             }
         }
     }
+}
+
+/// Open sessions that only the journal knows, and those that it knows better than the database.
+async fn newer(
+    store: &dyn Store,
+    open: &[SessionRecord],
+    journaled: Vec<SessionRecord>,
+) -> Result<Vec<SessionRecord>, StoreError> {
+    let mut newer = Vec::new();
+    for row in journaled {
+        let known = match open.iter().find(|known| known.id == row.id) {
+            Some(known) => Some(known.version),
+            // It may have ended there since.
+            None => store.session(row.id).await?.map(|known| match known.state {
+                SessionState::Closed => u32::MAX,
+                SessionState::Pending | SessionState::Active | SessionState::Closing => {
+                    known.version
+                }
+            }),
+        };
+        if known.is_none_or(|version| version < row.version) {
+            newer.push(row);
+        }
+    }
+    Ok(newer)
 }
 
 /// A session was there as long as its server was seen in its run, whether it carried anything or not.
@@ -73,7 +120,30 @@ fn taken_over(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{daemon::backlog::tests::row, store::SessionState, types::Timestamp};
+    use crate::{
+        daemon::backlog::tests::row,
+        store::{Options, open},
+        types::{Password, Timestamp},
+    };
+
+    #[tokio::test]
+    async fn of_a_journal_that_cannot_be_emptied_the_newer_rows_count() {
+        use SessionState::{Active, Closed};
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/warden.db", folder.path().display());
+        let store = open(&Options::new(Password::from(url.as_bytes()))).unwrap();
+        store.migrate(false).await.unwrap();
+        let known = [row(2, 5, Closed), row(3, 4, Active), row(4, 9, Active)];
+        store.persist(&known).await.unwrap();
+        let journaled = [1, 2, 3, 4].map(|number| row(number, 7, Active));
+        let found = newer(&*store, &known[1..], journaled.to_vec()).await.unwrap();
+        assert_eq!(found, [row(1, 7, Active), row(3, 7, Active)]);
+        let open = Backlog::default()
+            .unwritten(&row(1, 1, Active).server)
+            .applied_to(known[1..].iter().cloned().chain(found).collect());
+        let open: Vec<_> = open.iter().map(|row| (row.cid.0, row.version)).collect();
+        assert_eq!(open, [(1, 7), (3, 7), (4, 9)]);
+    }
 
     #[test]
     fn who_was_silent_was_there_as_long_as_the_server_was_seen_in_that_run() {

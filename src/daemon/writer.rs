@@ -129,6 +129,7 @@ impl Writer {
             step = self.replay().await;
         }
         if step == Step::Nothing {
+            self.backlog.forget_approvals(false);
             step = self.mark_servers().await;
         }
         match step {
@@ -290,6 +291,7 @@ impl Writer {
             // These sessions stay as they are in the database; the next start compares them.
             Event::StoreBacklog { pending, error: self.why.clone() }.emit();
         }
+        self.backlog.forget_approvals(true);
         if let Some(journal) = &self.backlog.journal {
             journal.close().await;
         }
@@ -384,7 +386,8 @@ mod tests {
         fn of(folder: tempfile::TempDir, max_bytes: u64) -> Self {
             let store = store_at(folder.path());
             let journal = Journal::new(folder.path().join("journal.db"), max_bytes);
-            let backlog = Arc::new(Backlog::new(Some(journal)));
+            let backlog =
+                Arc::new(Backlog::new(Some(journal), row(0, 1, SessionState::Pending).id));
             let stop = CancellationToken::new();
             let writer = Writer::new(Arc::clone(&backlog), Arc::clone(&store), Clock::new());
             let task = tokio::spawn(writer.run(stop.clone()));

@@ -17,6 +17,10 @@ use super::{CLOSE_COUNT_S, Carried};
 /// A deadline that moves by less is not announced again.
 const WARNING_TOLERANCE: Duration = Duration::from_secs(2);
 
+/// How long before OpenVPN's own end of a session its client is made to connect again. OpenVPN counts from the
+/// tunnel's start, in whole seconds.
+const RENEWAL_LEAD: Duration = Duration::from_secs(2);
+
 /// A session of a client.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -27,6 +31,8 @@ pub(super) struct Session {
     pub(super) deadline: Option<Mono>,
     /// The same as it was when it was set: a step of UTC makes it no later.
     latest: Option<Mono>,
+    /// When OpenVPN itself ends it; `None`: it does not, or was told so by another daemon.
+    pub(super) backstop: Option<Mono>,
     /// When its end is to be announced.
     warning: Option<Mono>,
     /// How long before the deadline that is.
@@ -67,6 +73,7 @@ impl Session {
             let_in: None,
             deadline: None,
             latest: None,
+            backstop: None,
             warning: None,
             warn_before,
             is_dirty: false,
@@ -175,7 +182,16 @@ impl Session {
     /// When its end is to be announced, or to come.
     pub(super) fn due(&self) -> Option<Mono> {
         let warning = self.warning.filter(|_| self.record.state == SessionState::Active);
-        self.deadline.into_iter().chain(warning).chain(self.idle_due()).min()
+        let each = [self.deadline, warning, self.idle_due(), self.renewal_due()];
+        each.into_iter().flatten().min()
+    }
+
+    /// When its client is made to connect again: its deadline has moved beyond the moment at which OpenVPN
+    /// would end the session without a word, and the client would notice a minute or two later.
+    pub(super) fn renewal_due(&self) -> Option<Mono> {
+        let backstop = self.backstop.filter(|_| self.record.state == SessionState::Active)?;
+        let is_beyond = self.deadline.is_none_or(|deadline| deadline > backstop);
+        is_beyond.then(|| Mono(backstop.0.saturating_sub(RENEWAL_LEAD)))
     }
 
     /// Whether its end is to be announced now.

@@ -305,6 +305,7 @@ impl Engine {
         } else {
             self.announce_end(cid, now);
             self.end_exceeded(cid, now);
+            self.renew(cid, now);
         }
         self.arm(cid);
     }
@@ -335,6 +336,27 @@ impl Engine {
         }
     }
 
+    /// Makes a client connect again whose session OpenVPN would end before its new deadline.
+    fn renew(&mut self, cid: Cid, now: Now) {
+        let client = self.clients.get(cid).filter(|client| client.closing.is_none());
+        let Some((client, session)) = client.and_then(|c| c.session.as_ref().map(|s| (c, s)))
+        else {
+            return;
+        };
+        if session.renewal_due().is_none_or(|at| at > now.mono) {
+            return;
+        }
+        self.report(Event::SessionRenewing {
+            server: self.server(),
+            client: ClientRef { kid: None, ..client.who.clone() },
+            session_id: session.record.id,
+            deadline: session.record.deadline,
+            deadline_reason: session.record.deadline_reason,
+        });
+        let message = KillMessage::Restart(Parameter::new(text::RENEWAL));
+        self.kill(cid, Cause::Admin, message, now);
+    }
+
     fn expire(&mut self, cid: Cid, cause: Cause, now: Now) {
         let Some(client) = self.clients.get(cid) else {
             return;
@@ -363,12 +385,9 @@ impl Engine {
 
     /// Ends a client: kills it, again and again, until DISCONNECT.
     pub(super) fn end_client(&mut self, cid: Cid, cause: Cause, words: Option<&str>, now: Now) {
-        let Some(client) = self.clients.get_mut(cid) else {
+        let Some(client) = self.clients.get(cid).filter(|client| client.closing.is_none()) else {
             return;
         };
-        if client.closing.is_some() {
-            return;
-        }
         let action = client
             .session
             .as_ref()
@@ -381,6 +400,13 @@ impl Engine {
         let message = match action {
             ExpiryAction::Halt => KillMessage::Halt(text),
             ExpiryAction::Restart => KillMessage::Restart(text),
+        };
+        self.kill(cid, cause, message, now);
+    }
+
+    fn kill(&mut self, cid: Cid, cause: Cause, message: KillMessage, now: Now) {
+        let Some(client) = self.clients.get_mut(cid) else {
+            return;
         };
         let closing = Closing { cause, message, attempts: 0, retry: now.mono };
         client.closing = Some(Box::new(closing));

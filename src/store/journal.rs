@@ -5,7 +5,11 @@
 //! and read back whole. WAL with `synchronous = FULL`: a row that was appended survives a power
 //! cut. WAL frames carry checksums, pages of the file do not; each opening looks for damage.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::Mutex;
 
@@ -33,6 +37,11 @@ impl Journal {
     /// A journal at `path`, opened when it is first used; the file grows to at most `max_bytes`.
     pub const fn new(path: PathBuf, max_bytes: u64) -> Self {
         Self { path, max_bytes, store: Mutex::const_new(None) }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Opens the file, or makes it. A damaged one is set aside under another name, with the error

@@ -4,6 +4,7 @@
 //! contract suite. `now` is always an argument: SQL never asks the database for the time.
 
 mod activity;
+mod approvals;
 mod client_config;
 mod error;
 mod failure;
@@ -28,6 +29,7 @@ use crate::types::{
 };
 
 pub use activity::{ActivityKey, ActivityKind, AuditRecord, Change, HourSum};
+pub use approvals::{Approvals, Left};
 pub use client_config::{ClientConfig, ConfigOwner, MAX_CLIENT_LINES, NewLine, StoredLine};
 pub use error::StoreError;
 pub use failure::{AuthEvent, AuthEventKind, Lockout, NewAuthEvent};
@@ -427,4 +429,45 @@ pub trait Store: Send + Sync + 'static {
 
     /// When a request was handled; `None` while it waits.
     async fn command_handled(&self, id: CommandId) -> Result<Option<Timestamp>, StoreError>;
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{DayMarks, SessionRecord, SessionState};
+    use crate::types::{Cid, ExpiryAction, SessionId, Timestamp};
+
+    /// A session of alice's; `number` makes its id and client id.
+    pub(crate) fn session(number: u32, version: u32, state: SessionState) -> SessionRecord {
+        let at = Timestamp::from_secs(1_795_435_000);
+        let mut random = [0; 10];
+        random[6..].copy_from_slice(&number.to_be_bytes());
+        SessionRecord {
+            id: SessionId::new(at, random),
+            version,
+            state,
+            server: "udp".parse().unwrap(),
+            run_started: at,
+            cid: Cid(number),
+            user: "alice".parse().unwrap(),
+            common_name: None,
+            device: None,
+            client_ip: None,
+            client_port: None,
+            vpn_ip: None,
+            client_version: None,
+            client_platform: None,
+            started_at: at,
+            updated_at: at,
+            deadline: None,
+            deadline_reason: None,
+            expiry_action: ExpiryAction::Halt,
+            warned_at: None,
+            ended_at: None,
+            cause: None,
+            bytes_received: 0,
+            bytes_sent: 0,
+            day_marks: DayMarks::default(),
+            certificate: None,
+        }
+    }
 }

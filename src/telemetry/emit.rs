@@ -79,6 +79,7 @@ impl Event {
             Self::SessionOpened { .. }
             | Self::SessionAdopted { .. }
             | Self::SessionExtended { .. }
+            | Self::SessionRenewing { .. }
             | Self::SessionEnding { .. }
             | Self::SessionExpired { .. }
             | Self::SessionKill { .. }
@@ -427,6 +428,18 @@ impl Event {
                     server,
                     client,
                     "session's deadline moved",
+                    session_id = display(session_id),
+                    deadline = deadline.map(display),
+                    deadline_reason = deadline_reason.map(|cause| cause.as_str()),
+                );
+            }
+            Self::SessionRenewing { server, client, session_id, deadline, deadline_reason } => {
+                of_client!(
+                    info,
+                    "session.renewing",
+                    server,
+                    client,
+                    "client told to connect again: OpenVPN would end the session before its new deadline",
                     session_id = display(session_id),
                     deadline = deadline.map(display),
                     deadline_reason = deadline_reason.map(|cause| cause.as_str()),

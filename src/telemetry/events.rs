@@ -245,6 +245,20 @@ pub enum Event {
         /// What sets it: `admin` where an operator did.
         deadline_reason: Option<Cause>,
     },
+    /// `session.renewing`: its client has to connect again, because OpenVPN, told of the deadline of its login, would
+    /// end it before the new one.
+    SessionRenewing {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// The session.
+        session_id: SessionId,
+        /// The deadline that it will not reach.
+        deadline: Option<Timestamp>,
+        /// What sets it.
+        deadline_reason: Option<Cause>,
+    },
     /// `session.ending`: its deadline is near. Told once for a deadline.
     SessionEnding {
         /// Server.

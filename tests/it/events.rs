@@ -45,6 +45,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "session.extended",
         "The deadline moved: by an operator, or by a change of policy or account.",
     ),
+    (
+        "session.renewing",
+        "The deadline is later than the `session-timeout` that OpenVPN was given at the login: the client connects again.",
+    ),
     ("session.ending", "The time is up soon (`session.warn_before_s`). Told once for a deadline."),
     ("session.expired", "The time is up."),
     ("session.kill_sent", "OpenVPN was told to end the client."),
@@ -323,6 +327,13 @@ pub fn samples() -> Vec<Event> {
             session_id,
             deadline,
             deadline_reason,
+        },
+        Event::SessionRenewing {
+            server: server(),
+            client: client(false),
+            session_id,
+            deadline,
+            deadline_reason: Some(Cause::Admin),
         },
         Event::SessionEnding {
             server: server(),

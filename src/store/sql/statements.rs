@@ -200,6 +200,9 @@ macro_rules! standing_columns {
 }
 pub(crate) use {login_columns, policy_of_user, standing_columns, user_columns};
 
+/// The columns of a session that are read, in the order in which they are written.
+pub const SESSION_COLUMNS: &str = session_columns!();
+
 /// The start of an insert of sessions; `duration_s` is worked out by the program, so that a
 /// person can read it.
 pub const PERSIST_HEAD: &str =

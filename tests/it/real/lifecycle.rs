@@ -118,6 +118,36 @@ fn an_operator_ends_and_extends_sessions_within_two_seconds() {
 }
 
 #[test]
+fn who_is_extended_beyond_openvpns_own_limit_is_back_within_seconds() {
+    let more = "[session]\nlimit_s = 8\nbackstop_s = 5\n";
+    let Some(site) = Site::new("renewal", Backend::Mariadb, ServerOptions::default(), more) else {
+        return;
+    };
+    let alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
+    let row = site.session(|row| row["state"] == "active");
+    let id = row["id"].as_str().unwrap();
+    site.warden.ok(&["session", "extend", id, "1h"], "");
+    let mark = site.warden.mark();
+    if site.server.version() < (2, 6) {
+        // OpenVPN 2.5 has no limit of its own: the session goes on.
+        let gone =
+            crate::lab::wait_until(Duration::from_secs(15), || (alice.ping(1) == 0).then_some(()));
+        assert!(gone.is_none(), "{}", alice.log());
+        return;
+    }
+    let renewing = site.warden.wait_event_since(mark, "session.renewing", |_| true, SOON);
+    assert_eq!(renewing["session_id"], id);
+    let closed = site.warden.wait_event_since(mark, "session.closed", |_| true, SOON);
+    assert_eq!((&closed["session_id"], &closed["cause"]), (&row["id"], &"admin".into()));
+    let back =
+        site.warden.wait_event_since(mark, "session.opened", |_| true, Duration::from_secs(8));
+    assert_ne!(back["session_id"], id);
+    let answers =
+        crate::lab::wait_until(Duration::from_secs(3), || (alice.ping(1) == 1).then_some(()));
+    assert!(answers.is_some(), "the same client is connected again: {}", alice.log());
+}
+
+#[test]
 fn a_second_daemon_waits_for_the_port_and_takes_over_when_the_first_dies() {
     let Some(mut site) = Site::new("standby", Backend::Sqlite, ServerOptions::default(), "") else {
         return;

@@ -86,6 +86,8 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let lab = Lab::new();
         let mut engine = lab.engine;
+        // A policy may lengthen sessions beyond it: `sessions` has the renewal that follows.
+        engine.settings.backstop = Duration::from_secs(86_400);
         engine.settings.wake_up = rng.random();
         engine.handle_store_ready(true, lab.now);
         Self {
