@@ -24,6 +24,7 @@ pub const NAMES: &[&str] = &[
     "session.opened",
     "session.adopted",
     "session.extended",
+    "session.renewing",
     "session.ending",
     "session.expired",
     "session.kill_sent",

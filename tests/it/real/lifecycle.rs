@@ -135,7 +135,8 @@ fn who_is_extended_beyond_openvpns_own_limit_is_back_within_seconds() {
         assert!(gone.is_none(), "{}", alice.log());
         return;
     }
-    let renewing = site.warden.wait_event_since(mark, "session.renewing", |_| true, SOON);
+    let in_time = Duration::from_secs(20);
+    let renewing = site.warden.wait_event_since(mark, "session.renewing", |_| true, in_time);
     assert_eq!(renewing["session_id"], id);
     let closed = site.warden.wait_event_since(mark, "session.closed", |_| true, SOON);
     assert_eq!((&closed["session_id"], &closed["cause"]), (&row["id"], &"admin".into()));
