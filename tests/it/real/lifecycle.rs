@@ -34,6 +34,34 @@ fn limit(test: &str, backend: Backend) {
     );
 }
 
+#[test]
+fn who_does_not_heed_the_end_is_removed_all_the_same_and_refused_afterwards() {
+    let Some(site) = Site::new("unheeded", Backend::Mariadb, ServerOptions::default(), "") else {
+        return;
+    };
+    let limits = ["--session-limit-s", "5", "--cooldown-s", "600"];
+    site.warden.ok(&[&["policy", "set", "default"][..], &limits].concat(), "");
+    let extra = ["--ping-restart", "4", "--connect-retry", "1", "2"].map(String::from).to_vec();
+    let mut alice = site.connected(ClientOptions { real_tun: true, extra, ..Default::default() });
+    assert_eq!(alice.ping(1), 1);
+    // It hears nothing any more, as one that does not heed HALT.
+    alice.set_link(false);
+    let expired = site.warden.wait_event("session.expired", |_| true, SOON);
+    let closed = site.warden.wait_event("session.closed", |_| true, Duration::from_secs(15));
+    assert_eq!(
+        (&closed["cause"], &closed["session_id"]),
+        (&"session_limit".into(), &expired["session_id"])
+    );
+    assert!(alice.is_running(), "{}", alice.log());
+    let mark = site.warden.mark();
+    alice.set_link(true);
+    let denied =
+        site.warden.wait_event_since(mark, "auth.denied", |_| true, Duration::from_secs(30));
+    assert_eq!((&denied["reason"], &denied["user"]), (&"cooldown".into(), &"alice".into()));
+    assert!(alice.wait_exit(SOON).is_some(), "{}", alice.log());
+    assert!(alice.log().contains("wait before you connect again"), "{}", alice.log());
+}
+
 fn restart(test: &str, backend: Backend) {
     let more = "[session]\nlimit_s = 12\n";
     let Some(mut site) = Site::new(test, backend, ServerOptions::default(), more) else { return };
