@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    fail_point::fail_point,
     store::{Journal, SessionRecord, Store, StoreError},
     telemetry::events::Event,
     types::{Clock, Mono},
@@ -157,7 +158,9 @@ impl Writer {
         if batch.is_empty() {
             return Step::Nothing;
         }
+        fail_point("writer.taken");
         let left = persist(&*self.store, &batch, &mut self.why).await;
+        fail_point("writer.written");
         self.backlog.put_back(&left);
         self.backlog.finish_batch();
         if left.is_empty() { Step::Written } else { Step::Away }
@@ -200,8 +203,10 @@ impl Writer {
         let left = persist(&*self.store, &rows.sessions, &mut self.why).await;
         let is_left = |row: &SessionRecord| left.iter().any(|left| left.id == row.id);
         let written: Vec<_> = rows.sessions.into_iter().filter(|row| !is_left(row)).collect();
+        fail_point("journal.replayed");
         if !written.is_empty() {
             journal.remove(&written).await?;
+            fail_point("journal.removed");
             self.replayed += written.len();
         }
         Ok(if left.is_empty() { Step::Written } else { Step::Away })
@@ -216,7 +221,9 @@ impl Writer {
             if batch.is_empty() {
                 return;
             }
+            fail_point("journal.appending");
             let appended = journal.append(&batch).await;
+            fail_point("journal.appended");
             let is_appended = appended.is_ok();
             if is_appended {
                 self.may_replay = true;

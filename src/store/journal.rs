@@ -15,7 +15,7 @@ use super::{
     sqlite::{Access, Sqlite},
     url::SqliteUrl,
 };
-use crate::types::Timestamp;
+use crate::{fail_point::fail_point, types::Timestamp};
 
 /// How long a statement, or the wait for another process, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -126,7 +126,10 @@ impl Journal {
         // Its calls are not the database's.
         let store = SqlStore::new(file, limits, |_, _| {});
         match store.schema().await? {
-            Schema::Missing => store.mark_as_journal().await?,
+            Schema::Missing => {
+                store.mark_as_journal().await?;
+                fail_point("journal.marked");
+            }
             Schema::Current | Schema::Behind(_) | Schema::Ahead(_) | Schema::Broken(_) => {
                 if !store.is_journal().await? {
                     return Err(StoreError::Refused("it is no journal; use another path".into()));
@@ -135,6 +138,7 @@ impl Journal {
             }
         }
         store.migrate(false).await?;
+        fail_point("journal.begun");
         Ok(store)
     }
 

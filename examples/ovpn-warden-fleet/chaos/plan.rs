@@ -49,6 +49,8 @@ pub enum How {
     Crowded,
     /// All connections are cut, whatever goes on on them.
     Cut,
+    /// Another program file takes its place: SIGTERM, and the new one at once.
+    Replace,
     /// It loses the others without a word; its clients still reach it.
     Part,
     /// Nobody reaches it any more, without a word.
@@ -59,6 +61,7 @@ impl How {
     const OF_DATABASE: [Self; 6] =
         [Self::Kill, Self::Stop, Self::Slow, Self::ReadOnly, Self::Crowded, Self::Cut];
     const OF_OTHERS: [Self; 2] = [Self::Kill, Self::Stop];
+    const OF_DAEMON: [Self; 3] = [Self::Kill, Self::Stop, Self::Replace];
     const OF_NODES: [Self; 3] = [Self::Kill, Self::Part, Self::Hide];
 
     pub const fn word(self) -> &'static str {
@@ -69,6 +72,7 @@ impl How {
             Self::ReadOnly => "read_only",
             Self::Crowded => "crowded",
             Self::Cut => "cut",
+            Self::Replace => "replaced",
             Self::Part => "parted",
             Self::Hide => "hidden",
         }
@@ -209,6 +213,7 @@ pub fn faults(
         let second = (within(0, 3_000), within(50, 3_000));
         let kinds: &[How] = match hit {
             Hit::Daemon if wanted == Kinds::AllButOurEnd => &[How::Stop],
+            Hit::Daemon if wanted == Kinds::All => &How::OF_DAEMON,
             Hit::Both => &[How::Kill],
             Hit::Node(_) | Hit::NodeAndDaemon => &How::OF_NODES,
             _ if wanted == Kinds::Kills => &[How::Kill],

@@ -257,6 +257,13 @@ impl Play<'_> {
                 self.stops.push(Span { from, until: self.now() });
                 Ok(())
             }
+            (Hit::Daemon, How::Replace) => {
+                let from = self.daemon_since;
+                let _ = self.pid.send(0);
+                self.rig.replace().await?;
+                self.daemons.push(Span { from, until: self.now() });
+                self.start_daemon()
+            }
             (Hit::Server(number), How::Stop) => self.freeze_server(number, fault.away).await,
             (Hit::Servers, How::Stop) => {
                 for number in 0..self.args.servers {
@@ -337,7 +344,7 @@ impl Play<'_> {
         let folder = self.args.database_folder.as_ref().context("no database to trouble")?;
         let pid: u32 = std::fs::read_to_string(folder.join("pid"))?.trim().parse()?;
         match how {
-            How::Kill | How::Part | How::Hide => {}
+            How::Kill | How::Replace | How::Part | How::Hide => {}
             How::Stop => {
                 signal(pid, "STOP").await?;
                 sleep(time).await;
