@@ -122,6 +122,8 @@ impl Writer {
     /// One batch of new rows and one of the journal's, so that neither waits for the other.
     async fn turn(&mut self) -> Step {
         self.relieve().await;
+        // A database that hangs has been away since it was asked, not since that was given up.
+        let asked = self.clock.now().mono;
         let mut step = self.write_batch().await;
         if step != Step::Away && self.may_replay {
             step = self.replay().await;
@@ -133,7 +135,7 @@ impl Writer {
                 self.is_told = false;
             }
             Step::Away => {
-                self.away_since.get_or_insert(self.clock.now().mono);
+                self.away_since.get_or_insert(asked);
                 self.relieve().await;
                 let pending = self.backlog.len();
                 if pending >= MANY && !self.is_told {
@@ -337,6 +339,7 @@ mod tests {
         store::{Options, SessionState, open},
         types::{Password, SessionId},
     };
+    use sqlx::Connection as _;
     use std::path::Path;
 
     fn store_at(folder: &Path) -> Arc<dyn Store> {
@@ -464,6 +467,33 @@ mod tests {
             assert_eq!(bed.stored(row.id).await, Some((1, SessionState::Active)));
         }
         bed.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_database_that_hangs_keeps_rows_in_memory_for_one_attempt_and_not_for_two() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("db")).unwrap();
+        let first = store_at(folder.path());
+        first.migrate(false).await.unwrap();
+        let url = format!("sqlite://{}/db/warden.db", folder.path().display());
+        let mut holder = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+        let options = Options {
+            statement_timeout: Duration::from_secs(3),
+            ..Options::new(Password::from(url.as_bytes()))
+        };
+        let journal = Journal::new(folder.path().join("journal.db"), 64 << 20);
+        let backlog = Arc::new(Backlog::new(Some(journal)));
+        let stop = CancellationToken::new();
+        let writer = Writer::new(Arc::clone(&backlog), open(&options).unwrap(), Clock::new());
+        let task = tokio::spawn(writer.run(stop.clone()));
+        backlog.push(row(1, 1, SessionState::Active));
+        let begun = tokio::time::Instant::now();
+        until(async || backlog.is_journaled().await.unwrap()).await;
+        // Of two attempts it would be more than six.
+        assert!(begun.elapsed() < Duration::from_millis(5_500), "{:?}", begun.elapsed());
+        stop.cancel();
+        task.await.unwrap();
     }
 
     #[tokio::test]

@@ -468,6 +468,10 @@ impl Play<'_> {
             accounting: Millis::from(self.args.accounting_s) * 1_000,
             limits: short.map(|number| (number, limit)).collect::<HashMap<_, _>>(),
             limit: LIMIT,
+            memory: match self.args.cluster_folder {
+                Some(_) => audit::MEMORY_OF_SEVERAL,
+                None => audit::MEMORY,
+            },
         };
         let mut verdict = audit::judge(&evidence);
         verdict.findings.extend(faults);
@@ -503,8 +507,13 @@ impl Play<'_> {
         if plan.iter().any(|fault| fault.hit == Hit::Servers) {
             excused.push(Span { from: Millis::MIN, until: Millis::MAX });
         }
-        let (wait, since) = cluster::longest_wait(&admissions, &gaps, &excused);
+        let (wait, from) = cluster::longest_wait(&admissions, &gaps, &excused);
         self.outages.extend(gaps.iter().map(|gap| Span { until: gap.until + TAKEOVER, ..*gap }));
+        let since = |at: Millis| (at - self.begun) as f64 / 1e3;
+        for gap in &gaps {
+            let (from, until) = (since(gap.from), since(gap.until));
+            say(&format!("no node took a write from {from:.1} s to {until:.1} s"));
+        }
         result.put("no_node_usable", gaps.len());
         let longest = gaps.iter().map(|gap| gap.until - gap.from).max();
         result.put("no_node_usable_ms_most", longest.unwrap_or(0));
@@ -513,7 +522,9 @@ impl Play<'_> {
         result.put("races_undecided", raced.undecided);
         let mut found = Vec::new();
         if wait > TAKEOVER {
-            found.push(format!("no login for {wait} ms with a usable node, since {since}"));
+            let from = since(from);
+            found
+                .push(format!("none for {wait} ms of usable nodes; the login before: {from:.1} s"));
         }
         if raced.both_won > 0 {
             found.push(format!("{} times two had one place", raced.both_won));

@@ -4,7 +4,10 @@
 //! what is asked here; one that brings another up to date holds writes up. A member of a replication
 //! group that has lost the others serves what it last knew, and keeps every write waiting.
 
-use sqlx::{MySqlConnection, Row as _, mysql::MySqlRow};
+use sqlx::{
+    MySqlConnection, Row as _,
+    mysql::{MySqlDatabaseError, MySqlRow},
+};
 
 use super::error::classify;
 use crate::store::sql::SqlError;
@@ -40,7 +43,12 @@ pub async fn ask(connection: &mut MySqlConnection) -> Result<Fitness, SqlError> 
     let fitness = if value("wsrep_on") == "ON" {
         of_galera(&pairs(connection, GALERA).await?)
     } else if !value("group_replication_group_name").is_empty() {
-        of_group(&pairs(connection, GROUP).await?)
+        match rows(connection, GROUP).await {
+            Ok(members) => of_group(&members),
+            // Without the right to see the members there is only what the server says of itself.
+            Err(error) if is_forbidden(&error) => Fitness::Writes,
+            Err(error) => return Err(classify(error)),
+        }
     } else {
         Fitness::Writes
     };
@@ -79,8 +87,18 @@ fn of_group(members: &[(String, String)]) -> Fitness {
 }
 
 async fn pairs(connection: &mut MySqlConnection, sql: &'static str) -> Result<Pairs, SqlError> {
-    let rows = sqlx::raw_sql(sql).fetch_all(connection).await.map_err(classify)?;
+    rows(connection, sql).await.map_err(classify)
+}
+
+async fn rows(connection: &mut MySqlConnection, sql: &'static str) -> Result<Pairs, sqlx::Error> {
+    let rows = sqlx::raw_sql(sql).fetch_all(connection).await?;
     Ok(rows.iter().map(|row| (text(row, 0), text(row, 1))).collect())
+}
+
+fn is_forbidden(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error();
+    let error = error.and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+    error.is_some_and(|error| error.number() == 1142)
 }
 
 /// Text or bytes, as the server gives it.
