@@ -12,6 +12,7 @@ pub mod config;
 pub mod console;
 pub mod daemon;
 pub mod engine;
+mod fail_point;
 pub mod listen;
 pub mod proto;
 pub mod store;

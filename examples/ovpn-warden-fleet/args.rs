@@ -101,6 +101,10 @@ pub struct Args {
     /// The folder of the database's server, as `tests/rig/db.sh start` made it: it may be killed.
     #[arg(long)]
     pub database_folder: Option<PathBuf>,
+    /// The folder of three servers that are one database, as `tests/rig/cluster.sh start` made them: they
+    /// may be killed and parted. `--database` names all three.
+    #[arg(long, conflicts_with = "database_folder")]
+    pub cluster_folder: Option<PathBuf>,
     /// Clients that were denied for a moment come again when they were told to.
     #[arg(long)]
     pub retry: bool,

@@ -163,6 +163,16 @@ impl Rig {
         Ok(())
     }
 
+    /// Stops it as for an upgrade; what is launched next is another file.
+    pub async fn replace(&mut self) -> anyhow::Result<()> {
+        self.stop().await?;
+        let (fresh, path) = (self.folder.join("fresh"), self.folder.join("ovpn-warden"));
+        fs::copy(&self.program, &fresh)?;
+        fs::rename(&fresh, &path)?;
+        self.program = path;
+        Ok(())
+    }
+
     /// Links that are up.
     pub async fn links(&self) -> anyhow::Result<usize> {
         let text = get(self.http, "/metrics").await?;

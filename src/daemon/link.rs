@@ -583,3 +583,7 @@ async fn tool_event(relay: &mut Option<Relay>) -> Option<ToolEvent> {
 fn far_away() -> Instant {
     Instant::from_std(Clock::new().instant(Mono(Duration::from_secs(86_400))))
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

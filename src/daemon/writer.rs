@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    fail_point::fail_point,
     store::{Journal, SessionRecord, Store, StoreError},
     telemetry::events::Event,
     types::{Clock, Mono},
@@ -124,6 +125,8 @@ impl Writer {
     /// One batch of new rows and one of the journal's, so that neither waits for the other.
     async fn turn(&mut self) -> Step {
         self.relieve().await;
+        // A database that hangs has been away since it was asked, not since that was given up.
+        let asked = self.clock.now().mono;
         let mut step = self.write_batch().await;
         if step != Step::Away && self.may_replay {
             step = self.replay().await;
@@ -139,7 +142,7 @@ impl Writer {
                 self.is_told = false;
             }
             Step::Away => {
-                self.away_since.get_or_insert(self.clock.now().mono);
+                self.away_since.get_or_insert(asked);
                 self.relieve().await;
                 let pending = self.backlog.len();
                 if pending >= MANY && !self.is_told {
@@ -164,7 +167,9 @@ impl Writer {
         if batch.is_empty() {
             return Step::Nothing;
         }
+        fail_point("writer.taken");
         let left = persist(&*self.store, &batch, &mut self.why).await;
+        fail_point("writer.written");
         self.backlog.put_back(&left);
         self.backlog.finish_batch();
         if left.is_empty() { Step::Written } else { Step::Away }
@@ -228,8 +233,10 @@ impl Writer {
         let left = persist(&*self.store, &rows.sessions, &mut self.why).await;
         let is_left = |row: &SessionRecord| left.iter().any(|left| left.id == row.id);
         let written: Vec<_> = rows.sessions.into_iter().filter(|row| !is_left(row)).collect();
+        fail_point("journal.replayed");
         if !written.is_empty() {
             journal.remove(&written).await?;
+            fail_point("journal.removed");
             self.replayed += written.len();
         }
         Ok(if left.is_empty() { Step::Written } else { Step::Away })
@@ -244,7 +251,9 @@ impl Writer {
             if batch.is_empty() {
                 return;
             }
+            fail_point("journal.appending");
             let appended = journal.append(&batch).await;
+            fail_point("journal.appended");
             let is_appended = appended.is_ok();
             if is_appended {
                 self.may_replay = true;
@@ -362,6 +371,7 @@ mod tests {
         store::{Options, SessionState, open},
         types::{Password, ServerName, SessionId},
     };
+    use sqlx::Connection as _;
     use std::path::Path;
 
     fn store_at(folder: &Path) -> Arc<dyn Store> {
@@ -496,6 +506,34 @@ mod tests {
             assert_eq!(bed.stored(row.id).await, Some((1, SessionState::Active)));
         }
         bed.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_database_that_hangs_keeps_rows_in_memory_for_one_attempt_and_not_for_two() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("db")).unwrap();
+        let first = store_at(folder.path());
+        first.migrate(false).await.unwrap();
+        let url = format!("sqlite://{}/db/warden.db", folder.path().display());
+        let mut holder = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+        let options = Options {
+            statement_timeout: Duration::from_secs(3),
+            ..Options::new(Password::from(url.as_bytes()))
+        };
+        let journal = Journal::new(folder.path().join("journal.db"), 64 << 20);
+        let known = row(1, 1, SessionState::Active);
+        let backlog = Arc::new(Backlog::new(Some(journal), known.id));
+        let stop = CancellationToken::new();
+        let writer = Writer::new(Arc::clone(&backlog), open(&options).unwrap(), Clock::new());
+        let task = tokio::spawn(writer.run(stop.clone()));
+        backlog.push(known.clone());
+        let begun = tokio::time::Instant::now();
+        until(async || !backlog.journaled(&known.server).await.is_empty()).await;
+        // Of two attempts it would be more than six.
+        assert!(begun.elapsed() < Duration::from_millis(5_500), "{:?}", begun.elapsed());
+        stop.cancel();
+        task.await.unwrap();
     }
 
     #[tokio::test]

@@ -19,7 +19,10 @@ use super::{
     sqlite::{Access, Sqlite},
     url::SqliteUrl,
 };
-use crate::types::{ServerName, Timestamp};
+use crate::{
+    fail_point::fail_point,
+    types::{ServerName, Timestamp},
+};
 
 /// How long a statement, or the wait for another process, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -134,7 +137,10 @@ impl Journal {
         // Its calls are not the database's.
         let store = SqlStore::new(file, limits, |_, _| {});
         match store.schema().await? {
-            Schema::Missing => store.mark_as_journal().await?,
+            Schema::Missing => {
+                store.mark_as_journal().await?;
+                fail_point("journal.marked");
+            }
             Schema::Current | Schema::Behind(_) | Schema::Ahead(_) | Schema::Broken(_) => {
                 if !store.is_journal().await? {
                     return Err(StoreError::Refused("it is no journal; use another path".into()));
@@ -143,6 +149,7 @@ impl Journal {
             }
         }
         store.migrate(false).await?;
+        fail_point("journal.begun");
         Ok(store)
     }
 

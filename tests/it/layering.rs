@@ -9,8 +9,9 @@ use std::{collections::BTreeSet, fs, path::Path};
 const ROOMS: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("listen", &[]),
+    ("fail_point", &[]),
     ("proto", &["types"]),
-    ("store", &["types"]),
+    ("store", &["types", "fail_point"]),
     ("auth/service", &["types", "store", "auth"]),
     ("auth/password", &["types", "auth::password"]),
     ("auth", &["types", "proto", "store", "auth"]),
@@ -56,7 +57,20 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("daemon", &["types", "listen", "proto", "store", "auth", "config", "telemetry", "engine"]),
+    (
+        "daemon",
+        &[
+            "types",
+            "listen",
+            "fail_point",
+            "proto",
+            "store",
+            "auth",
+            "config",
+            "telemetry",
+            "engine",
+        ],
+    ),
     (
         "cli",
         &["types", "proto", "store", "auth", "config", "telemetry", "engine", "console", "daemon"],

@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# chaos.sh [mariadb|sqlite|faults|soak]... : what `make chaos` and `make soak` call.
+# chaos.sh [mariadb|sqlite|faults|galera|group|soak]... : what `make chaos` and `make soak` call.
 # 2,000 clients of stand-ins for OpenVPN come and go while the daemon, the database and the stand-ins
 # are killed 50 times in random order; then the table is compared with what the stand-ins saw. On a
 # private MariaDB, then on SQLite, then on MariaDB with faults of every kind in place of kills only, about five minutes each. CHAOS_SEED repeats a plan, CHAOS_FAULTS has another
-# number of faults, CHAOS_OUT keeps what is printed. `soak`: half an hour (CHAOS_FAULTS minutes) with a fault each minute, on MariaDB.
+# number of faults, CHAOS_OUT keeps what is printed. `galera` and `group`: three servers that are one database, of which
+# one is killed or parted from the others at a time. `soak`: half an hour (CHAOS_FAULTS minutes) with a fault each minute, on MariaDB.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
 if [[ -z "${WARDEN_RIG_CONTAINED:-}" ]]; then
   "$here/install.sh" build mariadb
+  [[ " $* " != *" galera "* ]] || "$here/install.sh" galera lab
+  [[ " $* " != *" group "* ]] || { "$here/install.sh" lab; "$here/mysql.sh" fetch >/dev/null; }
   cargo build --release --locked --bin ovpn-warden --example ovpn-warden-fleet
   WARDEN_RIG_CONTAINED=1 exec "$here/contain.sh" "${BASH_SOURCE[0]}" "$@"
 fi
@@ -25,6 +28,9 @@ cleanup() {
   for name in mariadb faults soak; do
     [[ ! -d "$dir/$name" ]] || "$here/db.sh" stop "$dir/$name" || true
   done
+  for name in galera group; do
+    [[ ! -d "$dir/$name" ]] || "$here/cluster.sh" stop "$dir/$name" || true
+  done
   rm -rf "$dir"
 }
 trap cleanup EXIT
@@ -39,6 +45,14 @@ for name in "${names[@]}"; do
     --limit-s 15 --expiring 60 --accounting-s 2 --backstop-s 5 --retry-backoff-s 2)
   case "$name" in
     sqlite) ;;
+    galera | group)
+      chmod 711 "$dir" # the servers are not run by root
+      "$here/cluster.sh" start "$name" "$dir/$name" >"$dir/env"
+      # shellcheck disable=SC1091
+      source "$dir/env"
+      echo 'CREATE DATABASE warden_chaos' | "$here/cluster.sh" sql "$dir/$name" 1
+      args+=(--database "${URL:?}warden_chaos" --cluster-folder "$dir/$name")
+      ;;
     mariadb | faults | soak)
       [[ "$name" != faults ]] || args+=(--every-kind)
       [[ "$name" != soak ]] || args+=(--period-s 60 --expect "rss_kib_per_minute<=60" --expect "descriptors_per_minute<=0.5")
@@ -49,7 +63,7 @@ for name in "${names[@]}"; do
       args+=(--database "${URL:?}warden_chaos" --database-folder "$dir/$name")
       ;;
     *)
-      echo "chaos.sh: mariadb, sqlite, faults or soak, not $name" >&2
+      echo "chaos.sh: mariadb, sqlite, faults, galera, group or soak, not $name" >&2
       exit 1
       ;;
   esac

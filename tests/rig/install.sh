@@ -7,6 +7,8 @@
 #   lab       what the Rust tests need beside OpenVPN
 #   browser     a headless Chromium and its driver
 #   mariadb   the MariaDB server and client programs
+#   galera    MariaDB with Galera, and what brings a node up to date
+#   netns     what drops packets in a network namespace
 #   systemd   systemd-analyze, to check the unit
 #   python    Python with virtual environments, to run another tool beside the daemon
 #   python3   Python
@@ -23,6 +25,8 @@ declare -A groups=(
   [browser]="chromium chromium-driver fonts-dejavu-core"
   # The -core packages hold the programs without the system service, its user and its /var/lib.
   [mariadb]="mariadb-server-core mariadb-client-core openssl"
+  [galera]="mariadb-server galera-4 rsync iproute2"
+  [netns]="iproute2 nftables"
   [systemd]="systemd"
   [python]="python3-venv"
   [python3]="python3"

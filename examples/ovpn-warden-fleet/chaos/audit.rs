@@ -20,6 +20,8 @@ pub const COMPARE: Millis = 2_000;
 /// How long a change may be in memory only, the database being away: two seconds until rows go to the
 /// journal, `database.timeout_ms` for the attempt before that (docs/operations.md), and a moment.
 pub const MEMORY: Millis = 8_000;
+/// With several hosts an attempt goes on on the next one: given up there, connected here, asked here.
+pub const MEMORY_OF_SEVERAL: Millis = MEMORY + 2 * 5_000;
 /// Nothing is stopped for longer.
 const LONGEST_STALL: Millis = 10_000;
 /// The record takes a client's end a little after its last line was made.
@@ -62,6 +64,8 @@ pub struct Evidence {
     /// The limit of those whose sessions are short; of others that of the defaults.
     pub limits: HashMap<usize, Millis>,
     pub limit: Millis,
+    /// [`MEMORY`] or [`MEMORY_OF_SEVERAL`].
+    pub memory: Millis,
 }
 
 #[derive(Debug, Default)]
@@ -238,10 +242,11 @@ impl Case<'_> {
     fn is_kept(&self, at: Millis) -> bool {
         let death = self.death(at);
         let outages = self.evidence.outages.iter();
-        let mut near =
-            outages.filter(|outage| outage.from <= at + MOMENT && at <= outage.until + MEMORY);
+        let mut near = outages.filter(|outage| {
+            outage.from <= at + MOMENT && at <= outage.until + self.evidence.memory
+        });
         death - at - self.stalled(Span { from: at, until: death })
-            > if near.any(|_| true) { MEMORY } else { MOMENT }
+            > if near.any(|_| true) { self.evidence.memory } else { MOMENT }
     }
 
     /// A row of a client that never was in.
@@ -417,14 +422,16 @@ impl Case<'_> {
         let daemons = self.evidence.daemons.iter();
         let deaths = daemons
             .map(|daemon| daemon.until)
-            .filter(|death| (admitted..=gone.saturating_add(MEMORY)).contains(death));
+            .filter(|death| (admitted..=gone.saturating_add(self.evidence.memory)).contains(death));
         deaths
             .filter_map(|death| {
                 self.evidence
                     .outages
                     .iter()
-                    .filter(|outage| outage.from <= death && death <= outage.until + MEMORY)
-                    .map(|outage| outage.from.max(death - MEMORY))
+                    .filter(|outage| {
+                        outage.from <= death && death <= outage.until + self.evidence.memory
+                    })
+                    .map(|outage| outage.from.max(death - self.evidence.memory))
                     .min()
             })
             .max()

@@ -40,6 +40,7 @@ fn bed() -> Evidence {
         accounting: 2_000,
         limits: HashMap::from([(1, MINUTE)]),
         limit: 8 * 60 * MINUTE,
+        memory: MEMORY,
         ..Evidence::default()
     }
     .with_usage()

@@ -2,6 +2,7 @@
 //! and then the table is compared with what the servers saw.
 
 pub mod audit;
+mod cluster;
 mod drift;
 pub mod plan;
 pub mod record;

@@ -13,6 +13,10 @@ pub enum Hit {
     /// One OpenVPN server, the number is taken modulo their count.
     Server(u32),
     Servers,
+    /// A node of a cluster: the one in use, or that of the number.
+    Node(Option<u32>),
+    /// The node in use, and while it is away the daemon.
+    NodeAndDaemon,
 }
 
 impl Hit {
@@ -23,6 +27,9 @@ impl Hit {
             Self::Both => "database_and_daemon",
             Self::Server(_) => "one_server",
             Self::Servers => "all_servers",
+            Self::Node(None) => "node_in_use",
+            Self::Node(Some(_)) => "node",
+            Self::NodeAndDaemon => "node_in_use_and_daemon",
         }
     }
 }
@@ -42,12 +49,20 @@ pub enum How {
     Crowded,
     /// All connections are cut, whatever goes on on them.
     Cut,
+    /// Another program file takes its place: SIGTERM, and the new one at once.
+    Replace,
+    /// It loses the others without a word; its clients still reach it.
+    Part,
+    /// Nobody reaches it any more, without a word.
+    Hide,
 }
 
 impl How {
     const OF_DATABASE: [Self; 6] =
         [Self::Kill, Self::Stop, Self::Slow, Self::ReadOnly, Self::Crowded, Self::Cut];
     const OF_OTHERS: [Self; 2] = [Self::Kill, Self::Stop];
+    const OF_DAEMON: [Self; 3] = [Self::Kill, Self::Stop, Self::Replace];
+    const OF_NODES: [Self; 3] = [Self::Kill, Self::Part, Self::Hide];
 
     pub const fn word(self) -> &'static str {
         match self {
@@ -57,6 +72,9 @@ impl How {
             Self::ReadOnly => "read_only",
             Self::Crowded => "crowded",
             Self::Cut => "cut",
+            Self::Replace => "replaced",
+            Self::Part => "parted",
+            Self::Hide => "hidden",
         }
     }
 }
@@ -75,11 +93,18 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let server =
-            if let Hit::Server(number) = self.hit { format!(" {number}") } else { String::new() };
+        let server = match self.hit {
+            Hit::Server(number) | Hit::Node(Some(number)) => format!(" {number}"),
+            Hit::Daemon
+            | Hit::Database
+            | Hit::Both
+            | Hit::Servers
+            | Hit::Node(None)
+            | Hit::NodeAndDaemon => String::new(),
+        };
         let (hit, how) = (self.hit.word(), self.how.word());
         write!(f, "{hit}{server} {how} for {} ms", self.away.as_millis())?;
-        if self.hit == Hit::Both {
+        if matches!(self.hit, Hit::Both | Hit::NodeAndDaemon) {
             let (after, away) = self.second;
             write!(f, ", the daemon {} ms later for {} ms", after.as_millis(), away.as_millis())?;
         }
@@ -96,6 +121,45 @@ pub enum Kinds {
     All,
     /// The same, but the daemon's process stays the same.
     AllButOurEnd,
+}
+
+/// So many faults of a cluster: of eight, five are of the node in use and one of another, one of these together
+/// with the daemon, one of a server of OpenVPN. The first three are each kind of the node in use.
+pub fn of_cluster(seed: u64, count: usize, servers: u32) -> Vec<Fault> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut kinds = How::OF_NODES;
+    kinds.shuffle(&mut random);
+    let mut deck: Vec<_> = kinds.iter().map(|how| (Hit::Node(None), *how)).collect();
+    let mut plan = Vec::with_capacity(count);
+    while plan.len() < count {
+        let (hit, how) = deck.pop().unwrap_or_else(|| {
+            let hits = [Hit::Node(None); 5];
+            let hits = hits.into_iter().chain([Hit::NodeAndDaemon, Hit::Node(Some(0))]);
+            let mut how = || How::OF_NODES[random.random_range(0..How::OF_NODES.len())];
+            deck = hits.map(|hit| (hit, how())).collect();
+            deck.push((Hit::Server(0), How::Kill));
+            deck.shuffle(&mut random);
+            deck.pop().unwrap_or((Hit::Node(None), How::Kill))
+        });
+        let mut number = |of| random.random_range(0..of);
+        let hit = match hit {
+            Hit::Server(_) => Hit::Server(number(servers)),
+            Hit::Node(Some(_)) => Hit::Node(Some(number(3) + 1)),
+            hit @ (Hit::Daemon
+            | Hit::Database
+            | Hit::Both
+            | Hit::Servers
+            | Hit::Node(None)
+            | Hit::NodeAndDaemon) => hit,
+        };
+        let mut within = |from, to| Duration::from_millis(random.random_range::<u64, _>(from..to));
+        // All logins are to be seen to be back before the next.
+        let rest = within(2_000, 6_000);
+        let away = within(500, 15_000);
+        let second = (within(0, 3_000), within(50, 3_000));
+        plan.push(Fault { rest, hit, how, away, second });
+    }
+    plan
 }
 
 /// So many faults. Of ten, three are the daemon's and three the database's, two a server's; one hits all servers
@@ -131,7 +195,12 @@ pub fn faults(
         });
         let hit = match hit {
             Hit::Server(_) => Hit::Server(random.random_range(0..servers)),
-            Hit::Daemon | Hit::Database | Hit::Both | Hit::Servers => hit,
+            Hit::Daemon
+            | Hit::Database
+            | Hit::Both
+            | Hit::Servers
+            | Hit::Node(_)
+            | Hit::NodeAndDaemon => hit,
         };
         let mut within = |from, to| Duration::from_millis(random.random_range::<u64, _>(from..to));
         let rest = within(100, if is_short { 3_000 } else { 5_000 });
@@ -144,7 +213,9 @@ pub fn faults(
         let second = (within(0, 3_000), within(50, 3_000));
         let kinds: &[How] = match hit {
             Hit::Daemon if wanted == Kinds::AllButOurEnd => &[How::Stop],
+            Hit::Daemon if wanted == Kinds::All => &How::OF_DAEMON,
             Hit::Both => &[How::Kill],
+            Hit::Node(_) | Hit::NodeAndDaemon => &How::OF_NODES,
             _ if wanted == Kinds::Kills => &[How::Kill],
             Hit::Database => &How::OF_DATABASE,
             Hit::Daemon | Hit::Server(_) | Hit::Servers => &How::OF_OTHERS,
@@ -186,9 +257,20 @@ mod tests {
         let soak = faults(7, 100, 4, true, Kinds::AllButOurEnd);
         let is_our_end = |fault: &Fault| match fault.hit {
             Hit::Daemon => fault.how == How::Kill,
-            Hit::Both => true,
-            Hit::Database | Hit::Server(_) | Hit::Servers => false,
+            Hit::Both | Hit::NodeAndDaemon => true,
+            Hit::Database | Hit::Server(_) | Hit::Servers | Hit::Node(_) => false,
         };
         assert!(!soak.iter().any(is_our_end));
+    }
+    #[test]
+    fn the_first_faults_of_a_cluster_are_each_kind_of_its_node_in_use() {
+        let plan = of_cluster(7, 40, 4);
+        let mut first: Vec<_> = plan.iter().take(3).map(|fault| fault.how.word()).collect();
+        first.sort_unstable();
+        assert_eq!(first, ["hidden", "killed", "parted"]);
+        assert!(plan.iter().take(3).all(|fault| fault.hit == Hit::Node(None)));
+        assert!(plan.iter().any(|fault| fault.hit == Hit::NodeAndDaemon));
+        assert!(plan.iter().any(|fault| matches!(fault.hit, Hit::Node(Some(1..=3)))));
+        assert!(!plan.iter().any(|fault| matches!(fault.hit, Hit::Node(Some(0)))));
     }
 }

@@ -22,9 +22,10 @@ use tokio::{
 
 use super::{
     audit::{self, Evidence, Span, Verdict},
+    cluster::{self, Cluster, TAKEOVER},
     drift,
     plan::{self, Fault, Hit, How, Kinds},
-    record::{Millis, Record},
+    record::{Instance, Millis, Record},
     rows, stall,
 };
 use crate::{
@@ -63,6 +64,7 @@ struct Play<'a> {
     outages: Vec<Span>,
     /// When the daemon was stopped.
     stops: Vec<Span>,
+    cluster: Option<Cluster>,
     begun: Millis,
 }
 
@@ -81,15 +83,22 @@ fn say(line: &str) {
 }
 
 pub async fn run(args: &Args) -> anyhow::Result<Result> {
-    if args.database.is_some() != args.database_folder.is_some() {
-        bail!("--database and --database-folder go together");
+    let folder = args.database_folder.as_ref().or(args.cluster_folder.as_ref());
+    if args.database.is_some() != folder.is_some() {
+        bail!("--database goes together with --database-folder or --cluster-folder");
     }
     let seed = seed(args)?;
     let folder = tempfile::Builder::new().prefix("warden-chaos.").tempdir()?;
     let clock = Clock::new();
     say(&format!("{} faults, CHAOS_SEED={seed}", args.faults));
     let url = args.database.clone().unwrap_or_else(|| Rig::database(folder.path()));
-    scenario::seed(args, &url, None, clock).await.context("cannot seed the database")?;
+    // What is not the program under test knows one host only.
+    let one = cluster::first_host(&url);
+    scenario::seed(args, &one, None, clock).await.context("cannot seed the database")?;
+    let cluster = match &args.cluster_folder {
+        Some(folder) => Some(Cluster::watch(folder, &url, clock).await?),
+        None => None,
+    };
     let record = Arc::new(Record::in_file(&folder.path().join("record"))?);
     let world = Arc::new(World {
         clock,
@@ -130,6 +139,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
         daemons,
         outages,
         stops,
+        cluster,
         begun,
     };
     let has_database = args.database_folder.is_some();
@@ -138,7 +148,11 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
         (None, true) => Kinds::All,
         (None, false) => Kinds::Kills,
     };
-    let plan = plan::faults(seed, args.faults, args.servers, has_database, kinds);
+    let plan = if args.cluster_folder.is_some() {
+        plan::of_cluster(seed, args.faults, args.servers)
+    } else {
+        plan::faults(seed, args.faults, args.servers, has_database, kinds)
+    };
     let outcome = play.all(&plan).await;
     let _ = stop.send(true);
     let (stalls, drift) = (stalls.await?, drift.await?);
@@ -150,7 +164,12 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
     let mut result = Result::default();
     result.put("scenario", "chaos");
     result.put("seed", seed);
-    result.put("database", if args.database.is_some() { "mariadb" } else { "sqlite" });
+    let database = match (&args.cluster_folder, &args.database) {
+        (Some(_), _) => "cluster",
+        (None, Some(_)) => "mariadb",
+        (None, None) => "sqlite",
+    };
+    result.put("database", database);
     result.put("servers", args.servers);
     result.put("clients", args.all());
     play.finish(&url, stalls, &plan, open, &mut result).await?;
@@ -229,6 +248,7 @@ impl Play<'_> {
 
     async fn strike(&mut self, fault: &Fault) -> anyhow::Result<()> {
         match (fault.hit, fault.how) {
+            (Hit::Node(_) | Hit::NodeAndDaemon, how) => self.strike_node(fault, how).await,
             (Hit::Daemon, How::Stop) => {
                 let (pid, from) = (*self.pid.borrow(), self.now());
                 signal(pid, "STOP").await?;
@@ -236,6 +256,13 @@ impl Play<'_> {
                 signal(pid, "CONT").await?;
                 self.stops.push(Span { from, until: self.now() });
                 Ok(())
+            }
+            (Hit::Daemon, How::Replace) => {
+                let from = self.daemon_since;
+                let _ = self.pid.send(0);
+                self.rig.replace().await?;
+                self.daemons.push(Span { from, until: self.now() });
+                self.start_daemon()
             }
             (Hit::Server(number), How::Stop) => self.freeze_server(number, fault.away).await,
             (Hit::Servers, How::Stop) => {
@@ -280,6 +307,33 @@ impl Play<'_> {
         }
     }
 
+    async fn strike_node(&mut self, fault: &Fault, how: How) -> anyhow::Result<()> {
+        let cluster = self.cluster.take().context("no cluster")?;
+        let node = match fault.hit {
+            Hit::Node(Some(number)) => number,
+            _ => cluster.in_use().await,
+        };
+        let from = self.now();
+        let struck = cluster.strike(node, how, fault.away);
+        let done = if fault.hit == Hit::NodeAndDaemon {
+            let (after, away) = fault.second;
+            let kill = async {
+                sleep(after).await;
+                self.kill_daemon().await?;
+                sleep(away).await;
+                self.start_daemon()
+            };
+            let (struck, killed) = tokio::join!(struck, kill);
+            struck.and(killed)
+        } else {
+            struck.await
+        };
+        // Until it was left for another, the database was away.
+        self.outages.push(Span { from, until: cluster.usable_since(from) + TAKEOVER });
+        self.cluster = Some(cluster);
+        done
+    }
+
     async fn freeze_server(&self, number: u32, time: Duration) -> anyhow::Result<()> {
         let server = &self.orders[(number % self.args.servers) as usize];
         server.send(Order::Freeze(time)).await.context("a server of the fleet has ended")
@@ -290,7 +344,7 @@ impl Play<'_> {
         let folder = self.args.database_folder.as_ref().context("no database to trouble")?;
         let pid: u32 = std::fs::read_to_string(folder.join("pid"))?.trim().parse()?;
         match how {
-            How::Kill => {}
+            How::Kill | How::Replace | How::Part | How::Hide => {}
             How::Stop => {
                 signal(pid, "STOP").await?;
                 sleep(time).await;
@@ -394,7 +448,12 @@ impl Play<'_> {
             }));
         }
         let (instances, links) = self.record.read();
-        let (rows, usage) = rows::read(url).await?;
+        let (rows, usage) = rows::read(&cluster::first_host(url)).await?;
+        let mut found = Vec::new();
+        if let Some(cluster) = self.cluster.take() {
+            let ended = cluster.finish(url).await?;
+            found = self.judge_cluster(ended, &instances, plan, result);
+        }
         let limit = Millis::from(self.args.limit_s) * 1_000;
         let short = (0..self.args.all()).filter(|n| population::is_among(*n, self.args.expiring));
         let evidence = Evidence {
@@ -409,9 +468,14 @@ impl Play<'_> {
             accounting: Millis::from(self.args.accounting_s) * 1_000,
             limits: short.map(|number| (number, limit)).collect::<HashMap<_, _>>(),
             limit: LIMIT,
+            memory: match self.args.cluster_folder {
+                Some(_) => audit::MEMORY_OF_SEVERAL,
+                None => audit::MEMORY,
+            },
         };
         let mut verdict = audit::judge(&evidence);
         verdict.findings.extend(faults);
+        verdict.findings.extend(found);
         verdict.findings.extend(self.rig.complaints()?);
         if open > 0 {
             verdict.findings.push(format!("{open} sessions or rows did not end in time"));
@@ -421,6 +485,57 @@ impl Play<'_> {
         result.put("denied_for_a_moment", Totals::of(&self.world.totals.temporary));
         result.number("seconds", (self.now() - self.begun) as f64 / 1e3);
         Ok(())
+    }
+}
+
+impl Play<'_> {
+    /// How soon logins were back, who won the races, and whether the nodes agree.
+    fn judge_cluster(
+        &mut self,
+        (gaps, raced): (Vec<Span>, cluster::Raced),
+        instances: &[Instance],
+        plan: &[Fault],
+        result: &mut Result,
+    ) -> Vec<String> {
+        let mut admissions: Vec<_> = instances.iter().filter_map(|one| one.admitted).collect();
+        admissions.sort_unstable();
+        // Without a daemon nobody is let in, and a new one takes a moment.
+        let deaths = self.daemons.iter().zip(self.daemons.iter().skip(1));
+        let mut excused: Vec<_> = deaths
+            .map(|(dead, next)| Span { from: dead.until, until: next.from + audit::COMPARE })
+            .collect();
+        if plan.iter().any(|fault| fault.hit == Hit::Servers) {
+            excused.push(Span { from: Millis::MIN, until: Millis::MAX });
+        }
+        let (wait, from) = cluster::longest_wait(&admissions, &gaps, &excused);
+        self.outages.extend(gaps.iter().map(|gap| Span { until: gap.until + TAKEOVER, ..*gap }));
+        let since = |at: Millis| (at - self.begun) as f64 / 1e3;
+        for gap in &gaps {
+            let (from, until) = (since(gap.from), since(gap.until));
+            say(&format!("no node took a write from {from:.1} s to {until:.1} s"));
+        }
+        result.put("no_node_usable", gaps.len());
+        let longest = gaps.iter().map(|gap| gap.until - gap.from).max();
+        result.put("no_node_usable_ms_most", longest.unwrap_or(0));
+        result.put("logins_back_ms_most", wait);
+        result.put("races", raced.won + raced.undecided + raced.both_won);
+        result.put("races_undecided", raced.undecided);
+        let mut found = Vec::new();
+        if wait > TAKEOVER {
+            let from = since(from);
+            found
+                .push(format!("none for {wait} ms of usable nodes; the login before: {from:.1} s"));
+        }
+        if raced.both_won > 0 {
+            found.push(format!("{} times two had one place", raced.both_won));
+        }
+        if raced.won == 0 {
+            found.push("nobody won a race".into());
+        }
+        if raced.nodes_differ {
+            found.push("the nodes do not hold the same sessions".into());
+        }
+        found
     }
 }
 

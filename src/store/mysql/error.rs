@@ -38,16 +38,26 @@ fn by_number(error: &MySqlDatabaseError) -> SqlError {
         1048 => SqlError::Null,
         // Lock wait, deadlock, changed since read (Galera certification included), or altered meanwhile.
         1205 | 1213 | 1020 | 3058 | 3101 | 1412 | 1615 => SqlError::Conflict(text()),
-        // Shutdown, killed, idle too long, network, not the primary component of a cluster.
-        1053 | 1927 | 1317 | 3169 | 4031 | 1152 | 1158..=1161 | 1047 | 1184 | 3032 => {
-            SqlError::Lost(text())
-        }
+        // Shutdown, killed, idle too long, network, not the primary component of a cluster, offline;
+        // and a COMMIT of which a node cannot say what became of it, having lost the others meanwhile.
+        1053
+        | 1927
+        | 1317
+        | 3169
+        | 4031
+        | 1152
+        | 1158..=1161
+        | 1047
+        | 1184
+        | 3032
+        | 1180
+        | 3100 => SqlError::Lost(text()),
         // --read-only, read-only transaction, read-only mode.
         1036 | 1290 | 1792 | 1836 | 1874 => SqlError::ReadOnly(text()),
         // Access, unknown database, connections, resources, time limits, disk and tables full, crashed.
         1040 | 1041 | 1044 | 1045 | 1049 | 1129 | 1130 | 1203 | 1226 | 1227 | 1698 | 1820
-        | 1862 | 3118 | 1021 | 1030 | 1114 | 1026 | 1037 | 1135 | 1153 | 1180 | 1194 | 1195
-        | 1034 | 1251 | 2059 | 1142 | 1143 | 1206 | 1461 | 1637 | 1969 | 3024 | 1105 | 9001 => {
+        | 1862 | 3118 | 1021 | 1030 | 1114 | 1026 | 1037 | 1135 | 1153 | 1194 | 1195 | 1034
+        | 1251 | 2059 | 1142 | 1143 | 1206 | 1461 | 1637 | 1969 | 3024 | 1105 | 9001 => {
             SqlError::Unavailable(text())
         }
         // Table, column, database object missing or a view that lost its base.

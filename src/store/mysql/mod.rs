@@ -1,11 +1,12 @@
 //! MySQL and MariaDB: connecting, fail-over between hosts, migrations.
 //!
 //! Several hosts are tried in their order; the first that answers and takes writes is used until
-//! it is lost or turns read-only, and then the search starts over. When all that answer are
-//! read-only (a fail-over is under way), the first of them serves reads.
+//! it is lost, turns read-only or is found to be of no use, and then the search goes on with the one
+//! after it. When all that answer are read-only (a fail-over is under way), the first of them serves reads.
 
 mod connection;
 mod error;
+mod fitness;
 mod migrate;
 mod statements;
 
@@ -20,10 +21,11 @@ use sqlx::{
     ConnectOptions, MySqlConnection,
     mysql::{MySqlConnectOptions, MySqlSslMode},
 };
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
+use self::fitness::Fitness;
 use super::{
-    sql::{Connection, Connector, Known, SqlError, Statements, Value},
+    sql::{Connection, Connector, Known, SqlError, Statements},
     url::{MySqlUrl, SslMode},
 };
 
@@ -37,8 +39,8 @@ const SESSION: [&str; 2] = [
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 ];
 
-const WRITABLE: &str =
-    "SELECT @@global.read_only AS read_only, @@global.innodb_read_only AS innodb_read_only";
+/// A statement that takes longer, where there is another host, has its server looked at.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 struct Host {
     name: String,
@@ -48,15 +50,18 @@ struct Host {
 /// Connects to the first usable of some hosts.
 pub struct MySql {
     hosts: Vec<Host>,
-    /// Where the last connection was made.
+    /// Where the last connection was made, or the next is to be.
     current: AtomicUsize,
     generation: AtomicU64,
+    /// Of generations before this one nothing is waited for any more.
+    condemned: watch::Sender<u64>,
+    /// For one host: all together take no longer than one alone may.
     timeout: Duration,
 }
 
 impl MySql {
     pub fn new(url: &MySqlUrl, timeout: Duration) -> Self {
-        let hosts = url
+        let hosts: Vec<_> = url
             .hosts
             .iter()
             .map(|(host, port)| Host {
@@ -64,18 +69,29 @@ impl MySql {
                 options: options(url, host, *port),
             })
             .collect();
-        Self { hosts, current: AtomicUsize::new(0), generation: AtomicU64::new(0), timeout }
+        let share = u32::try_from(hosts.len()).unwrap_or(u32::MAX).max(1);
+        Self {
+            hosts,
+            current: AtomicUsize::new(0),
+            generation: AtomicU64::new(0),
+            condemned: watch::Sender::new(0),
+            timeout: timeout / share,
+        }
     }
 
     /// Connects to one host; also says whether it takes writes, where that makes a difference.
-    async fn open(&self, host: &Host) -> Result<(MySqlConnection, bool), SqlError> {
+    async fn open(&self, host: &Host) -> Result<(MySqlConnection, Fitness), SqlError> {
         let open = async {
             let mut connection = host.options.connect().await.map_err(error::classify)?;
             for statement in SESSION {
                 connection.command(statement).await?;
             }
-            let writable = self.hosts.len() == 1 || is_writable(&mut connection).await?;
-            Ok((connection, writable))
+            let fitness = if self.hosts.len() == 1 {
+                Fitness::Writes
+            } else {
+                fitness::ask(&mut connection).await?
+            };
+            Ok((connection, fitness))
         };
         let failed = |text: String| SqlError::Unavailable(format!("{}: {text}", host.name));
         match timeout(self.timeout, open).await {
@@ -115,22 +131,20 @@ impl Connector for MySql {
     }
 
     async fn connect(&self) -> Result<(MySqlConnection, u64), SqlError> {
-        let current = self.current.load(Ordering::Acquire);
+        let (before, from) = self.hosts.split_at(self.current.load(Ordering::Acquire));
         // The one in use first: a lost connection does not mean a lost server.
-        let others = (0..self.hosts.len()).filter(|index| *index != current);
+        let (before, from) = (before.iter().enumerate(), (before.len()..).zip(from));
         let mut reader = None;
         let mut errors = Vec::new();
-        for index in std::iter::once(current).chain(others) {
-            let Some(host) = self.hosts.get(index) else {
-                continue;
-            };
+        for (index, host) in from.chain(before) {
             match self.open(host).await {
-                Ok((connection, true)) => {
+                Ok((connection, Fitness::Writes)) => {
                     return Ok((connection, self.settle(index)));
                 }
-                Ok((connection, false)) => {
+                Ok((connection, Fitness::Reads)) => {
                     reader.get_or_insert((index, connection));
                 }
+                Ok((_, Fitness::Nothing(why))) => errors.push(format!("{}: {why}", host.name)),
                 Err(SqlError::Unavailable(text)) => errors.push(text),
                 Err(error) => return Err(error),
             }
@@ -156,6 +170,32 @@ impl Connector for MySql {
         self.hosts.len() > 1
     }
 
+    fn patience(&self) -> Option<Duration> {
+        (self.hosts.len() > 1).then_some(PATIENCE)
+    }
+
+    async fn examine(&self) {
+        let generation = self.generation();
+        let current = self.current.load(Ordering::Acquire);
+        let Some(host) = self.hosts.get(current) else { return };
+        if let Ok((connection, Fitness::Writes)) = self.open(host).await {
+            connection.close().await;
+            return;
+        }
+        let next = (current + 1) % self.hosts.len();
+        let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
+        // Somebody may have gone elsewhere meanwhile.
+        if self.generation.compare_exchange(generation, generation + 1, order, failed).is_ok() {
+            let _ = self.current.compare_exchange(current, next, order, failed);
+            self.condemned.send_replace(generation + 1);
+        }
+    }
+
+    async fn left(&self, generation: u64) {
+        // It ends only with this connector.
+        let _ = self.condemned.subscribe().wait_for(|condemned| generation < *condemned).await;
+    }
+
     fn has_single_writer(&self) -> bool {
         false
     }
@@ -167,13 +207,6 @@ impl Connector for MySql {
     async fn migrate(&self) -> Result<(), SqlError> {
         migrate::run(self.connect().await?.0).await
     }
-}
-
-async fn is_writable(connection: &mut MySqlConnection) -> Result<bool, SqlError> {
-    let rows = connection.fetch(WRITABLE, &[]).await?;
-    let off =
-        |value: &Value| [Value::Int(0), Value::Uint(0), "OFF".into(), "0".into()].contains(value);
-    Ok(rows.iter().all(|row| row.values.iter().all(off)))
 }
 
 fn options(url: &MySqlUrl, host: &str, port: u16) -> MySqlConnectOptions {

@@ -1,6 +1,6 @@
 //! What a database driver has to provide; all logic above is written once against these.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use super::{Row, SqlError, Statements, Value};
 
@@ -58,6 +58,15 @@ pub trait Connector: Send + Sync + 'static {
 
     /// Told that the server of a connection takes no writes; whether there may be another.
     fn abandon(&self, generation: u64) -> bool;
+
+    /// After how long without an answer a server is to be looked at; `None` where there is no other.
+    fn patience(&self) -> Option<Duration>;
+
+    /// Looks at the server in use, and leaves it where it is of no use.
+    fn examine(&self) -> impl Future<Output = ()> + Send;
+
+    /// Until the server of that generation's connections was left because it is of no use.
+    fn left(&self, generation: u64) -> impl Future<Output = ()> + Send;
 
     /// Whether only one transaction can write at a time.
     fn has_single_writer(&self) -> bool;

@@ -3,16 +3,19 @@
 //! It differs from sqlx's own in what the login path and fail-over need: nothing is sent before
 //! a statement to find out whether the connection lives, a connection whose statement timed out
 //! or was dropped half way is closed and never waited for, connecting fails at once with the
-//! server's own words, and connections to a server that was left behind are not used again.
+//! server's own words, and connections to a server that was left behind are not used again. Where
+//! there are several servers, the one in use is looked at beside the statements: one that has lost
+//! the others may go on answering.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{Connection, Connector, Done, Row, SqlError, Value};
@@ -21,6 +24,11 @@ use crate::types::{Clock, Mono};
 /// Connections unused for so long are closed rather than tried: firewalls and `wait_timeout`
 /// will have cut them.
 const IDLE_LIMIT: Duration = Duration::from_secs(300);
+
+/// How often the server in use is looked at where there are others.
+const LOOK: Duration = Duration::from_secs(5);
+/// The least time between two looks, however many statements wait for an answer.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Bounds of a pool.
 #[derive(Debug, Clone, Copy)]
@@ -46,10 +54,18 @@ pub struct Pool<C: Connector> {
     permits: Arc<Semaphore>,
     writer: Arc<Semaphore>,
     idle: Mutex<Vec<Idle<C::Connection>>>,
+    look: Mutex<Look>,
+}
+
+/// Of the server in use.
+struct Look {
+    is_under_way: bool,
+    last: Mono,
 }
 
 impl<C: Connector> Pool<C> {
     pub fn new(connector: C, limits: Limits) -> Self {
+        let clock = Clock::new();
         Self {
             writer: Arc::new(Semaphore::new(if connector.has_single_writer() {
                 1
@@ -59,7 +75,8 @@ impl<C: Connector> Pool<C> {
             permits: Arc::new(Semaphore::new(limits.connections)),
             connector,
             limits,
-            clock: Clock::new(),
+            look: Mutex::new(Look { is_under_way: false, last: clock.now().mono }),
+            clock,
             idle: Mutex::new(Vec::new()),
         }
     }
@@ -93,6 +110,9 @@ impl<C: Connector> Pool<C> {
         writer: Option<OwnedSemaphorePermit>,
     ) -> Result<Lease<C>, SqlError> {
         let permit = self.permit(&self.permits).await?;
+        if self.connector.patience().is_some() {
+            self.look(LOOK);
+        }
         let idle = if fresh { None } else { self.take_idle() };
         let (connection, generation) = match idle {
             Some(idle) => (idle.connection, idle.generation),
@@ -121,6 +141,53 @@ impl<C: Connector> Pool<C> {
         if !self.permits.is_closed() && idle.len() < self.limits.connections {
             idle.push(Idle { connection, generation, since });
         }
+    }
+
+    /// Has the server in use looked at, beside whatever else goes on, unless it was `within` that time.
+    fn look(self: &Arc<Self>, within: Duration) {
+        let now = self.clock.now().mono;
+        let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner);
+        if look.is_under_way || now - look.last < within {
+            return;
+        }
+        look.is_under_way = true;
+        drop(look);
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            pool.connector.examine().await;
+            let last = pool.clock.now().mono;
+            *pool.look.lock().unwrap_or_else(PoisonError::into_inner) =
+                Look { is_under_way: false, last };
+        });
+    }
+
+    /// A statement's answer, as long as that may take and its server is of use.
+    async fn answer<T>(
+        self: &Arc<Self>,
+        generation: u64,
+        call: impl Future<Output = Result<T, SqlError>>,
+    ) -> Result<Result<T, SqlError>, Elapsed> {
+        let limit = self.limits.statement;
+        let mut call = pin!(timeout(limit, call));
+        let answer = match self.connector.patience() {
+            None => call.await,
+            Some(patience) => {
+                let mut left = pin!(self.connector.left(generation));
+                let is_left = || Ok(Err(SqlError::Lost("its server was left".into())));
+                tokio::select! {
+                    answer = &mut call => answer,
+                    () = &mut left => is_left(),
+                    () = sleep(patience) => {
+                        self.look(LOOK_AGAIN);
+                        tokio::select! {
+                            answer = call => answer,
+                            () = left => is_left(),
+                        }
+                    }
+                }
+            }
+        };
+        answer.map_err(|_| Elapsed(limit))
     }
 
     /// Closes idle connections, waits for those in use, and gives out no more.
@@ -180,23 +247,20 @@ impl<C: Connector> Lease<C> {
     }
 
     pub async fn execute(&mut self, sql: &'static str, args: &[Value]) -> Result<Done, SqlError> {
-        let limit = self.pool.limits.statement;
         let connection = self.connection.as_mut().ok_or_else(spoilt)?;
-        let result = within(limit, connection.execute(sql, args)).await;
+        let result = self.pool.answer(self.generation, connection.execute(sql, args)).await;
         self.judge(result)
     }
 
     pub async fn fetch(&mut self, sql: &'static str, args: &[Value]) -> Result<Vec<Row>, SqlError> {
-        let limit = self.pool.limits.statement;
         let connection = self.connection.as_mut().ok_or_else(spoilt)?;
-        let result = within(limit, connection.fetch(sql, args)).await;
+        let result = self.pool.answer(self.generation, connection.fetch(sql, args)).await;
         self.judge(result)
     }
 
     pub async fn command(&mut self, sql: &'static str) -> Result<(), SqlError> {
-        let limit = self.pool.limits.statement;
         let connection = self.connection.as_mut().ok_or_else(spoilt)?;
-        let result = within(limit, connection.command(sql)).await;
+        let result = self.pool.answer(self.generation, connection.command(sql)).await;
         self.judge(result)
     }
 
@@ -217,10 +281,6 @@ impl<C: Connector> Lease<C> {
 }
 
 struct Elapsed(Duration);
-
-async fn within<T>(limit: Duration, call: impl Future<Output = T>) -> Result<T, Elapsed> {
-    timeout(limit, call).await.map_err(|_| Elapsed(limit))
-}
 
 fn spoilt() -> SqlError {
     SqlError::Lost("the connection was lost".into())

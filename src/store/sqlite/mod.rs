@@ -165,6 +165,16 @@ impl Connector for Sqlite {
         false
     }
 
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    async fn examine(&self) {}
+
+    async fn left(&self, _generation: u64) {
+        std::future::pending().await
+    }
+
     fn has_single_writer(&self) -> bool {
         true
     }

@@ -2,6 +2,7 @@
 
 mod browser;
 mod console;
+mod crash;
 mod grace;
 mod limits;
 mod listen;
@@ -10,6 +11,7 @@ mod metrics;
 mod notice;
 mod outage;
 mod process;
+mod race;
 mod relay;
 mod second_factor;
 mod secrets;

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::process::ExitStatusExt as _,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -18,6 +19,15 @@ pub struct Program {
 
 impl Program {
     pub fn start(folder: &Path, port: u16, more: &str) -> Self {
+        Self::start_with(folder, port, more, &[])
+    }
+
+    pub fn start_with(
+        folder: &Path,
+        port: u16,
+        more: &str,
+        environment: &[(&str, String)],
+    ) -> Self {
         let path = |name: &str| folder.join(name).display().to_string();
         let text = format!(
             "[database]\nurl = \"sqlite://{}\"\ntimeout_ms = 200\n\
@@ -31,10 +41,17 @@ impl Program {
         let output = fs::OpenOptions::new().append(true).create(true).open(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_ovpn-warden"))
             .args(["-c", &path("config.toml"), "run"])
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::from(output))
             .spawn()
             .unwrap();
         Self { child, log }
+    }
+
+    /// Whether it has ended by SIGABRT.
+    pub fn has_aborted(&mut self) -> bool {
+        let ended = self.child.try_wait().unwrap();
+        ended.is_some_and(|status| status.signal() == Some(6))
     }
 
     pub fn log(&self) -> String {

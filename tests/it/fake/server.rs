@@ -87,6 +87,13 @@ impl Controller {
         line.trim_end_matches('\n').to_owned()
     }
 
+    /// The next line, or `None` when the controller has gone or says nothing for long.
+    pub async fn try_line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = timeout(PATIENCE, self.reader.read_line(&mut line)).await.ok()?.ok()?;
+        (read > 0).then(|| line.trim_end_matches('\n').to_owned())
+    }
+
     /// The next line but for the questions by which it looks whether the server is there.
     pub async fn command(&mut self) -> String {
         loop {

@@ -177,6 +177,11 @@ impl Warden {
         }
     }
 
+    /// Its process, or 0.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().map_or(0, Process::pid)
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| process.status().is_none())
     }

@@ -9,6 +9,7 @@ mod matrix;
 mod outage;
 mod relay;
 mod second_factor;
+mod silence;
 mod wake_up;
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicIsize, AtomicUsize, Ordering},
 };
 
 use tokio::{
@@ -10,6 +10,7 @@ use tokio::{
     net::{TcpListener, TcpStream, tcp},
     sync::watch,
 };
+use tokio_util::sync::CancellationToken;
 
 /// What happens to bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Proxy {
 struct Counts {
     connections: AtomicUsize,
     requests: AtomicUsize,
+    /// At zero a connection is cut.
+    left: AtomicIsize,
     sent: Mutex<Vec<u8>>,
 }
 
@@ -53,8 +56,10 @@ impl Proxy {
                 let (client_in, client_out) = client.into_split();
                 let (server_in, server_out) = server.into_split();
                 let counting = Some(Arc::clone(&counting));
-                tokio::spawn(pass(client_in, server_out, watched.clone(), counting));
-                tokio::spawn(pass(server_in, client_out, watched.clone(), None));
+                let cut = CancellationToken::new();
+                let there = pass(client_in, server_out, watched.clone(), counting, cut.clone());
+                tokio::spawn(there);
+                tokio::spawn(pass(server_in, client_out, watched.clone(), None, cut));
             }
         });
         Self { port, mode, counts }
@@ -62,6 +67,11 @@ impl Proxy {
 
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+    }
+
+    /// The server still gets the `number`th request from now on, and its client hears nothing more.
+    pub fn cut_at(&self, number: isize) {
+        self.counts.left.store(number, Ordering::SeqCst);
     }
 
     /// How many connections were made.
@@ -85,17 +95,22 @@ async fn pass(
     mut to: tcp::OwnedWriteHalf,
     mut mode: watch::Receiver<Mode>,
     counts: Option<Arc<Counts>>,
+    cut: CancellationToken,
 ) {
     let mut buffer = vec![0; 65_536];
     loop {
         let read = tokio::select! {
             read = from.read(&mut buffer) => read,
             _ = mode.wait_for(|mode| *mode == Mode::Cut) => return,
+            () = cut.cancelled() => return,
         };
         let Ok(length @ 1..) = read else { return };
         if let Some(counts) = &counts {
             counts.requests.fetch_add(1, Ordering::SeqCst);
             counts.sent.lock().unwrap().extend_from_slice(&buffer[..length]);
+            if counts.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                cut.cancel();
+            }
         }
         match mode.wait_for(|mode| *mode != Mode::Stalled).await.as_deref() {
             Ok(Mode::Open) => {}

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ovpn_warden::store::{Options, Store, StoreError, open};
+use ovpn_warden::store::{Options, SessionRecord, Store, StoreError, open};
 
 use super::{
     bed::{Backend, Bed, MAC, at, by, id, name, new_user, options, session, store},
@@ -31,7 +31,10 @@ on_servers! {
     a_database_that_is_not_there_is_named
     the_next_host_takes_over
     a_table_that_is_missing_is_named
+    a_table_or_column_that_is_away_is_named_until_it_is_back
     a_row_lock_that_outlasts_the_servers_patience_is_waited_for_again
+    the_victim_of_a_deadlock_is_run_again
+    a_connection_lost_at_any_step_of_a_transaction_changes_all_or_nothing
 }
 
 /// Everything of a URL but its hosts.
@@ -222,6 +225,93 @@ async fn a_table_that_is_missing_is_named(bed: Arc<Bed>) {
     let refused = bed.store.devices(None, 1).await;
     let Err(StoreError::Schema(text)) = refused else { panic!("{refused:?}") };
     assert!(text.contains("devices"), "{text}");
+}
+
+async fn a_table_or_column_that_is_away_is_named_until_it_is_back(bed: Arc<Bed>) {
+    bed.add_user("alice").await;
+    let facts = async || bed.store.facts(&name("alice"), None, None, at(0)).await;
+    assert!(facts().await.unwrap().is_some());
+    for (change, back, word) in [
+        ("users RENAME TO away", "away RENAME TO users", "users"),
+        (
+            "users RENAME COLUMN password_hash TO away",
+            "users RENAME COLUMN away TO password_hash",
+            "password_hash",
+        ),
+    ] {
+        bed.sql(&format!("ALTER TABLE {change}")).await;
+        // What was prepared before is prepared again by the server, and fails as well.
+        let refused = facts().await;
+        let Err(StoreError::Schema(text)) = refused else { panic!("{change}: {refused:?}") };
+        assert!(text.contains(word), "{text}");
+        bed.sql(&format!("ALTER TABLE {back}")).await;
+        assert!(facts().await.unwrap().is_some(), "{back}");
+    }
+    bed.sql("ALTER TABLE sessions RENAME TO away").await;
+    let refused = bed.store.persist(&[session(1)]).await;
+    assert!(matches!(refused, Err(StoreError::Schema(_))), "{refused:?}");
+    bed.sql("ALTER TABLE away RENAME TO sessions").await;
+    assert_eq!(bed.store.persist(&[session(1)]).await, Ok(()));
+}
+
+async fn the_victim_of_a_deadlock_is_run_again(bed: Arc<Bed>) {
+    bed.store.persist(&[session(1), session(2)]).await.unwrap();
+    let of = |number: u32| session(number).id;
+    let mut other = bed.raw().await;
+    // It has changed more, so that the store's transaction is the one that has to go.
+    other.run("BEGIN; CREATE TEMPORARY TABLE much (n INT PRIMARY KEY)").await;
+    let values: Vec<_> = (0..2_000).map(|n| format!("({n})")).collect();
+    other.run(&format!("INSERT INTO much VALUES {}", values.join(", "))).await;
+    other.run(&format!("UPDATE sessions SET cid = cid WHERE id = '{}'", of(2))).await;
+    other.run(&format!("SELECT * FROM sessions WHERE id = '{}' FOR UPDATE", of(2))).await;
+    let newer = [1, 2].map(|number| SessionRecord { version: 2, ..session(number) });
+    let writing = bed.store.persist(&newer);
+    let crossing = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        other.run(&format!("SELECT * FROM sessions WHERE id = '{}' FOR UPDATE", of(1))).await;
+        other.run("COMMIT").await;
+    };
+    let (written, ()) = tokio::join!(writing, crossing);
+    assert_eq!(written, Ok(()));
+    for row in newer {
+        assert_eq!(bed.store.session(row.id).await, Ok(Some(row)));
+    }
+}
+
+async fn a_connection_lost_at_any_step_of_a_transaction_changes_all_or_nothing(bed: Arc<Bed>) {
+    let (proxy, url) = proxied(&bed).await;
+    let store = store(&format!("{url}?ssl-mode=DISABLED"));
+    let mut unknown = 0;
+    for step in 1..=8 {
+        store.ping().await.unwrap();
+        proxy.cut_at(step);
+        let rows: Vec<_> = (0..3).map(|n| session(step as u32 * 10 + n)).collect();
+        assert_eq!(store.persist(&rows).await, Ok(()), "step {step}");
+        for row in rows {
+            assert_eq!(bed.store.session(row.id).await, Ok(Some(row)));
+        }
+        let user = format!("user{step}");
+        store.ping().await.unwrap();
+        proxy.cut_at(step);
+        let added = store.add_user(&new_user(&user), &by()).await;
+        proxy.cut_at(0);
+        let count = format!(
+            "SELECT CAST((SELECT COUNT(*) FROM users WHERE name = '{user}') * 10 + \
+             (SELECT COUNT(*) FROM admin_audit WHERE target = '{user}') AS CHAR)"
+        );
+        let found = bed.texts(&count).await[0].clone();
+        match added {
+            Ok(()) => assert_eq!(found, "11", "step {step}"),
+            Err(StoreError::Unavailable(text)) => {
+                assert!(text.contains("may have been made"), "{text}");
+                assert!(["0", "11"].contains(&found.as_str()), "step {step}: {found}");
+                unknown += 1;
+            }
+            Err(error) => panic!("step {step}: {error}"),
+        }
+    }
+    assert_eq!(bed.texts("SELECT CAST(COUNT(*) AS CHAR) FROM sessions").await, ["24"]);
+    assert!(unknown <= 1, "only of a COMMIT nobody can know");
 }
 
 async fn a_row_lock_that_outlasts_the_servers_patience_is_waited_for_again(bed: Arc<Bed>) {
