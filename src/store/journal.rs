@@ -88,7 +88,7 @@ impl Journal {
     /// # Errors
     /// [`StoreError`].
     pub async fn remove(&self, rows: &[SessionRecord]) -> Result<(), StoreError> {
-        self.store().await?.remove_sessions(rows).await.map_err(|error| self.named(error))
+        self.store().await?.remove_rows(rows).await.map_err(|error| self.named(error))
     }
 
     /// Puts the file away under another name, for a person to look at; the error that says so.

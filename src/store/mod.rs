@@ -41,10 +41,11 @@ pub use open::{Location, Options, location, open, open_to_look};
 pub use plan::hot_queries;
 pub use record::{
     Account, Actor, Claim, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus,
-    DeviceUse, EnrolmentTerms, Facts, NewDevice, NewSecondFactor, NewUser, OnLimit, OpenSession,
-    OpenSessions, PendingCommands, PolicyRecord, SecondFactor, SecondFactorMode,
-    SecondFactorStatus, ServerRecord, SessionCommand, SessionFilter, SessionRecord, SessionSpan,
-    SessionState, SpanCursor, SpanPage, Standing, UserPatch, UserRecord,
+    DeviceUse, EndedCursor, EndedSession, EnrolmentTerms, Facts, NewDevice, NewSecondFactor,
+    NewUser, OnLimit, OpenSession, OpenSessions, PendingCommands, PolicyRecord, SecondFactor,
+    SecondFactorMode, SecondFactorStatus, ServerRecord, SessionCommand, SessionFilter,
+    SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage, Standing, UserPatch,
+    UserRecord,
 };
 
 pub use usage::{DayMark, DayMarks, DayMarksError, DayShare, Granted, OpenUse, QuotaGrant, Usage};
@@ -369,9 +370,20 @@ pub trait Store: Send + Sync + 'static {
     async fn device_uses(&self, since: Timestamp, limit: u32)
     -> Result<Vec<DeviceUse>, StoreError>;
 
-    /// Removes sessions that ended before `before`, oldest first, at most `limit` (at most 10,000)
-    /// in one statement; how many. Open ones are never touched.
-    async fn remove_ended(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    /// For how many days policies keep sessions, those that say so, each number once; never 0.
+    async fn retentions(&self) -> Result<Vec<u32>, StoreError>;
+
+    /// Closed sessions that ended before `before`, in the order of their ends, `after` that one, at most `limit`
+    /// (at most 10,000).
+    async fn ended(
+        &self,
+        after: Option<&EndedCursor>,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<EndedSession>, StoreError>;
+
+    /// Removes closed sessions, at most 10,000; how many were there. Open ones are never touched.
+    async fn remove_sessions(&self, sessions: &[SessionId]) -> Result<u64, StoreError>;
 
     /// Asks the daemon that holds a session to end or extend it. `NotFound` when there is none,
     /// [`StoreError::Ended`] when it has ended.

@@ -25,7 +25,7 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
         ("session", sql.session),
         ("sessions_by_prefix", sql.sessions_by_prefix),
         ("expiring sessions", sql.expiring_sessions),
-        ("removal", sql.remove_ended),
+        ("ended", sql.ended),
         ("old usage", sql.old_usage),
         ("auth_events", sql.auth_events),
         ("old auth_events", sql.remove_auth_events),

@@ -117,6 +117,8 @@ pub struct PolicyRecord {
     pub require_fingerprint: Option<bool>,
     /// Whether a second factor is asked for.
     pub second_factor: Option<SecondFactorMode>,
+    /// For how many days sessions are kept after their end; 0: for ever.
+    pub retention_days: Option<u32>,
 }
 
 impl PolicyRecord {
@@ -480,6 +482,26 @@ pub struct PendingCommands {
     pub commands: Vec<SessionCommand>,
     /// Others, for which server, and why they cannot: [`StoreError::Corrupt`].
     pub unreadable: Vec<(CommandId, ServerName, StoreError)>,
+}
+
+/// A session that is over, and for how long it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedSession {
+    /// Where it stands among those that have ended.
+    pub cursor: EndedCursor,
+    /// By its user's policy, or by `default` where the user is gone: days, 0 for ever. `None`: as configured.
+    pub retention_days: Option<u32>,
+}
+
+/// The order of sessions that have ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedCursor {
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Its server.
+    pub server: ServerName,
+    /// Primary key.
+    pub id: SessionId,
 }
 
 /// Which sessions to list.

@@ -11,6 +11,9 @@ use crate::{
     types::{ExpiryAction, Hours, Quotas, Zone, parse_bytes},
 };
 
+/// Longest retention, as in the configuration: a hundred years.
+const MAX_DAYS: u32 = 36_500;
+
 /// The limits; `none` leaves the configuration's value in force.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Limits {
@@ -64,6 +67,16 @@ pub struct Limits {
     /// `none`: as configured
     #[arg(long, value_name = "WORD", value_parser = second_factor(), hide_possible_values = true)]
     second_factor: Option<OrNone<SecondFactorMode>>,
+    /// For how many days sessions are kept after their end, at most 36500; 0: for ever; `none`: as configured
+    #[arg(long, value_name = "N", value_parser = days)]
+    retention_days: Option<OrNone<u32>>,
+}
+
+fn days(text: &str) -> Result<OrNone<u32>, String> {
+    match text.parse().map_err(|_| "write it as a number of days".to_owned())? {
+        OrNone::Value(days) if days > MAX_DAYS => Err(format!("at most {MAX_DAYS} days")),
+        value @ (OrNone::None | OrNone::Value(_)) => Ok(value),
+    }
 }
 
 fn second_factor() -> impl TypedValueParser<Value = OrNone<SecondFactorMode>> {
@@ -142,6 +155,7 @@ impl Limits {
             && self.idle_bytes.is_none()
             && self.require_fingerprint.is_none()
             && self.second_factor.is_none()
+            && self.retention_days.is_none()
     }
 
     /// Changes what is given.
@@ -190,6 +204,9 @@ impl Limits {
         }
         if let Some(value) = self.second_factor {
             policy.second_factor = value.into_option();
+        }
+        if let Some(value) = self.retention_days {
+            policy.retention_days = value.into_option();
         }
     }
 }

@@ -123,7 +123,11 @@ pub const STATEMENTS: Statements = Statements {
                   since = VALUES(since), held_until = VALUES(held_until)",
     add_activity: &ADD_ACTIVITY_ROWS,
     remove_activity: "DELETE FROM activity WHERE starts_at < ? ORDER BY starts_at LIMIT ?",
-    remove_ended: "DELETE FROM sessions WHERE ended_at < ? AND state = 'closed' \
-                   ORDER BY ended_at LIMIT ?",
+    ended: "SELECT s.id, s.server, s.ended_at, s.user_name, u.name AS own_name, p.retention_days \
+            FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
+            LEFT JOIN policies p ON p.name = CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
+            WHERE s.ended_at >= ? AND s.ended_at < ? AND s.state = 'closed' \
+            AND (s.ended_at > ? OR s.server > ? OR (s.server = ? AND s.id > ?)) \
+            ORDER BY s.ended_at, s.server, s.id LIMIT ?",
     ..COMMON
 };

@@ -51,7 +51,7 @@ impl<C: Connector> SqlStore<C> {
         Ok(rows.iter().filter_map(|row| record::session(row).ok()).collect())
     }
 
-    pub async fn remove_sessions(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
+    pub async fn remove_rows(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
         let result: Result<(), Failure> = transaction!(self, Attempt::new(true, false), |tx| {
             for session in sessions {
                 let args = [session.id.to_string().into(), session.version.into()];

@@ -21,6 +21,7 @@ mod policy;
 mod pool;
 mod record;
 mod report;
+mod retention;
 mod schema;
 mod second_factor;
 mod server;

@@ -40,6 +40,7 @@ impl<C: Connector> SqlStore<C> {
             policy.idle_bytes.into(),
             policy.require_fingerprint.into(),
             policy.second_factor.map(|mode| mode.as_str()).into(),
+            policy.retention_days.into(),
             by.at.into(),
             policy.name.as_str().into(),
         ]);
@@ -146,6 +147,7 @@ fn describe(policy: &PolicyRecord) -> String {
         policy.idle_bytes.map(|n| format!("idle_bytes={n}")),
         policy.require_fingerprint.map(|is_set| format!("require_fingerprint={is_set}")),
         policy.second_factor.map(|mode| format!("second_factor={mode}")),
+        policy.retention_days.map(|days| format!("retention_days={days}")),
     ]
     .into_iter()
     .flatten()

@@ -56,6 +56,7 @@ pub fn policy(cells: Cells<'_>) -> Result<PolicyRecord, StoreError> {
         idle_bytes: cells.number("idle_bytes")?,
         require_fingerprint: cells.optional_flag("require_fingerprint")?,
         second_factor: cells.parsed("second_factor")?,
+        retention_days: cells.number("retention_days")?,
     })
 }
 

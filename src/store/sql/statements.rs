@@ -56,7 +56,9 @@ pub struct Statements {
     pub forget_claims: &'static str,
     pub expiring_sessions: &'static str,
     pub device_uses: &'static str,
-    pub remove_ended: &'static str,
+    pub retentions: &'static str,
+    pub ended: &'static str,
+    pub remove_sessions: &'static LazyLock<Batch>,
     pub add_command: &'static str,
     pub command_handled: &'static str,
     pub pending_commands: &'static LazyLock<Batch>,
@@ -121,7 +123,7 @@ macro_rules! policy_columns {
          p.time_quota_week_s, p.time_quota_month_s, p.time_quota_total_s, \
          p.data_quota_day_bytes, p.data_quota_week_bytes, p.data_quota_month_bytes, \
          p.data_quota_total_bytes, p.idle_s, p.idle_bytes, p.require_fingerprint, \
-         p.second_factor, \
+         p.second_factor, p.retention_days, \
          (SELECT GROUP_CONCAT(CONCAT(h.weekday, ' ', h.opens, '-', h.closes)) \
          FROM allowed_hours h WHERE h.policy = p.name) AS hours"
     };
@@ -144,6 +146,7 @@ macro_rules! policy_of_user {
          p.idle_s AS policy_idle_s, p.idle_bytes AS policy_idle_bytes, \
          p.require_fingerprint AS policy_require_fingerprint, \
          p.second_factor AS policy_second_factor, \
+         p.retention_days AS policy_retention_days, \
          (SELECT GROUP_CONCAT(CONCAT(h.weekday, ' ', h.opens, '-', h.closes)) \
          FROM allowed_hours h WHERE h.policy = p.name) AS policy_hours"
     };
@@ -301,6 +304,10 @@ static ADD_AUTH_EVENTS: LazyLock<Batch> = LazyLock::new(|| {
     )
 });
 
+static REMOVE_SESSIONS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new("DELETE FROM sessions WHERE state = 'closed' AND id IN (", "?", ")")
+});
+
 static NO_BATCH: LazyLock<Batch> = LazyLock::new(|| Batch::new("", "", ""));
 
 /// What the backends share; each replaces the empty ones and what it says otherwise.
@@ -349,15 +356,15 @@ pub const COMMON: Statements = Statements {
                  max_sessions, on_limit, cooldown_s, time_zone, time_quota_day_s, \
                  time_quota_week_s, time_quota_month_s, time_quota_total_s, \
                  data_quota_day_bytes, data_quota_week_bytes, data_quota_month_bytes, \
-                 data_quota_total_bytes, idle_s, idle_bytes, require_fingerprint, second_factor, updated_at, \
-                 name, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 data_quota_total_bytes, idle_s, idle_bytes, require_fingerprint, second_factor, retention_days, updated_at, \
+                 name, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     replace_policy: "UPDATE policies SET session_limit_s = ?, expiry_action = ?, \
                      device_mode = ?, max_devices = ?, max_sessions = ?, on_limit = ?, \
                      cooldown_s = ?, time_zone = ?, time_quota_day_s = ?, \
                      time_quota_week_s = ?, time_quota_month_s = ?, time_quota_total_s = ?, \
                      data_quota_day_bytes = ?, data_quota_week_bytes = ?, \
                      data_quota_month_bytes = ?, data_quota_total_bytes = ?, idle_s = ?, \
-                     idle_bytes = ?, require_fingerprint = ?, second_factor = ?, updated_at = ? WHERE name = ?",
+                     idle_bytes = ?, require_fingerprint = ?, second_factor = ?, retention_days = ?, updated_at = ? WHERE name = ?",
     policy_in_use: "SELECT id FROM users WHERE policy = ? LIMIT 1",
     remove_policy: "DELETE FROM policies WHERE name = ?",
     persist: &NO_BATCH,
@@ -413,7 +420,9 @@ pub const COMMON: Statements = Statements {
                   AND OCTET_LENGTH(u.name) = OCTET_LENGTH(s.user_name) \
                   GROUP BY u.name, s.device, d.identifier, d.status \
                   ORDER BY u.name, s.device LIMIT ?",
-    remove_ended: "",
+    retentions: "SELECT DISTINCT retention_days FROM policies WHERE retention_days > 0",
+    ended: "",
+    remove_sessions: &REMOVE_SESSIONS,
     add_command: "INSERT INTO session_commands (session_id, server, action, reason, deadline, \
                   actor, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
     command_handled: "SELECT id, handled_at FROM session_commands WHERE id = ?",

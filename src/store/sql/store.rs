@@ -8,12 +8,12 @@ use super::{Connector, SqlStore};
 use crate::{
     store::{
         ActivityKey, Actor, AuditRecord, AuthEvent, Change, Claim, CommandAction, CommandId,
-        ConfigOwner, DeviceRecord, DeviceStatus, DeviceUse, EnrolmentTerms, Facts, ForeignRow,
-        ForeignTable, HourSum, ImportNote, Imported, ImportedUser, Lockout, Migrated, NewAuthEvent,
-        NewDevice, NewLine, NewSecondFactor, NewUser, OpenSessions, PendingCommands, PolicyRecord,
-        QuotaGrant, Schema, SecondFactorStatus, ServerRecord, SessionFilter, SessionRecord,
-        SpanCursor, SpanPage, Standing, Store, StoreError, StoredLine, Usage, UserPatch,
-        UserRecord,
+        ConfigOwner, DeviceRecord, DeviceStatus, DeviceUse, EndedCursor, EndedSession,
+        EnrolmentTerms, Facts, ForeignRow, ForeignTable, HourSum, ImportNote, Imported,
+        ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice, NewLine, NewSecondFactor,
+        NewUser, OpenSessions, PendingCommands, PolicyRecord, QuotaGrant, Schema,
+        SecondFactorStatus, ServerRecord, SessionFilter, SessionRecord, SpanCursor, SpanPage,
+        Standing, Store, StoreError, StoredLine, Usage, UserPatch, UserRecord,
     },
     types::{DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username},
 };
@@ -340,8 +340,21 @@ impl<C: Connector> Store for SqlStore<C> {
         self.timed("device_uses", Self::device_uses(self, since, limit)).await
     }
 
-    async fn remove_ended(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.timed("remove_ended", Self::remove_ended(self, before, limit)).await
+    async fn retentions(&self) -> Result<Vec<u32>, StoreError> {
+        self.timed("retentions", Self::retentions(self)).await
+    }
+
+    async fn ended(
+        &self,
+        after: Option<&EndedCursor>,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<EndedSession>, StoreError> {
+        self.timed("ended", Self::ended(self, after, before, limit)).await
+    }
+
+    async fn remove_sessions(&self, sessions: &[SessionId]) -> Result<u64, StoreError> {
+        self.timed("remove_sessions", Self::remove_sessions(self, sessions)).await
     }
 
     async fn request(

@@ -114,7 +114,11 @@ pub const STATEMENTS: Statements = Statements {
     remove_activity: "DELETE FROM activity WHERE (starts_at, server, kind, reason) IN \
                       (SELECT starts_at, server, kind, reason FROM activity \
                       WHERE starts_at < ? ORDER BY starts_at LIMIT ?)",
-    remove_ended: "DELETE FROM sessions WHERE rowid IN (SELECT rowid FROM sessions \
-                   WHERE ended_at < ? AND state = 'closed' ORDER BY ended_at LIMIT ?)",
+    ended: "SELECT s.id, s.server, s.ended_at, s.user_name, u.name AS own_name, p.retention_days \
+            FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
+            LEFT JOIN policies p ON p.name = COALESCE(u.policy, 'default') \
+            WHERE s.ended_at >= ? AND s.ended_at < ? AND s.state = 'closed' \
+            AND (s.ended_at > ? OR s.server > ? OR (s.server = ? AND s.id > ?)) \
+            ORDER BY s.ended_at, s.server, s.id LIMIT ?",
     ..COMMON
 };

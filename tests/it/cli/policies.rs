@@ -14,6 +14,7 @@ fn the_story_of_a_policy() {
             "hours": null, "time_zone": null, "time_quota_s": {}, "data_quota_bytes": {},
             "idle_s": null, "idle_bytes": null, "require_fingerprint": null,
             "second_factor": null,
+            "retention_days": null,
         })
     };
     assert_eq!(bench.json(&["policy", "list"]), json!([policy("default", None, None, None)]));

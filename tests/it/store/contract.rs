@@ -109,6 +109,7 @@ contract! { with:
         spans_come_in_pages_and_each_session_once
         sessions_about_to_end_come_soonest_first
         only_closed_sessions_are_removed_oldest_first_in_batches
+        ended_sessions_come_with_what_their_users_policy_keeps
         radacct_has_the_columns_of_freeradius
         every_cause_has_its_radius_word
     }

@@ -112,7 +112,9 @@ fn sample(query: &str, position: usize) -> String {
         "auth_events" if position == 1 => "one".into(),
         "auth_events" | "lockouts" | "old auth_events" => LATER.into(),
         "changes" if position == 0 => "1".into(),
-        "expiring sessions" | "removal" | "old usage" | "activity" | "old activity" => LATER.into(),
+        "ended" if position == 3 || position == 4 => "server1".into(),
+        "ended" if position == 5 => session(7).id.to_string(),
+        "expiring sessions" | "ended" | "old usage" | "activity" | "old activity" => LATER.into(),
         // Of each user: a number, six times, the name, number and name twice, a time.
         "usage" => match position % 13 {
             0 | 8 | 10 => "1".into(),

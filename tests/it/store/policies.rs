@@ -27,6 +27,7 @@ fn staff() -> PolicyRecord {
         on_limit: Some(OnLimit::ReplaceOldest),
         cooldown_s: Some(60),
         second_factor: Some(SecondFactorMode::Required),
+        retention_days: Some(30),
     }
 }
 
