@@ -9,9 +9,10 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 
 use crate::{
     auth::request::Decision,
@@ -24,6 +25,9 @@ use crate::{
 const MOST: usize = 10_000;
 /// Rows in one statement.
 pub(super) const BATCH: usize = 500;
+/// How long a change waits for others. A client is up some milliseconds after it was let in: the row
+/// is written once, not twice, and those of a storm by the hundred.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// Where links put their changes. Never blocks.
 #[derive(Default)]
@@ -31,6 +35,8 @@ pub(super) struct Backlog {
     waiting: Mutex<Waiting>,
     pub(super) ready: Notify,
     written: Notify,
+    /// A batch is full, or somebody waits until all is written.
+    hurry: Notify,
     /// Where rows wait on disk, if anywhere.
     pub(super) journal: Option<Journal>,
     /// Somebody has found rows in the journal.
@@ -51,8 +57,25 @@ impl Backlog {
 
     /// Keeps the newer version of a row.
     pub(super) fn push(&self, record: SessionRecord) {
-        put(&mut self.waiting().rows, record);
+        let is_full = {
+            let mut waiting = self.waiting();
+            put(&mut waiting.rows, record);
+            waiting.rows.len() >= BATCH
+        };
         self.ready.notify_one();
+        if is_full {
+            self.hurry.notify_one();
+        }
+    }
+
+    /// Waits a moment for more, if there is something and no hurry.
+    pub(super) async fn gather(&self) {
+        if (1..BATCH).contains(&self.len()) {
+            tokio::select! {
+                () = sleep(GATHER) => {}
+                () = self.hurry.notified() => {}
+            }
+        }
     }
 
     /// Rows in memory that the database may not hold yet.
@@ -80,6 +103,7 @@ impl Backlog {
             if is_settled {
                 return;
             }
+            self.hurry.notify_one();
             written.await;
         }
     }
@@ -187,6 +211,9 @@ fn put(rows: &mut HashMap<SessionId, SessionRecord>, record: SessionRecord) {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use futures_util::FutureExt;
+    use tokio::time::Instant;
+
     use super::*;
     use crate::{
         auth::request::Grant,
@@ -248,6 +275,35 @@ pub(super) mod tests {
         backlog.push(row(0, 1, SessionState::Active));
         assert_eq!(backlog.admit(grant(true)), DenyReason::BackendUnavailable.into());
         assert_eq!(backlog.admit(grant(false)), grant(false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_waits_a_moment_for_others_unless_they_are_many_or_somebody_waits_for_it() {
+        let backlog = Backlog::default();
+        let begun = Instant::now();
+        backlog.gather().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO, "there is nothing");
+        backlog.push(row(1, 1, SessionState::Pending));
+        let connected = async {
+            sleep(GATHER / 2).await;
+            backlog.push(row(1, 2, SessionState::Active));
+        };
+        tokio::join!(backlog.gather(), connected);
+        assert_eq!(begun.elapsed(), GATHER);
+        let batch = backlog.take();
+        assert_eq!(batch.iter().map(|row| row.version).collect::<Vec<_>>(), [2], "one row of both");
+        backlog.finish_batch();
+        let begun = Instant::now();
+        backlog.push(row(2, 1, SessionState::Pending));
+        let server = "udp".parse().unwrap();
+        let mut settled = Box::pin(backlog.settled(&server));
+        assert!(settled.as_mut().now_or_never().is_none());
+        backlog.gather().await;
+        for number in 3..3 + BATCH as u32 {
+            backlog.push(row(number, 1, SessionState::Active));
+        }
+        backlog.gather().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 
     #[test]

@@ -38,6 +38,10 @@ const POLL_AWAY: Duration = Duration::from_millis(500);
 /// Of the time, at most one part in so many goes into looking whether sessions may go on: a small
 /// site learns of a change within a second, a large one later, but without a load on its database.
 const REVIEW_SHARE: u32 = 10;
+/// From one look at sessions to the next, at least: a change in the database ends them within 5 s.
+const REVIEW: Duration = Duration::from_millis(2_500);
+/// Sessions that are read by one statement; a server alone may have more.
+const TOGETHER: usize = 500;
 /// Users whose quotas are asked about in one statement.
 const USERS: usize = 100;
 /// How long the links may take to answer for requests.
@@ -188,25 +192,29 @@ impl Poller {
     /// Judges every session that runs by what the database says now; returns when to do it again.
     async fn review(&self, servers: &[ServerName]) -> Result<Mono, StoreError> {
         let begun = self.clock.now();
-        for server in servers {
-            let standings = self.store.standings(server).await?;
+        let counted = servers
+            .iter()
+            .map(|server| (server.clone(), self.readiness.sessions(server).unwrap_or_default()));
+        for servers in together(counted) {
+            let standings = self.store.standings(&servers).await?;
             let now = self.clock.now().utc;
             let used = self.usage(&standings, now).await?;
             let nothing = Usage::default();
-            let reviews: Vec<_> = standings
-                .iter()
-                .map(|standing| {
-                    let usage = used.get(&standing.user).unwrap_or(&nothing);
-                    (standing.session, review(standing, usage, &self.defaults, now))
-                })
-                .collect();
-            if let Some(link) = self.links.get(server).filter(|_| !reviews.is_empty()) {
-                // A link that is behind gets the next one.
-                let _ = link.try_send(LinkRequest::Review(reviews));
+            let mut reviews: HashMap<&ServerName, Vec<_>> = HashMap::new();
+            for standing in &standings {
+                let usage = used.get(&standing.user).unwrap_or(&nothing);
+                let judged = (standing.session, review(standing, usage, &self.defaults, now));
+                reviews.entry(&standing.server).or_default().push(judged);
+            }
+            for (server, reviews) in reviews {
+                if let Some(link) = self.links.get(server) {
+                    // A link that is behind gets the next one.
+                    let _ = link.try_send(LinkRequest::Review(reviews));
+                }
             }
         }
         let ended = self.clock.now().mono;
-        Ok(ended + (ended - begun.mono) * REVIEW_SHARE)
+        Ok((ended + (ended - begun.mono) * REVIEW_SHARE).max(begun.mono + REVIEW))
     }
 
     /// What those have used whose policies have quotas.
@@ -247,10 +255,48 @@ impl Poller {
     }
 }
 
+/// Servers whose sessions are read by one statement each time; none for those without sessions.
+fn together(counted: impl Iterator<Item = (ServerName, usize)>) -> Vec<Vec<ServerName>> {
+    let mut groups: Vec<(usize, Vec<ServerName>)> = Vec::new();
+    for (server, count) in counted.filter(|(_, count)| *count > 0) {
+        match groups.last_mut().filter(|(sum, _)| sum + count <= TOGETHER) {
+            Some((sum, servers)) => {
+                *sum += count;
+                servers.push(server);
+            }
+            None => groups.push((count, vec![server])),
+        }
+    }
+    groups.into_iter().map(|(_, servers)| servers).collect()
+}
+
 /// What comes of it, if it is under way.
 async fn under_way<T>(task: &mut Option<Pin<Box<impl Future<Output = T>>>>) -> T {
     match task {
         Some(task) => task.as_mut().await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_sessions_are_read_together_and_none_where_there_are_none() {
+        let counts = [0, 25, 25, 450, 1, 2_000, 3, 0, 4];
+        let counted = counts
+            .iter()
+            .enumerate()
+            .map(|(number, count)| (format!("s{number}").parse::<ServerName>().unwrap(), *count));
+        let groups: Vec<Vec<String>> = together(counted)
+            .iter()
+            .map(|servers| servers.iter().map(ToString::to_string).collect())
+            .collect();
+        assert_eq!(groups, [vec!["s1", "s2", "s3"], vec!["s4"], vec!["s5"], vec!["s6", "s8"]]);
+        assert_eq!(
+            together([("s".parse().unwrap(), 0)].into_iter()),
+            Vec::<Vec<ServerName>>::new()
+        );
     }
 }

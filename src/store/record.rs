@@ -311,6 +311,8 @@ pub struct DeviceUse {
 pub struct Standing {
     /// The session.
     pub session: SessionId,
+    /// On which server.
+    pub server: ServerName,
     /// Whose it is.
     pub user: Username,
     /// When it began.

@@ -63,6 +63,7 @@ fn facts() -> Facts {
 
 fn standing() -> Standing {
     Standing {
+        server: "udp".parse().unwrap(),
         session: crate::types::SessionId::new(NOW, [1; 10]),
         user: "alice".parse().unwrap(),
         started_at: NOW,

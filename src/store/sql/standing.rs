@@ -9,15 +9,17 @@ use crate::{
 };
 
 impl<C: Connector> SqlStore<C> {
-    pub async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError> {
-        let rows = self.read(self.sql.standings, vec![server.as_str().into()]).await?;
+    pub async fn standings(&self, servers: &[ServerName]) -> Result<Vec<Standing>, StoreError> {
         let mut found: BTreeMap<SessionId, Merged> = BTreeMap::new();
-        for row in &rows {
-            let Ok(id) = Cells::new(row, "sessions", "id").some_parsed("id") else {
-                continue;
-            };
-            let read = standing(row, id);
-            found.entry(id).or_default().add(read);
+        for (sql, run) in self.sql.standings.split(servers) {
+            let args = run.iter().map(|server| server.as_str().into()).collect();
+            for row in &self.read(sql, args).await? {
+                let Ok(id) = Cells::new(row, "sessions", "id").some_parsed("id") else {
+                    continue;
+                };
+                let read = standing(row, id);
+                found.entry(id).or_default().add(read);
+            }
         }
         Ok(found.into_values().filter_map(Merged::sole).collect())
     }
@@ -83,5 +85,6 @@ fn standing(row: &Row, session: SessionId) -> Result<(Option<i64>, Standing), St
     };
     let started_at = cells.some_time("started_at")?;
     let user = cells.some_parsed("user_name")?;
-    Ok((id, Standing { session, user, started_at, account, device, certificate }))
+    let server = cells.some_parsed("server")?;
+    Ok((id, Standing { session, server, user, started_at, account, device, certificate }))
 }

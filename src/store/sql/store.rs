@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use super::{Connector, SqlStore};
+use super::{Connector, Question, SqlStore};
 use crate::{
     store::{
         ActivityKey, Actor, AuditRecord, AuthEvent, Claim, CommandAction, CommandId, ConfigOwner,
@@ -42,7 +42,13 @@ impl<C: Connector> Store for SqlStore<C> {
         certificate: Option<&Fingerprint>,
         now: Timestamp,
     ) -> Result<Option<Facts>, StoreError> {
-        self.timed("facts", Self::facts(self, user, device, certificate, now)).await
+        let question = Question {
+            user: user.clone(),
+            device: device.cloned(),
+            certificate: certificate.copied(),
+            now,
+        };
+        self.timed("facts", self.asking.facts(question)).await
     }
 
     async fn usage(
@@ -150,8 +156,8 @@ impl<C: Connector> Store for SqlStore<C> {
         self.timed("open_sessions", Self::open_sessions(self, server)).await
     }
 
-    async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError> {
-        self.timed("standings", Self::standings(self, server)).await
+    async fn standings(&self, servers: &[ServerName]) -> Result<Vec<Standing>, StoreError> {
+        self.timed("standings", Self::standings(self, servers)).await
     }
 
     async fn pending_commands(

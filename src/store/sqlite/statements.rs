@@ -33,6 +33,23 @@ static PERSIST: LazyLock<Batch> = LazyLock::new(|| {
 static ADD_USAGE_ROWS: LazyLock<Batch> =
     LazyLock::new(|| Batch::new(ADD_USAGE.0, ADD_USAGE.1, " ON CONFLICT DO NOTHING"));
 
+/// Of sessions that have not ended.
+static STANDINGS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(
+        concat!(
+            "SELECT ",
+            standing_columns!(),
+            policy_of_user!(),
+            " FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
+             LEFT JOIN policies p ON p.name = COALESCE(u.policy, 'default') \
+             LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = s.device \
+             WHERE s.ended_at IS NULL AND s.server IN ("
+        ),
+        "?",
+        ")",
+    )
+});
+
 static ADD_ACTIVITY_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(
         ADD_ACTIVITY.0,
@@ -54,15 +71,7 @@ pub const STATEMENTS: Statements = Statements {
          LEFT JOIN second_factors f ON f.user_id = u.id \
          WHERE u.name = ?"
     ),
-    standings: concat!(
-        "SELECT ",
-        standing_columns!(),
-        policy_of_user!(),
-        " FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
-         LEFT JOIN policies p ON p.name = COALESCE(u.policy, 'default') \
-         LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = s.device \
-         WHERE s.ended_at IS NULL AND s.server = ?"
-    ),
+    standings: &STANDINGS,
     upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
                    AND CAST(name AS BLOB) = CAST(? AS BLOB) AND password_hash = ?",
     lock_user: "SELECT id, name FROM users WHERE name = ?",
