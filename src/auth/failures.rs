@@ -21,6 +21,8 @@ use super::throttle::{Limits, Throttle, network};
 const MOST: usize = 10_000;
 /// How far back is read again.
 const OVERLAP: Duration = Duration::from_secs(30);
+/// How long nothing is read while nobody logs in: an operator's word is heard all the same.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// The throttle, and what is to be told and heard.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct Failures {
     heard_until: Option<Timestamp>,
     /// What was heard of the time after.
     heard: HashSet<i64>,
+    /// Somebody has logged in since.
+    is_asked: bool,
 }
 
 impl Failures {
@@ -46,16 +50,18 @@ impl Failures {
             lockouts: Vec::new(),
             heard_until: None,
             heard: HashSet::new(),
+            is_asked: false,
         }
     }
 
     /// Whether this login has to wait.
     pub fn is_throttled(
-        &self,
+        &mut self,
         user: Option<&Username>,
         ip: Option<IpAddr>,
         now: Timestamp,
     ) -> bool {
+        self.is_asked = true;
         self.throttle.is_throttled(user, ip, now)
     }
 
@@ -130,6 +136,14 @@ impl Failures {
         }
     }
 
+    /// Whether there is something to tell or, because somebody logs in or after a while, to hear.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let is_fresh = self.heard_until.is_some_and(|until| {
+            now.saturating_since(until) < QUIET && until.saturating_since(now) < QUIET
+        });
+        self.is_asked || !is_fresh || !self.waiting.is_empty() || !self.lockouts.is_empty()
+    }
+
     /// From when on to read what others have written: at first all that counts.
     pub fn since(&self, now: Timestamp) -> Timestamp {
         let window = now.saturating_sub(self.throttle.window());
@@ -151,6 +165,7 @@ impl Failures {
                 (AuthEventKind::Cleared, _) => self.throttle.clear(user, ip),
             }
         }
+        self.is_asked = false;
         self.heard = events.iter().map(|event| event.id).collect();
         self.heard_until = Some(now);
     }
@@ -217,6 +232,22 @@ mod tests {
         let told = read(&two.take(10), 3);
         one.hear(&told, at(12));
         assert!(one.is_throttled(Some(&alice()), here(), at(12)));
+    }
+
+    #[test]
+    fn while_nobody_logs_in_others_are_heard_only_now_and_then() {
+        let mut failures = failures("one");
+        assert!(failures.is_due(at(0)), "before the first login");
+        failures.hear(&[], at(0));
+        assert!(!failures.is_due(at(1)));
+        assert!(failures.is_due(at(5)));
+        assert!(failures.is_due(at(-5)), "the clock was set back");
+        failures.is_throttled(None, here(), at(1));
+        assert!(failures.is_due(at(2)), "somebody has logged in");
+        failures.hear(&[], at(2));
+        assert!(!failures.is_due(at(3)));
+        failures.failed(None, here(), at(3));
+        assert!(failures.is_due(at(3)), "there is something to tell");
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Link {
         arrivals: Option<mpsc::Receiver<Connected>>,
         relay: Option<Relay>,
     ) -> Self {
-        let questions = Questions::new(Arc::clone(&shared.authenticator), shared.questions);
+        let questions = questions(&shared);
         let captures = shared.record.clone().map(|dir| Captures::new(dir, settings.server.clone()));
         Self {
             engine: Engine::new(settings.clone()),
@@ -187,9 +187,7 @@ impl Link {
         while AssertUnwindSafe(self.run()).catch_unwind().await.is_err() {
             // What and where the panic hook has told.
             self.engine = Engine::new(self.settings.clone());
-            let (authenticator, bounds) =
-                (Arc::clone(&self.shared.authenticator), self.shared.questions);
-            self.questions = Questions::new(authenticator, bounds);
+            self.questions = questions(&self.shared);
             self.lose("a fault of ovpn-warden itself; this link begins anew".into());
             self.tell().await;
             tokio::time::sleep(FAULT_PAUSE).await;
@@ -561,6 +559,10 @@ impl Connection {
             }
         }
     }
+}
+
+fn questions(shared: &Shared) -> Questions {
+    Questions::new(Arc::clone(&shared.authenticator), shared.questions.clone(), shared.clock)
 }
 
 /// The next connection that OpenVPN makes, if it is the one that dials.

@@ -7,6 +7,7 @@ mod changes;
 mod door;
 mod link;
 mod open_rows;
+mod pace;
 mod poller;
 mod probe;
 mod questions;
@@ -125,6 +126,8 @@ impl Daemon {
             questions: Bounds {
                 at_once: AT_ONCE.max(config.auth.hash_workers.get() * 2),
                 waiting: config.auth.hash_queue,
+                patience: config.auth.timeout,
+                pace: Arc::default(),
             },
             store: Arc::clone(&store),
             backlog: Arc::clone(&backlog),

@@ -43,6 +43,12 @@ const POLL_AWAY: Duration = Duration::from_millis(500);
 /// Of the time, at most one part in so many goes into looking whether sessions may go on: a small
 /// site learns of a change within a second, a large one later, but without a load on its database.
 const REVIEW_SHARE: u32 = 10;
+/// From one look at sessions to the next, at least: a change in the database ends them within 5 s.
+const REVIEW: Duration = Duration::from_millis(2_500);
+/// How often servers without sessions are looked at, too: an open row of one is of a session that nobody knows.
+const REVIEW_OF_ALL: Duration = Duration::from_secs(30);
+/// Sessions that are read by one statement; a server alone may have more.
+const TOGETHER: usize = 500;
 /// Users whose quotas are asked about in one statement.
 const USERS: usize = 100;
 /// How long the links may take to answer for requests.
@@ -69,6 +75,7 @@ impl Poller {
         let mut was_up: Option<bool> = None;
         let mut schema_is_current = false;
         let mut next_review = self.clock.now().mono;
+        let mut next_of_all = next_review;
         // It goes on beside the rounds: operators' requests do not wait for it.
         let mut review: Option<Pin<Box<_>>> = None;
         let mut review_error = None;
@@ -86,10 +93,14 @@ impl Poller {
                     Err(error) => result = Err(error),
                 }
             }
-            let is_time = once_more || self.clock.now().mono >= next_review;
-            if result.is_ok() && review.is_none() && is_time {
+            let now = self.clock.now().mono;
+            if result.is_ok() && review.is_none() && (once_more || now >= next_review) {
                 once_more = false;
-                review = Some(Box::pin(self.review(&servers)));
+                let of_all = now >= next_of_all;
+                if of_all {
+                    next_of_all = now + REVIEW_OF_ALL;
+                }
+                review = Some(Box::pin(self.review(&servers, of_all)));
             }
             if result.is_ok() {
                 result = self.authenticator.look_after_grace().await;
@@ -235,18 +246,25 @@ impl Poller {
     }
 
     /// Judges every session that runs by what the database says now; returns when to do it again.
-    async fn review(&self, servers: &[ServerName]) -> Result<Mono, StoreError> {
+    async fn review(&self, servers: &[ServerName], of_all: bool) -> Result<Mono, StoreError> {
         let begun = self.clock.now();
-        for server in servers {
-            let judged = self.judged(&self.store.standings(server).await?).await?;
-            let reviews: Vec<Review> = judged.into_iter().map(|(_, review)| review).collect();
-            if let Some(link) = self.links.get(server).filter(|_| !reviews.is_empty()) {
-                // A link that is behind gets the next one.
-                let _ = link.try_send(LinkRequest::Review(reviews));
+        let least = usize::from(of_all);
+        let count = |server| self.readiness.sessions(server).unwrap_or_default().max(least);
+        let counted = servers.iter().map(|server| (server.clone(), count(server)));
+        for servers in together(counted) {
+            let mut of_server: HashMap<ServerName, Vec<Review>> = HashMap::new();
+            for (server, review) in self.judged(&self.store.standings(&servers).await?).await? {
+                of_server.entry(server).or_default().push(review);
+            }
+            for (server, reviews) in of_server {
+                if let Some(link) = self.links.get(&server) {
+                    // A link that is behind gets the next one.
+                    let _ = link.try_send(LinkRequest::Review(reviews));
+                }
             }
         }
         let ended = self.clock.now().mono;
-        Ok(ended + (ended - begun.mono) * REVIEW_SHARE)
+        Ok((ended + (ended - begun.mono) * REVIEW_SHARE).max(begun.mono + REVIEW))
     }
 
     /// What is to become of each session, and its server.
@@ -303,10 +321,48 @@ impl Poller {
     }
 }
 
+/// Servers whose sessions are read by one statement each time; none for those without sessions.
+fn together(counted: impl Iterator<Item = (ServerName, usize)>) -> Vec<Vec<ServerName>> {
+    let mut groups: Vec<(usize, Vec<ServerName>)> = Vec::new();
+    for (server, count) in counted.filter(|(_, count)| *count > 0) {
+        match groups.last_mut().filter(|(sum, _)| sum + count <= TOGETHER) {
+            Some((sum, servers)) => {
+                *sum += count;
+                servers.push(server);
+            }
+            None => groups.push((count, vec![server])),
+        }
+    }
+    groups.into_iter().map(|(_, servers)| servers).collect()
+}
+
 /// What comes of it, if it is under way.
 async fn under_way<T>(task: &mut Option<Pin<Box<impl Future<Output = T>>>>) -> T {
     match task {
         Some(task) => task.as_mut().await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_sessions_are_read_together_and_none_where_there_are_none() {
+        let counts = [0, 25, 25, 450, 1, 2_000, 3, 0, 4];
+        let counted = counts
+            .iter()
+            .enumerate()
+            .map(|(number, count)| (format!("s{number}").parse::<ServerName>().unwrap(), *count));
+        let groups: Vec<Vec<String>> = together(counted)
+            .iter()
+            .map(|servers| servers.iter().map(ToString::to_string).collect())
+            .collect();
+        assert_eq!(groups, [vec!["s1", "s2", "s3"], vec!["s4"], vec!["s5"], vec!["s6", "s8"]]);
+        assert_eq!(
+            together([("s".parse().unwrap(), 0)].into_iter()),
+            Vec::<Vec<ServerName>>::new()
+        );
     }
 }

@@ -210,9 +210,9 @@ pub trait Store: Send + Sync + 'static {
     /// row. A row that cannot be read does not hide the others.
     async fn open_sessions(&self, server: &ServerName) -> Result<OpenSessions, StoreError>;
 
-    /// What each session of a server that runs is judged by, in one round trip. A session whose
-    /// rows cannot be read is left out.
-    async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError>;
+    /// What each session of these servers that runs is judged by, in one round trip for up to 32
+    /// servers. A session whose rows cannot be read is left out.
+    async fn standings(&self, servers: &[ServerName]) -> Result<Vec<Standing>, StoreError>;
 
     /// The same of all sessions of these users, on whatever server; at most 1,000 users.
     async fn standings_of(&self, users: &[Username]) -> Result<Vec<Standing>, StoreError>;

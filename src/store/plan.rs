@@ -18,7 +18,6 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
         ("places_of_user", sql.places_of_user),
         ("user", sql.user),
         ("open_sessions", sql.open_sessions),
-        ("standings", sql.standings),
         ("zones", sql.zones),
         ("server", sql.server),
         ("changes", sql.changes),
@@ -41,6 +40,9 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
     .into_iter()
     .map(|(name, text)| (name, text, count(text)))
     .collect();
+    for (text, servers) in sql.standings.split(&[(); 4]) {
+        queries.push(("standings", text, servers.len()));
+    }
     for (text, servers) in sql.pending_commands.split(&[(); 4]) {
         queries.push(("pending_commands", text, servers.len()));
     }
@@ -49,6 +51,10 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
     }
     for (text, _) in sql.usage.split(&[(); 3]) {
         queries.push(("usage", text, count(text)));
+    }
+    if let Some(many) = sql.facts_of_many {
+        let (text, _) = many.fitting(2);
+        queries.push(("facts of many", text, count(text)));
     }
     let name = |name: &str| name.parse().ok();
     let open = SessionFilter::default();

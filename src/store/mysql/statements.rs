@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{
-    ADD_ACTIVITY, ADD_USAGE, Batch, COMMON, MARK_SERVERS, PERSIST_HEAD, PERSIST_ROW, Statements,
-    login_columns, policy_of_user, standing_columns,
+    ADD_ACTIVITY, ADD_USAGE, Batch, COMMON, MARK_SERVERS, PERSIST_HEAD, PERSIST_ROW, Repeated,
+    Statements, ended_by_limit, facts_columns, login_columns, policy_of_user, standing_columns,
 };
 
 /// A row is replaced when the new version is higher and it has not ended. Assignments run from
@@ -58,6 +58,9 @@ macro_rules! standings {
     };
 }
 
+static STANDINGS: LazyLock<Batch> =
+    LazyLock::new(|| Batch::new(concat!(standings!(), "s.server IN ("), "?", ")"));
+
 static STANDINGS_OF: LazyLock<Batch> =
     LazyLock::new(|| Batch::new(concat!(standings!(), "s.user_name IN ("), "?", ")"));
 
@@ -81,6 +84,55 @@ static ADD_ACTIVITY_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     )
 });
 
+/// A user's name as the program's own tables have it.
+macro_rules! own_name {
+    () => {
+        "CONVERT(u.name USING utf8mb4) COLLATE utf8mb4_bin"
+    };
+}
+
+/// What several logins need. A row for each user and each of its devices that any of them asks
+/// about; which fit, the program sees. Names are constants where an index is to be searched by them, whatever
+/// the collation of an operator's own table. Parameters: devices and fingerprints (twice as many), the
+/// names, the moment from which an end counts, the names.
+static FACTS_OF_MANY: LazyLock<Repeated> = LazyLock::new(|| {
+    Repeated::new(&[
+        (
+            concat!(
+                "SELECT ",
+                facts_columns!(),
+                "NULL AS certificate_status, x.last_end AS expired_at, \
+                 (SELECT MAX(updated_at) FROM sessions WHERE user_name = ",
+                own_name!(),
+                " AND ended_at IS NULL AND ",
+                ended_by_limit!("updated_at"),
+                ") AS expiring_at FROM users u \
+                 LEFT JOIN policies p ON p.name = \
+                 CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
+                 LEFT JOIN second_factors f ON f.user_id = u.id \
+                 LEFT JOIN devices d ON d.user_id = u.id AND d.identifier IN ("
+            ),
+            2,
+        ),
+        (
+            ") LEFT JOIN (SELECT user_name, MAX(ended_at) AS last_end FROM sessions \
+             WHERE user_name IN (",
+            1,
+        ),
+        (
+            concat!(
+                ") AND ended_at > ? AND ",
+                ended_by_limit!("ended_at"),
+                " GROUP BY user_name) x ON x.user_name = ",
+                own_name!(),
+                " WHERE u.name IN ("
+            ),
+            1,
+        ),
+        (")", 0),
+    ])
+});
+
 /// Operators may put views of their own tables in place of `users` and `devices`: whatever the
 /// collation there, the policy is looked up by bytes, and a hash is replaced by bytes.
 pub const STATEMENTS: Statements = Statements {
@@ -95,8 +147,9 @@ pub const STATEMENTS: Statements = Statements {
          LEFT JOIN second_factors f ON f.user_id = u.id \
          WHERE u.name = ?"
     ),
-    standings: concat!(standings!(), "s.server = ?"),
+    standings: &STANDINGS,
     standings_of: &STANDINGS_OF,
+    facts_of_many: Some(&FACTS_OF_MANY),
     upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
                    AND CAST(CONVERT(name USING utf8mb4) AS BINARY) = CAST(? AS BINARY) \
                    AND CAST(CONVERT(password_hash USING utf8mb4) AS BINARY) = CAST(? AS BINARY)",

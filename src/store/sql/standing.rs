@@ -12,8 +12,13 @@ use crate::{
 const MOST_USERS: usize = 1_000;
 
 impl<C: Connector> SqlStore<C> {
-    pub async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError> {
-        Ok(merged(&self.read(self.sql.standings, vec![server.as_str().into()]).await?))
+    pub async fn standings(&self, servers: &[ServerName]) -> Result<Vec<Standing>, StoreError> {
+        let mut found = Vec::new();
+        for (sql, run) in self.sql.standings.split(servers) {
+            let args = run.iter().map(|server| server.as_str().into()).collect();
+            found.append(&mut merged(&self.read(sql, args).await?));
+        }
+        Ok(found)
     }
 
     pub async fn standings_of(&self, users: &[Username]) -> Result<Vec<Standing>, StoreError> {

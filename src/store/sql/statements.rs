@@ -5,13 +5,15 @@
 
 use std::sync::LazyLock;
 
-use super::{Batch, SessionQueries};
+use super::{Batch, Repeated, SessionQueries};
 
 /// Every statement by what it does. Parameters are in the order of the text.
 pub struct Statements {
     pub begin: &'static str,
     pub applied: &'static str,
     pub facts: &'static str,
+    /// The same for several users at once, where that is cheaper.
+    pub facts_of_many: Option<&'static LazyLock<Repeated>>,
     pub upgrade_hash: &'static str,
     pub user: &'static str,
     pub lock_user: &'static str,
@@ -37,7 +39,7 @@ pub struct Statements {
     pub zones: &'static str,
     pub server: &'static str,
     pub mark_servers: &'static LazyLock<Batch>,
-    pub standings: &'static str,
+    pub standings: &'static LazyLock<Batch>,
     pub standings_of: &'static LazyLock<Batch>,
     pub changes: &'static str,
     pub last_change: &'static str,
@@ -151,18 +153,25 @@ macro_rules! policy_of_user {
          FROM allowed_hours h WHERE h.policy = p.name) AS policy_hours"
     };
 }
-/// What a login needs beside the user's own row. Of a fingerprint that is there twice, in an operator's own table, the
-/// last word in the alphabet counts, which is `approved` only when both are. Parameters: the fingerprint, the name, the moment from which an end
-/// counts, the name. Who has the same name but for trailing spaces, which MySQL's `=` ignores, shares the cool-down.
-macro_rules! login_columns {
+/// That the program ended a session because its time was over; `$at` is the column of its end.
+macro_rules! ended_by_limit {
+    ($at:literal) => {
+        concat!(
+            "(cause IN ('session_limit', 'time_quota', 'data_quota', 'hours', 'idle') \
+             OR cause = 'admin' AND deadline_reason = 'admin' AND ",
+            $at,
+            " >= deadline)"
+        )
+    };
+}
+/// What a login needs of the user `u`, its policy `p`, one of its devices `d` and its second factor `f`.
+macro_rules! facts_columns {
     () => {
         concat!(
             $crate::store::sql::user_columns!(),
             ", ",
             $crate::store::sql::policy_of_user!(),
             ", d.identifier AS device_identifier, d.status AS device_status, \
-             (SELECT MAX(f.status) FROM devices f WHERE f.user_id = u.id AND f.identifier = ?) \
-             AS certificate_status, \
              (SELECT GROUP_CONCAT(CONCAT(g.position, ' ', g.server, ' ', g.option_line, '\n')) \
              FROM user_config g WHERE g.user_id = u.id) AS user_config, \
              (SELECT GROUP_CONCAT(CONCAT(g.position, ' ', g.server, ' ', g.option_line, '\n')) \
@@ -171,15 +180,25 @@ macro_rules! login_columns {
              f.created_at AS factor_created_at, \
              (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id) AS device_count, \
              (SELECT e.open_until FROM device_enrolments e WHERE e.user_id = u.id) \
-             AS enrolment_until, \
-             (SELECT MAX(x.ended_at) FROM sessions x WHERE x.user_name = ? AND x.ended_at > ? \
-             AND (x.cause IN ('session_limit', 'time_quota', 'data_quota', 'hours', 'idle') \
-             OR x.cause = 'admin' AND x.deadline_reason = 'admin' AND x.ended_at >= x.deadline)) \
-             AS expired_at, \
-             (SELECT MAX(y.updated_at) FROM sessions y WHERE y.user_name = ? AND y.ended_at IS NULL \
-             AND (y.cause IN ('session_limit', 'time_quota', 'data_quota', 'hours', 'idle') \
-             OR y.cause = 'admin' AND y.deadline_reason = 'admin' AND y.updated_at >= y.deadline)) \
-             AS expiring_at "
+             AS enrolment_until, "
+        )
+    };
+}
+/// All that a login needs. Of a fingerprint that is there twice, in an operator's own table, the
+/// last word in the alphabet counts, which is `approved` only when both are. Parameters: the fingerprint, the name, the moment from which an end
+/// counts, the name. Who has the same name but for trailing spaces, which MySQL's `=` ignores, shares the cool-down.
+macro_rules! login_columns {
+    () => {
+        concat!(
+            $crate::store::sql::facts_columns!(),
+            "(SELECT MAX(k.status) FROM devices k WHERE k.user_id = u.id AND k.identifier = ?) \
+             AS certificate_status, \
+             (SELECT MAX(ended_at) FROM sessions WHERE user_name = ? AND ended_at > ? AND ",
+            $crate::store::sql::ended_by_limit!("ended_at"),
+            ") AS expired_at, \
+             (SELECT MAX(updated_at) FROM sessions WHERE user_name = ? AND ended_at IS NULL AND ",
+            $crate::store::sql::ended_by_limit!("updated_at"),
+            ") AS expiring_at "
         )
     };
 }
@@ -201,7 +220,9 @@ macro_rules! standing_columns {
          WHERE f.user_id = u.id AND f.identifier = s.certificate) AS certificate_status, "
     };
 }
-pub(crate) use {login_columns, policy_of_user, standing_columns, user_columns};
+pub(crate) use {
+    ended_by_limit, facts_columns, login_columns, policy_of_user, standing_columns, user_columns,
+};
 
 /// The columns of a session that are read, in the order in which they are written.
 pub const SESSION_COLUMNS: &str = session_columns!();
@@ -315,6 +336,7 @@ pub const COMMON: Statements = Statements {
     begin: "",
     applied: "SELECT version, success, checksum FROM _sqlx_migrations ORDER BY version",
     facts: "",
+    facts_of_many: None,
     upgrade_hash: "",
     user: concat!("SELECT ", user_columns!(), " FROM users u WHERE u.name = ?"),
     lock_user: "",
@@ -377,7 +399,7 @@ pub const COMMON: Statements = Statements {
     server: "SELECT name, address, openvpn_version, run_started, seen_at, sessions FROM servers \
              WHERE name = ?",
     mark_servers: &NO_BATCH,
-    standings: "",
+    standings: &NO_BATCH,
     standings_of: &NO_BATCH,
     changes: "SELECT id, action, target FROM admin_audit WHERE id > ? ORDER BY id LIMIT ?",
     last_change: "SELECT id, action, target FROM admin_audit ORDER BY id DESC LIMIT 1",

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use super::{Connector, SqlStore};
+use super::{Connector, Question, SqlStore};
 use crate::{
     store::{
         ActivityKey, Actor, AuditRecord, AuthEvent, Change, Claim, CommandAction, CommandId,
@@ -43,7 +43,13 @@ impl<C: Connector> Store for SqlStore<C> {
         certificate: Option<&Fingerprint>,
         now: Timestamp,
     ) -> Result<Option<Facts>, StoreError> {
-        self.timed("facts", Self::facts(self, user, device, certificate, now)).await
+        let question = Question {
+            user: user.clone(),
+            device: device.cloned(),
+            certificate: certificate.copied(),
+            now,
+        };
+        self.timed("facts", self.asking.facts(question)).await
     }
 
     async fn usage(
@@ -155,8 +161,8 @@ impl<C: Connector> Store for SqlStore<C> {
         self.timed("open_sessions", Self::open_sessions(self, server)).await
     }
 
-    async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError> {
-        self.timed("standings", Self::standings(self, server)).await
+    async fn standings(&self, servers: &[ServerName]) -> Result<Vec<Standing>, StoreError> {
+        self.timed("standings", Self::standings(self, servers)).await
     }
 
     async fn standings_of(&self, users: &[Username]) -> Result<Vec<Standing>, StoreError> {

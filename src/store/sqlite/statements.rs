@@ -49,6 +49,9 @@ macro_rules! standings {
     };
 }
 
+static STANDINGS: LazyLock<Batch> =
+    LazyLock::new(|| Batch::new(concat!(standings!(), "s.server IN ("), "?", ")"));
+
 static STANDINGS_OF: LazyLock<Batch> =
     LazyLock::new(|| Batch::new(concat!(standings!(), "s.user_name IN ("), "?", ")"));
 
@@ -84,7 +87,7 @@ pub const STATEMENTS: Statements = Statements {
          LEFT JOIN second_factors f ON f.user_id = u.id \
          WHERE u.name = ?"
     ),
-    standings: concat!(standings!(), "s.server = ?"),
+    standings: &STANDINGS,
     standings_of: &STANDINGS_OF,
     upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
                    AND CAST(name AS BLOB) = CAST(? AS BLOB) AND password_hash = ?",

@@ -13,7 +13,7 @@ fn line(server: &str, text: &str) -> StoredLine {
     StoredLine { server, text: text.into() }
 }
 
-fn new(server: &str, text: &str, address: &str) -> NewLine {
+pub fn new(server: &str, text: &str, address: &str) -> NewLine {
     NewLine { line: line(server, text), address: address.parse().ok() }
 }
 

@@ -75,6 +75,7 @@ contract! { with:
         a_policy_that_is_gone_is_bad_data_and_not_the_default
         bad_data_is_named_by_place
         a_certificate_is_found_by_its_fingerprint_for_its_user_only
+        logins_at_the_same_moment_get_what_each_would_get_alone
     }
     sessions {
         a_session_comes_back_as_it_was

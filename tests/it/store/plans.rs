@@ -103,8 +103,10 @@ fn span(position: usize, from: &str) -> String {
 fn sample(query: &str, position: usize) -> String {
     match query {
         "facts" if position == 0 => "02:1a:2b:3c:4d:5e".into(),
+        "facts of many" if position < 4 => "02:1a:2b:3c:4d:5e".into(),
+        "facts of many" if position == 6 => LATER.into(),
         "places_of_user" if position == 3 => SOONER.into(),
-        "open_sessions" | "pending_commands" | "zones" | "server" => "server1".into(),
+        "open_sessions" | "pending_commands" | "zones" | "server" | "standings" => "server1".into(),
         "session" | "sessions_by_prefix" => session(7).id.to_string(),
         "sessions of a day" if position == 0 => SOONER.into(),
         "sessions of a day" if position == 1 => LATER.into(),

@@ -164,7 +164,7 @@ async fn measure(bed: &Bed, now: Timestamp) -> Vec<(&'static str, Duration)> {
     took.push((
         "beside: 1,250 sessions that may have to end",
         median(11, async |n| {
-            assert_eq!(store.standings(&server(n)).await.unwrap().len(), 1_250);
+            assert_eq!(store.standings(&[server(n)]).await.unwrap().len(), 1_250);
         })
         .await,
     ));

@@ -210,7 +210,7 @@ pub async fn standings_are_what_live_sessions_are_judged_by(bed: Arc<Bed>) {
     let elsewhere = SessionRecord { server: "tcp-443".parse().unwrap(), ..session(4) };
     store.persist(&[session(1), closed(2, 1), bob, elsewhere]).await.unwrap();
     let standings = async || {
-        let mut all = store.standings(&server).await.unwrap();
+        let mut all = store.standings(std::slice::from_ref(&server)).await.unwrap();
         all.sort_by_key(|standing| standing.session);
         all
     };

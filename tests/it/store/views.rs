@@ -76,6 +76,15 @@ async fn an_operators_own_tables_serve_by_views(bed: Arc<Bed>) {
         let upgraded = store.upgrade_hash(&name(other), "$argon2id$canary", "x", at(0)).await;
         assert_eq!(upgraded, Ok(false), "{other}");
     }
+    // At the same moment each hears the same; a name that the table cannot hold is nobody else's fault.
+    let names = ["bob", "Bob", "zo\u{eb}", "\u{1f9d1}", "bob ", "zoe", "bob"].map(name);
+    let asked = names.iter().map(|name| store.facts(name, None, None, at(0)));
+    let found: Vec<_> = futures_util::future::join_all(asked)
+        .await
+        .into_iter()
+        .map(|facts| facts.unwrap().map(|facts| facts.user.id))
+        .collect();
+    assert_eq!(found, [Some(8), None, Some(7), None, None, None, Some(8)]);
     assert_eq!(store.users(None, 10).await.unwrap().len(), 2);
     assert_eq!(store.devices(Some(&zoe), 10).await.unwrap().len(), 2);
 
