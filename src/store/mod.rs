@@ -40,9 +40,9 @@ pub use plan::hot_queries;
 pub use record::{
     Account, Actor, Claim, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus,
     DeviceUse, EnrolmentTerms, Facts, NewDevice, NewSecondFactor, NewUser, OnLimit, OpenSessions,
-    PendingCommands, PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus,
+    PendingCommands, Place, PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus,
     SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage,
-    Standing, UserPatch, UserRecord,
+    Standing, UsedCode, UserPatch, UserRecord,
 };
 
 pub use usage::{DayMark, DayMarks, DayMarksError, DayShare, Granted, OpenUse, QuotaGrant, Usage};
@@ -123,16 +123,14 @@ pub trait Store: Send + Sync + 'static {
         by: &Actor,
     ) -> Result<(), StoreError>;
 
-    /// Takes a one-time code's time step, if it is later than the last one that was taken and the
-    /// key is still this one (compare and swap); false when not. Of two daemons one succeeds.
-    async fn take_step(&self, user: i64, secret: &Password, step: u64) -> Result<bool, StoreError>;
+    /// Uses a code up: the time step of a one-time code, if it is later than the last one that was taken and
+    /// the key is still this one (compare and swap), or a recovery code, if it is there. False when not: of two
+    /// daemons one succeeds.
+    async fn take_code(&self, user: i64, code: &UsedCode) -> Result<bool, StoreError>;
 
-    /// Uses a recovery code up, by its digest; false when there is none such.
-    async fn take_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError>;
-
-    /// Takes a place among a user's sessions, in one transaction over all daemons; false when there
-    /// is none. Sessions that have to make room are asked to end, as by an operator.
-    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError>;
+    /// Takes a place among a user's sessions, and uses a code up with it, in one transaction over all
+    /// daemons. Sessions that have to make room are asked to end, as by an operator.
+    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<Place, StoreError>;
 
     /// Whether [`Self::claim`] would say yes; changes nothing.
     async fn has_place(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError>;

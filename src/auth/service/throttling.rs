@@ -43,29 +43,20 @@ impl Authenticator {
         lock(&self.failures).is_throttled(user, request.client_ip, now)
     }
 
-    pub(super) fn remember(
+    /// A login was refused; only what somebody may have guessed counts.
+    pub(super) fn remember_failure(
         &self,
         request: &AuthRequest,
         user: Option<&Username>,
-        refused: &Option<DenyReason>,
+        reason: DenyReason,
     ) {
         let now = self.clock.now().utc;
-        match (refused, user) {
-            (Some(DenyReason::BadSecondFactor), Some(user)) => {
+        match (reason, user) {
+            (DenyReason::BadSecondFactor, Some(user)) => {
                 lock(&self.failures).failed_code(user, request.client_ip, now);
             }
-            (
-                Some(
-                    DenyReason::BadCredentials
-                    | DenyReason::UnknownUser
-                    | DenyReason::BadSecondFactor,
-                ),
-                _,
-            ) => {
+            (DenyReason::BadCredentials | DenyReason::UnknownUser, _) => {
                 lock(&self.failures).failed(user, request.client_ip, now);
-            }
-            (None, Some(user)) => {
-                lock(&self.failures).succeeded(user, request.client_ip, now);
             }
             _ => {}
         }

@@ -123,6 +123,7 @@ impl Trial {
             (Some(Demand::Code(factor)), Some(facts), Some(code)) => {
                 match totp::judge(code, facts.user.id, factor, now)? {
                     Candidate::Step(_) => FactorCheck::Right(Factor::Totp),
+                    Candidate::Used => FactorCheck::Used,
                     Candidate::Recovery(_) | Candidate::Wrong => FactorCheck::Wrong,
                 }
             }

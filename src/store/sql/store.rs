@@ -10,11 +10,12 @@ use crate::{
         ActivityKey, Actor, AuditRecord, AuthEvent, Claim, CommandAction, CommandId, ConfigOwner,
         DeviceRecord, DeviceStatus, DeviceUse, EnrolmentTerms, Facts, ForeignRow, ForeignTable,
         HourSum, ImportNote, Imported, ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice,
-        NewLine, NewSecondFactor, NewUser, OpenSessions, PendingCommands, PolicyRecord, QuotaGrant,
+        NewLine, NewSecondFactor, NewUser, OpenSessions, PendingCommands, Place, PolicyRecord,
+        QuotaGrant,
         Schema, SecondFactorStatus, SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing,
-        Store, StoreError, StoredLine, Usage, UserPatch, UserRecord,
+        Store, StoreError, StoredLine, Usage, UsedCode, UserPatch, UserRecord,
     },
-    types::{DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username},
+    types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username},
 };
 
 #[async_trait]
@@ -116,7 +117,7 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::open_enrolment(self, user, until, by).await
     }
 
-    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<Place, StoreError> {
         self.timed("claim", Self::claim(self, claim, now)).await
     }
 
@@ -134,12 +135,8 @@ impl<C: Connector> Store for SqlStore<C> {
         self.timed("upgrade_hash", Self::upgrade_hash(self, user, old, new, now)).await
     }
 
-    async fn take_step(&self, user: i64, secret: &Password, step: u64) -> Result<bool, StoreError> {
-        self.timed("take_step", Self::take_step(self, user, secret, step)).await
-    }
-
-    async fn take_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError> {
-        self.timed("take_recovery_code", Self::take_recovery_code(self, user, digest)).await
+    async fn take_code(&self, user: i64, code: &UsedCode) -> Result<bool, StoreError> {
+        self.timed("take_code", Self::take_code(self, user, code)).await
     }
 
     async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {

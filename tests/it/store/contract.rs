@@ -43,6 +43,7 @@ contract! { with:
         of_two_daemons_one_takes_a_code
         a_code_is_taken_only_with_the_key_it_is_of
         a_recovery_code_is_used_once
+        a_code_is_used_up_with_its_place_or_neither_is_taken
         a_second_factor_is_set_up_replaced_and_removed
         what_is_changed_is_audited_without_secrets
     }
