@@ -63,6 +63,8 @@ pub struct AuthRequest {
     pub response: Response,
     /// At a renegotiation: it sent what let it in, which was compared with this stored hash.
     pub proven: Option<Imprint>,
+    /// At a renegotiation: it sent something else than what let it in, and no token.
+    pub is_other: bool,
     /// From its certificate, verified by OpenVPN.
     pub common_name: Option<Arc<str>>,
     /// The device it says it is.

@@ -276,9 +276,12 @@ impl Engine {
             reason,
         });
         let is_void = matches!(reason, DenyReason::BadCredentials | DenyReason::BadSecondFactor);
-        if reauth && (reason.is_temporary() || pending.has_stand_in && is_void) {
-            // Nobody knows it, or what it sent stands for its password no longer: it may come back
-            // with that.
+        let may_return = reason.is_temporary()
+            || pending.has_stand_in && is_void
+            || reason == DenyReason::SecondFactorRequired;
+        if reauth && may_return {
+            // Nobody knows it, or what it sent stands for its password no longer, or lacks a code: it may come
+            // back with that.
             let who = nobody(cid);
             self.restart_client(cid, who, now);
         } else if reauth {

@@ -112,6 +112,7 @@ async fn login_with(
 ) -> Decision {
     let request = AuthRequest {
         proven: None,
+        is_other: false,
         server: "udp".parse().unwrap(),
         kind: RequestKind::Connect,
         user: Claimed::Valid(name.parse().unwrap()),
@@ -233,6 +234,7 @@ fn reauth(name: &str, sent: &[u8], proven: Option<Imprint>) -> AuthRequest {
     let now = Clock::new().now().utc;
     AuthRequest {
         proven,
+        is_other: false,
         server: "udp".parse().unwrap(),
         kind: RequestKind::Reauth { connected_since: now, is_extended: false },
         user: Claimed::Valid(name.parse().unwrap()),
@@ -272,6 +274,26 @@ async fn a_renegotiation_is_hashed_only_if_what_was_sent_or_stored_has_changed()
     bed.store.patch_user(&"u0".parse().unwrap(), &patch, &actor).await.unwrap();
     let old = authenticator.authenticate(reauth("u0", b"right", grant.proven)).await;
     assert_eq!(old, DenyReason::BadCredentials.into(), "the password was changed since");
+}
+
+#[tokio::test]
+async fn a_renegotiation_is_not_hashed_for_a_hash_that_its_own_login_has_replaced() {
+    let bed = Bed::new(&[BCRYPT]).await;
+    let authenticator = bed.authenticator();
+    let Decision::Allow(grant) = login(&authenticator, "u0", b"password").await else { panic!() };
+    let new = bed.upgraded("u0", BCRYPT).await;
+    // A wrong password shows that it is not compared. The daemon knows of the new hash a moment after the table.
+    for tries_left in (0..100).rev() {
+        let again = authenticator.authenticate(reauth("u0", b"wrong", grant.proven)).await;
+        match again {
+            Decision::Allow(next) => {
+                assert!(next.proven.is_some() && next.proven != grant.proven);
+                break;
+            }
+            other => assert!(tries_left > 0, "{other:?} with {new}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

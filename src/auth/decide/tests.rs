@@ -23,6 +23,7 @@ fn defaults() -> Defaults {
 fn request() -> AuthRequest {
     AuthRequest {
         proven: None,
+        is_other: false,
         server: "udp".parse().unwrap(),
         kind: RequestKind::Connect,
         user: Claimed::Valid("alice".parse().unwrap()),

@@ -67,14 +67,20 @@ impl FactorCheck {
     }
 }
 
-/// What a login needs. A session that runs is never asked again, and neither is who comes back with
-/// a token of OpenVPN's that is younger than his second factor.
+/// What a login needs. A session that runs is not asked again as long as it sends what let it in: who
+/// sends the password alone instead has not shown that he is the same. Neither is asked who comes back with a token
+/// of OpenVPN's that is younger than his second factor.
 pub fn demand<'a>(
     request: &AuthRequest,
     facts: &'a Facts,
     default: SecondFactorMode,
 ) -> Demand<'a> {
-    if request.kind != RequestKind::Connect {
+    let is_asked = match request.kind {
+        RequestKind::Connect => true,
+        RequestKind::Reauth { .. } => request.is_other && facts.second_factor.is_some(),
+        RequestKind::Adopt { .. } => false,
+    };
+    if !is_asked {
         return Demand::Nothing;
     }
     match (facts.policy.second_factor.unwrap_or(default), &facts.second_factor) {

@@ -26,7 +26,7 @@ use super::{
     decide::{Case, Defaults, Enrolment, PasswordCheck, decide, enrolment},
     failures::Failures,
     grace::{Grace, Who},
-    imprint::Imprinter,
+    imprint::{Imprinter, Replaced},
     password::{
         self, HashParams, PasswordError, Schemes,
         pool::{HashPool, PoolError},
@@ -57,6 +57,7 @@ pub struct Authenticator {
     dummy: Arc<str>,
     challenges: Seal,
     imprinter: Imprinter,
+    replaced: Arc<Mutex<Replaced>>,
     clock: Clock,
 }
 
@@ -90,6 +91,7 @@ impl Authenticator {
             dummy,
             challenges,
             imprinter,
+            replaced: Arc::default(),
             clock,
         })
     }
@@ -273,7 +275,13 @@ impl Authenticator {
             self.grace.iter().for_each(|grace| lock(grace).forget(&who));
         }
         match user.filter(|_| (known.factor, reason) == (FactorCheck::Missing, SECOND)) {
-            Some(user) => self.challenge(request, user),
+            Some(user) => {
+                // What comes back with the answer has no password.
+                if let (Some(facts), PasswordCheck::Right) = (known.facts, known.password) {
+                    self.upgrade(request, facts);
+                }
+                self.challenge(request, user)
+            }
             None => reason.into(),
         }
     }

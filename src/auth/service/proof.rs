@@ -48,8 +48,9 @@ impl Authenticator {
     /// Whether it has sent again what let it in, and the stored hash is still the same.
     fn is_proven(&self, request: &AuthRequest, facts: Option<&Facts>) -> bool {
         matches!(request.kind, RequestKind::Reauth { .. })
-            && request.proven.is_some()
-            && request.proven == self.imprint_of(request, facts)
+            && request.proven.zip(self.imprint_of(request, facts)).is_some_and(|(known, stored)| {
+                super::lock(&self.replaced).is_same(known, stored)
+            })
     }
 
     /// What a renegotiation has to bring back, so that it is not hashed again.
@@ -125,10 +126,19 @@ impl Authenticator {
         }
         let (pool, store) = (Arc::clone(&self.pool), Arc::clone(&self.store));
         let (password, params, clock) = (password.clone(), self.params, self.clock);
+        let (imprinter, replaced) = (self.imprinter.clone(), Arc::clone(&self.replaced));
         let name = facts.user.name;
         tokio::spawn(async move {
             let upgraded = match pool.hash(password, params, Priority::Background).await {
-                Ok(new) => store.upgrade_hash(&name, &old, &new, clock.now().utc).await.is_ok(),
+                Ok(new) => {
+                    let done = store.upgrade_hash(&name, &old, &new, clock.now().utc).await;
+                    let is_done = done == Ok(true);
+                    let imprints = imprinter.of(old.as_bytes()).zip(imprinter.of(new.as_bytes()));
+                    if let Some((old, new)) = imprints.filter(|_| is_done) {
+                        super::lock(&replaced).note(old, new);
+                    }
+                    is_done
+                }
                 Err(_) => false,
             };
             tracing::debug!(user = %name, upgraded, "password hash of older parameters or another scheme");

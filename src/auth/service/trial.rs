@@ -105,6 +105,7 @@ impl Trial {
         let common_name = self.common_name.unwrap_or_else(|| user.to_string());
         let request = AuthRequest {
             proven: None,
+            is_other: false,
             server: self.server,
             kind: RequestKind::Connect,
             user: Claimed::Valid(user.clone()),
