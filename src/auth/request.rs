@@ -119,6 +119,8 @@ pub struct Grant {
 pub struct Denial {
     /// The reason.
     pub reason: DenyReason,
+    /// The rule that refuses, where one does ([`super::decide::RULES`]).
+    pub rule: Option<&'static str>,
     /// An internal fault behind it, for `auth.error`; never a user's mistake.
     pub fault: Option<String>,
 }
@@ -126,7 +128,7 @@ pub struct Denial {
 impl Denial {
     /// A denial without an internal fault.
     pub const fn new(reason: DenyReason) -> Self {
-        Self { reason, fault: None }
+        Self { reason, rule: None, fault: None }
     }
 }
 

@@ -253,11 +253,11 @@ impl Engine {
             return;
         }
         let platform = pending.client_platform.as_deref();
-        let text = text::denial_of(reason, pending.device.as_ref(), platform);
+        let text = text::denial_of(denial, pending.device.as_ref(), platform);
         let client_reason = if reason.is_temporary() && pending.knows_temp {
             Parameter::new(&format!("TEMP[backoff {}]:{text}", self.settings.retry_backoff_s))
         } else {
-            Parameter::new(text)
+            Parameter::new(&text)
         };
         let command = Command::ClientDeny {
             cid,

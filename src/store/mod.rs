@@ -24,7 +24,7 @@ use std::net::IpAddr;
 use async_trait::async_trait;
 
 use crate::types::{
-    DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username,
+    DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username,
 };
 
 pub use activity::{ActivityKey, ActivityKind, AuditRecord, HourSum};

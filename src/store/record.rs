@@ -219,7 +219,8 @@ pub struct Facts {
     pub device: Option<DeviceStatus>,
     /// The standing of the presented certificate's fingerprint, if the user has it.
     pub certificate: Option<DeviceStatus>,
-    /// How many devices the user has, whatever their standing.
+    /// How many devices the user has of the presented one's kind, whatever their standing: certificates count
+    /// apart from all others.
     pub devices: u32,
     /// Until when the next unknown device is registered by itself.
     pub enrolment_until: Option<Timestamp>,

@@ -127,6 +127,68 @@ fn a_device_is_registered_by_itself_where_the_mode_or_an_enrolment_says_so() {
 }
 
 #[test]
+fn an_open_enrolment_approves_the_device_that_waits() {
+    use DeviceMode::{Approve, Enforce, Learn, Log, Off};
+    use DeviceStatus::{Approved, Blocked, Pending};
+    let soon = Some(NOW.saturating_add(Duration::from_secs(60)));
+    let (pending, blocked) = (Some(DenyReason::DevicePending), Some(DenyReason::DeviceBlocked));
+    for (mode, status, window, enrolled, denied) in [
+        (Approve, Pending, soon, true, None),
+        (Learn, Pending, soon, true, None),
+        (Enforce, Pending, soon, true, None),
+        (Approve, Pending, None, false, pending),
+        (Approve, Pending, Some(NOW), false, pending),
+        (Approve, Blocked, soon, false, blocked),
+        (Approve, Approved, soon, false, None),
+        (Log, Pending, soon, false, None),
+        (Off, Pending, soon, false, None),
+    ] {
+        // It has its place among the devices already.
+        let mut facts = Facts { device: Some(status), devices: 8, enrolment_until: window, ..facts() };
+        facts.policy.device_mode = Some(mode);
+        let (request, defaults) = (request(), defaults());
+        let usage = Usage::default();
+        let case = Case {
+            request: &request,
+            facts: Some(&facts),
+            usage: &usage,
+            password: PasswordCheck::Right,
+            factor: FactorCheck::NotNeeded,
+            defaults: &defaults,
+            now: NOW,
+        };
+        let expected = enrolled.then_some(Enrolment { status: Approved, by_window: true });
+        assert_eq!(enrolment(&case, &facts), expected, "{mode} {status}");
+        assert_eq!(decide(&case).err(), denied, "{mode} {status}");
+    }
+}
+
+#[test]
+fn a_client_that_openvpn_let_in_by_itself_during_the_cool_down_may_not_stay() {
+    let mut facts = facts();
+    facts.policy.cooldown_s = Some(60);
+    facts.policy.session_limit_s = Some(0);
+    facts.expired_at = Some(NOW);
+    let at = |seconds: i64| Timestamp::from_secs(NOW.as_secs() + seconds);
+    for (connected, cools) in [
+        // Long before: another session of the same user, whose row is lost.
+        (-3_600, false),
+        (-11, false),
+        // While the old one was being ended.
+        (-10, true),
+        (0, true),
+        (59, true),
+        (60, false),
+        (3_600, false),
+    ] {
+        let kind = RequestKind::Adopt { connected_since: at(connected) };
+        let adopted = AuthRequest { kind, password: None, device: Ok(None), ..request() };
+        let expected = cools.then_some(DenyReason::Cooldown);
+        assert_eq!(judge(&adopted, Some(&facts), &defaults()).err(), expected, "{connected}");
+    }
+}
+
+#[test]
 fn who_comes_back_during_the_cool_down_stays_out() {
     let mut facts = facts();
     facts.expired_at = Some(NOW.saturating_sub(Duration::from_secs(59)));

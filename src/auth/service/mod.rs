@@ -23,7 +23,7 @@ use crate::{
 
 use super::{
     client_config,
-    decide::{Case, Defaults, Enrolment, PasswordCheck, decide, enrolment},
+    decide::{Case, Defaults, Enrolment, PasswordCheck, decide, enrolment, refusing_rule},
     failures::Failures,
     grace::{Grace, Who},
     imprint::{Imprinter, Replaced},
@@ -126,6 +126,7 @@ impl Authenticator {
             Err(Fault::Pool(PoolError::Overloaded)) => DenyReason::Overloaded.into(),
             Err(fault) => Decision::Deny(Denial {
                 reason: DenyReason::BackendUnavailable,
+                rule: None,
                 fault: Some(match fault {
                     Fault::Store(error) => error.to_string(),
                     Fault::Pool(error) => error.to_string(),
@@ -271,6 +272,7 @@ impl Authenticator {
         known: Known,
         reason: DenyReason,
     ) -> Decision {
+        let rule = refusing_rule(&known.case(request, &self.defaults));
         if let (Some(who), true) = (who(request, user), known.password != PasswordCheck::Wrong) {
             self.grace.iter().for_each(|grace| lock(grace).forget(&who));
         }
@@ -282,7 +284,7 @@ impl Authenticator {
                 }
                 self.challenge(request, user)
             }
-            None => reason.into(),
+            None => Decision::Deny(Denial { rule, ..Denial::new(reason) }),
         }
     }
 
@@ -301,10 +303,12 @@ impl Authenticator {
         let claim = known.facts.as_ref().zip(user).and_then(|(facts, user)| {
             Some(Claim { code: known.code.as_ref(), ..place(request, user, facts, session_id)? })
         });
-        let place = match claim {
-            Some(claim) => self.store.claim(&claim, now.utc).await?,
-            None if self.take_code(&mut known).await? => Place::Taken,
-            None => Place::CodeUsed,
+        let place = if let Some(claim) = claim {
+            self.store.claim(&claim, now.utc).await?
+        } else if self.take_code(&mut known).await? {
+            Place::Taken
+        } else {
+            Place::CodeUsed
         };
         let Known { facts, password, factor, .. } = known;
         if place == Place::CodeUsed {

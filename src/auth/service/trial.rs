@@ -1,17 +1,20 @@
 //! A login as a rehearsal: every rule's verdict, and nothing changed, counted or used up.
 
+use std::borrow::Cow;
+
 use crate::{
     auth::{
         client_config,
-        decide::{Case, Defaults, PasswordCheck, decide, explain},
+        decide::{Case, Defaults, PasswordCheck, decide, explain, refusing_rule},
         password::{self, PasswordError, Schemes, Workspace},
-        request::{AuthRequest, Claimed, RequestKind},
+        request::{AuthRequest, Claimed, Denial, RequestKind},
         second_factor::{
             Demand, FactorCheck, demand,
             response::Response,
             totp::{self, BadSecret, Candidate},
         },
         terms::Terms,
+        text,
         throttle::network,
     },
     store::{Facts, Lockout, Store, StoreError, Usage},
@@ -62,10 +65,20 @@ pub struct Outcome {
     pub facts: Option<Facts>,
     /// The terms, or the reason against it.
     pub verdict: Result<Terms, DenyReason>,
+    /// The rule that refuses, where it is not the last word of a lockout or of a full place.
+    pub rule: Option<&'static str>,
     /// Every rule by its name, in the order in which they are asked.
     pub rules: Vec<(&'static str, Verdict)>,
     /// What OpenVPN would be told about the client.
     pub config: Vec<String>,
+}
+
+impl Outcome {
+    /// What the client would read, with this device.
+    pub fn client_sees(&self, device: Option<&DeviceId>) -> Option<Cow<'static, str>> {
+        let denial = |reason| Denial { rule: self.rule, ..Denial::new(reason) };
+        self.verdict.err().map(|reason| text::denial_of(&denial(reason), device, None))
+    }
 }
 
 /// Why it cannot be said.
@@ -159,7 +172,8 @@ impl Trial {
             .collect();
         let config = client_config::of(&request, facts)?;
         let config = config.iter().map(|line| line.as_str().to_owned()).collect();
-        Ok(Outcome { facts: found, verdict, rules, config })
+        let rule = refusing_rule(&case);
+        Ok(Outcome { verdict, rule, rules, config, facts: found })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
         ClientConfig, DeviceStatus, Facts, MAX_COOLDOWN, SecondFactor, StoreError, StoredLine,
         client_config,
     },
-    types::{DeviceId, Fingerprint, Password, Timestamp, Username},
+    types::{DeviceId, DeviceKind, Fingerprint, Password, Timestamp, Username},
 };
 
 impl<C: Connector> SqlStore<C> {
@@ -104,7 +104,10 @@ fn facts(row: &Row, device: Option<&str>) -> Result<Facts, StoreError> {
         policy: record::policy(policy)?,
         user,
         device: status,
-        devices: own.some_number("device_count")?,
+        devices: own.some_number(match brings_certificate(device) {
+            true => "fingerprint_count",
+            false => "device_count",
+        })?,
         certificate: own.parsed("certificate_status")?,
         enrolment_until: own.time("enrolment_until")?,
         expired_at: own.time("expired_at")?.max(own.time("expiring_at")?),
@@ -114,6 +117,12 @@ fn facts(row: &Row, device: Option<&str>) -> Result<Facts, StoreError> {
             user: lines(own, "user_config")?,
         },
     })
+}
+
+/// A certificate is registered beside a device: neither counts as the other.
+fn brings_certificate(device: Option<&str>) -> bool {
+    let kind = device.and_then(|text| DeviceId::parse(text).ok()).map(|id| id.kind());
+    kind == Some(DeviceKind::Fingerprint)
 }
 
 fn lines(cells: Cells<'_>, table: &'static str) -> Result<Vec<StoredLine>, StoreError> {

@@ -160,7 +160,10 @@ macro_rules! login_columns {
              FROM policy_config g WHERE g.policy = p.name) AS policy_config, \
              f.secret AS factor_secret, f.last_step AS factor_last_step, \
              f.created_at AS factor_created_at, \
-             (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id) AS device_count, \
+             (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id AND c.kind <> 'fingerprint') \
+             AS device_count, \
+             (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id AND c.kind = 'fingerprint') \
+             AS fingerprint_count, \
              (SELECT e.open_until FROM device_enrolments e WHERE e.user_id = u.id) \
              AS enrolment_until, \
              (SELECT MAX(x.ended_at) FROM sessions x WHERE x.user_name = ? AND x.ended_at > ? \
@@ -355,7 +358,8 @@ pub const COMMON: Statements = Statements {
         " FROM sessions WHERE id >= ? AND id < ? ORDER BY id LIMIT 2"
     ),
     sessions: &SESSIONS,
-    count_devices: "SELECT COUNT(*) AS devices FROM devices WHERE user_id = ?",
+    count_devices: "SELECT COUNT(*) AS devices FROM devices \
+                    WHERE user_id = ? AND (kind = 'fingerprint') = ?",
     device_status: "SELECT identifier, status FROM devices WHERE user_id = ? AND identifier = ?",
     use_enrolment: "DELETE FROM device_enrolments WHERE user_id = ? AND open_until > ?",
     close_enrolment: "DELETE FROM device_enrolments WHERE user_id = ?",

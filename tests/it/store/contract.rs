@@ -36,6 +36,8 @@ contract! { with:
         a_device_is_registered_judged_and_removed
         a_device_belongs_to_its_user_only
         a_device_is_enrolled_once_and_closes_the_enrolment
+        an_enrolment_approves_the_device_that_waits_for_it
+        certificates_and_devices_are_counted_apart
         devices_are_listed_by_user_and_age
     }
     second_factors {

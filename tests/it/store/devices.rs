@@ -136,3 +136,45 @@ pub async fn a_device_is_enrolled_once_and_closes_the_enrolment(bed: Arc<Bed>) {
     store.open_enrolment(&alice, None, &by).await.unwrap();
     assert_eq!(facts().await.enrolment_until, None);
 }
+
+pub async fn an_enrolment_approves_the_device_that_waits_for_it(bed: Arc<Bed>) {
+    let store = &bed.store;
+    bed.add_user("alice").await;
+    let alice = name("alice");
+    let new = |text: &str, status| NewDevice { user: alice.clone(), id: id(text), label: None, status };
+    let (pending, approved) = (DeviceStatus::Pending, DeviceStatus::Approved);
+    let terms = |known, by_window| EnrolmentTerms { known, by_window };
+    for text in [MAC, UUID] {
+        let known = u32::from(text == UUID);
+        let waits = store.enrol_device(&new(text, pending), terms(known, false), &by()).await;
+        assert_eq!(waits, Ok(Some(pending)));
+    }
+    let by_window = terms(2, true);
+    assert_eq!(store.enrol_device(&new(MAC, approved), by_window, &by()).await, Ok(None), "closed");
+    store.open_enrolment(&alice, Some(at(60)), &by()).await.unwrap();
+    let late = Actor { at: at(60), ..by() };
+    assert_eq!(store.enrol_device(&new(MAC, approved), by_window, &late).await, Ok(None));
+    assert_eq!(store.enrol_device(&new(MAC, approved), by_window, &by()).await, Ok(Some(approved)));
+    let facts = store.facts(&alice, Some(&id(MAC)), None, at(0)).await.unwrap().unwrap();
+    assert_eq!((facts.device, facts.enrolment_until), (Some(approved), None));
+    // It was for one.
+    assert_eq!(store.enrol_device(&new(UUID, approved), by_window, &by()).await, Ok(None));
+    let audit = "SELECT detail FROM admin_audit WHERE action = 'device.enrol' ORDER BY id";
+    assert_eq!(bed.texts(audit).await, ["status=pending", "status=pending", "status=approved"]);
+}
+
+pub async fn certificates_and_devices_are_counted_apart(bed: Arc<Bed>) {
+    let store = &bed.store;
+    bed.add_user("alice").await;
+    let (alice, certificate) = (name("alice"), format!("sha256:{}", "0a".repeat(32)));
+    let known = async |device: &str| {
+        store.facts(&alice, Some(&id(device)), None, at(0)).await.unwrap().unwrap().devices
+    };
+    bed.add_device("alice", &certificate).await;
+    assert_eq!((known(MAC).await, known(&certificate).await), (0, 1));
+    let status = DeviceStatus::Approved;
+    let first = NewDevice { user: alice.clone(), id: id(MAC), label: None, status };
+    let terms = EnrolmentTerms { known: 0, by_window: false };
+    assert_eq!(store.enrol_device(&first, terms, &by()).await, Ok(Some(status)));
+    assert_eq!((known(MAC).await, known(UUID).await, known(&certificate).await), (1, 1, 1));
+}
