@@ -6,11 +6,15 @@
 use std::time::Duration;
 
 use crate::{
-    store::{DeviceMode, DeviceStatus, Facts, PolicyRecord, SecondFactorMode, Standing, Usage},
+    store::{
+        DeviceEnds, DeviceMode, DeviceStatus, Facts, PolicyRecord, SecondFactorMode, Standing,
+        Usage,
+    },
     types::{Cause, DenyReason, ExpiryAction, Opening, Timestamp, Zone},
 };
 
 use super::{
+    device::DeviceError,
     quota::Meter,
     request::{AuthRequest, Claimed, RequestKind},
     second_factor::FactorCheck,
@@ -85,11 +89,15 @@ pub const RULES: &[Rule] = &[
     Rule { name: "second_factor", judge: second_factor },
     Rule { name: "device", judge: device },
     Rule { name: CERTIFICATE, judge: certificate },
+    Rule { name: DEVICE_VALIDITY, judge: device_validity },
     Rule { name: "cooldown", judge: cooldown },
     Rule { name: "allowed_hours", judge: allowed_hours },
     Rule { name: "time_quota", judge: time_quota },
     Rule { name: "data_quota", judge: data_quota },
 ];
+
+/// The rule about the last moment of device and certificate.
+pub const DEVICE_VALIDITY: &str = "device_validity";
 
 /// The rule about the certificate beside the device.
 pub const CERTIFICATE: &str = "certificate";
@@ -97,7 +105,7 @@ pub const CERTIFICATE: &str = "certificate";
 /// Devices that a user may bring where the policy does not say how many.
 const MAX_DEVICES: u32 = 8;
 
-/// How long after the end of its account a session is ended that has another deadline.
+/// How long after the end of its account or device a session is ended that has another deadline.
 const OVERDUE: Duration = Duration::from_secs(1);
 
 /// For so long a session that is being ended may be there beside the one that comes back for it.
@@ -177,6 +185,10 @@ fn device(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
         return None;
     }
     match facts.policy.device_mode.unwrap_or(case.defaults.device_mode) {
+        // No mode means a client that says two things of itself.
+        _ if matches!(case.request.device, Err(DeviceError::Conflicting(_))) => {
+            Some(DenyReason::DeviceInvalid)
+        }
         DeviceMode::Off | DeviceMode::Log => None,
         DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => {
             match (&case.request.device, facts.device) {
@@ -197,6 +209,33 @@ fn certificate(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
         return None;
     }
     enforced(case.request.certificate.is_some(), facts.certificate)
+}
+
+/// A device and a certificate that are registered for a while.
+fn device_validity(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
+    let ends = device_end(&facts.policy, case.defaults, facts.ends, judged_devices(case));
+    ends.is_some_and(|at| case.now >= at).then_some(DenyReason::DeviceBlocked)
+}
+
+/// Whether device and certificate are looked at: not of a client that was found connected, of which
+/// nobody knows them.
+const fn judged_devices(case: &Case<'_>) -> bool {
+    !matches!(case.request.kind, RequestKind::Adopt { .. })
+}
+
+/// Last moment of a device and of its certificate, as far as they count.
+fn device_end(
+    policy: &PolicyRecord,
+    defaults: &Defaults,
+    ends: DeviceEnds,
+    are_judged: bool,
+) -> Option<Timestamp> {
+    let by_device = match policy.device_mode.unwrap_or(defaults.device_mode) {
+        DeviceMode::Off | DeviceMode::Log => None,
+        DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => ends.device,
+    };
+    let by_certificate = ends.certificate.filter(|_| requires_fingerprint(policy, defaults));
+    by_device.into_iter().chain(by_certificate).min().filter(|_| are_judged)
 }
 
 fn requires_fingerprint(policy: &PolicyRecord, defaults: &Defaults) -> bool {
@@ -226,6 +265,7 @@ fn terms(case: &Case<'_>, facts: &Facts) -> Terms {
         now: case.now,
         policy: &facts.policy,
         valid_until: facts.user.valid_until,
+        device_until: device_end(&facts.policy, case.defaults, facts.ends, judged_devices(case)),
         defaults: case.defaults,
         usage: case.usage,
         own: None,
@@ -361,11 +401,16 @@ pub fn review(
     {
         return Err(Cause::DeviceBlocked);
     }
+    let device_until = device_end(&account.policy, defaults, standing.ends, true);
+    if device_until.is_some_and(|until| now >= until.saturating_add(OVERDUE)) {
+        return Err(Cause::DeviceBlocked);
+    }
     Ok(Some(terms::terms(Basis {
         start: standing.started_at,
         now,
         policy: &account.policy,
         valid_until: account.valid_until,
+        device_until,
         defaults,
         usage,
         own: Some(standing.session),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::types::{Cause, DenyReason, DeviceId};
 
-use super::{decide::CERTIFICATE, request::Denial};
+use super::{decide::{CERTIFICATE, DEVICE_VALIDITY}, request::Denial};
 
 /// What a client shows beside `AUTH_PENDING`, which here only wakes OpenVPN up.
 pub const WAKE_UP: &str = "Your login is accepted; the connection is being set up";
@@ -66,15 +66,13 @@ pub fn denial_of(
     if let (Some(CERTIFICATE), Some(text)) = (denial.rule, of_certificate(reason)) {
         return text.into();
     }
+    if denial.rule == Some(DEVICE_VALIDITY) && reason == DenyReason::DeviceBlocked {
+        return "The time for which this device or certificate was approved is over; ask your administrator"
+            .into();
+    }
     let is_random = matches!(device, Some(DeviceId::Mac(mac)) if mac.is_locally_administered());
-    let (what, or) = match reason {
-        _ if !is_random => return self::denial(reason).into(),
-        DenyReason::DeviceUnknown => {
-            ("This device is not registered for you", "ask your administrator to add it")
-        }
-        DenyReason::DevicePending => ("This device waits for approval", "wait"),
-        _ => return self::denial(reason).into(),
-    };
+    let hint = RANDOM.iter().find(|(of, ..)| is_random && *of == reason);
+    let Some((_, what, or)) = hint else { return self::denial(reason).into() };
     let setting = match platform {
         Some("ios" | "mac") => "switch off Private Wi-Fi Address for this network",
         Some("android") => "set the privacy of this Wi-Fi to Use device MAC",
@@ -84,23 +82,38 @@ pub fn denial_of(
     format!("{what}; its address is random: {setting} or {or}").into()
 }
 
+/// What is said of a random address, and what else its user can do.
+const RANDOM: [(DenyReason, &str, &str); 2] = [
+    (
+        DenyReason::DeviceUnknown,
+        "This device is not registered for you",
+        "ask your administrator to add it",
+    ),
+    (DenyReason::DevicePending, "This device waits for approval by your administrator", "wait"),
+];
+
 /// The sentences where the certificate is at fault, and not the device.
-const fn of_certificate(reason: DenyReason) -> Option<&'static str> {
-    match reason {
-        DenyReason::DeviceMissing => {
-            Some("This client has no certificate that could be checked; ask your administrator")
-        }
-        DenyReason::DeviceUnknown => Some(
-            "The certificate of this client is not registered for you; ask your administrator to add it",
-        ),
-        DenyReason::DevicePending => {
-            Some("The certificate of this client waits for approval by your administrator")
-        }
-        DenyReason::DeviceBlocked => {
-            Some("The certificate of this client is blocked; ask your administrator")
-        }
-        _ => None,
-    }
+const OF_CERTIFICATE: [(DenyReason, &str); 4] = [
+    (
+        DenyReason::DeviceMissing,
+        "This client has no certificate that could be checked; ask your administrator",
+    ),
+    (
+        DenyReason::DeviceUnknown,
+        "The certificate of this client is not registered for you; ask your administrator to add it",
+    ),
+    (
+        DenyReason::DevicePending,
+        "The certificate of this client waits for approval by your administrator",
+    ),
+    (
+        DenyReason::DeviceBlocked,
+        "The certificate of this client is blocked; ask your administrator",
+    ),
+];
+
+fn of_certificate(reason: DenyReason) -> Option<&'static str> {
+    OF_CERTIFICATE.iter().find_map(|(of, text)| (*of == reason).then_some(*text))
 }
 
 /// What a client is told when its session is ended.

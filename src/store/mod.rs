@@ -38,7 +38,7 @@ pub use open::{Location, Options, location, open, open_to_look};
 #[doc(hidden)]
 pub use plan::hot_queries;
 pub use record::{
-    Account, Actor, Claim, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus,
+    Account, Actor, Claim, CommandAction, CommandId, DeviceEnds, DeviceMode, DeviceRecord, DeviceStatus,
     DeviceUse, EnrolmentTerms, Facts, NewDevice, NewSecondFactor, NewUser, OnLimit, OpenSessions,
     PendingCommands, Place, PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus,
     SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage,
@@ -294,6 +294,15 @@ pub trait Store: Send + Sync + 'static {
         user: &Username,
         device: &DeviceId,
         status: DeviceStatus,
+        by: &Actor,
+    ) -> Result<(), StoreError>;
+
+    /// Sets the last moment at which a device may connect; `None` takes it away.
+    async fn set_device_end(
+        &self,
+        user: &Username,
+        device: &DeviceId,
+        until: Option<Timestamp>,
         by: &Actor,
     ) -> Result<(), StoreError>;
 

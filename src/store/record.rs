@@ -191,6 +191,8 @@ pub struct DeviceRecord {
     pub label: Option<String>,
     /// Its standing.
     pub status: DeviceStatus,
+    /// Last moment at which it may connect.
+    pub valid_until: Option<Timestamp>,
     /// When it was registered.
     pub created_at: Timestamp,
 }
@@ -206,6 +208,8 @@ pub struct NewDevice {
     pub label: Option<String>,
     /// Its standing.
     pub status: DeviceStatus,
+    /// Last moment at which it may connect.
+    pub valid_until: Option<Timestamp>,
 }
 
 /// What one login decision needs.
@@ -219,6 +223,8 @@ pub struct Facts {
     pub device: Option<DeviceStatus>,
     /// The standing of the presented certificate's fingerprint, if the user has it.
     pub certificate: Option<DeviceStatus>,
+    /// Last moment at which either may connect.
+    pub ends: DeviceEnds,
     /// How many devices the user has of the presented one's kind, whatever their standing: certificates count
     /// apart from all others.
     pub devices: u32,
@@ -231,6 +237,15 @@ pub struct Facts {
     pub second_factor: Option<SecondFactor>,
     /// What OpenVPN is told about the client.
     pub config: ClientConfig,
+}
+
+/// Last moments of a device and of the certificate beside it; `None`: they have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceEnds {
+    /// Of the device.
+    pub device: Option<Timestamp>,
+    /// Of the certificate.
+    pub certificate: Option<Timestamp>,
 }
 
 /// What a user's one-time codes are checked against: a row of `second_factors`.
@@ -350,6 +365,8 @@ pub struct Standing {
     /// The standing of the session's device: `None`, it has none; `Some(None)`, it is not
     /// registered any more.
     pub device: Option<Option<DeviceStatus>>,
+    /// Last moment at which either may connect.
+    pub ends: DeviceEnds,
 }
 
 /// What a running session needs to know of its user.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     auth::device::DeviceError,
-    store::{ClientConfig, PolicyRecord, UserRecord},
+    store::{ClientConfig, DeviceEnds, PolicyRecord, UserRecord},
     types::{DeviceId, Password, Quotas},
 };
 
@@ -54,6 +54,7 @@ fn facts() -> Facts {
         policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
         device: Some(DeviceStatus::Approved),
         certificate: None,
+        ends: Default::default(),
         devices: 1,
         enrolment_until: None,
         expired_at: None,
@@ -75,6 +76,7 @@ fn standing() -> Standing {
         }),
         device: Some(Some(DeviceStatus::Approved)),
         certificate: None,
+        ends: Default::default(),
     }
 }
 
@@ -314,6 +316,64 @@ fn an_adopted_client_keeps_the_start_that_openvpn_reports() {
 }
 
 #[test]
+fn a_device_or_certificate_that_was_approved_for_a_while_ends_with_it() {
+    let at = |seconds: i64| Some(Timestamp::from_secs(NOW.as_secs() + seconds));
+    let blocked = Some(DenyReason::DeviceBlocked);
+    let (soon, over) = (at(60), at(0));
+    let hour = (at(3_600), Some(Cause::SessionLimit));
+    let ends = (soon, Some(Cause::DeviceBlocked));
+    // Mode, whether the fingerprint is required, the two ends; the denial, or the deadline.
+    for (mode, required, device, certificate, denied, deadline) in [
+        (DeviceMode::Enforce, false, soon, None, None, ends),
+        (DeviceMode::Enforce, false, over, None, blocked, hour),
+        (DeviceMode::Enforce, false, None, over, None, hour),
+        (DeviceMode::Enforce, true, None, over, blocked, hour),
+        (DeviceMode::Enforce, true, at(61), soon, None, ends),
+        (DeviceMode::Learn, false, over, None, blocked, hour),
+        (DeviceMode::Approve, false, over, None, blocked, hour),
+        (DeviceMode::Log, false, over, None, None, hour),
+        (DeviceMode::Off, true, over, soon, None, ends),
+    ] {
+        let told = format!("{mode} {required} {device:?} {certificate:?}");
+        let (mut request, mut facts) = (request(), facts());
+        request.certificate =
+            crate::types::Fingerprint::from_hex(&"0a".repeat(32)).ok().map(Box::new);
+        facts.certificate = Some(DeviceStatus::Approved);
+        facts.policy.device_mode = Some(mode);
+        facts.policy.require_fingerprint = Some(required);
+        facts.ends = DeviceEnds { device, certificate };
+        let judged = judge(&request, Some(&facts), &defaults());
+        assert_eq!(judged.err(), denied, "{told}");
+        if let Ok(terms) = judged {
+            assert_eq!((terms.deadline, terms.deadline_reason), deadline, "{told}");
+        }
+        let mut running = standing();
+        running.certificate = Some(Some(DeviceStatus::Approved));
+        let policy = &mut running.account.as_mut().unwrap().policy;
+        policy.device_mode = Some(mode);
+        policy.require_fingerprint = Some(required);
+        running.ends = facts.ends;
+        let terms = review(&running, &Usage::default(), &defaults(), NOW).unwrap().unwrap();
+        let expected = match denied {
+            Some(_) => (over, Some(Cause::DeviceBlocked)),
+            None => deadline,
+        };
+        assert_eq!((terms.deadline, terms.deadline_reason), expected, "{told}");
+        // Whatever an operator has granted.
+        let late = NOW.saturating_add(Duration::from_secs(100));
+        let ended = review(&running, &Usage::default(), &defaults(), late).err();
+        let is_over = expected.1 == Some(Cause::DeviceBlocked);
+        assert_eq!(ended, is_over.then_some(Cause::DeviceBlocked), "{told}");
+    }
+    // Of a client that was found connected nobody knows the device.
+    let (mut adopted, mut facts) = (request(), facts());
+    facts.ends = DeviceEnds { device: over, certificate: None };
+    adopted.kind = RequestKind::Adopt { connected_since: NOW };
+    adopted.device = Ok(None);
+    assert!(judge(&adopted, Some(&facts), &defaults()).is_ok());
+}
+
+#[test]
 fn every_denial_has_its_reason() {
     type Change = fn(&mut AuthRequest, &mut Facts, &mut Defaults);
     let table: &[(DenyReason, Change)] = &[
@@ -379,6 +439,13 @@ fn device_mode_off_and_log_let_any_device_in() {
         f.device = None;
         f.policy.device_mode = Some(mode);
         assert!(judge(&r, Some(&f), &d).is_ok());
+        r.device = Err(some_device_error());
+        assert!(judge(&r, Some(&f), &d).is_ok(), "one value that is no device");
+        let mut env = crate::proto::Env::default();
+        env.push(b"UV_CLIENT_MAC", b"02:1a:2b:3c:4d:5e");
+        env.push(b"UV_CLIENT_MAC", b"02:1a:2b:3c:4d:5f");
+        r.device = crate::auth::device::claim(&env, &[]).map(|claim| claim.map(|claim| claim.id));
+        assert_eq!(judge(&r, Some(&f), &d), Err(DenyReason::DeviceInvalid), "two values: {mode}");
     }
 }
 

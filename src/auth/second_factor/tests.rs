@@ -44,6 +44,7 @@ fn facts(is_enrolled: bool, policy: Option<SecondFactorMode>) -> Facts {
         policy: PolicyRecord { second_factor: policy, ..PolicyRecord::default() },
         device: None,
         certificate: None,
+        ends: Default::default(),
         devices: 0,
         enrolment_until: None,
         expired_at: None,

@@ -69,6 +69,11 @@ pub fn judge(
     })
 }
 
+/// Whether a code has the form of a recovery code, which nobody guesses.
+pub fn is_recovery(code: &Password) -> bool {
+    typed(code).is_some_and(|typed| typed.len() == RECOVERY_CHARS)
+}
+
 /// When the step of a code began.
 pub fn step_time(step: u64) -> Timestamp {
     Timestamp::from_secs(i64::try_from(step.saturating_mul(STEP_S)).unwrap_or(i64::MAX / 1_000))

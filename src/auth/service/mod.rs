@@ -32,7 +32,7 @@ use super::{
         pool::{HashPool, PoolError},
     },
     request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
-    second_factor::{Demand, FactorCheck, challenge::Seal, check::check, demand, totp::BadSecret},
+    second_factor::{FactorCheck, challenge::Seal, check::check, totp::BadSecret},
     terms::Terms,
     throttle::Limits,
 };
@@ -150,6 +150,12 @@ impl Authenticator {
             Ok(answered) => answered,
             Err(reason) => return Ok(reason.into()),
         };
+        // While the database is away, who comes in is known here.
+        if let Some(user) = user
+            && self.is_held_elsewhere(request, user).await == Ok(true)
+        {
+            return Ok(DenyReason::Throttled.into());
+        }
         let facts = match (self.facts(request, user).await, user) {
             (Err(error @ StoreError::Unavailable(_)), Some(user)) => {
                 let decision = self.judge_offline(request, user).await?;
@@ -210,12 +216,11 @@ impl Authenticator {
         let (factor, code) = match (&facts, user) {
             (Some(facts), Some(user)) if password != PasswordCheck::Wrong => {
                 let mode = self.defaults.second_factor;
-                let guesses = request.response.code().is_some()
-                    && demand(request, facts, mode) != Demand::Nothing;
-                if guesses && lock(&self.failures).is_code_throttled(user, now.utc) {
+                let (factor, code) = check(request, facts, mode, now.utc)?;
+                if self.is_code_held(request, user, factor).await? {
                     return Ok(Err(DenyReason::Throttled));
                 }
-                check(request, facts, mode, now.utc)?
+                (factor, code)
             }
             (Some(_) | None, _) => (FactorCheck::NotNeeded, None),
         };
@@ -423,7 +428,7 @@ fn device_to_enrol(
         return None;
     };
     let Enrolment { status, by_window } = enrolment(case, facts)?;
-    let device = NewDevice { user: user.clone(), id: id.clone(), label: None, status };
+    let device = NewDevice { user: user.clone(), id: id.clone(), label: None, status, valid_until: None };
     Some((device, EnrolmentTerms { known: facts.devices, by_window }))
 }
 

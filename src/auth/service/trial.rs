@@ -17,14 +17,14 @@ use crate::{
         text,
         throttle::network,
     },
-    store::{Facts, Lockout, Store, StoreError, Usage},
+    store::{Facts, Store, StoreError, Usage},
     types::{
-        DenyReason, DeviceId, Factor, Fingerprint, Password, ServerName, SessionId, Timestamp,
+        DenyReason, DeviceId, Factor, Fingerprint, LockoutScope, Password, ServerName, SessionId, Timestamp,
         Username,
     },
 };
 
-use super::place;
+use super::{place, throttling::was_here};
 
 /// A login to try.
 #[derive(Debug, Clone)]
@@ -147,7 +147,9 @@ impl Trial {
         let case =
             Case { request: &request, facts, usage: &usage, password, factor, defaults, now };
         let has_place = has_place(store, &request, &user, facts, now).await?;
-        let is_held = is_held(store, &request, &user, now).await?;
+        let has_code = matches!(demand, Some(Demand::Code(_)))
+            && code.as_ref().is_none_or(|code| !totp::is_recovery(code));
+        let is_held = is_held(store, &request, &user, has_code, now).await?;
         let verdict = match (decide(&case), has_place, is_held) {
             (Err(DenyReason::UnknownUser), _, _) => Err(DenyReason::UnknownUser),
             (_, _, Some(true)) => Err(DenyReason::Throttled),
@@ -177,19 +179,32 @@ impl Trial {
     }
 }
 
-/// Whether the client would be held back after failed logins; `None` without its address.
+/// Whether the client would be held back after failed logins; `None` without its address, unless its codes are
+/// held back from wherever they come.
 async fn is_held(
     store: &dyn Store,
     request: &AuthRequest,
     user: &Username,
+    has_code: bool,
     now: Timestamp,
 ) -> Result<Option<bool>, StoreError> {
-    let Some(at) = request.client_ip.map(network) else { return Ok(None) };
+    let at = request.client_ip.map(network);
     let lockouts = store.lockouts(now).await?;
-    let is_meant = |lockout: &Lockout| {
-        lockout.network == Some(at) && lockout.user.as_ref().is_none_or(|held| held == user)
+    let is_everywhere = |scope| {
+        let mut those = lockouts.iter().filter(|held| held.scope == scope);
+        those.any(|held| held.user.as_ref() == Some(user))
     };
-    Ok(Some(lockouts.iter().any(is_meant)))
+    let is_here = lockouts.iter().any(|held| {
+        held.scope == LockoutScope::Login
+            && at.is_some()
+            && held.network == at
+            && held.user.as_ref().is_none_or(|held| held == user)
+    });
+    let is_elsewhere = is_everywhere(LockoutScope::Elsewhere)
+        || has_code && is_everywhere(LockoutScope::Code);
+    let is_held =
+        is_here || is_elsewhere && !was_here(store, user, request.client_ip, now).await?;
+    Ok((at.is_some() || is_held).then_some(is_held))
 }
 
 /// What the user has used of quotas.

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{
-    ADD_ACTIVITY, ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns,
+    ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns,
     policy_of_user, standing_columns,
 };
 
@@ -41,6 +41,10 @@ static PERSIST: LazyLock<Batch> = LazyLock::new(|| {
 static ADD_USAGE_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(ADD_USAGE.0, ADD_USAGE.1, " ON DUPLICATE KEY UPDATE session_id = session_id")
 });
+
+/// What was written already stays as it is.
+static ADD_AUTH_EVENT_ROWS: LazyLock<Batch> =
+    LazyLock::new(|| Batch::new(ADD_AUTH_EVENTS.0, ADD_AUTH_EVENTS.1, " ON DUPLICATE KEY UPDATE serial = serial"));
 
 static ADD_ACTIVITY_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(
@@ -84,6 +88,7 @@ pub const STATEMENTS: Statements = Statements {
                 ON DUPLICATE KEY UPDATE serial = serial + 1",
     persist: &PERSIST,
     add_usage: &ADD_USAGE_ROWS,
+    add_auth_events: &ADD_AUTH_EVENT_ROWS,
     add_old_usage: "INSERT INTO usage_periods (user_name, starts_at, session_id, duration_ms, \
                     bytes_received, bytes_sent) VALUES (?, ?, '', ?, ?, ?) \
                     ON DUPLICATE KEY UPDATE duration_ms = duration_ms + VALUES(duration_ms), \

@@ -24,6 +24,8 @@ impl<C: Connector> SqlStore<C> {
         let device = device.map(DeviceId::to_string);
         let args = vec![
             certificate.map(Fingerprint::to_string).into(),
+            certificate.map(Fingerprint::to_string).into(),
+            device.clone().into(),
             user.as_str().into(),
             now.saturating_sub(MAX_COOLDOWN).into(),
             user.as_str().into(),
@@ -109,6 +111,7 @@ fn facts(row: &Row, device: Option<&str>) -> Result<Facts, StoreError> {
             false => "device_count",
         })?,
         certificate: own.parsed("certificate_status")?,
+        ends: record::device_ends(own)?,
         enrolment_until: own.time("enrolment_until")?,
         expired_at: own.time("expired_at")?.max(own.time("expiring_at")?),
         second_factor: second_factor(row)?,

@@ -40,7 +40,9 @@ pub use error::{Failure, SqlError};
 pub use pool::{Lease, Limits, Pool};
 pub use report::page as spans_page;
 pub use session_query::SessionQueries;
-pub use statements::{ADD_ACTIVITY, ADD_USAGE, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements};
+pub use statements::{
+    ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements,
+};
 pub(super) use statements::{login_columns, policy_of_user, standing_columns, user_columns};
 pub use transaction::Attempt;
 use transaction::transaction;

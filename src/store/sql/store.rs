@@ -256,6 +256,16 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::set_device_status(self, user, device, status, by).await
     }
 
+    async fn set_device_end(
+        &self,
+        user: &Username,
+        device: &DeviceId,
+        until: Option<Timestamp>,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        Self::set_device_end(self, user, device, until, by).await
+    }
+
     async fn remove_device(
         &self,
         user: &Username,
