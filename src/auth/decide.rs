@@ -322,8 +322,8 @@ fn cooldown(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
         RequestKind::Reauth { .. } => return None,
     };
     let cools = facts.expired_at.is_some_and(|at| {
-        let is_after = case.request.kind == RequestKind::Connect
-            || came.saturating_add(ENDING) >= at;
+        let is_after =
+            case.request.kind == RequestKind::Connect || came.saturating_add(ENDING) >= at;
         is_after && came < at.saturating_add(pause)
     });
     cools.then_some(DenyReason::Cooldown)

@@ -107,9 +107,8 @@ pub fn claim(env: &Env, sources: &[DeviceSource]) -> Result<Option<DeviceClaim>,
 
 /// Only a client that was tampered with sends two values of what it is.
 fn agree(env: &Env) -> Result<(), DeviceError> {
-    let names = env.iter().map(|(name, _)| name).filter(|name| {
-        *name == HWADDR || name.starts_with(b"UV_")
-    });
+    let names =
+        env.iter().map(|(name, _)| name).filter(|name| *name == HWADDR || name.starts_with(b"UV_"));
     // A name that is none is no source, and nothing is read from it.
     let sources = names.filter_map(|name| std::str::from_utf8(name).ok()?.parse().ok());
     for source in sources {

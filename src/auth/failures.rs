@@ -205,14 +205,13 @@ mod tests {
     use super::*;
 
     const WINDOW: Duration = Duration::from_secs(900);
-    const LIMITS: Limits =
-        Limits {
-            user_failures: 3,
-            address_failures: 5,
-            everywhere_failures: 7,
-            code_failures: 2,
-            window: WINDOW,
-        };
+    const LIMITS: Limits = Limits {
+        user_failures: 3,
+        address_failures: 5,
+        everywhere_failures: 7,
+        code_failures: 2,
+        window: WINDOW,
+    };
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_secs(1_800_000_000 + seconds)
@@ -336,7 +335,10 @@ mod tests {
             one.failed_device(&alice(), here(), &device(number), at(1));
         }
         assert!(one.is_throttled(Some(&alice()), here(), at(1)));
-        assert!(!one.is_throttled(Some(&"bob".parse().unwrap()), here(), at(1)), "nobody else there");
+        assert!(
+            !one.is_throttled(Some(&"bob".parse().unwrap()), here(), at(1)),
+            "nobody else there"
+        );
         two.hear(&read(&one.take(20), 1), at(2));
         assert!(two.is_throttled(Some(&alice()), here(), at(2)));
         assert!(!two.is_throttled(Some(&alice()), None, at(2)));

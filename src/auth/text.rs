@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use crate::types::{Cause, DenyReason, DeviceId};
 
-use super::{decide::{CERTIFICATE, DEVICE_VALIDITY}, request::Denial};
+use super::{
+    decide::{CERTIFICATE, DEVICE_VALIDITY},
+    request::Denial,
+};
 
 /// What a client shows beside `AUTH_PENDING`, which here only wakes OpenVPN up.
 pub const WAKE_UP: &str = "Your login is accepted; the connection is being set up";

@@ -62,8 +62,7 @@ impl Count {
     ) -> Option<Lockout> {
         let Self { failures, since } = self;
         let (user, until) = (user.cloned(), since.saturating_add(window));
-        let lockout =
-            Lockout { user, scope: LockoutScope::Login, network, failures, since, until };
+        let lockout = Lockout { user, scope: LockoutScope::Login, network, failures, since, until };
         (failures == limit).then_some(lockout)
     }
 }
@@ -106,7 +105,8 @@ impl Throttle {
         at: Timestamp,
     ) -> Vec<Lockout> {
         let network = ip.map(network);
-        let Limits { user_failures, address_failures, everywhere_failures, window, .. } = self.limits;
+        let Limits { user_failures, address_failures, everywhere_failures, window, .. } =
+            self.limits;
         let mut lockouts = Vec::new();
         if let Some(user) = user {
             let here = count(&mut self.by_user, (user.clone(), network), window, at);
@@ -246,14 +246,13 @@ mod tests {
     use super::*;
 
     const WINDOW: Duration = Duration::from_secs(900);
-    const LIMITS: Limits =
-        Limits {
-            user_failures: 3,
-            address_failures: 5,
-            everywhere_failures: 7,
-            code_failures: 4,
-            window: WINDOW,
-        };
+    const LIMITS: Limits = Limits {
+        user_failures: 3,
+        address_failures: 5,
+        everywhere_failures: 7,
+        code_failures: 4,
+        window: WINDOW,
+    };
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_secs(1_800_000_000 + seconds)

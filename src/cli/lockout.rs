@@ -105,7 +105,8 @@ impl From<&Lockout> for LockoutView {
 }
 
 impl View for LockoutView {
-    const COLUMNS: &'static [&'static str] = &["USER", "FROM", "ADDRESS", "FAILURES", "SINCE", "UNTIL"];
+    const COLUMNS: &'static [&'static str] =
+        &["USER", "FROM", "ADDRESS", "FAILURES", "SINCE", "UNTIL"];
 
     fn row(&self) -> Vec<String> {
         vec![

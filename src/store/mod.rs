@@ -23,9 +23,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use crate::types::{
-    DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username,
-};
+use crate::types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username};
 
 pub use activity::{ActivityKey, ActivityKind, AuditRecord, HourSum};
 pub use client_config::{ClientConfig, ConfigOwner, MAX_CLIENT_LINES, NewLine, StoredLine};
@@ -38,11 +36,11 @@ pub use open::{Location, Options, location, open, open_to_look};
 #[doc(hidden)]
 pub use plan::hot_queries;
 pub use record::{
-    Account, Actor, Claim, CommandAction, CommandId, DeviceEnds, DeviceMode, DeviceRecord, DeviceStatus,
-    DeviceUse, EnrolmentTerms, Facts, NewDevice, NewSecondFactor, NewUser, OnLimit, OpenSessions,
-    PendingCommands, Place, PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus,
-    SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage,
-    Standing, UsedCode, UserPatch, UserRecord,
+    Account, Actor, Claim, CommandAction, CommandId, DeviceEnds, DeviceMode, DeviceRecord,
+    DeviceStatus, DeviceUse, EnrolmentTerms, Facts, NewDevice, NewSecondFactor, NewUser, OnLimit,
+    OpenSessions, PendingCommands, Place, PolicyRecord, SecondFactor, SecondFactorMode,
+    SecondFactorStatus, SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState,
+    SpanCursor, SpanPage, Standing, UsedCode, UserPatch, UserRecord,
 };
 
 pub use usage::{DayMark, DayMarks, DayMarksError, DayShare, Granted, OpenUse, QuotaGrant, Usage};

@@ -4,7 +4,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::types::{
-    Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, LockoutScope, ServerName, SessionId, Timestamp,
+    Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, LockoutScope, ServerName, SessionId,
+    Timestamp,
 };
 
 /// The names of all events, as log lines carry them.

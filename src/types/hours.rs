@@ -89,8 +89,7 @@ impl HourRange {
             return None;
         }
         let local = |date: NaiveDate, minutes: u16| {
-            date.and_time(NaiveTime::MIN)
-                .checked_add_signed(TimeDelta::minutes(minutes.into()))
+            date.and_time(NaiveTime::MIN).checked_add_signed(TimeDelta::minutes(minutes.into()))
         };
         let last = match self.closes <= self.opens {
             true => date.checked_add_days(Days::new(1))?,

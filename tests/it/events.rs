@@ -15,7 +15,9 @@ use ovpn_warden::{
         Form, Line,
         events::{ClientRef, Event, NAMES},
     },
-    types::{Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, LockoutScope, SessionId, Timestamp},
+    types::{
+        Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, LockoutScope, SessionId, Timestamp,
+    },
 };
 use serde_json::Value;
 use tracing_subscriber::{fmt::MakeWriter, prelude::*};

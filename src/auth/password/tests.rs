@@ -212,7 +212,9 @@ fn known_answers_are_given() {
 fn what_is_compared_faster_than_a_new_hash_is_known() {
     let wanted = HashParams::default();
     let argon = |m_kib, t| {
-        format!("$argon2id$v=19$m={m_kib},t={t},p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
+        format!(
+            "$argon2id$v=19$m={m_kib},t={t},p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+        )
     };
     let bcrypt = |cost| format!("$2b${cost}$abcdefghijklmnopqrstuughE8Ev8uGFaUgY2cNEySvxngrb/Jzdm");
     for (stored, expected) in [

@@ -60,9 +60,7 @@ impl FactorCheck {
     pub const fn factor(self) -> Option<Factor> {
         match self {
             Self::Right(factor) => Some(factor),
-            Self::NotNeeded | Self::Missing | Self::Wrong | Self::Used | Self::NotEnrolled => {
-                None
-            }
+            Self::NotNeeded | Self::Missing | Self::Wrong | Self::Used | Self::NotEnrolled => None,
         }
     }
 }

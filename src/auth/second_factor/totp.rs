@@ -214,7 +214,11 @@ mod tests {
         for last in [step, step + 1, u64::MAX] {
             assert_eq!(judged(now, code, Some(last)), Candidate::Used);
         }
-        assert_eq!(judged(now + 60, code, Some(step)), Candidate::Wrong, "nor is it right any more");
+        assert_eq!(
+            judged(now + 60, code, Some(step)),
+            Candidate::Wrong,
+            "nor is it right any more"
+        );
     }
 
     #[test]

@@ -428,7 +428,8 @@ fn device_to_enrol(
         return None;
     };
     let Enrolment { status, by_window } = enrolment(case, facts)?;
-    let device = NewDevice { user: user.clone(), id: id.clone(), label: None, status, valid_until: None };
+    let device =
+        NewDevice { user: user.clone(), id: id.clone(), label: None, status, valid_until: None };
     Some((device, EnrolmentTerms { known: facts.devices, by_window }))
 }
 

@@ -48,9 +48,10 @@ impl Authenticator {
     /// Whether it has sent again what let it in, and the stored hash is still the same.
     fn is_proven(&self, request: &AuthRequest, facts: Option<&Facts>) -> bool {
         matches!(request.kind, RequestKind::Reauth { .. })
-            && request.proven.zip(self.imprint_of(request, facts)).is_some_and(|(known, stored)| {
-                super::lock(&self.replaced).is_same(known, stored)
-            })
+            && request
+                .proven
+                .zip(self.imprint_of(request, facts))
+                .is_some_and(|(known, stored)| super::lock(&self.replaced).is_same(known, stored))
     }
 
     /// What a renegotiation has to bring back, so that it is not hashed again.

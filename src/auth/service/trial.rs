@@ -19,8 +19,8 @@ use crate::{
     },
     store::{Facts, Store, StoreError, Usage},
     types::{
-        DenyReason, DeviceId, Factor, Fingerprint, LockoutScope, Password, ServerName, SessionId, Timestamp,
-        Username,
+        DenyReason, DeviceId, Factor, Fingerprint, LockoutScope, Password, ServerName, SessionId,
+        Timestamp, Username,
     },
 };
 
@@ -200,10 +200,9 @@ async fn is_held(
             && held.network == at
             && held.user.as_ref().is_none_or(|held| held == user)
     });
-    let is_elsewhere = is_everywhere(LockoutScope::Elsewhere)
-        || has_code && is_everywhere(LockoutScope::Code);
-    let is_held =
-        is_here || is_elsewhere && !was_here(store, user, request.client_ip, now).await?;
+    let is_elsewhere =
+        is_everywhere(LockoutScope::Elsewhere) || has_code && is_everywhere(LockoutScope::Code);
+    let is_held = is_here || is_elsewhere && !was_here(store, user, request.client_ip, now).await?;
     Ok((at.is_some() || is_held).then_some(is_held))
 }
 

@@ -77,14 +77,13 @@ impl<'a> From<&'a Config> for Ours<'a> {
 
 /// What is judged at a login only: by the configuration, and by those policies that are known.
 pub fn strict(config: &Config, policies: &[PolicyRecord]) -> Vec<&'static str> {
-    let judges = |mode| {
-        matches!(mode, DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce)
-    };
+    let judges =
+        |mode| matches!(mode, DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce);
     let asks = |mode| mode == SecondFactorMode::Required;
     let auth = &config.auth;
     let any = |is: &dyn Fn(&PolicyRecord) -> bool| policies.iter().any(is);
-    let fingerprints = auth.require_fingerprint
-        || any(&|policy| policy.require_fingerprint == Some(true));
+    let fingerprints =
+        auth.require_fingerprint || any(&|policy| policy.require_fingerprint == Some(true));
     [
         (
             "devices",
@@ -339,7 +338,8 @@ fn tokens(conf: &Conf, ours: &Ours<'_>, findings: &mut Findings) {
         match ours.strict.as_slice() {
             [] => findings.warning(at, NAME, WHY, mend),
             strict => {
-                let why = format!("{WHY}, and who has a token gets around {}", strict.join(" and "));
+                let why =
+                    format!("{WHY}, and who has a token gets around {}", strict.join(" and "));
                 findings.add(Severity::Fault, at, NAME, why, mend);
             }
         }

@@ -130,11 +130,7 @@ pub(super) fn execute(globals: &Globals, args: CheckArgs) -> Result<Exit, CliErr
     })
 }
 
-fn look_at(
-    path: &Path,
-    config: &Config,
-    policies: &[PolicyRecord],
-) -> Result<Vec<Line>, CliError> {
+fn look_at(path: &Path, config: &Config, policies: &[PolicyRecord]) -> Result<Vec<Line>, CliError> {
     let subject = path.display().to_string();
     let fail = |error: &dyn std::fmt::Display| {
         CliError::usage(format!("cannot read {}: {error}", path.display()))

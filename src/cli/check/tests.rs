@@ -83,7 +83,8 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn a_token_that_openvpn_judges_alone_is_a_fault_where_a_login_is_judged_by_more_than_its_password() {
+fn a_token_that_openvpn_judges_alone_is_a_fault_where_a_login_is_judged_by_more_than_its_password()
+{
     let text = format!("{GOOD}auth-gen-token 0\n");
     for (strict, expected) in [(vec![], Warning), (vec!["devices", "max_sessions"], Fault)] {
         let findings = with(&text, unix(), |ours| ours.strict = strict.clone());

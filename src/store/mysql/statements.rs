@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{
-    ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns,
-    policy_of_user, standing_columns,
+    ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements,
+    login_columns, policy_of_user, standing_columns,
 };
 
 /// A row is replaced when the new version is higher and it has not ended. Assignments run from
@@ -43,8 +43,9 @@ static ADD_USAGE_ROWS: LazyLock<Batch> = LazyLock::new(|| {
 });
 
 /// What was written already stays as it is.
-static ADD_AUTH_EVENT_ROWS: LazyLock<Batch> =
-    LazyLock::new(|| Batch::new(ADD_AUTH_EVENTS.0, ADD_AUTH_EVENTS.1, " ON DUPLICATE KEY UPDATE serial = serial"));
+static ADD_AUTH_EVENT_ROWS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(ADD_AUTH_EVENTS.0, ADD_AUTH_EVENTS.1, " ON DUPLICATE KEY UPDATE serial = serial")
+});
 
 static ADD_ACTIVITY_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(

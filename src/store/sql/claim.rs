@@ -151,8 +151,15 @@ mod tests {
         let (user, id) = ("alice".parse().unwrap(), DeviceId::parse(MAC).unwrap());
         let server = "udp".parse().unwrap();
         let session = numbered(99);
-        let claim =
-            Claim { session, server: &server, user: &user, device: Some(&id), max, on_limit, code: None };
+        let claim = Claim {
+            session,
+            server: &server,
+            user: &user,
+            device: Some(&id),
+            max,
+            on_limit,
+            code: None,
+        };
         let leaving = make_room(&held, &claim, Some(MAC))?;
         let number = |session| (0..9).find(|number| session == numbered(*number));
         Some(leaving.into_iter().filter_map(|(session, _, _)| number(session)).collect())

@@ -27,7 +27,8 @@ impl<C: Connector> SqlStore<C> {
                     return Ok(Some(status));
                 }
                 let [user, id] = args;
-                if tx.execute(self.sql.use_enrolment, &[user.clone(), by.at.into()]).await?.affected == 0
+                if tx.execute(self.sql.use_enrolment, &[user.clone(), by.at.into()]).await?.affected
+                    == 0
                 {
                     return Ok(None);
                 }

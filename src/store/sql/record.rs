@@ -3,8 +3,8 @@
 use super::{Cells, Row, Value};
 use crate::{
     store::{
-        CommandAction, CommandId, DeviceEnds, DeviceRecord, PolicyRecord, SessionCommand, SessionRecord,
-        StoreError, UserRecord,
+        CommandAction, CommandId, DeviceEnds, DeviceRecord, PolicyRecord, SessionCommand,
+        SessionRecord, StoreError, UserRecord,
     },
     types::{Cid, DeviceId, DeviceKind, HourRange, Hours, Quotas},
 };

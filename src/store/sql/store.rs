@@ -11,9 +11,8 @@ use crate::{
         DeviceRecord, DeviceStatus, DeviceUse, EnrolmentTerms, Facts, ForeignRow, ForeignTable,
         HourSum, ImportNote, Imported, ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice,
         NewLine, NewSecondFactor, NewUser, OpenSessions, PendingCommands, Place, PolicyRecord,
-        QuotaGrant,
-        Schema, SecondFactorStatus, SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing,
-        Store, StoreError, StoredLine, Usage, UsedCode, UserPatch, UserRecord,
+        QuotaGrant, Schema, SecondFactorStatus, SessionFilter, SessionRecord, SpanCursor, SpanPage,
+        Standing, Store, StoreError, StoredLine, Usage, UsedCode, UserPatch, UserRecord,
     },
     types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username},
 };

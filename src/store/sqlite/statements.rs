@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{
-    ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns,
-    policy_of_user, standing_columns,
+    ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements,
+    login_columns, policy_of_user, standing_columns,
 };
 
 macro_rules! upsert {

@@ -57,7 +57,10 @@ fn a_device_may_connect_until_then() {
     assert_eq!(ends(), "2030-01-01T00:00:00.000Z");
     assert!(bench.ok(&["device", "list"]).contains("2030-01-01"));
     let before = explained("2029-12-31T23:00:00Z");
-    assert_eq!((&before["allowed"], &before["deadline_reason"]), (&json!(true), &json!("device_blocked")));
+    assert_eq!(
+        (&before["allowed"], &before["deadline_reason"]),
+        (&json!(true), &json!("device_blocked"))
+    );
     assert_eq!(before["deadline"], "2030-01-01T00:00:00.000Z");
     let after = explained("2030-01-01");
     assert_eq!((&after["allowed"], &after["reason"]), (&json!(false), &json!("device_blocked")));

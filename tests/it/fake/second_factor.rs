@@ -396,7 +396,10 @@ async fn a_secret_that_is_damaged_denies_for_a_moment() {
 #[tokio::test]
 async fn guessing_codes_from_many_addresses_is_throttled_too() {
     let (_listener, bed, daemon, mut controller) = attached().await;
-    bed.enrol().await;
+    let recovery = bed.enrol().await;
+    controller.come(100, &scrv1(PASSWORD, &bed.code(0))).await;
+    controller.let_in(100).await;
+    bed.any_session(|session| session.client_ip.is_some()).await;
     let mut come = async |cid: u32, code: &str| {
         let password = scrv1(PASSWORD, code);
         controller
@@ -416,6 +419,11 @@ async fn guessing_codes_from_many_addresses_is_throttled_too() {
     }
     let line = come(5, &bed.code(0)).await;
     assert!(line.contains("throttled"), "{line}");
+    // Who has stolen the password keeps nobody out of where he usually is, nor from a recovery code.
+    controller.come(6, &scrv1(PASSWORD, &bed.code(1))).await;
+    controller.let_in(6).await;
+    controller.connect(7, "alice", &scrv1(PASSWORD, &recovery), Some(MAC)).await;
+    controller.let_in(7).await;
     daemon.stop().await;
 }
 

@@ -67,7 +67,8 @@ pub async fn a_device_belongs_to_its_user_only(bed: Arc<Bed>) {
     assert_eq!(store.remove_device(&bob, &id(MAC), &by()).await, Err(missing));
     let nobody = StoreError::NotFound("user `carol`".into());
     assert_eq!(store.remove_device(&carol, &id(MAC), &by()).await, Err(nobody.clone()));
-    let device = NewDevice { user: carol, id: id(MAC), label: None, status: blocked, valid_until: None };
+    let device =
+        NewDevice { user: carol, id: id(MAC), label: None, status: blocked, valid_until: None };
     assert_eq!(store.add_device(&device, &by()).await, Err(nobody));
     assert_eq!(store.devices(None, 10).await.unwrap().len(), 2);
 }
@@ -146,7 +147,13 @@ pub async fn an_enrolment_approves_the_device_that_waits_for_it(bed: Arc<Bed>) {
     let store = &bed.store;
     bed.add_user("alice").await;
     let alice = name("alice");
-    let new = |text: &str, status| NewDevice { user: alice.clone(), id: id(text), label: None, status, valid_until: None };
+    let new = |text: &str, status| NewDevice {
+        user: alice.clone(),
+        id: id(text),
+        label: None,
+        status,
+        valid_until: None,
+    };
     let (pending, approved) = (DeviceStatus::Pending, DeviceStatus::Approved);
     let terms = |known, by_window| EnrolmentTerms { known, by_window };
     for text in [MAC, UUID] {
@@ -178,7 +185,8 @@ pub async fn certificates_and_devices_are_counted_apart(bed: Arc<Bed>) {
     bed.add_device("alice", &certificate).await;
     assert_eq!((known(MAC).await, known(&certificate).await), (0, 1));
     let status = DeviceStatus::Approved;
-    let first = NewDevice { user: alice.clone(), id: id(MAC), label: None, status, valid_until: None };
+    let first =
+        NewDevice { user: alice.clone(), id: id(MAC), label: None, status, valid_until: None };
     let terms = EnrolmentTerms { known: 0, by_window: false };
     assert_eq!(store.enrol_device(&first, terms, &by()).await, Ok(Some(status)));
     assert_eq!((known(MAC).await, known(UUID).await, known(&certificate).await), (1, 1, 1));

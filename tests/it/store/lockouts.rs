@@ -15,7 +15,13 @@ fn here() -> Option<IpAddr> {
 
 fn failed(user: Option<&str>, millis: i64) -> NewAuthEvent {
     let user = user.map(name);
-    NewAuthEvent { kind: AuthEventKind::Failed, user, network: here(), at: at(millis), serial: None }
+    NewAuthEvent {
+        kind: AuthEventKind::Failed,
+        user,
+        network: here(),
+        at: at(millis),
+        serial: None,
+    }
 }
 
 fn lockout(user: Option<&str>, until: i64) -> Lockout {
@@ -102,7 +108,8 @@ pub async fn an_event_that_is_written_again_is_there_once(bed: Arc<Bed>) {
     store.add_auth_events(&[event(1)], "two").await.unwrap();
     let unnumbered = failed(Some("bob"), 0);
     store.add_auth_events(&[unnumbered.clone(), unnumbered], "one").await.unwrap();
-    let texts = bed.texts("SELECT CONCAT(origin, ' ', user_name) FROM auth_events ORDER BY id").await;
+    let texts =
+        bed.texts("SELECT CONCAT(origin, ' ', user_name) FROM auth_events ORDER BY id").await;
     assert_eq!(texts, ["one alice", "one alice", "one alice", "two alice", "one bob", "one bob"]);
 }
 

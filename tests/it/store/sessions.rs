@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use ovpn_warden::{
     store::{
-        Claim, CommandAction, DeviceStatus, OnLimit, Place, SessionFilter, SessionRecord, SessionState,
-        StoreError, UserPatch,
+        Claim, CommandAction, DeviceStatus, OnLimit, Place, SessionFilter, SessionRecord,
+        SessionState, StoreError, UserPatch,
     },
     types::{Cause, Cid, DeviceId, ExpiryAction, ServerName, SessionId, Timestamp, Username},
 };
