@@ -1,6 +1,6 @@
 //! `explain`: the decision, dry: every rule with its verdict, and what the client would see.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use clap::Args;
 use serde::Serialize;
@@ -13,10 +13,7 @@ use super::{
     parse,
 };
 use crate::{
-    auth::{
-        service::trial::{Outcome, Trial, TrialError, Verdict},
-        text,
-    },
+    auth::service::trial::{Outcome, Trial, TrialError, Verdict},
     config::Config,
     daemon,
     types::{Cause, DenyReason, DeviceId, Fingerprint, Password, ServerName, Timestamp, Username},
@@ -162,7 +159,7 @@ struct Explanation {
     allowed: bool,
     reason: Option<&'static str>,
     temporary: bool,
-    client_sees: Option<&'static str>,
+    client_sees: Option<Cow<'static, str>>,
     deadline: Option<String>,
     deadline_reason: Option<&'static str>,
     expiry_action: Option<&'static str>,
@@ -176,6 +173,7 @@ struct Explanation {
 impl Explanation {
     fn new(user: &Username, device: Option<&DeviceId>, outcome: Outcome, now: Timestamp) -> Self {
         let (terms, reason) = (outcome.verdict.ok(), outcome.verdict.err());
+        let client_sees = outcome.client_sees(device);
         let ends = terms.and_then(|terms| terms.deadline);
         Self {
             user: user.to_string(),
@@ -185,7 +183,7 @@ impl Explanation {
             allowed: terms.is_some(),
             reason: reason.map(DenyReason::as_str),
             temporary: reason.is_some_and(DenyReason::is_temporary),
-            client_sees: reason.map(|reason| text::denial_of(reason, device, None)),
+            client_sees,
             deadline: rfc3339(ends),
             deadline_reason: terms.and_then(|terms| terms.deadline_reason).map(Cause::as_str),
             expiry_action: terms.map(|terms| terms.expiry_action.as_str()),
@@ -210,8 +208,8 @@ impl View for Explanation {
             ("policy", or_dash(self.policy.as_deref())),
             ("answer", self.answer()),
         ];
-        if let Some(text) = self.client_sees {
-            lines.push(("the client sees", text.into()));
+        if let Some(text) = &self.client_sees {
+            lines.push(("the client sees", text.to_string()));
         } else {
             let why = self.deadline_reason.map(|why| format!(" ({why})")).unwrap_or_default();
             lines.push(("until", format!("{}{why}", short_time(self.ends))));

@@ -78,6 +78,7 @@ struct Cleared {
 #[derive(Serialize)]
 struct LockoutView {
     user: Option<String>,
+    scope: &'static str,
     network: Option<String>,
     failures: u32,
     since: String,
@@ -90,6 +91,7 @@ impl From<&Lockout> for LockoutView {
     fn from(lockout: &Lockout) -> Self {
         Self {
             user: lockout.user.as_ref().map(Username::to_string),
+            scope: lockout.scope.as_str(),
             network: lockout.network.map(|network| match network {
                 IpAddr::V4(ip) => ip.to_string(),
                 IpAddr::V6(ip) => format!("{ip}/64"),
@@ -103,11 +105,13 @@ impl From<&Lockout> for LockoutView {
 }
 
 impl View for LockoutView {
-    const COLUMNS: &'static [&'static str] = &["USER", "ADDRESS", "FAILURES", "SINCE", "UNTIL"];
+    const COLUMNS: &'static [&'static str] =
+        &["USER", "FROM", "ADDRESS", "FAILURES", "SINCE", "UNTIL"];
 
     fn row(&self) -> Vec<String> {
         vec![
             self.user.clone().unwrap_or_else(|| "(everybody)".into()),
+            self.scope.into(),
             or_dash(self.network.as_deref()),
             self.failures.to_string(),
             short_time(Some(self.times.0)),

@@ -262,6 +262,7 @@ fn authenticator(
     let limits = Limits {
         user_failures: config.throttle.user_failures,
         address_failures: config.throttle.address_failures,
+        everywhere_failures: config.throttle.everywhere_failures,
         code_failures: config.throttle.code_failures,
         window: config.throttle.window,
     };

@@ -108,9 +108,9 @@ impl Poller {
             if result.is_ok() {
                 // Before anybody is let in for the first time: what failed before the start counts.
                 result = self.authenticator.exchange_failures().await.map(|lockouts| {
-                    for Lockout { user, network, failures, until, .. } in lockouts {
+                    for Lockout { user, scope, network, failures, until, .. } in lockouts {
                         let user = user.map(|user| user.as_str().into());
-                        Event::ThrottleHeld { user, network, failures, until }.emit();
+                        Event::ThrottleHeld { user, scope, network, failures, until }.emit();
                     }
                 });
             }

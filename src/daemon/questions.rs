@@ -205,6 +205,7 @@ mod tests {
             token: None,
             response: Response::None,
             proven: None,
+            is_other: false,
             common_name: None,
             device: Ok(None),
             certificate: None,

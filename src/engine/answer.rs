@@ -256,11 +256,11 @@ impl Engine {
             return;
         }
         let platform = pending.client_platform.as_deref();
-        let text = text::denial_of(reason, pending.device.as_ref(), platform);
+        let text = text::denial_of(denial, pending.device.as_ref(), platform);
         let client_reason = if reason.is_temporary() && pending.knows_temp {
             Parameter::new(&format!("TEMP[backoff {}]:{text}", self.settings.retry_backoff_s))
         } else {
-            Parameter::new(text)
+            Parameter::new(&text)
         };
         let command = Command::ClientDeny {
             cid,
@@ -279,9 +279,12 @@ impl Engine {
             reason,
         });
         let is_void = matches!(reason, DenyReason::BadCredentials | DenyReason::BadSecondFactor);
-        if reauth && (reason.is_temporary() || pending.has_stand_in && is_void) {
-            // Nobody knows it, or what it sent stands for its password no longer: it may come back
-            // with that.
+        let may_return = reason.is_temporary()
+            || pending.has_stand_in && is_void
+            || reason == DenyReason::SecondFactorRequired;
+        if reauth && may_return {
+            // Nobody knows it, or what it sent stands for its password no longer, or lacks a code: it may come
+            // back with that.
             let who = nobody(cid);
             self.restart_client(cid, who, now);
         } else if reauth {

@@ -85,6 +85,14 @@ impl Engine {
         let Some(client) = self.clients.get_mut(cid) else {
             // A reconnect with a token that OpenVPN judged by itself, or a client that left
             // before it was up: the list tells.
+            if self.reconciled == Reconciled::Yes {
+                self.report(Event::ProtocolUnexpected {
+                    server: self.server(),
+                    what: "a client is up that nobody asked about: without `external-auth`, auth-gen-token \
+                           lets clients in whose device, second factor and limits are not judged",
+                    cid: Some(cid),
+                });
+            }
             self.ask_status(now);
             return;
         };

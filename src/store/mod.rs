@@ -24,9 +24,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use crate::types::{
-    DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username,
-};
+use crate::types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username};
 
 pub use activity::{ActivityKey, ActivityKind, AuditRecord, Change, HourSum};
 pub use approvals::{Approvals, Left};
@@ -40,12 +38,12 @@ pub use open::{Location, Options, location, open, open_to_look};
 #[doc(hidden)]
 pub use plan::hot_queries;
 pub use record::{
-    Account, Actor, Claim, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus,
-    DeviceUse, EndedCursor, EndedSession, EnrolmentTerms, Facts, NewDevice, NewSecondFactor,
-    NewUser, OnLimit, OpenSession, OpenSessions, PendingCommands, PolicyRecord, SecondFactor,
-    SecondFactorMode, SecondFactorStatus, ServerRecord, SessionCommand, SessionFilter,
-    SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage, Standing, UserPatch,
-    UserRecord,
+    Account, Actor, Claim, CommandAction, CommandId, DeviceEnds, DeviceMode, DeviceRecord,
+    DeviceStatus, DeviceUse, EndedCursor, EndedSession, EnrolmentTerms, Facts, NewDevice,
+    NewSecondFactor, NewUser, OnLimit, OpenSession, OpenSessions, PendingCommands, Place,
+    PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus, ServerRecord, SessionCommand,
+    SessionFilter, SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage, Standing,
+    UsedCode, UserPatch, UserRecord,
 };
 
 pub use usage::{DayMark, DayMarks, DayMarksError, DayShare, Granted, OpenUse, QuotaGrant, Usage};
@@ -126,16 +124,14 @@ pub trait Store: Send + Sync + 'static {
         by: &Actor,
     ) -> Result<(), StoreError>;
 
-    /// Takes a one-time code's time step, if it is later than the last one that was taken and the
-    /// key is still this one (compare and swap); false when not. Of two daemons one succeeds.
-    async fn take_step(&self, user: i64, secret: &Password, step: u64) -> Result<bool, StoreError>;
+    /// Uses a code up: the time step of a one-time code, if it is later than the last one that was taken and
+    /// the key is still this one (compare and swap), or a recovery code, if it is there. False when not: of two
+    /// daemons one succeeds.
+    async fn take_code(&self, user: i64, code: &UsedCode) -> Result<bool, StoreError>;
 
-    /// Uses a recovery code up, by its digest; false when there is none such.
-    async fn take_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError>;
-
-    /// Takes a place among a user's sessions, in one transaction over all daemons; false when there
-    /// is none. Sessions that have to make room are asked to end, as by an operator.
-    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError>;
+    /// Takes a place among a user's sessions, and uses a code up with it, in one transaction over all
+    /// daemons. Sessions that have to make room are asked to end, as by an operator.
+    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<Place, StoreError>;
 
     /// Whether [`Self::claim`] would say yes; changes nothing.
     async fn has_place(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError>;
@@ -310,6 +306,15 @@ pub trait Store: Send + Sync + 'static {
         user: &Username,
         device: &DeviceId,
         status: DeviceStatus,
+        by: &Actor,
+    ) -> Result<(), StoreError>;
+
+    /// Sets the last moment at which a device may connect; `None` takes it away.
+    async fn set_device_end(
+        &self,
+        user: &Username,
+        device: &DeviceId,
+        until: Option<Timestamp>,
         by: &Actor,
     ) -> Result<(), StoreError>;
 

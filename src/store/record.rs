@@ -193,6 +193,8 @@ pub struct DeviceRecord {
     pub label: Option<String>,
     /// Its standing.
     pub status: DeviceStatus,
+    /// Last moment at which it may connect.
+    pub valid_until: Option<Timestamp>,
     /// When it was registered.
     pub created_at: Timestamp,
 }
@@ -208,6 +210,8 @@ pub struct NewDevice {
     pub label: Option<String>,
     /// Its standing.
     pub status: DeviceStatus,
+    /// Last moment at which it may connect.
+    pub valid_until: Option<Timestamp>,
 }
 
 /// What one login decision needs.
@@ -221,7 +225,10 @@ pub struct Facts {
     pub device: Option<DeviceStatus>,
     /// The standing of the presented certificate's fingerprint, if the user has it.
     pub certificate: Option<DeviceStatus>,
-    /// How many devices the user has, whatever their standing.
+    /// Last moment at which either may connect.
+    pub ends: DeviceEnds,
+    /// How many devices the user has of the presented one's kind, whatever their standing: certificates count
+    /// apart from all others.
     pub devices: u32,
     /// Until when the next unknown device is registered by itself.
     pub enrolment_until: Option<Timestamp>,
@@ -232,6 +239,15 @@ pub struct Facts {
     pub second_factor: Option<SecondFactor>,
     /// What OpenVPN is told about the client.
     pub config: ClientConfig,
+}
+
+/// Last moments of a device and of the certificate beside it; `None`: they have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceEnds {
+    /// Of the device.
+    pub device: Option<Timestamp>,
+    /// Of the certificate.
+    pub certificate: Option<Timestamp>,
 }
 
 /// What a user's one-time codes are checked against: a row of `second_factors`.
@@ -291,6 +307,33 @@ pub struct Claim<'a> {
     pub max: u32,
     /// What happens when there are as many.
     pub on_limit: OnLimit,
+    /// The code that is used up with it.
+    pub code: Option<&'a UsedCode>,
+}
+
+/// A code of a second factor that a login uses up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UsedCode {
+    /// A one-time code.
+    Step {
+        /// The key that it was made with.
+        secret: Password,
+        /// Its time step.
+        step: u64,
+    },
+    /// A recovery code, by its digest.
+    Recovery(String),
+}
+
+/// What came of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It is taken, and the code with it.
+    Taken,
+    /// There is none; the code was not used up.
+    Full,
+    /// The code was used before; nothing has changed.
+    CodeUsed,
 }
 
 /// On what a user was connected.
@@ -326,6 +369,8 @@ pub struct Standing {
     /// The standing of the session's device: `None`, it has none; `Some(None)`, it is not
     /// registered any more.
     pub device: Option<Option<DeviceStatus>>,
+    /// Last moment at which either may connect.
+    pub ends: DeviceEnds,
 }
 
 /// What a running session needs to know of its user.

@@ -154,9 +154,10 @@ impl Event {
                 error,
                 "old sessions could not be removed; tried again later"
             ),
-            Self::ThrottleHeld { user, network, failures, until } => tracing::warn!(
+            Self::ThrottleHeld { user, scope, network, failures, until } => tracing::warn!(
                 event = "throttle.held",
                 user = user.as_deref(),
+                scope = scope.as_str(),
                 network = network.map(display),
                 failures,
                 until = display(until),

@@ -4,7 +4,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::types::{
-    Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, ServerName, SessionId, Timestamp,
+    Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, LockoutScope, ServerName, SessionId,
+    Timestamp,
 };
 
 /// The names of all events, as log lines carry them.
@@ -324,6 +325,8 @@ pub enum Event {
     ThrottleHeld {
         /// Who; `None`: everybody at the address.
         user: Option<Arc<str>>,
+        /// From what.
+        scope: LockoutScope,
         /// Where: an IPv4 address, or the first of an IPv6 /64.
         network: Option<IpAddr>,
         /// After so many failures, on all daemons.

@@ -15,7 +15,9 @@ use ovpn_warden::{
         Form, Line,
         events::{ClientRef, Event, NAMES},
     },
-    types::{Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, SessionId, Timestamp},
+    types::{
+        Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, LockoutScope, SessionId, Timestamp,
+    },
 };
 use serde_json::Value;
 use tracing_subscriber::{fmt::MakeWriter, prelude::*};
@@ -365,6 +367,7 @@ pub fn samples() -> Vec<Event> {
         },
         Event::ThrottleHeld {
             user: Some("alice".into()),
+            scope: LockoutScope::Login,
             network: Some([192, 0, 2, 7].into()),
             failures: 5,
             until: Timestamp::from_secs(1_795_435_903),

@@ -3,8 +3,9 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{
-    ADD_ACTIVITY, ADD_USAGE, Batch, COMMON, MARK_SERVERS, PERSIST_HEAD, PERSIST_ROW, Repeated,
-    Statements, ended_by_limit, facts_columns, login_columns, policy_of_user, standing_columns,
+    ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, Batch, COMMON, MARK_SERVERS, PERSIST_HEAD,
+    PERSIST_ROW, Repeated, Statements, ended_by_limit, facts_columns, login_columns,
+    policy_of_user, standing_columns,
 };
 
 /// A row is replaced when the new version is higher and it has not ended. Assignments run from
@@ -75,6 +76,11 @@ static MARK_SERVER_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     )
 });
 
+/// What was written already stays as it is.
+static ADD_AUTH_EVENT_ROWS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(ADD_AUTH_EVENTS.0, ADD_AUTH_EVENTS.1, " ON DUPLICATE KEY UPDATE serial = serial")
+});
+
 static ADD_ACTIVITY_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(
         ADD_ACTIVITY.0,
@@ -101,7 +107,7 @@ static FACTS_OF_MANY: LazyLock<Repeated> = LazyLock::new(|| {
             concat!(
                 "SELECT ",
                 facts_columns!(),
-                "NULL AS certificate_status, x.last_end AS expired_at, \
+                "NULL AS certificate_status, NULL AS certificate_end, x.last_end AS expired_at, \
                  (SELECT MAX(updated_at) FROM sessions WHERE user_name = ",
                 own_name!(),
                 " AND ended_at IS NULL AND ",
@@ -165,6 +171,7 @@ pub const STATEMENTS: Statements = Statements {
     mark_servers: &MARK_SERVER_ROWS,
     persist: &PERSIST,
     add_usage: &ADD_USAGE_ROWS,
+    add_auth_events: &ADD_AUTH_EVENT_ROWS,
     add_old_usage: "INSERT INTO usage_periods (user_name, starts_at, session_id, duration_ms, \
                     bytes_received, bytes_sent) VALUES (?, ?, '', ?, ?, ?) \
                     ON DUPLICATE KEY UPDATE duration_ms = duration_ms + VALUES(duration_ms), \

@@ -136,6 +136,7 @@ impl<C: Connector> Asking<C> {
         let device = question.device.as_ref().map(DeviceId::to_string);
         let args = [
             question.certificate.as_ref().map(Fingerprint::to_string).into(),
+            question.certificate.as_ref().map(Fingerprint::to_string).into(),
             user.as_str().into(),
             question.now.saturating_sub(MAX_COOLDOWN).into(),
             user.as_str().into(),

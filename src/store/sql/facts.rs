@@ -9,9 +9,10 @@ use super::{
 };
 use crate::{
     store::{
-        ClientConfig, DeviceStatus, Facts, SecondFactor, StoreError, StoredLine, client_config,
+        ClientConfig, DeviceEnds, DeviceStatus, Facts, SecondFactor, StoreError, StoredLine,
+        client_config,
     },
-    types::{DeviceId, Fingerprint, Password, Username},
+    types::{DeviceId, DeviceKind, Fingerprint, Password, Timestamp, Username},
 };
 
 /// Rows of several users, each of one of the devices that any of them was asked with.
@@ -34,8 +35,9 @@ impl<'a> ByName<'a> {
         let device = question.device.as_ref().map(DeviceId::to_string);
         let found = judge(rows.iter().copied(), &question.user, device.as_deref())?;
         let Some(facts) = found else { return Ok(None) };
-        let certificate = certificate(rows, question.certificate.as_ref())?;
-        Ok(Some(Facts { certificate, ..facts }))
+        let (certificate, end) = certificate(rows, question.certificate.as_ref())?;
+        let ends = DeviceEnds { certificate: end, ..facts.ends };
+        Ok(Some(Facts { certificate, ends, ..facts }))
     }
 }
 
@@ -43,8 +45,10 @@ impl<'a> ByName<'a> {
 fn certificate(
     rows: &[&Row],
     fingerprint: Option<&Fingerprint>,
-) -> Result<Option<DeviceStatus>, StoreError> {
-    let Some(fingerprint) = fingerprint.map(Fingerprint::to_string) else { return Ok(None) };
+) -> Result<(Option<DeviceStatus>, Option<Timestamp>), StoreError> {
+    let Some(fingerprint) = fingerprint.map(Fingerprint::to_string) else {
+        return Ok((None, None));
+    };
     let mut last: Option<(&str, Cells<'_>)> = None;
     for row in rows {
         let cells = Cells::prefixed(row, "devices", "device_", "identifier");
@@ -57,7 +61,8 @@ fn certificate(
             last = Some((word, cells));
         }
     }
-    last.map(|(_, cells)| cells.some_parsed("status")).transpose()
+    let Some((_, cells)) = last else { return Ok((None, None)) };
+    Ok((Some(cells.some_parsed("status")?), cells.time("end")?))
 }
 
 /// Picks the rows that are the user byte for byte: trailing spaces and the collations of an
@@ -81,7 +86,10 @@ pub fn judge<'a>(
             }
             Some(known) => match (known.device, facts.device) {
                 (_, None) => {}
-                (None, Some(status)) => known.device = Some(status),
+                (None, Some(status)) => {
+                    known.device = Some(status);
+                    known.ends = facts.ends;
+                }
                 (Some(_), Some(_)) => {
                     return Err(Cells::prefixed(row, "devices", "device_", "identifier")
                         .corrupt("identifier", "is there twice for one user"));
@@ -110,12 +118,18 @@ fn facts(row: &Row, device: Option<&str>) -> Result<Facts, StoreError> {
         Some(_) | None => None,
     };
     let own = Cells::new(row, "users", "name");
+    let ends = record::device_ends(own)?;
     Ok(Facts {
         policy: record::policy(policy)?,
         user,
         device: status,
-        devices: own.some_number("device_count")?,
+        devices: own.some_number(match brings_certificate(device) {
+            true => "fingerprint_count",
+            false => "device_count",
+        })?,
         certificate: own.parsed("certificate_status")?,
+        // The row may be of another device.
+        ends: DeviceEnds { device: ends.device.filter(|_| status.is_some()), ..ends },
         enrolment_until: own.time("enrolment_until")?,
         expired_at: own.time("expired_at")?.max(own.time("expiring_at")?),
         second_factor: second_factor(row)?,
@@ -124,6 +138,12 @@ fn facts(row: &Row, device: Option<&str>) -> Result<Facts, StoreError> {
             user: lines(own, "user_config")?,
         },
     })
+}
+
+/// A certificate is registered beside a device: neither counts as the other.
+fn brings_certificate(device: Option<&str>) -> bool {
+    let kind = device.and_then(|text| DeviceId::parse(text).ok()).map(|id| id.kind());
+    kind == Some(DeviceKind::Fingerprint)
 }
 
 fn lines(cells: Cells<'_>, table: &'static str) -> Result<Vec<StoredLine>, StoreError> {

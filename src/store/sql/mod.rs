@@ -49,7 +49,8 @@ pub use pool::{Lease, Limits, Pool};
 pub use report::page as spans_page;
 pub use session_query::SessionQueries;
 pub use statements::{
-    ADD_ACTIVITY, ADD_USAGE, COMMON, MARK_SERVERS, PERSIST_HEAD, PERSIST_ROW, Statements,
+    ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, COMMON, MARK_SERVERS, PERSIST_HEAD, PERSIST_ROW,
+    Statements,
 };
 pub(super) use statements::{
     ended_by_limit, facts_columns, login_columns, policy_of_user, standing_columns, user_columns,

@@ -3,8 +3,8 @@
 use super::{Cells, Row, Value};
 use crate::{
     store::{
-        CommandAction, CommandId, DeviceRecord, PolicyRecord, SessionCommand, SessionRecord,
-        StoreError, UserRecord,
+        CommandAction, CommandId, DeviceEnds, DeviceRecord, PolicyRecord, SessionCommand,
+        SessionRecord, StoreError, UserRecord,
     },
     types::{Cid, DeviceId, DeviceKind, HourRange, Hours, Quotas},
 };
@@ -87,6 +87,12 @@ fn device_kind(cells: Cells<'_>, column: &'static str) -> Result<DeviceKind, Sto
     }
 }
 
+/// The columns `device_end` and `certificate_end`.
+pub fn device_ends(cells: Cells<'_>) -> Result<DeviceEnds, StoreError> {
+    let (device, certificate) = (cells.time("device_end")?, cells.time("certificate_end")?);
+    Ok(DeviceEnds { device, certificate })
+}
+
 pub fn device(row: &Row) -> Result<DeviceRecord, StoreError> {
     let cells = Cells::new(row, "devices", "identifier");
     Ok(DeviceRecord {
@@ -95,6 +101,7 @@ pub fn device(row: &Row) -> Result<DeviceRecord, StoreError> {
         identifier: cells.some_text("identifier")?.to_owned(),
         label: cells.owned("label")?,
         status: cells.some_parsed("status")?,
+        valid_until: None,
         created_at: cells.some_time("created_at")?,
     })
 }

@@ -101,8 +101,9 @@ fn standing(row: &Row, session: SessionId) -> Result<(Option<i64>, Standing), St
         (None, _) | (_, None) => None,
         (Some(_), Some(_)) => Some(cells.parsed("certificate_status")?),
     };
+    let ends = record::device_ends(cells)?;
     let started_at = cells.some_time("started_at")?;
     let user = cells.some_parsed("user_name")?;
     let server = cells.some_parsed("server")?;
-    Ok((id, Standing { session, server, user, started_at, account, device, certificate }))
+    Ok((id, Standing { session, server, user, started_at, account, device, certificate, ends }))
 }

@@ -28,6 +28,11 @@ pub struct Statements {
     pub devices_of: &'static str,
     pub set_device_status: &'static str,
     pub remove_device: &'static str,
+    pub device_ends: &'static str,
+    pub device_ends_of: &'static str,
+    pub add_device_end: &'static str,
+    pub remove_device_end: &'static str,
+    pub remove_device_ends: &'static str,
     pub policy: &'static str,
     pub policies: &'static str,
     pub add_policy: &'static str,
@@ -172,20 +177,25 @@ macro_rules! facts_columns {
             ", ",
             $crate::store::sql::policy_of_user!(),
             ", d.identifier AS device_identifier, d.status AS device_status, \
+             (SELECT e.valid_until FROM device_ends e \
+             WHERE e.user_id = u.id AND e.identifier = d.identifier) AS device_end, \
              (SELECT GROUP_CONCAT(CONCAT(g.position, ' ', g.server, ' ', g.option_line, '\n')) \
              FROM user_config g WHERE g.user_id = u.id) AS user_config, \
              (SELECT GROUP_CONCAT(CONCAT(g.position, ' ', g.server, ' ', g.option_line, '\n')) \
              FROM policy_config g WHERE g.policy = p.name) AS policy_config, \
              f.secret AS factor_secret, f.last_step AS factor_last_step, \
              f.created_at AS factor_created_at, \
-             (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id) AS device_count, \
+             (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id AND c.kind <> 'fingerprint') \
+             AS device_count, \
+             (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id AND c.kind = 'fingerprint') \
+             AS fingerprint_count, \
              (SELECT e.open_until FROM device_enrolments e WHERE e.user_id = u.id) \
              AS enrolment_until, "
         )
     };
 }
 /// All that a login needs. Of a fingerprint that is there twice, in an operator's own table, the
-/// last word in the alphabet counts, which is `approved` only when both are. Parameters: the fingerprint, the name, the moment from which an end
+/// last word in the alphabet counts, which is `approved` only when both are. Parameters: the fingerprint twice, the name, the moment from which an end
 /// counts, the name. Who has the same name but for trailing spaces, which MySQL's `=` ignores, shares the cool-down.
 macro_rules! login_columns {
     () => {
@@ -193,6 +203,8 @@ macro_rules! login_columns {
             $crate::store::sql::facts_columns!(),
             "(SELECT MAX(k.status) FROM devices k WHERE k.user_id = u.id AND k.identifier = ?) \
              AS certificate_status, \
+             (SELECT e.valid_until FROM device_ends e \
+             WHERE e.user_id = u.id AND e.identifier = ?) AS certificate_end, \
              (SELECT MAX(ended_at) FROM sessions WHERE user_name = ? AND ended_at > ? AND ",
             $crate::store::sql::ended_by_limit!("ended_at"),
             ") AS expired_at, \
@@ -217,7 +229,11 @@ macro_rules! standing_columns {
          u.valid_until AS user_valid_until, \
          d.identifier AS device_identifier, d.status AS device_status, s.certificate, \
          (SELECT MAX(f.status) FROM devices f \
-         WHERE f.user_id = u.id AND f.identifier = s.certificate) AS certificate_status, "
+         WHERE f.user_id = u.id AND f.identifier = s.certificate) AS certificate_status, \
+         (SELECT e.valid_until FROM device_ends e \
+         WHERE e.user_id = u.id AND e.identifier = s.certificate) AS certificate_end, \
+         (SELECT e.valid_until FROM device_ends e \
+         WHERE e.user_id = u.id AND e.identifier = s.device) AS device_end, "
     };
 }
 pub(crate) use {
@@ -316,14 +332,11 @@ pub const MARK_SERVERS: (&str, &str) = (
 pub const ADD_ACTIVITY: (&str, &str) =
     ("INSERT INTO activity (starts_at, server, kind, reason, amount) VALUES ", "(?,?,?,?,?)");
 
-/// Events of logins.
-static ADD_AUTH_EVENTS: LazyLock<Batch> = LazyLock::new(|| {
-    Batch::new(
-        "INSERT INTO auth_events (kind, user_name, network, origin, created_at) VALUES ",
-        "(?,?,?,?,?)",
-        "",
-    )
-});
+/// The start of an insert of what happened to logins, and one row of it.
+pub const ADD_AUTH_EVENTS: (&str, &str) = (
+    "INSERT INTO auth_events (kind, user_name, network, origin, created_at, serial) VALUES ",
+    "(?,?,?,?,?,?)",
+);
 
 static REMOVE_SESSIONS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new("DELETE FROM sessions WHERE state = 'closed' AND id IN (", "?", ")")
@@ -372,6 +385,13 @@ pub const COMMON: Statements = Statements {
     set_device_status: "UPDATE devices SET status = ?, updated_at = ? \
                         WHERE user_id = ? AND identifier = ?",
     remove_device: "DELETE FROM devices WHERE user_id = ? AND identifier = ?",
+    device_ends: "SELECT u.name AS user_name, e.identifier, e.valid_until \
+                  FROM device_ends e JOIN users u ON u.id = e.user_id",
+    device_ends_of: "SELECT u.name AS user_name, e.identifier, e.valid_until \
+                     FROM device_ends e JOIN users u ON u.id = e.user_id WHERE u.name = ?",
+    add_device_end: "INSERT INTO device_ends (user_id, identifier, valid_until) VALUES (?, ?, ?)",
+    remove_device_end: "DELETE FROM device_ends WHERE user_id = ? AND identifier = ?",
+    remove_device_ends: "DELETE FROM device_ends WHERE user_id = ?",
     policy: concat!("SELECT ", policy_columns!(), " FROM policies p WHERE p.name = ?"),
     policies: concat!("SELECT ", policy_columns!(), " FROM policies p ORDER BY p.name"),
     add_policy: "INSERT INTO policies (session_limit_s, expiry_action, device_mode, max_devices, \
@@ -410,7 +430,8 @@ pub const COMMON: Statements = Statements {
         " FROM sessions WHERE id >= ? AND id < ? ORDER BY id LIMIT 2"
     ),
     sessions: &SESSIONS,
-    count_devices: "SELECT COUNT(*) AS devices FROM devices WHERE user_id = ?",
+    count_devices: "SELECT COUNT(*) AS devices FROM devices \
+                    WHERE user_id = ? AND (kind = 'fingerprint') = ?",
     device_status: "SELECT identifier, status FROM devices WHERE user_id = ? AND identifier = ?",
     use_enrolment: "DELETE FROM device_enrolments WHERE user_id = ? AND open_until > ?",
     close_enrolment: "DELETE FROM device_enrolments WHERE user_id = ?",
@@ -462,7 +483,7 @@ pub const COMMON: Statements = Statements {
     remove_grants: "DELETE FROM quota_grants WHERE user_name = ?",
     add_hours: "INSERT INTO allowed_hours (policy, weekday, opens, closes) VALUES (?, ?, ?, ?)",
     remove_hours: "DELETE FROM allowed_hours WHERE policy = ?",
-    add_auth_events: &ADD_AUTH_EVENTS,
+    add_auth_events: &NO_BATCH,
     auth_events: "SELECT id, kind, user_name, network, created_at FROM auth_events \
                   WHERE created_at >= ? AND origin <> ? ORDER BY created_at DESC, id DESC LIMIT ?",
     remove_auth_events: "",

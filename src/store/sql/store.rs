@@ -11,11 +11,11 @@ use crate::{
         ConfigOwner, DeviceRecord, DeviceStatus, DeviceUse, EndedCursor, EndedSession,
         EnrolmentTerms, Facts, ForeignRow, ForeignTable, HourSum, ImportNote, Imported,
         ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice, NewLine, NewSecondFactor,
-        NewUser, OpenSessions, PendingCommands, PolicyRecord, QuotaGrant, Schema,
+        NewUser, OpenSessions, PendingCommands, Place, PolicyRecord, QuotaGrant, Schema,
         SecondFactorStatus, ServerRecord, SessionFilter, SessionRecord, SpanCursor, SpanPage,
-        Standing, Store, StoreError, StoredLine, Usage, UserPatch, UserRecord,
+        Standing, Store, StoreError, StoredLine, Usage, UsedCode, UserPatch, UserRecord,
     },
-    types::{DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username},
+    types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username},
 };
 
 #[async_trait]
@@ -123,7 +123,7 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::open_enrolment(self, user, until, by).await
     }
 
-    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<Place, StoreError> {
         self.timed("claim", Self::claim(self, claim, now)).await
     }
 
@@ -141,12 +141,8 @@ impl<C: Connector> Store for SqlStore<C> {
         self.timed("upgrade_hash", Self::upgrade_hash(self, user, old, new, now)).await
     }
 
-    async fn take_step(&self, user: i64, secret: &Password, step: u64) -> Result<bool, StoreError> {
-        self.timed("take_step", Self::take_step(self, user, secret, step)).await
-    }
-
-    async fn take_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError> {
-        self.timed("take_recovery_code", Self::take_recovery_code(self, user, digest)).await
+    async fn take_code(&self, user: i64, code: &UsedCode) -> Result<bool, StoreError> {
+        self.timed("take_code", Self::take_code(self, user, code)).await
     }
 
     async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
@@ -276,6 +272,16 @@ impl<C: Connector> Store for SqlStore<C> {
         by: &Actor,
     ) -> Result<(), StoreError> {
         Self::set_device_status(self, user, device, status, by).await
+    }
+
+    async fn set_device_end(
+        &self,
+        user: &Username,
+        device: &DeviceId,
+        until: Option<Timestamp>,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        Self::set_device_end(self, user, device, until, by).await
     }
 
     async fn remove_device(

@@ -118,6 +118,7 @@ impl<C: Connector> SqlStore<C> {
             let id = Value::from(user);
             // The foreign key would do it, but an operator's own tables may have none.
             tx.execute(self.sql.remove_devices, std::slice::from_ref(&id)).await?;
+            tx.execute(self.sql.remove_device_ends, std::slice::from_ref(&id)).await?;
             tx.execute(self.sql.close_enrolment, std::slice::from_ref(&id)).await?;
             tx.execute(self.sql.remove_grants, &[name.as_str().into()]).await?;
             tx.execute(self.sql.remove_user_config, std::slice::from_ref(&id)).await?;

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{
-    ADD_ACTIVITY, ADD_USAGE, Batch, COMMON, MARK_SERVERS, PERSIST_HEAD, PERSIST_ROW, Statements,
-    login_columns, policy_of_user, standing_columns,
+    ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, Batch, COMMON, MARK_SERVERS, PERSIST_HEAD,
+    PERSIST_ROW, Statements, login_columns, policy_of_user, standing_columns,
 };
 
 macro_rules! upsert {
@@ -66,6 +66,10 @@ static MARK_SERVER_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     )
 });
 
+/// What was written already stays as it is.
+static ADD_AUTH_EVENT_ROWS: LazyLock<Batch> =
+    LazyLock::new(|| Batch::new(ADD_AUTH_EVENTS.0, ADD_AUTH_EVENTS.1, " ON CONFLICT DO NOTHING"));
+
 static ADD_ACTIVITY_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(
         ADD_ACTIVITY.0,
@@ -102,6 +106,7 @@ pub const STATEMENTS: Statements = Statements {
     mark_servers: &MARK_SERVER_ROWS,
     persist: &PERSIST,
     add_usage: &ADD_USAGE_ROWS,
+    add_auth_events: &ADD_AUTH_EVENT_ROWS,
     add_old_usage: "INSERT INTO usage_periods (user_name, starts_at, session_id, duration_ms, \
                     bytes_received, bytes_sent) VALUES (?, ?, '', ?, ?, ?) \
                     ON CONFLICT DO UPDATE SET duration_ms = duration_ms + excluded.duration_ms, \

@@ -145,3 +145,53 @@ async fn a_session_too_many_is_told() {
     bench.ok(&["policy", "set", "default", "--on-limit", "replace_oldest"]);
     assert_eq!(explained(&bench, b"", &args).0, 0, "the other session would be ended");
 }
+
+#[tokio::test]
+async fn codes_and_logins_that_are_held_back_are_told_but_not_where_the_user_lately_was() {
+    let bench = bench();
+    bench.ok(&["user", "totp", "alice"]);
+    let held = async |network: &str| {
+        bench
+            .sql(&format!(
+                "DELETE FROM lockouts; INSERT INTO lockouts (user_name, network, failures, since, held_until) \
+                 VALUES ('alice', '{network}', 20, '2026-11-01 00:00:00.000', '2999-01-01 00:00:00.000')"
+            ))
+            .await;
+    };
+    let args = |more: &[&'static str]| [&["alice", "--device", MAC][..], more].concat();
+    bench.open_session("0190ab12-3456-7abc-8def-000000000001", "udp", 1, "alice").await;
+    bench.sql("UPDATE sessions SET started_at = strftime('%Y-%m-%d %H:%M:%S.000', 'now')").await;
+    let (known, strange) = (["--client-ip", "198.51.100.207"], ["--client-ip", "192.0.2.9"]);
+    for network in ["", "*"] {
+        held(network).await;
+        for more in [&[][..], &strange] {
+            let (code, view) = explained(&bench, b"", &args(more));
+            assert_eq!((code, &view["reason"]), (3, &"throttled".into()), "{network} {more:?}");
+            assert_eq!(verdict(&view, "throttle"), "deny");
+        }
+        let (code, view) = explained(&bench, b"", &args(&known));
+        assert_eq!((code, verdict(&view, "throttle")), (0, "pass"), "{network}");
+    }
+    // Who has no second factor shows no code.
+    held("").await;
+    bench.ok(&["user", "totp", "alice", "--disable"]);
+    assert_eq!(explained(&bench, b"", &args(&strange)).0, 0);
+    let scope = bench.json(&["lockout", "list"])[0]["scope"].clone();
+    assert_eq!(scope, "code");
+}
+
+#[test]
+fn who_is_refused_for_his_certificate_reads_of_it() {
+    let bench = bench();
+    bench.ok(&["policy", "set", "default", "--require-fingerprint", "yes"]);
+    let print = "0a".repeat(32);
+    for (more, reason) in
+        [(&[][..], "device_missing"), (&["--fingerprint", &print], "device_unknown")]
+    {
+        let args = [&["alice", "--device", MAC][..], more].concat();
+        let (code, view) = explained(&bench, b"", &args);
+        assert_eq!((code, &view["reason"]), (3, &reason.into()));
+        assert_eq!((verdict(&view, "device"), verdict(&view, "certificate")), ("pass", "deny"));
+        assert!(view["client_sees"].as_str().unwrap().contains("certificate"), "{view}");
+    }
+}

@@ -36,6 +36,9 @@ contract! { with:
         a_device_is_registered_judged_and_removed
         a_device_belongs_to_its_user_only
         a_device_is_enrolled_once_and_closes_the_enrolment
+        an_enrolment_approves_the_device_that_waits_for_it
+        certificates_and_devices_are_counted_apart
+        the_end_of_a_device_comes_with_the_facts_and_goes_with_it
         devices_are_listed_by_user_and_age
     }
     second_factors {
@@ -43,6 +46,7 @@ contract! { with:
         of_two_daemons_one_takes_a_code
         a_code_is_taken_only_with_the_key_it_is_of
         a_recovery_code_is_used_once
+        a_code_is_used_up_with_its_place_or_neither_is_taken
         a_second_factor_is_set_up_replaced_and_removed
         what_is_changed_is_audited_without_secrets
     }
@@ -124,6 +128,8 @@ contract! { with:
     lockouts {
         failures_of_others_are_read_oldest_first
         lockouts_are_listed_until_they_end_or_are_cleared
+        an_event_that_is_written_again_is_there_once
+        what_somebody_is_held_back_from_comes_back_as_it_was
     }
     commands {
         a_request_waits_until_it_is_handled

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ovpn_warden::{
-    store::{Claim, OnLimit, SessionFilter, SessionRecord, SessionState, SpanCursor},
+    store::{Claim, OnLimit, Place, SessionFilter, SessionRecord, SessionState, SpanCursor},
     types::{Cause, SessionId, Timestamp, Zone},
 };
 
@@ -129,8 +129,9 @@ async fn measure(bed: &Bed, now: Timestamp) -> Vec<(&'static str, Duration)> {
                 device: None,
                 max: 50,
                 on_limit: OnLimit::Deny,
+                code: None,
             };
-            assert!(store.claim(&claim, now).await.unwrap());
+            assert_eq!(store.claim(&claim, now).await.unwrap(), Place::Taken);
         })
         .await,
     ));

@@ -100,6 +100,7 @@ async fn an_operators_own_tables_serve_by_views(bed: Arc<Bed>) {
         id: id("02:00:00:00:00:01"),
         label: None,
         status: DeviceStatus::Approved,
+        valid_until: None,
     };
     let refused =
         [store.add_user(&new_user("carol"), &by()).await, store.add_device(&device, &by()).await];

@@ -356,6 +356,7 @@ impl Lab {
         let user = Claimed::Valid("alice".parse().unwrap());
         let request = AuthRequest {
             proven: None,
+            is_other: false,
             server: "udp".parse().unwrap(),
             kind: RequestKind::Connect,
             user,
