@@ -2,7 +2,7 @@
 //! operator asked for something, may those who are connected stay.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     future::pending,
     pin::Pin,
     sync::Arc,
@@ -43,6 +43,9 @@ const USERS: usize = 100;
 /// How long the links may take to answer for requests.
 const OUTCOME: Duration = Duration::from_secs(1);
 
+/// What a review has passed over, by server.
+type Faults = BTreeSet<(ServerName, String)>;
+
 /// What the task needs.
 pub(super) struct Poller {
     pub(super) store: Arc<dyn Store>,
@@ -67,6 +70,7 @@ impl Poller {
         // It goes on beside the rounds: operators' requests do not wait for it.
         let mut review: Option<Pin<Box<_>>> = None;
         let mut review_error = None;
+        let mut passed_over = BTreeSet::new();
         loop {
             let mut result = match review_error.take() {
                 Some(error) => Err(error),
@@ -116,7 +120,13 @@ impl Poller {
                     done = under_way(&mut review) => {
                         review = None;
                         match done {
-                            Ok(next) => next_review = next,
+                            Ok((next, faults)) => {
+                                for (server, error) in faults.difference(&passed_over) {
+                                    let (server, error) = (server.clone(), error.clone());
+                                    Event::StoreUnreadable { server, error }.emit();
+                                }
+                                (next_review, passed_over) = (next, faults);
+                            }
                             Err(error) => {
                                 review_error = Some(error);
                                 break;
@@ -185,19 +195,37 @@ impl Poller {
         self.complete(&handled).await
     }
 
-    /// Judges every session that runs by what the database says now; returns when to do it again.
-    async fn review(&self, servers: &[ServerName]) -> Result<Mono, StoreError> {
+    /// Judges every session that runs by what the database says now; returns when to do it again, and
+    /// what was passed over: a row that cannot be read is that user's or server's, and not the database away.
+    async fn review(&self, servers: &[ServerName]) -> Result<(Mono, Faults), StoreError> {
         let begun = self.clock.now();
+        let mut faults = Faults::new();
         for server in servers {
-            let standings = self.store.standings(server).await?;
+            let mut pass_over = |error: StoreError| match error {
+                StoreError::Unavailable(_) | StoreError::Schema(_) => Err(error),
+                error => {
+                    faults.insert((server.clone(), error.to_string()));
+                    Ok(())
+                }
+            };
+            let standings = match self.store.standings(server).await {
+                Ok(standings) => standings,
+                Err(error) => {
+                    pass_over(error)?;
+                    continue;
+                }
+            };
             let now = self.clock.now().utc;
-            let used = self.usage(&standings, now).await?;
+            let used = self.usage(&standings, now, &mut pass_over).await?;
             let nothing = Usage::default();
             let reviews: Vec<_> = standings
                 .iter()
-                .map(|standing| {
-                    let usage = used.get(&standing.user).unwrap_or(&nothing);
-                    (standing.session, review(standing, usage, &self.defaults, now))
+                .filter_map(|standing| {
+                    let usage = match used.get(&standing.user) {
+                        Some(usage) => usage.as_ref()?,
+                        None => &nothing,
+                    };
+                    Some((standing.session, review(standing, usage, &self.defaults, now)))
                 })
                 .collect();
             if let Some(link) = self.links.get(server).filter(|_| !reviews.is_empty()) {
@@ -206,15 +234,16 @@ impl Poller {
             }
         }
         let ended = self.clock.now().mono;
-        Ok(ended + (ended - begun.mono) * REVIEW_SHARE)
+        Ok((ended + (ended - begun.mono) * REVIEW_SHARE, faults))
     }
 
-    /// What those have used whose policies have quotas.
+    /// What those have used whose policies have quotas; `None`: nobody can say.
     async fn usage(
         &self,
         standings: &[Standing],
         now: Timestamp,
-    ) -> Result<HashMap<Username, Usage>, StoreError> {
+        pass_over: &mut impl FnMut(StoreError) -> Result<(), StoreError>,
+    ) -> Result<HashMap<Username, Option<Usage>>, StoreError> {
         let mut began: BTreeMap<&Username, Periods> = BTreeMap::new();
         for Standing { user, account, .. } in standings {
             if let Some(policy) = account.as_ref().map(|a| &a.policy).filter(|p| p.has_quotas()) {
@@ -225,8 +254,22 @@ impl Poller {
         let users: Vec<_> = began.into_iter().map(|(user, began)| (user.clone(), began)).collect();
         let mut used = HashMap::with_capacity(users.len());
         for users in users.chunks(USERS) {
-            let found = self.store.usage(users, now).await?;
-            used.extend(users.iter().map(|(user, _)| user.clone()).zip(found));
+            match self.store.usage(users, now).await {
+                Ok(found) => {
+                    let found = found.into_iter().map(Some);
+                    used.extend(users.iter().map(|(user, _)| user.clone()).zip(found));
+                }
+                // Whose it is shows when each is asked about alone.
+                Err(error) if !error.is_transient() => {
+                    for user in users.chunks(1) {
+                        let found =
+                            self.store.usage(user, now).await.map(|found| found.into_iter().next());
+                        let found = found.or_else(|error| pass_over(error).map(|()| None))?;
+                        used.insert(user[0].0.clone(), found);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(used)
     }

@@ -40,12 +40,14 @@ pub use plan::hot_queries;
 pub use record::{
     Account, Actor, Claim, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus,
     DeviceUse, EnrolmentTerms, Facts, NewDevice, NewSecondFactor, NewUser, OnLimit, OpenSessions,
-    PendingCommands, PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus,
-    SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage,
-    Standing, UserPatch, UserRecord,
+    PendingCommands, Policies, PolicyChange, PolicyRecord, SecondFactor, SecondFactorMode,
+    SecondFactorStatus, SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState,
+    SpanCursor, SpanPage, Standing, UserPatch, UserRecord,
 };
 
-pub use usage::{DayMark, DayMarks, DayMarksError, DayShare, Granted, OpenUse, QuotaGrant, Usage};
+pub use usage::{
+    DayMark, DayMarks, DayMarksError, DayShare, GrantRecord, Granted, OpenUse, QuotaGrant, Usage,
+};
 
 /// Longest cool-down that counts.
 pub const MAX_COOLDOWN: std::time::Duration = std::time::Duration::from_secs(86_400);
@@ -123,6 +125,13 @@ pub trait Store: Send + Sync + 'static {
         by: &Actor,
     ) -> Result<(), StoreError>;
 
+    /// Until when the next unknown device of a user is registered by itself; `None`: it is not.
+    async fn enrolment(
+        &self,
+        user: &Username,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError>;
+
     /// Takes a one-time code's time step, if it is later than the last one that was taken and the
     /// key is still this one (compare and swap); false when not. Of two daemons one succeeds.
     async fn take_step(&self, user: i64, secret: &Password, step: u64) -> Result<bool, StoreError>;
@@ -151,6 +160,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Grants time or data beside the quotas. `NotFound` without the user.
     async fn grant_quota(&self, grant: &QuotaGrant, by: &Actor) -> Result<(), StoreError>;
+
+    /// What is granted to a user, at most 1,000, what ends first first.
+    async fn grants(&self, user: &Username, now: Timestamp)
+    -> Result<Vec<GrantRecord>, StoreError>;
+
+    /// Takes a grant back. `NotFound` when the user has none of that number.
+    async fn revoke_grant(&self, user: &Username, id: i64, by: &Actor) -> Result<(), StoreError>;
 
     /// Writes what happened to logins, signed by this process.
     async fn add_auth_events(
@@ -243,6 +259,10 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<UserRecord>, StoreError>;
 
+    /// Tables with rows of users that are not there, and how many: an operator's own table of users takes
+    /// nothing with it, and who gets such an id later would have them.
+    async fn nobodys_rows(&self) -> Result<Vec<(String, u64)>, StoreError>;
+
     /// Changes a user. [`StoreError::NotFound`] when there is none.
     async fn patch_user(
         &self,
@@ -307,7 +327,7 @@ pub trait Store: Send + Sync + 'static {
         by: &Actor,
     ) -> Result<(), StoreError>;
 
-    /// Adds a policy, or with `replace` changes an existing one.
+    /// Adds a policy, or with `replace` puts it in the place of the one that is there.
     async fn put_policy(
         &self,
         policy: &PolicyRecord,
@@ -315,11 +335,20 @@ pub trait Store: Send + Sync + 'static {
         by: &Actor,
     ) -> Result<(), StoreError>;
 
+    /// Changes a policy as it stands, in one transaction: what somebody else changes at the same time stays.
+    /// Returns what became of it.
+    async fn change_policy(
+        &self,
+        name: &str,
+        change: PolicyChange<'_>,
+        by: &Actor,
+    ) -> Result<PolicyRecord, StoreError>;
+
     /// One policy.
     async fn policy(&self, name: &str) -> Result<Option<PolicyRecord>, StoreError>;
 
-    /// All policies by name.
-    async fn policies(&self) -> Result<Vec<PolicyRecord>, StoreError>;
+    /// All policies by name. One that cannot be read does not hide the others.
+    async fn policies(&self) -> Result<Policies, StoreError>;
 
     /// Removes a policy. [`StoreError::InUse`] while users have it or when it is `default`.
     async fn remove_policy(&self, name: &str, by: &Actor) -> Result<(), StoreError>;

@@ -105,6 +105,7 @@ fn told(user: &Username, device: Option<&DeviceId>, outcome: &Outcome, at: Times
                     }
                 }
                 Err(reason) => {
+                    @if let Some(fault) = &outcome.fault { dt { "Because" } dd { (plain(fault)) } }
                     dt { "The client sees" } dd { (seen(*reason, device)) }
                 }
             }

@@ -9,10 +9,11 @@ use crate::{
     store::{
         ActivityKey, Actor, AuditRecord, AuthEvent, Claim, CommandAction, CommandId, ConfigOwner,
         DeviceRecord, DeviceStatus, DeviceUse, EnrolmentTerms, Facts, ForeignRow, ForeignTable,
-        HourSum, ImportNote, Imported, ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice,
-        NewLine, NewSecondFactor, NewUser, OpenSessions, PendingCommands, PolicyRecord, QuotaGrant,
-        Schema, SecondFactorStatus, SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing,
-        Store, StoreError, StoredLine, Usage, UserPatch, UserRecord,
+        GrantRecord, HourSum, ImportNote, Imported, ImportedUser, Lockout, Migrated, NewAuthEvent,
+        NewDevice, NewLine, NewSecondFactor, NewUser, OpenSessions, PendingCommands, Policies,
+        PolicyChange, PolicyRecord, QuotaGrant, Schema, SecondFactorStatus, SessionFilter,
+        SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, StoredLine, Usage,
+        UserPatch, UserRecord,
     },
     types::{DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username},
 };
@@ -98,6 +99,18 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::grant_quota(self, grant, by).await
     }
 
+    async fn grants(
+        &self,
+        user: &Username,
+        now: Timestamp,
+    ) -> Result<Vec<GrantRecord>, StoreError> {
+        Self::grants(self, user, now).await
+    }
+
+    async fn revoke_grant(&self, user: &Username, id: i64, by: &Actor) -> Result<(), StoreError> {
+        Self::revoke_grant(self, user, id, by).await
+    }
+
     async fn enrol_device(
         &self,
         device: &NewDevice,
@@ -114,6 +127,14 @@ impl<C: Connector> Store for SqlStore<C> {
         by: &Actor,
     ) -> Result<(), StoreError> {
         Self::open_enrolment(self, user, until, by).await
+    }
+
+    async fn enrolment(
+        &self,
+        user: &Username,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        Self::enrolment(self, user, now).await
     }
 
     async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError> {
@@ -193,6 +214,10 @@ impl<C: Connector> Store for SqlStore<C> {
         limit: u32,
     ) -> Result<Vec<UserRecord>, StoreError> {
         Self::users(self, after, limit).await
+    }
+
+    async fn nobodys_rows(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        Self::nobodys_rows(self).await
     }
 
     async fn patch_user(
@@ -281,7 +306,16 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::policy(self, name).await
     }
 
-    async fn policies(&self) -> Result<Vec<PolicyRecord>, StoreError> {
+    async fn change_policy(
+        &self,
+        name: &str,
+        change: PolicyChange<'_>,
+        by: &Actor,
+    ) -> Result<PolicyRecord, StoreError> {
+        Self::change_policy(self, name, change, by).await
+    }
+
+    async fn policies(&self) -> Result<Policies, StoreError> {
         Self::policies(self).await
     }
 
