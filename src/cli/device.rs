@@ -169,6 +169,8 @@ pub async fn execute(desk: &mut Desk, command: DeviceCommand) -> Result<(), CliE
 
 fn enrolment_end(now: Timestamp, duration: &str) -> Result<Timestamp, CliError> {
     match parse_duration(duration) {
+        Some(Duration::ZERO) => Err(CliError::usage("--for: that is over at once")
+            .or_next("`--close` ends an enrolment; without --for it is open for an hour")),
         Some(duration) if duration <= LONGEST_ENROLMENT => Ok(now.saturating_add(duration)),
         Some(_) => Err(CliError::usage("--for: at most 30d")),
         None => Err(CliError::usage(format!("--for: `{duration}` is no duration"))

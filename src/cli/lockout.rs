@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Desk,
-    exit::CliError,
+    exit::{CliError, warn},
     input,
     output::{View, or_dash, short_time},
 };
@@ -64,6 +64,11 @@ pub async fn execute(desk: &mut Desk, command: LockoutCommand) -> Result<(), Cli
             input::confirm(&format!("Forget the failed logins {whose}?"), yes)?;
             let at = address.map(network);
             let removed = desk.store.clear_lockouts(user.as_ref(), at, &desk.actor()).await?;
+            if let Some(user) = user.as_ref().filter(|_| removed == 0)
+                && desk.store.user(user).await?.is_none()
+            {
+                warn(&format!("there is no user `{user}`; names are compared exactly"));
+            }
             let message = format!("failed logins {whose} are forgotten ({removed} were held back)");
             desk.out.done(&message, &Cleared { lockouts: removed })
         }

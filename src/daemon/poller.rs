@@ -2,7 +2,7 @@
 //! operator asked for something, may those who are connected stay.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     future::pending,
     pin::Pin,
     sync::Arc,
@@ -54,6 +54,9 @@ const USERS: usize = 100;
 /// How long the links may take to answer for requests.
 const OUTCOME: Duration = Duration::from_secs(1);
 
+/// What a review has passed over, by server.
+type Faults = BTreeSet<(ServerName, String)>;
+
 /// What the task needs.
 pub(super) struct Poller {
     pub(super) store: Arc<dyn Store>,
@@ -82,6 +85,7 @@ impl Poller {
         let mut changes = Changes::default();
         // Everybody is to be looked at again once this review is done.
         let mut once_more = false;
+        let mut passed_over = BTreeSet::new();
         loop {
             let mut result = match review_error.take() {
                 Some(error) => Err(error),
@@ -143,7 +147,13 @@ impl Poller {
                     done = under_way(&mut review) => {
                         review = None;
                         match done {
-                            Ok(next) => next_review = next,
+                            Ok((next, faults)) => {
+                                for (server, error) in faults.difference(&passed_over) {
+                                    let (server, error) = (server.clone(), error.clone());
+                                    Event::StoreUnreadable { server, error }.emit();
+                                }
+                                (next_review, passed_over) = (next, faults);
+                            }
                             Err(error) => {
                                 review_error = Some(error);
                                 break;
@@ -231,11 +241,9 @@ impl Poller {
         let Affected { users, everybody } = changes.take_in(&rows);
         let users: Vec<Username> = users.into_iter().collect();
         if !users.is_empty() {
-            let mut of_server: HashMap<ServerName, Vec<Review>> = HashMap::new();
-            for (server, review) in self.judged(&self.store.standings_of(&users).await?).await? {
-                of_server.entry(server).or_default().push(review);
-            }
-            for (server, reviews) in of_server {
+            let standings = self.store.standings_of(&users).await?;
+            // What is passed over is told with all the others.
+            for (server, reviews) in self.judged(&standings, &mut Faults::new()).await? {
                 if let Some(link) = self.links.get(&server) {
                     // A link that is behind hears of it with all the others.
                     let _ = link.try_send(LinkRequest::ReviewSome(reviews));
@@ -245,18 +253,21 @@ impl Poller {
         Ok(everybody)
     }
 
-    /// Judges every session that runs by what the database says now; returns when to do it again.
-    async fn review(&self, servers: &[ServerName], of_all: bool) -> Result<Mono, StoreError> {
+    /// Judges every session that runs by what the database says now; returns when to do it again, and
+    /// what was passed over: a row that cannot be read is that user's or server's, and not the database away.
+    async fn review(
+        &self,
+        servers: &[ServerName],
+        of_all: bool,
+    ) -> Result<(Mono, Faults), StoreError> {
         let begun = self.clock.now();
+        let mut faults = Faults::new();
         let least = usize::from(of_all);
         let count = |server| self.readiness.sessions(server).unwrap_or_default().max(least);
         let counted = servers.iter().map(|server| (server.clone(), count(server)));
         for servers in together(counted) {
-            let mut of_server: HashMap<ServerName, Vec<Review>> = HashMap::new();
-            for (server, review) in self.judged(&self.store.standings(&servers).await?).await? {
-                of_server.entry(server).or_default().push(review);
-            }
-            for (server, reviews) in of_server {
+            let standings = self.standings(&servers, &mut faults).await?;
+            for (server, reviews) in self.judged(&standings, &mut faults).await? {
                 if let Some(link) = self.links.get(&server) {
                     // A link that is behind gets the next one.
                     let _ = link.try_send(LinkRequest::Review(reviews));
@@ -264,43 +275,92 @@ impl Poller {
             }
         }
         let ended = self.clock.now().mono;
-        Ok((ended + (ended - begun.mono) * REVIEW_SHARE).max(begun.mono + REVIEW))
+        let next = (ended + (ended - begun.mono) * REVIEW_SHARE).max(begun.mono + REVIEW);
+        Ok((next, faults))
     }
 
-    /// What is to become of each session, and its server.
+    /// What the sessions of these servers are judged by; of a server that cannot be read, nothing.
+    async fn standings(
+        &self,
+        servers: &[ServerName],
+        faults: &mut Faults,
+    ) -> Result<Vec<Standing>, StoreError> {
+        match self.store.standings(servers).await {
+            Err(error) if !is_database_away(&error) => {}
+            found => return found,
+        }
+        let mut all = Vec::new();
+        for server in servers {
+            match self.store.standings(std::slice::from_ref(server)).await {
+                Ok(mut found) => all.append(&mut found),
+                Err(error) => pass_over(faults, server, error)?,
+            }
+        }
+        Ok(all)
+    }
+
+    /// What is to become of each session, by server; those are left out of whose users nobody can say it.
     async fn judged(
         &self,
         standings: &[Standing],
-    ) -> Result<Vec<(ServerName, Review)>, StoreError> {
+        faults: &mut Faults,
+    ) -> Result<HashMap<ServerName, Vec<Review>>, StoreError> {
         let now = self.clock.now().utc;
-        let used = self.usage(standings, now).await?;
+        let used = self.usage(standings, now, faults).await?;
         let nothing = Usage::default();
-        let judge = |standing: &Standing| {
-            let usage = used.get(&standing.user).unwrap_or(&nothing);
+        let mut judged: HashMap<ServerName, Vec<Review>> = HashMap::new();
+        for standing in standings {
+            let usage = match used.get(&standing.user) {
+                Some(Some(usage)) => usage,
+                Some(None) => continue,
+                None => &nothing,
+            };
             let verdict = review(standing, usage, &self.defaults, now);
-            (standing.server.clone(), (standing.session, verdict))
-        };
-        Ok(standings.iter().map(judge).collect())
+            judged.entry(standing.server.clone()).or_default().push((standing.session, verdict));
+        }
+        Ok(judged)
     }
 
-    /// What those have used whose policies have quotas.
+    /// What those have used whose policies have quotas; `None`: nobody can say.
     async fn usage(
         &self,
         standings: &[Standing],
         now: Timestamp,
-    ) -> Result<HashMap<Username, Usage>, StoreError> {
-        let mut began: BTreeMap<&Username, Periods> = BTreeMap::new();
-        for Standing { user, account, .. } in standings {
+        faults: &mut Faults,
+    ) -> Result<HashMap<Username, Option<Usage>>, StoreError> {
+        let mut began: BTreeMap<&Username, (&ServerName, Periods)> = BTreeMap::new();
+        for Standing { user, server, account, .. } in standings {
             if let Some(policy) = account.as_ref().map(|a| &a.policy).filter(|p| p.has_quotas()) {
                 let zone = policy.time_zone.unwrap_or(self.defaults.time_zone);
-                began.entry(user).or_insert_with(|| zone.began(now));
+                began.entry(user).or_insert_with(|| (server, zone.began(now)));
             }
         }
-        let users: Vec<_> = began.into_iter().map(|(user, began)| (user.clone(), began)).collect();
+        let users: Vec<_> =
+            began.iter().map(|(user, (_, began))| ((*user).clone(), *began)).collect();
         let mut used = HashMap::with_capacity(users.len());
         for users in users.chunks(USERS) {
-            let found = self.store.usage(users, now).await?;
-            used.extend(users.iter().map(|(user, _)| user.clone()).zip(found));
+            match self.store.usage(users, now).await {
+                Ok(found) => {
+                    let found = found.into_iter().map(Some);
+                    used.extend(users.iter().map(|(user, _)| user.clone()).zip(found));
+                }
+                Err(error) if is_database_away(&error) => return Err(error),
+                // Whose it is shows when each is asked about alone.
+                Err(_) => {
+                    for one in users.chunks(1) {
+                        let user = &one[0].0;
+                        let found = match self.store.usage(one, now).await {
+                            Ok(found) => found.into_iter().next(),
+                            Err(error) => {
+                                let server = began.get(user).map(|(server, _)| *server);
+                                server.map_or(Ok(()), |server| pass_over(faults, server, error))?;
+                                None
+                            }
+                        };
+                        used.insert(user.clone(), found);
+                    }
+                }
+            }
         }
         Ok(used)
     }
@@ -319,6 +379,23 @@ impl Poller {
         }
         self.store.complete_commands(handled, self.clock.now().utc).await
     }
+}
+
+/// Whether this is an error of the database, and not of a row in it.
+const fn is_database_away(error: &StoreError) -> bool {
+    error.is_transient() || matches!(error, StoreError::Schema(_))
+}
+
+fn pass_over(
+    faults: &mut Faults,
+    server: &ServerName,
+    error: StoreError,
+) -> Result<(), StoreError> {
+    if is_database_away(&error) {
+        return Err(error);
+    }
+    faults.insert((server.clone(), error.to_string()));
+    Ok(())
 }
 
 /// Servers whose sessions are read by one statement each time; none for those without sessions.

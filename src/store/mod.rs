@@ -40,13 +40,15 @@ pub use plan::hot_queries;
 pub use record::{
     Account, Actor, Claim, CommandAction, CommandId, DeviceEnds, DeviceMode, DeviceRecord,
     DeviceStatus, DeviceUse, EndedCursor, EndedSession, EnrolmentTerms, Facts, NewDevice,
-    NewSecondFactor, NewUser, OnLimit, OpenSession, OpenSessions, PendingCommands, Place,
-    PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus, ServerRecord, SessionCommand,
-    SessionFilter, SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage, Standing,
-    UsedCode, UserPatch, UserRecord,
+    NewSecondFactor, NewUser, OnLimit, OpenSession, OpenSessions, PendingCommands, Place, Policies,
+    PolicyChange, PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus, ServerRecord,
+    SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage,
+    Standing, UsedCode, UserPatch, UserRecord,
 };
 
-pub use usage::{DayMark, DayMarks, DayMarksError, DayShare, Granted, OpenUse, QuotaGrant, Usage};
+pub use usage::{
+    DayMark, DayMarks, DayMarksError, DayShare, GrantRecord, Granted, OpenUse, QuotaGrant, Usage,
+};
 
 /// Longest cool-down that counts.
 pub const MAX_COOLDOWN: std::time::Duration = std::time::Duration::from_secs(86_400);
@@ -124,6 +126,13 @@ pub trait Store: Send + Sync + 'static {
         by: &Actor,
     ) -> Result<(), StoreError>;
 
+    /// Until when the next unknown device of a user is registered by itself; `None`: it is not.
+    async fn enrolment(
+        &self,
+        user: &Username,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError>;
+
     /// Uses a code up: the time step of a one-time code, if it is later than the last one that was taken and
     /// the key is still this one (compare and swap), or a recovery code, if it is there. False when not: of two
     /// daemons one succeeds.
@@ -150,6 +159,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Grants time or data beside the quotas. `NotFound` without the user.
     async fn grant_quota(&self, grant: &QuotaGrant, by: &Actor) -> Result<(), StoreError>;
+
+    /// What is granted to a user, at most 1,000, what ends first first.
+    async fn grants(&self, user: &Username, now: Timestamp)
+    -> Result<Vec<GrantRecord>, StoreError>;
+
+    /// Takes a grant back. `NotFound` when the user has none of that number.
+    async fn revoke_grant(&self, user: &Username, id: i64, by: &Actor) -> Result<(), StoreError>;
 
     /// Writes what happened to logins, signed by this process.
     async fn add_auth_events(
@@ -253,6 +269,10 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<UserRecord>, StoreError>;
 
+    /// Tables with rows of users that are not there, and how many: an operator's own table of users takes
+    /// nothing with it, and who gets such an id later would have them.
+    async fn nobodys_rows(&self) -> Result<Vec<(String, u64)>, StoreError>;
+
     /// Changes a user. [`StoreError::NotFound`] when there is none.
     async fn patch_user(
         &self,
@@ -326,7 +346,7 @@ pub trait Store: Send + Sync + 'static {
         by: &Actor,
     ) -> Result<(), StoreError>;
 
-    /// Adds a policy, or with `replace` changes an existing one.
+    /// Adds a policy, or with `replace` puts it in the place of the one that is there.
     async fn put_policy(
         &self,
         policy: &PolicyRecord,
@@ -334,11 +354,20 @@ pub trait Store: Send + Sync + 'static {
         by: &Actor,
     ) -> Result<(), StoreError>;
 
+    /// Changes a policy as it stands, in one transaction: what somebody else changes at the same time stays.
+    /// Returns what became of it.
+    async fn change_policy(
+        &self,
+        name: &str,
+        change: PolicyChange<'_>,
+        by: &Actor,
+    ) -> Result<PolicyRecord, StoreError>;
+
     /// One policy.
     async fn policy(&self, name: &str) -> Result<Option<PolicyRecord>, StoreError>;
 
-    /// All policies by name.
-    async fn policies(&self) -> Result<Vec<PolicyRecord>, StoreError>;
+    /// All policies by name. One that cannot be read does not hide the others.
+    async fn policies(&self) -> Result<Policies, StoreError>;
 
     /// Removes a policy. [`StoreError::InUse`] while users have it or when it is `default`.
     async fn remove_policy(&self, name: &str, by: &Actor) -> Result<(), StoreError>;

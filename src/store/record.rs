@@ -82,6 +82,24 @@ pub struct UserPatch {
     pub valid_until: Option<Option<Timestamp>>,
 }
 
+/// All policies, and those that cannot be read, with why.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policies {
+    /// By name.
+    pub policies: Vec<PolicyRecord>,
+    /// By name.
+    pub unreadable: Vec<(String, StoreError)>,
+}
+
+/// A change to a policy as it stands when it is made.
+#[derive(Clone, Copy)]
+pub struct PolicyChange<'a> {
+    /// Changes what is to be changed; may be asked more than once.
+    pub apply: &'a (dyn Fn(&mut PolicyRecord) + Send + Sync),
+    /// It replaces the hours whatever they were, so that they need not be read.
+    pub sets_hours: bool,
+}
+
 /// A row of `policies`: named limits. `None` leaves the configuration's value in force.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PolicyRecord {

@@ -200,7 +200,7 @@ impl Event {
                 event = "store.unreadable",
                 server = server.as_str(),
                 error,
-                "a session's row cannot be read; it is passed over"
+                "a row cannot be read; it is passed over"
             ),
             Self::JournalWritten { rows, error } => tracing::warn!(
                 event = "journal.written",

@@ -67,7 +67,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("store.up", "It answers again."),
     ("store.backlog", "Session changes wait in memory for the database."),
     ("store.refused", "The database will never take this row; the line is all that is left of it."),
-    ("store.unreadable", "A session's row is not understood and passed over; mend or remove it."),
+    (
+        "store.unreadable",
+        "A row of a session, or of what its user may or has used, is not understood and passed over; mend or remove it.",
+    ),
     ("journal.written", "Session changes wait on disk for the database. Told once an outage."),
     ("journal.replayed", "The database has all session changes that waited on disk."),
     (

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     auth::device::DeviceError,
-    store::{ClientConfig, DeviceEnds, PolicyRecord, UserRecord},
+    store::{ClientConfig, DeviceEnds, Granted, PolicyRecord, UserRecord},
     types::{DeviceId, Password, Quotas},
 };
 
@@ -391,7 +391,7 @@ fn a_session_that_runs_ends_when_its_hours_or_its_time_are_over() {
     let running = Usage { open: vec![own], ..Usage::default() };
     let left = until(Cause::TimeQuota, "2026-11-24T12:20:00.000Z");
     assert_eq!(reviewed(&running, noon, &time), left);
-    let granted = Usage { granted_time: Duration::from_secs(300), ..running };
+    let granted = Usage { grants: vec![(Granted::Time(300), Timestamp::MAX)], ..running };
     let more = until(Cause::TimeQuota, "2026-11-24T12:25:00.000Z");
     assert_eq!(reviewed(&granted, noon, &time), more);
 }

@@ -71,6 +71,8 @@ pub struct Outcome {
     pub rules: Vec<(&'static str, Verdict)>,
     /// What OpenVPN would be told about the client.
     pub config: Vec<String>,
+    /// Why the login could not be judged, if so: a stored value that cannot be used.
+    pub fault: Option<String>,
 }
 
 impl Outcome {
@@ -87,9 +89,6 @@ pub enum TrialError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The stored password.
-    #[error("comparing the password: {0}")]
-    Password(#[from] PasswordError),
     /// The stored key of the second factor.
     #[error(transparent)]
     Secret(#[from] BadSecret),
@@ -111,10 +110,9 @@ impl Trial {
         let found =
             store.facts(&user, self.device.as_ref(), self.fingerprint.as_ref(), now).await?;
         let facts = found.as_ref();
-        let password = match &self.password {
-            Some(password) => compare(password, facts, schemes)?,
-            None => PasswordCheck::NotNeeded,
-        };
+        let compared = compare(self.password.as_ref(), facts, schemes);
+        // At a login, too, a stored hash that cannot be used is our fault and not a wrong password.
+        let password = *compared.as_ref().unwrap_or(&PasswordCheck::NotNeeded);
         let common_name = self.common_name.unwrap_or_else(|| user.to_string());
         let request = AuthRequest {
             proven: None,
@@ -150,9 +148,13 @@ impl Trial {
         let has_code = matches!(demand, Some(Demand::Code(_)))
             && code.as_ref().is_none_or(|code| !totp::is_recovery(code));
         let is_held = is_held(store, &request, &user, has_code, now).await?;
+        let config = client_config::of(&request, facts);
+        let unusable = DenyReason::BackendUnavailable;
         let verdict = match (decide(&case), has_place, is_held) {
             (Err(DenyReason::UnknownUser), _, _) => Err(DenyReason::UnknownUser),
             (_, _, Some(true)) => Err(DenyReason::Throttled),
+            _ if compared.is_err() => Err(unusable),
+            (Ok(_), _, _) if config.is_err() => Err(unusable),
             (Ok(_), Some(false), _) => Err(DenyReason::TooManySessions),
             (verdict, _, _) => verdict,
         };
@@ -160,22 +162,29 @@ impl Trial {
         let place = |has_place: bool| (!has_place).then_some(DenyReason::TooManySessions);
         let rules = explain(&case)
             .into_iter()
-            .chain(is_held.map(|is_held| ("throttle", throttled(is_held))))
+            .chain(facts.map(|_| ("throttle", is_held.and_then(throttled))))
+            .chain(config.as_ref().err().map(|_| ("client_config", Some(unusable))))
             .chain(has_place.map(|has_place| ("max_sessions", place(has_place))))
             .map(|(rule, reason)| {
                 let verdict = match (reason, rule, password) {
                     (Some(reason), _, _) => Verdict::Deny(reason),
+                    (None, "password", _) if compared.is_err() => Verdict::Deny(unusable),
                     (None, "password", PasswordCheck::NotNeeded) => Verdict::NotChecked,
                     (None, "second_factor", _) if is_code_open => Verdict::NotChecked,
+                    (None, "throttle", _) if is_held.is_none() => Verdict::NotChecked,
                     (None, _, _) => Verdict::Pass,
                 };
                 (rule, verdict)
             })
             .collect();
-        let config = client_config::of(&request, facts)?;
+        let fault = compared.err().map(|error| error.to_string());
+        let (config, fault) = match config {
+            Ok(config) => (config, fault),
+            Err(error) => (Vec::new(), fault.or(Some(error.to_string()))),
+        };
         let config = config.iter().map(|line| line.as_str().to_owned()).collect();
         let rule = refusing_rule(&case);
-        Ok(Outcome { verdict, rule, rules, config, facts: found })
+        Ok(Outcome { facts: found, verdict, rule, rules, config, fault })
     }
 }
 
@@ -236,8 +245,9 @@ async fn has_place(
     }
 }
 
+/// The stored hash is judged also where there is no password to compare with it.
 fn compare(
-    password: &Password,
+    password: Option<&Password>,
     facts: Option<&Facts>,
     schemes: &Schemes,
 ) -> Result<PasswordCheck, PasswordError> {
@@ -245,6 +255,9 @@ fn compare(
         return Ok(PasswordCheck::Wrong);
     };
     schemes.admit(stored)?;
+    let Some(password) = password else {
+        return password::examine(stored).map(|()| PasswordCheck::NotNeeded);
+    };
     let is_right = password::verify(password, stored, &mut Workspace::default())?;
     Ok(if is_right { PasswordCheck::Right } else { PasswordCheck::Wrong })
 }

@@ -15,7 +15,8 @@ use serde::Serialize;
 use crate::{
     config::{Config, Endpoint, Server},
     daemon::{self, Visit},
-    store::{self, Location, PolicyRecord, Schema, StoreError},
+    store::{self, Location, PolicyRecord, Schema, Store, StoreError},
+    types::{Clock, DeviceId},
 };
 
 use super::{
@@ -203,15 +204,50 @@ async fn look_at_database(
     }
     let store = context::open_to_look(config)?;
     let schema = store.schema().await;
-    let policies = match schema {
-        // What is wrong with them is told at each login.
-        Ok(Schema::Current) => store.policies().await.unwrap_or_default(),
-        Ok(_) | Err(_) => Vec::new(),
-    };
+    let is_current = schema == Ok(Schema::Current);
     let (line, unreachable) = schema_line(schema);
-    store.close().await;
     lines.push(line);
+    let mut policies = Vec::new();
+    if is_current {
+        match logins(&*store).await {
+            Ok(nobodys) => lines.extend(nobodys.into_iter().map(nobodys_rows)),
+            Err(error) => {
+                let text = format!("nobody can log in: {error}");
+                lines.push(Line::fault(SUBJECT, text, Some(OWN_TABLES.into())));
+            }
+        }
+        // What is wrong with them is told at each login.
+        policies = store.policies().await.unwrap_or_default().policies;
+    }
+    store.close().await;
     Ok((unreachable, policies))
+}
+
+/// What mends tables that are there and cannot be used.
+const OWN_TABLES: &str = "if `users` or `devices` are views of yours, give them the columns and types of \
+                          \"Your own tables\" in docs/schema.md; otherwise mend that row";
+
+fn nobodys_rows((table, count): (String, u64)) -> Line {
+    let text = format!(
+        "{count} rows of {table} are of users that are gone; who gets one of their numbers has them"
+    );
+    let mend = format!(
+        "if these are gone for good: DELETE FROM {table} WHERE user_id NOT IN (SELECT id FROM users)"
+    );
+    Line::new(Severity::Warning.as_str(), "database", text, Some(mend))
+}
+
+/// Asks what a login asks, of somebody who is there if anybody is: an operator's views count for no migration.
+/// Also what there is of users that are not there.
+async fn logins(store: &dyn Store) -> Result<Vec<(String, u64)>, StoreError> {
+    let first = store.users(None, 1).await?.into_iter().next();
+    let Some(user) = first.map(|user| user.name).or_else(|| "nobody".parse().ok()) else {
+        return Ok(Vec::new());
+    };
+    let device = store.devices(None, 1).await?.into_iter().next();
+    let device = device.and_then(|device| DeviceId::parse(&device.identifier).ok());
+    store.facts(&user, device.as_ref(), None, Clock::new().now().utc).await?;
+    store.nobodys_rows().await
 }
 
 /// What there is to say of a schema; true when the database does not answer.

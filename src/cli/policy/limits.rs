@@ -7,7 +7,7 @@ use clap::{
 
 use crate::{
     cli::parse::{OrNone, seconds},
-    store::{DeviceMode, MAX_COOLDOWN, OnLimit, PolicyRecord, SecondFactorMode},
+    store::{DeviceMode, MAX_COOLDOWN, MAX_SESSIONS, OnLimit, PolicyRecord, SecondFactorMode},
     types::{ExpiryAction, Hours, Quotas, Zone, parse_bytes},
 };
 
@@ -29,8 +29,8 @@ pub struct Limits {
     /// Devices that a user may bring by himself, all in all; `none`: 8
     #[arg(long, value_name = "N")]
     max_devices: Option<OrNone<u32>>,
-    /// Sessions of a user at once, on all servers; 0 or `none`: any number
-    #[arg(long, value_name = "N")]
+    /// Sessions of a user at once, on all servers, at most 1000; 0 or `none`: any number
+    #[arg(long, value_name = "N", value_parser = max_sessions)]
     max_sessions: Option<OrNone<u32>>,
     /// What happens to one more (deny, replace_oldest, replace_same_device);
     /// `none`: replace_same_device
@@ -120,6 +120,15 @@ fn on_limit() -> impl TypedValueParser<Value = OrNone<OnLimit>> {
         .try_map(|word| word.parse())
 }
 
+fn max_sessions(text: &str) -> Result<OrNone<u32>, String> {
+    match text.parse() {
+        Ok(OrNone::Value(value)) if value > MAX_SESSIONS => {
+            Err(format!("at most {MAX_SESSIONS}; 0 is any number"))
+        }
+        parsed => parsed.map_err(|error: std::num::ParseIntError| error.to_string()),
+    }
+}
+
 fn cooldown(text: &str) -> Result<OrNone<u32>, String> {
     let max = MAX_COOLDOWN.as_secs();
     match seconds(text)? {
@@ -156,6 +165,11 @@ impl Limits {
             && self.require_fingerprint.is_none()
             && self.second_factor.is_none()
             && self.retention_days.is_none()
+    }
+
+    /// The hours are among what is given.
+    pub(super) const fn sets_hours(&self) -> bool {
+        self.hours.is_some()
     }
 
     /// Changes what is given.

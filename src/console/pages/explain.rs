@@ -102,6 +102,7 @@ fn told(user: &Username, device: Option<&DeviceId>, outcome: &Outcome, at: Times
                     }
                 }
                 Err(_) => {
+                    @if let Some(fault) = &outcome.fault { dt { "Because" } dd { (plain(fault)) } }
                     dt { "The client sees" } dd { (outcome.client_sees(device).unwrap_or_default()) }
                 }
             }

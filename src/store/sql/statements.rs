@@ -18,8 +18,15 @@ pub struct Statements {
     pub user: &'static str,
     pub lock_user: &'static str,
     pub users: &'static str,
+    pub nobodys_rows: &'static str,
     pub add_user: &'static str,
-    pub patch_user: &'static str,
+    /// Of each column by itself, so that a view hinders nothing but what it does not let be changed.
+    pub set_password_hash: &'static str,
+    pub set_user_policy: &'static str,
+    pub set_enabled: &'static str,
+    pub set_valid_from: &'static str,
+    pub set_valid_until: &'static str,
+    pub touch_user: &'static str,
     pub password_changed: &'static str,
     pub remove_devices: &'static str,
     pub remove_user: &'static str,
@@ -56,6 +63,7 @@ pub struct Statements {
     pub use_enrolment: &'static str,
     pub close_enrolment: &'static str,
     pub open_enrolment: &'static str,
+    pub enrolment: &'static str,
     pub mark_user: &'static str,
     pub places_of_user: &'static str,
     pub add_claim: &'static str,
@@ -76,6 +84,8 @@ pub struct Statements {
     pub add_old_usage: &'static str,
     pub remove_usage: &'static str,
     pub add_grant: &'static str,
+    pub grants: &'static str,
+    pub remove_grant: &'static str,
     pub remove_grants: &'static str,
     pub add_hours: &'static str,
     pub remove_hours: &'static str,
@@ -98,6 +108,7 @@ pub struct Statements {
     pub add_user_config: &'static str,
     pub remove_user_config: &'static str,
     pub address_of_another: &'static str,
+    pub free_address: &'static str,
     pub policy_config: &'static str,
     pub add_policy_config: &'static str,
     pub remove_policy_config: &'static str,
@@ -214,6 +225,18 @@ macro_rules! login_columns {
         )
     };
 }
+/// How many rows of tables that go by the user's id have no user.
+macro_rules! nobodys {
+    ($first:literal $($table:literal)+) => {
+        concat!(nobodys!(@ $first), $(" UNION ALL ", nobodys!(@ $table)),+)
+    };
+    (@ $table:literal) => {
+        concat!(
+            "SELECT '", $table, "' AS place, COUNT(*) AS amount FROM ", $table,
+            " t WHERE NOT EXISTS (SELECT u.id FROM users u WHERE u.id = t.user_id)"
+        )
+    };
+}
 macro_rules! session_columns {
     () => {
         "id, version, state, server, run_started, cid, user_name, common_name, device, \
@@ -282,7 +305,7 @@ static COMPLETE: LazyLock<Batch> = LazyLock::new(|| {
 });
 
 /// For each user, known by a number: what sessions that have ended used, those that are open, and
-/// what was granted. The columns of the first serve all; every number is unsigned, because MySQL makes
+/// what was granted, each by itself, so that no sum of these overflows. The columns of the first serve all; every number is unsigned, because MySQL makes
 /// a decimal of both kinds.
 static USAGE: LazyLock<Batch> = LazyLock::new(|| {
     Batch::joined(
@@ -306,10 +329,10 @@ static USAGE: LazyLock<Batch> = LazyLock::new(|| {
          CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED) FROM sessions o LEFT JOIN servers v ON v.name = o.server \
          AND v.run_started = o.run_started WHERE o.user_name = ? AND o.ended_at IS NULL \
          UNION ALL \
-         SELECT ?, 'granted', NULL, NULL, NULL, NULL, NULL, \
-         CAST(COALESCE(SUM(CASE WHEN kind = 'data' THEN amount END), 0) AS UNSIGNED), CAST(0 AS UNSIGNED), \
-         CAST(COALESCE(SUM(CASE WHEN kind = 'time' THEN amount END), 0) AS UNSIGNED), \
-         CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED) FROM quota_grants WHERE user_name = ? AND valid_until > ?",
+         SELECT ?, CASE kind WHEN 'data' THEN 'data' ELSE 'time' END, CAST(id AS CHAR), NULL, valid_until, NULL, NULL, \
+         CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), amount, \
+         CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED) \
+         FROM quota_grants WHERE user_name = ? AND valid_until > ?",
         " UNION ALL ",
         "",
     )
@@ -358,13 +381,15 @@ pub const COMMON: Statements = Statements {
         user_columns!(),
         " FROM users u WHERE u.name > ? ORDER BY u.name LIMIT ?"
     ),
+    nobodys_rows: nobodys!("second_factors" "recovery_codes" "user_config" "device_enrolments"),
     add_user: "INSERT INTO users (name, password_hash, policy, enabled, valid_from, valid_until, \
                password_changed_at, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    patch_user: "UPDATE users SET password_hash = COALESCE(?, password_hash), \
-                 policy = COALESCE(?, policy), enabled = COALESCE(?, enabled), \
-                 valid_from = CASE WHEN ? THEN ? ELSE valid_from END, \
-                 valid_until = CASE WHEN ? THEN ? ELSE valid_until END, \
-                 updated_at = ? WHERE id = ?",
+    set_password_hash: "UPDATE users SET password_hash = ? WHERE id = ?",
+    set_user_policy: "UPDATE users SET policy = ? WHERE id = ?",
+    set_enabled: "UPDATE users SET enabled = ? WHERE id = ?",
+    set_valid_from: "UPDATE users SET valid_from = ? WHERE id = ?",
+    set_valid_until: "UPDATE users SET valid_until = ? WHERE id = ?",
+    touch_user: "UPDATE users SET updated_at = ? WHERE id = ?",
     password_changed: "UPDATE users SET password_changed_at = ? WHERE id = ?",
     remove_devices: "DELETE FROM devices WHERE user_id = ?",
     remove_user: "DELETE FROM users WHERE id = ?",
@@ -436,6 +461,8 @@ pub const COMMON: Statements = Statements {
     use_enrolment: "DELETE FROM device_enrolments WHERE user_id = ? AND open_until > ?",
     close_enrolment: "DELETE FROM device_enrolments WHERE user_id = ?",
     open_enrolment: "INSERT INTO device_enrolments (user_id, open_until) VALUES (?, ?)",
+    enrolment: "SELECT u.name, e.open_until FROM users u \
+                JOIN device_enrolments e ON e.user_id = u.id WHERE u.name = ? AND e.open_until > ?",
     mark_user: "",
     // One statement, so that it sees one state: a session that comes in between two would be in neither.
     places_of_user: "SELECT id, server, device, 0 AS is_claim, started_at AS since FROM sessions \
@@ -480,6 +507,9 @@ pub const COMMON: Statements = Statements {
                    AND session_id = ?",
     add_grant: "INSERT INTO quota_grants (user_name, kind, amount, valid_until, created_at, actor) \
                 VALUES (?, ?, ?, ?, ?, ?)",
+    grants: "SELECT id, kind, amount, valid_until, created_at, actor FROM quota_grants \
+             WHERE user_name = ? AND valid_until > ? ORDER BY valid_until, id LIMIT ?",
+    remove_grant: "DELETE FROM quota_grants WHERE user_name = ? AND id = ?",
     remove_grants: "DELETE FROM quota_grants WHERE user_name = ?",
     add_hours: "INSERT INTO allowed_hours (policy, weekday, opens, closes) VALUES (?, ?, ?, ?)",
     remove_hours: "DELETE FROM allowed_hours WHERE policy = ?",
@@ -512,10 +542,13 @@ pub const COMMON: Statements = Statements {
     add_user_config: "INSERT INTO user_config (user_id, server, position, option_line, address) \
                       VALUES (?, ?, ?, ?, ?)",
     remove_user_config: "DELETE FROM user_config WHERE user_id = ?",
-    // On one server, or on all of which that is one.
+    // On one server, or on all of which that is one. A row that somebody has written by hand may lack its address.
     address_of_another: "SELECT u.name FROM user_config g JOIN users u ON u.id = g.user_id \
-                         WHERE g.address = ? AND g.user_id <> ? \
-                         AND (g.server = ? OR g.server = '' OR ? = '') LIMIT 1",
+                         WHERE (g.address = ? OR g.address IS NULL AND g.option_line LIKE ?) \
+                         AND g.user_id <> ? AND (g.server = ? OR g.server = '' OR ? = '') LIMIT 1",
+    // Of rows whose user is gone: an operator's own table of users takes nothing with it.
+    free_address: "DELETE FROM user_config WHERE address = ? \
+                   AND user_id NOT IN (SELECT u.id FROM users u)",
     policy_config: "SELECT server, option_line FROM policy_config WHERE policy = ? \
                     ORDER BY server, position LIMIT 1000",
     add_policy_config: "INSERT INTO policy_config (policy, server, position, option_line) \

@@ -9,11 +9,12 @@ use crate::{
     store::{
         ActivityKey, Actor, AuditRecord, AuthEvent, Change, Claim, CommandAction, CommandId,
         ConfigOwner, DeviceRecord, DeviceStatus, DeviceUse, EndedCursor, EndedSession,
-        EnrolmentTerms, Facts, ForeignRow, ForeignTable, HourSum, ImportNote, Imported,
-        ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice, NewLine, NewSecondFactor,
-        NewUser, OpenSessions, PendingCommands, Place, PolicyRecord, QuotaGrant, Schema,
-        SecondFactorStatus, ServerRecord, SessionFilter, SessionRecord, SpanCursor, SpanPage,
-        Standing, Store, StoreError, StoredLine, Usage, UsedCode, UserPatch, UserRecord,
+        EnrolmentTerms, Facts, ForeignRow, ForeignTable, GrantRecord, HourSum, ImportNote,
+        Imported, ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice, NewLine,
+        NewSecondFactor, NewUser, OpenSessions, PendingCommands, Place, Policies, PolicyChange,
+        PolicyRecord, QuotaGrant, Schema, SecondFactorStatus, ServerRecord, SessionFilter,
+        SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, StoredLine, Usage,
+        UsedCode, UserPatch, UserRecord,
     },
     types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username},
 };
@@ -105,6 +106,18 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::grant_quota(self, grant, by).await
     }
 
+    async fn grants(
+        &self,
+        user: &Username,
+        now: Timestamp,
+    ) -> Result<Vec<GrantRecord>, StoreError> {
+        Self::grants(self, user, now).await
+    }
+
+    async fn revoke_grant(&self, user: &Username, id: i64, by: &Actor) -> Result<(), StoreError> {
+        Self::revoke_grant(self, user, id, by).await
+    }
+
     async fn enrol_device(
         &self,
         device: &NewDevice,
@@ -121,6 +134,14 @@ impl<C: Connector> Store for SqlStore<C> {
         by: &Actor,
     ) -> Result<(), StoreError> {
         Self::open_enrolment(self, user, until, by).await
+    }
+
+    async fn enrolment(
+        &self,
+        user: &Username,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        Self::enrolment(self, user, now).await
     }
 
     async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<Place, StoreError> {
@@ -208,6 +229,10 @@ impl<C: Connector> Store for SqlStore<C> {
         limit: u32,
     ) -> Result<Vec<UserRecord>, StoreError> {
         Self::users(self, after, limit).await
+    }
+
+    async fn nobodys_rows(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        Self::nobodys_rows(self).await
     }
 
     async fn patch_user(
@@ -306,7 +331,16 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::policy(self, name).await
     }
 
-    async fn policies(&self) -> Result<Vec<PolicyRecord>, StoreError> {
+    async fn change_policy(
+        &self,
+        name: &str,
+        change: PolicyChange<'_>,
+        by: &Actor,
+    ) -> Result<PolicyRecord, StoreError> {
+        Self::change_policy(self, name, change, by).await
+    }
+
+    async fn policies(&self) -> Result<Policies, StoreError> {
         Self::policies(self).await
     }
 

@@ -111,3 +111,19 @@ fn removing_a_user_removes_its_devices() {
     bench.ok(&["user", "remove", "alice", "--yes"]);
     assert_eq!(bench.json(&["device", "list"]), json!([]));
 }
+
+#[test]
+fn an_enrolment_is_open_for_a_while_and_shown() {
+    let bench = Bench::new();
+    bench.add_user("alice");
+    for nothing in ["0", "0s", "0h"] {
+        bench.run(&["device", "enrol", "alice", "--for", nothing]).fails(2, "over at once");
+    }
+    let until = || bench.json(&["user", "show", "alice"])["enrolment_until"].clone();
+    assert_eq!(until(), Value::Null);
+    let opened = bench.json(&["device", "enrol", "alice", "--for", "2h"]);
+    assert_eq!(until(), opened["until"]);
+    assert!(bench.ok(&["user", "show", "alice"]).contains("is registered until"));
+    bench.ok(&["device", "enrol", "alice", "--close"]);
+    assert_eq!(until(), Value::Null);
+}

@@ -55,6 +55,8 @@ contract! { with:
         as_many_lines_as_there_may_be_are_all_there
         an_address_belongs_to_one_user_of_a_server
         a_change_to_what_has_changed_meanwhile_is_refused
+        an_address_for_all_servers_and_for_one_is_given_once_at_a_time
+        rows_by_hand_and_of_nobody_do_not_hold_an_address
     }
     imports {
         an_import_adds_users_and_devices_and_leaves_who_is_there
@@ -71,6 +73,8 @@ contract! { with:
         a_policy_is_added_replaced_and_removed
         a_policy_in_use_is_kept
         a_bad_name_of_a_policy_is_refused
+        changes_of_two_operators_at_once_are_both_there
+        hours_that_cannot_be_read_hide_no_other_policy_and_can_be_mended
     }
     login {
         an_unknown_user_has_no_facts
@@ -109,6 +113,11 @@ contract! { with:
         standings_of_users_are_those_on_all_servers
         changes_are_told_after_the_last_that_is_known
     }
+    claims {
+        of_two_that_replace_the_oldest_at_once_one_stays
+        two_that_replace_the_oldest_at_once_share_two_places
+        of_two_of_one_device_at_once_one_stays
+    }
     reports {
         spans_are_those_that_overlap_whatever_their_length
         spans_come_in_pages_and_each_session_once
@@ -123,6 +132,8 @@ contract! { with:
         open_sessions_count_by_their_own_row
         old_days_are_put_together_and_count_in_total
         grants_count_until_their_end
+        no_number_of_an_operator_is_too_large_a_sum
+        a_user_has_no_more_grants_than_can_be_read
         hours_that_cannot_be_read_let_nobody_in
     }
     lockouts {

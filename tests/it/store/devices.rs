@@ -213,9 +213,9 @@ pub async fn the_end_of_a_device_comes_with_the_facts_and_goes_with_it(bed: Arc<
     let ends = DeviceEnds { device: Some(at(20)), certificate: Some(at(30)) };
     assert_eq!(facts("alice").await, ends);
     assert_eq!(facts("bob").await, DeviceEnds::default(), "somebody else's");
-    let running = SessionRecord { certificate: Some(Box::new(fingerprint)), ..session(1) };
+    let running = SessionRecord { certificate: Some(fingerprint.clone()), ..session(1) };
     store.persist(std::slice::from_ref(&running)).await.unwrap();
-    let standings = store.standings(&running.server).await.unwrap();
+    let standings = store.standings(std::slice::from_ref(&running.server)).await.unwrap();
     assert_eq!(standings[0].ends, ends);
     let listed = store.devices(Some(&alice), 9).await.unwrap();
     let mut listed: Vec<_> = listed.iter().map(|device| device.valid_until).collect();

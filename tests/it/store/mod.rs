@@ -4,6 +4,7 @@
 
 mod activity;
 mod bed;
+mod claims;
 mod client_config;
 mod commands;
 mod contract;

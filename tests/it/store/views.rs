@@ -92,8 +92,28 @@ async fn an_operators_own_tables_serve_by_views(bed: Arc<Bed>) {
     assert!(store.upgrade_hash(&zoe, "$argon2id$canary", "$argon2id$new", at(0)).await.unwrap());
     assert_eq!(bed.texts("SELECT pw FROM staff WHERE nr = 7").await, ["$argon2id$new"]);
     let off = UserPatch { enabled: Some(false), ..UserPatch::default() };
-    let refused = store.patch_user(&zoe, &off, &by()).await;
-    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    store.patch_user(&zoe, &off, &by()).await.unwrap();
+    assert_eq!(bed.texts("SELECT active FROM staff WHERE nr = 7").await, ["0"]);
+    let password =
+        UserPatch { password_hash: Some("$argon2id$mine".into()), ..UserPatch::default() };
+    store.patch_user(&zoe, &password, &by()).await.unwrap();
+    assert_eq!(bed.texts("SELECT pw FROM staff WHERE nr = 7").await, ["$argon2id$mine"]);
+    let last = Timestamp::parse("2028-12-31", at(0)).unwrap();
+    let until = UserPatch { valid_until: Some(Some(last)), ..UserPatch::default() };
+    store.patch_user(&zoe, &until, &by()).await.unwrap();
+    assert_eq!(store.user(&zoe).await.unwrap().unwrap().valid_until, Some(last));
+    let audited = bed.texts("SELECT detail FROM admin_audit WHERE action = 'user.set'").await;
+    assert_eq!(audited.len(), 3);
+    // A view has no place for it: it is refused, and with it what else was asked for.
+    let from =
+        UserPatch { valid_from: Some(Some(at(0))), enabled: Some(true), ..UserPatch::default() };
+    let refused = store.patch_user(&zoe, &from, &by()).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Refused(text)) if text.contains("valid_from")),
+        "{refused:?}"
+    );
+    assert_eq!(bed.texts("SELECT active FROM staff WHERE nr = 7").await, ["0"]);
+    bed.sql("DELETE FROM admin_audit").await;
     // What cannot be written says so and leaves nothing behind.
     let device = NewDevice {
         user: zoe,
