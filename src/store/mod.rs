@@ -138,6 +138,9 @@ pub trait Store: Send + Sync + 'static {
     /// daemons one succeeds.
     async fn take_code(&self, user: i64, code: &UsedCode) -> Result<bool, StoreError>;
 
+    /// Whether a user has this recovery code, by its digest.
+    async fn has_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError>;
+
     /// Takes a place among a user's sessions, and uses a code up with it, in one transaction over all
     /// daemons. Sessions that have to make room are asked to end, as by an operator.
     async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<Place, StoreError>;
