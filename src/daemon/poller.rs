@@ -201,12 +201,12 @@ impl Poller {
         let begun = self.clock.now();
         let mut faults = Faults::new();
         for server in servers {
-            let mut pass_over = |error: StoreError| match error {
-                StoreError::Unavailable(_) | StoreError::Schema(_) => Err(error),
-                error => {
-                    faults.insert((server.clone(), error.to_string()));
-                    Ok(())
+            let mut pass_over = |error: StoreError| {
+                if error.is_transient() || matches!(error, StoreError::Schema(_)) {
+                    return Err(error);
                 }
+                faults.insert((server.clone(), error.to_string()));
+                Ok(())
             };
             let standings = match self.store.standings(server).await {
                 Ok(standings) => standings,
