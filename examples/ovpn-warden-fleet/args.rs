@@ -41,7 +41,10 @@ pub struct Args {
     /// An empty MySQL database; without it an SQLite file.
     #[arg(long)]
     pub database: Option<String>,
-    /// Connections to it.
+    /// Daemons that share it and the servers.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub daemons: u32,
+    /// Connections of each to it.
     #[arg(long, default_value_t = 10)]
     pub connections: u32,
     /// Memory of the users' argon2id hashes.

@@ -53,9 +53,84 @@ pub struct Log {
     pub dropped: u64,
 }
 
+/// Several daemons on one database, each with every so many-th of the servers.
+pub struct Rigs(Vec<Rig>);
+
+impl Rigs {
+    pub async fn new(folder: &Path, url: &str, ports: &[u16], args: &Args) -> anyhow::Result<Self> {
+        let mut rigs = Vec::new();
+        for number in 0..args.daemons as usize {
+            let own = folder.join(format!("daemon{number}"));
+            fs::create_dir(&own)?;
+            let servers = ports.iter().copied().enumerate();
+            let servers: Vec<(usize, u16)> =
+                servers.skip(number).step_by(args.daemons as usize).collect();
+            rigs.push(Rig::with(&own, url, &servers, args).await?);
+        }
+        Ok(Self(rigs))
+    }
+
+    /// Starts all; how long the slowest took.
+    pub async fn start(&mut self, clock: Clock) -> anyhow::Result<Duration> {
+        let mut longest = Duration::ZERO;
+        for rig in &mut self.0 {
+            longest = longest.max(rig.start(clock).await?);
+        }
+        Ok(longest)
+    }
+
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        for rig in &mut self.0 {
+            rig.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// Of all together.
+    pub fn usage(&self) -> Usage {
+        self.0.iter().map(Rig::usage).fold(Usage::default(), |sum, one| Usage {
+            rss_kib: sum.rss_kib + one.rss_kib,
+            cpu: sum.cpu + one.cpu,
+            wake_ups: sum.wake_ups + one.wake_ups,
+        })
+    }
+
+    /// Session rows that wait for the database.
+    pub async fn backlog(&self) -> anyhow::Result<u64> {
+        let mut sum = 0;
+        for rig in &self.0 {
+            sum += rig.backlog().await?;
+        }
+        Ok(sum)
+    }
+
+    /// Reads all logs.
+    pub fn log(&self) -> anyhow::Result<Log> {
+        let mut all = Log::default();
+        for rig in &self.0 {
+            let log = rig.log()?;
+            all.deadlines.extend(log.deadlines);
+            all.adopted.extend(log.adopted);
+            all.dropped += log.dropped;
+        }
+        Ok(all)
+    }
+}
+
 impl Rig {
     /// Writes the configuration. `url` is the database's.
     pub async fn new(folder: &Path, url: &str, ports: &[u16], args: &Args) -> anyhow::Result<Self> {
+        let servers: Vec<_> = ports.iter().copied().enumerate().collect();
+        Self::with(folder, url, &servers, args).await
+    }
+
+    /// With these servers, by their number and port.
+    async fn with(
+        folder: &Path,
+        url: &str,
+        servers: &[(usize, u16)],
+        args: &Args,
+    ) -> anyhow::Result<Self> {
         let program = match &args.daemon {
             Some(path) => path.clone(),
             None => {
@@ -84,7 +159,7 @@ impl Rig {
             args.backstop_s,
             folder.join("journal.db").display(),
         );
-        for (server, port) in ports.iter().enumerate() {
+        for (server, port) in servers {
             write!(
                 text,
                 "[[servers]]\nname = \"s{server}\"\nmanagement = \"tcp://127.0.0.1:{port}\"\n"

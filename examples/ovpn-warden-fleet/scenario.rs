@@ -15,7 +15,7 @@ use crate::{
     bare,
     measure::Result,
     population::{self, PASSWORD, SHORT, Seed},
-    rig::Rig,
+    rig::{Rig, Rigs},
     script::Script,
     stand_in::StandIn,
     world::{Act, Answer, Order, Outcome, Seen, Totals, World},
@@ -35,7 +35,7 @@ struct Fleet<'a> {
     world: Arc<World>,
     orders: Vec<mpsc::Sender<Order>>,
     servers: Vec<JoinHandle<std::io::Result<Seen>>>,
-    rig: Rig,
+    rig: Rigs,
     result: Result,
 }
 
@@ -81,7 +81,8 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
         let server = StandIn::new(name, args.clients, Arc::clone(&world));
         servers.push(tokio::spawn(server.serve(listener, receiver)));
     }
-    let mut rig = Rig::new(folder.path(), &url, &ports, args).await?;
+    result.put("daemons", args.daemons);
+    let mut rig = Rigs::new(folder.path(), &url, &ports, args).await?;
     let ready = rig.start(clock).await?;
     result.number("start_to_ready_ms", ready.as_secs_f64() * 1_000.0);
     let mut fleet = Fleet { args, clock, world, orders, servers, rig, result };

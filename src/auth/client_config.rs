@@ -79,7 +79,8 @@ pub fn changed(
         lines.remove(at.ok_or_else(|| (text.clone(), LineError::Absent))?);
     }
     for text in &change.add {
-        let line = parse(owner, text).map_err(|error| (text.clone(), error))?;
+        let line = parse(matches!(owner, ConfigOwner::Policy(_)), text)
+            .map_err(|error| (text.clone(), error))?;
         let stored = StoredLine { server: change.server.clone(), text: line.as_str().into() };
         let option = line.option();
         lines.retain(|old| {
@@ -100,44 +101,69 @@ pub fn changed(
     Ok(lines.into_iter().map(new).collect())
 }
 
-/// A line that may be stored.
-fn parse(owner: &ConfigOwner, text: &str) -> Result<ConfigLine, LineError> {
+/// A line that may be stored, and sent.
+fn parse(is_policys: bool, text: &str) -> Result<ConfigLine, LineError> {
     let line = ConfigLine::parse(text)?;
     let option = line.option();
-    match (option, owner) {
+    match (option, is_policys) {
         ("session-timeout", _) => {
             Err(LineError::Elsewhere(option, "`policy set --session-limit-s` ends sessions"))
         }
         ("disable", _) => Err(LineError::Elsewhere(option, "`user disable` keeps a user out")),
-        (_, ConfigOwner::Policy(_)) if OWN.contains(&option) => Err(LineError::Own(option)),
-        (_, ConfigOwner::User(_) | ConfigOwner::Policy(_)) => Ok(line),
+        (_, true) if OWN.contains(&option) => Err(LineError::Own(option)),
+        (_, _) => Ok(line),
     }
 }
 
 /// The lines for a new client; a renegotiation has none.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`] where a line in the database is not one that OpenVPN could use.
+/// [`StoreError::Corrupt`] where a line in the database is not one that could be stored.
 pub fn of(request: &AuthRequest, facts: Option<&Facts>) -> Result<Vec<ConfigLine>, StoreError> {
     match facts.filter(|_| request.kind == RequestKind::Connect) {
-        Some(facts) => lines(&facts.config, &request.server).map_err(StoreError::Corrupt),
+        Some(facts) => {
+            let names = [facts.policy.name.as_str(), facts.user.name.as_str()];
+            lines(&facts.config, names, &request.server).map_err(StoreError::Corrupt)
+        }
         None => Ok(Vec::new()),
     }
 }
 
 /// Those of the policy, then those of the user, each for all servers and then for this one. Where
 /// OpenVPN takes the last of some, it is the closest.
-fn lines(config: &ClientConfig, server: &ServerName) -> Result<Vec<ConfigLine>, String> {
+fn lines(
+    config: &ClientConfig,
+    [policy, user]: [&str; 2],
+    server: &ServerName,
+) -> Result<Vec<ConfigLine>, String> {
     let mut all = Vec::new();
-    for (table, stored) in [("policy_config", &config.policy), ("user_config", &config.user)] {
-        for line in stored {
+    for (is_policys, name, stored) in [(true, policy, &config.policy), (false, user, &config.user)]
+    {
+        for (index, line) in stored.iter().enumerate() {
             if line.server.as_ref().is_none_or(|name| name == server) {
-                let parsed = ConfigLine::parse(&line.text);
-                all.push(parsed.map_err(|error| format!("{table}.option_line: {error}"))?);
+                let parsed = parse(is_policys, &line.text);
+                all.push(parsed.map_err(|error| spoilt(is_policys, name, index, line, &error))?);
             }
         }
     }
     Ok(all)
+}
+
+/// Where it stands, and how it is mended; not what it says.
+fn spoilt(
+    is_policys: bool,
+    name: &str,
+    index: usize,
+    line: &StoredLine,
+    error: &LineError,
+) -> String {
+    let whose = if is_policys { "policy" } else { "user" };
+    let on = line.server.as_ref().map_or("all servers".into(), |name| format!("server `{name}`"));
+    let at = index + 1;
+    format!(
+        "{whose}_config of {whose} `{name}`: line {at}, for {on}: {error}; \
+         `{whose} config {name} --remove LINE` takes it away"
+    )
 }
 
 #[cfg(test)]
@@ -244,6 +270,8 @@ mod tests {
         assert!(matches!(more, Err((_, LineError::TooMany))));
     }
 
+    const NAMES: [&str; 2] = ["default", "alice"];
+
     #[test]
     fn a_login_has_the_lines_of_its_server_the_closest_last() {
         let config = ClientConfig {
@@ -251,7 +279,7 @@ mod tests {
             user: vec![line("", "push \"b\""), line("udp", ADDRESS)],
         };
         let of = |server: &str| {
-            let lines = lines(&config, &server.parse().unwrap()).unwrap();
+            let lines = lines(&config, NAMES, &server.parse().unwrap()).unwrap();
             lines.iter().map(|line| line.as_str().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(of("udp"), ["push \"a\"", "ping 2", "push \"b\"", ADDRESS]);
@@ -259,11 +287,33 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_openvpn_would_ignore_stops_the_login_it_is_for() {
-        let config =
-            ClientConfig { policy: vec![], user: vec![line("udp", "push route 10.1.0.0")] };
-        assert_eq!(lines(&config, &"tcp".parse().unwrap()), Ok(vec![]));
-        let error = lines(&config, &"udp".parse().unwrap()).unwrap_err();
-        assert!(error.starts_with("user_config.option_line: wrong arguments"), "{error}");
+    fn a_line_that_could_not_be_stored_stops_the_login_it_is_for() {
+        let user =
+            |text| ClientConfig { policy: vec![], user: vec![line("", ROUTE), line("udp", text)] };
+        let policy = |text| ClientConfig { policy: vec![line("", text)], user: vec![] };
+        let udp = "udp".parse().unwrap();
+        assert_eq!(
+            lines(&user("push route 10.1.0.0"), NAMES, &"tcp".parse().unwrap()).unwrap().len(),
+            1
+        );
+        for (config, place, why) in [
+            (
+                user("push route 10.1.0.0"),
+                "user_config of user `alice`: line 2, for server `udp`",
+                "wrong arguments",
+            ),
+            (user("disable"), "user_config of user `alice`", "`user disable`"),
+            (user("session-timeout 9"), "user_config of user `alice`", "--session-limit-s"),
+            (
+                policy(ADDRESS),
+                "policy_config of policy `default`: line 1, for all servers",
+                "for one client",
+            ),
+            (policy("iroute 10.5.0.1"), "policy_config of policy `default`", "for one client"),
+        ] {
+            let error = lines(&config, NAMES, &udp).unwrap_err();
+            assert!(error.starts_with(place) && error.contains(why), "{error}");
+            assert!(error.contains(" --remove LINE` takes it away"), "{error}");
+        }
     }
 }

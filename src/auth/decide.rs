@@ -6,11 +6,15 @@
 use std::time::Duration;
 
 use crate::{
-    store::{DeviceMode, DeviceStatus, Facts, PolicyRecord, SecondFactorMode, Standing, Usage},
+    store::{
+        DeviceEnds, DeviceMode, DeviceStatus, Facts, PolicyRecord, SecondFactorMode, Standing,
+        Usage,
+    },
     types::{Cause, DenyReason, ExpiryAction, Opening, Timestamp, Zone},
 };
 
 use super::{
+    device::DeviceError,
     quota::Meter,
     request::{AuthRequest, Claimed, RequestKind},
     second_factor::FactorCheck,
@@ -84,18 +88,28 @@ pub const RULES: &[Rule] = &[
     Rule { name: "common_name", judge: common_name },
     Rule { name: "second_factor", judge: second_factor },
     Rule { name: "device", judge: device },
-    Rule { name: "certificate", judge: certificate },
+    Rule { name: CERTIFICATE, judge: certificate },
+    Rule { name: DEVICE_VALIDITY, judge: device_validity },
     Rule { name: "cooldown", judge: cooldown },
     Rule { name: "allowed_hours", judge: allowed_hours },
     Rule { name: "time_quota", judge: time_quota },
     Rule { name: "data_quota", judge: data_quota },
 ];
 
+/// The rule about the last moment of device and certificate.
+pub const DEVICE_VALIDITY: &str = "device_validity";
+
+/// The rule about the certificate beside the device.
+pub const CERTIFICATE: &str = "certificate";
+
 /// Devices that a user may bring where the policy does not say how many.
 const MAX_DEVICES: u32 = 8;
 
-/// How long after the end of its account a session is ended that has another deadline.
+/// How long after the end of its account or device a session is ended that has another deadline.
 const OVERDUE: Duration = Duration::from_secs(1);
+
+/// For so long a session that is being ended may be there beside the one that comes back for it.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// From which age on a session's account or device that is not there counts as removed.
 const ABSENCE: Duration = Duration::from_secs(60);
@@ -111,10 +125,19 @@ pub fn decide(case: &Case<'_>) -> Result<Terms, DenyReason> {
             Claimed::Valid(_) | Claimed::Invalid => DenyReason::UnknownUser,
         });
     };
-    match RULES.iter().find_map(|rule| (rule.judge)(case, facts)) {
-        Some(reason) => Err(reason),
+    match refusal(case, facts) {
+        Some((_, reason)) => Err(reason),
         None => Ok(terms(case, facts)),
     }
+}
+
+fn refusal(case: &Case<'_>, facts: &Facts) -> Option<(&'static str, DenyReason)> {
+    RULES.iter().find_map(|rule| Some((rule.name, (rule.judge)(case, facts)?)))
+}
+
+/// The name of the rule that refuses: what its user can do depends on it.
+pub fn refusing_rule(case: &Case<'_>) -> Option<&'static str> {
+    refusal(case, case.facts?).map(|(rule, _)| rule)
 }
 
 /// Every rule with its verdict, the user's existence first: `None` for a pass. A decision stops at
@@ -162,17 +185,18 @@ fn device(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
         return None;
     }
     match facts.policy.device_mode.unwrap_or(case.defaults.device_mode) {
+        // No mode means a client that says two things of itself.
+        _ if matches!(case.request.device, Err(DeviceError::Conflicting(_))) => {
+            Some(DenyReason::DeviceInvalid)
+        }
         DeviceMode::Off | DeviceMode::Log => None,
         DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => {
             match (&case.request.device, facts.device) {
                 (Err(_), _) => Some(DenyReason::DeviceInvalid),
                 (Ok(None), _) => Some(DenyReason::DeviceMissing),
-                (Ok(Some(_)), None) => match enrolment(case, facts).map(|new| new.status) {
-                    Some(DeviceStatus::Approved) => None,
-                    Some(DeviceStatus::Pending) => Some(DenyReason::DevicePending),
-                    Some(DeviceStatus::Blocked) | None => Some(DenyReason::DeviceUnknown),
-                },
-                (Ok(Some(_)), registered) => enforced(true, registered),
+                (Ok(Some(_)), registered) => {
+                    enforced(true, enrolment(case, facts).map(|new| new.status).or(registered))
+                }
             }
         }
     }
@@ -185,6 +209,33 @@ fn certificate(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
         return None;
     }
     enforced(case.request.certificate.is_some(), facts.certificate)
+}
+
+/// A device and a certificate that are registered for a while.
+fn device_validity(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
+    let ends = device_end(&facts.policy, case.defaults, facts.ends, judged_devices(case));
+    ends.is_some_and(|at| case.now >= at).then_some(DenyReason::DeviceBlocked)
+}
+
+/// Whether device and certificate are looked at: not of a client that was found connected, of which
+/// nobody knows them.
+const fn judged_devices(case: &Case<'_>) -> bool {
+    !matches!(case.request.kind, RequestKind::Adopt { .. })
+}
+
+/// Last moment of a device and of its certificate, as far as they count.
+fn device_end(
+    policy: &PolicyRecord,
+    defaults: &Defaults,
+    ends: DeviceEnds,
+    are_judged: bool,
+) -> Option<Timestamp> {
+    let by_device = match policy.device_mode.unwrap_or(defaults.device_mode) {
+        DeviceMode::Off | DeviceMode::Log => None,
+        DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => ends.device,
+    };
+    let by_certificate = ends.certificate.filter(|_| requires_fingerprint(policy, defaults));
+    by_device.into_iter().chain(by_certificate).min().filter(|_| are_judged)
 }
 
 fn requires_fingerprint(policy: &PolicyRecord, defaults: &Defaults) -> bool {
@@ -214,6 +265,7 @@ fn terms(case: &Case<'_>, facts: &Facts) -> Terms {
         now: case.now,
         policy: &facts.policy,
         valid_until: facts.user.valid_until,
+        device_until: device_end(&facts.policy, case.defaults, facts.ends, judged_devices(case)),
         defaults: case.defaults,
         usage: case.usage,
         own: None,
@@ -230,10 +282,11 @@ pub struct Enrolment {
 }
 
 /// With what standing a device that the user does not have yet is registered by itself: by an open
-/// enrolment in any mode, as the first one by `learn`, to wait for approval by `approve`.
+/// enrolment in any mode, as the first one by `learn`, to wait for approval by `approve`. One that waits
+/// already is what an enrolment was opened for.
 pub fn enrolment(case: &Case<'_>, facts: &Facts) -> Option<Enrolment> {
-    let is_new = facts.device.is_none() && matches!(case.request.device, Ok(Some(_)));
-    if !is_new || matches!(case.request.kind, RequestKind::Adopt { .. }) {
+    let is_brought = matches!(case.request.device, Ok(Some(_)));
+    if !is_brought || matches!(case.request.kind, RequestKind::Adopt { .. }) {
         return None;
     }
     let mode = facts.policy.device_mode.unwrap_or(case.defaults.device_mode);
@@ -241,6 +294,12 @@ pub fn enrolment(case: &Case<'_>, facts: &Facts) -> Option<Enrolment> {
     let is_open = facts.enrolment_until.is_some_and(|until| case.now < until);
     let (status, by_window) = match mode {
         DeviceMode::Off | DeviceMode::Log => return None,
+        DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce if facts.device.is_some() => {
+            match (facts.device, is_open) {
+                (Some(DeviceStatus::Pending), true) => (DeviceStatus::Approved, true),
+                (Some(_), _) | (None, _) => return None,
+            }
+        }
         DeviceMode::Learn if facts.devices == 0 => (DeviceStatus::Approved, false),
         DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce if is_open && has_room => {
             (DeviceStatus::Approved, true)
@@ -251,14 +310,22 @@ pub fn enrolment(case: &Case<'_>, facts: &Facts) -> Option<Enrolment> {
     Some(Enrolment { status, by_window })
 }
 
-/// Who came back by itself after its time was over stays out for a while.
+/// Who came back by itself after its time was over stays out for a while. A client that is found connected came
+/// back so if it did in that while: OpenVPN has let it in by itself, as it does by a token without
+/// `external-auth`. A session that was let in here has a row, and is adopted by that.
 fn cooldown(case: &Case<'_>, facts: &Facts) -> Option<DenyReason> {
-    let seconds = facts.policy.cooldown_s.unwrap_or(0);
-    if seconds == 0 || case.request.kind != RequestKind::Connect {
-        return None;
-    }
-    let pause = Duration::from_secs(seconds.into());
-    let cools = facts.expired_at.is_some_and(|at| case.now < at.saturating_add(pause));
+    let pause = Duration::from_secs(facts.policy.cooldown_s.unwrap_or(0).into());
+    let came = match case.request.kind {
+        _ if pause.is_zero() => return None,
+        RequestKind::Connect => case.now,
+        RequestKind::Adopt { connected_since } => connected_since,
+        RequestKind::Reauth { .. } => return None,
+    };
+    let cools = facts.expired_at.is_some_and(|at| {
+        let is_after =
+            case.request.kind == RequestKind::Connect || came.saturating_add(ENDING) >= at;
+        is_after && came < at.saturating_add(pause)
+    });
     cools.then_some(DenyReason::Cooldown)
 }
 
@@ -334,11 +401,16 @@ pub fn review(
     {
         return Err(Cause::DeviceBlocked);
     }
+    let device_until = device_end(&account.policy, defaults, standing.ends, true);
+    if device_until.is_some_and(|until| now >= until.saturating_add(OVERDUE)) {
+        return Err(Cause::DeviceBlocked);
+    }
     Ok(Some(terms::terms(Basis {
         start: standing.started_at,
         now,
         policy: &account.policy,
         valid_until: account.valid_until,
+        device_until,
         defaults,
         usage,
         own: Some(standing.session),

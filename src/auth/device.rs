@@ -16,6 +16,9 @@ use crate::{
 /// The variable in which OpenVPN tells the SHA-256 of the client's certificate.
 const CERTIFICATE: &str = "tls_digest_sha256_0";
 
+/// The variable in which clients send a hardware address by themselves.
+const HWADDR: &[u8] = b"IV_HWADDR";
+
 /// The name of a variable that may carry a device id: one of the peer info (`IV_…` or `UV_…`), or
 /// the fingerprint of the certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,8 +86,10 @@ pub enum DeviceError {
 /// `None`: none was sent.
 ///
 /// # Errors
-/// [`DeviceError`] when that value is unusable, or any source was sent with several values.
+/// [`DeviceError`] when that value is unusable, or any variable that names a device (`IV_HWADDR`, `UV_…`) was sent
+/// with several values, whether it is a source or not.
 pub fn claim(env: &Env, sources: &[DeviceSource]) -> Result<Option<DeviceClaim>, DeviceError> {
+    agree(env)?;
     let mut first = None;
     for source in sources {
         if let Some(found) = read(env, source)? {
@@ -98,6 +103,18 @@ pub fn claim(env: &Env, sources: &[DeviceSource]) -> Result<Option<DeviceClaim>,
             Err(DeviceError::Unusable { source_name: source.clone(), error })
         }
     }
+}
+
+/// Only a client that was tampered with sends two values of what it is.
+fn agree(env: &Env) -> Result<(), DeviceError> {
+    let names =
+        env.iter().map(|(name, _)| name).filter(|name| *name == HWADDR || name.starts_with(b"UV_"));
+    // A name that is none is no source, and nothing is read from it.
+    let sources = names.filter_map(|name| std::str::from_utf8(name).ok()?.parse().ok());
+    for source in sources {
+        let _ = read(env, &source)?;
+    }
+    Ok(())
 }
 
 /// The fingerprint of the client's certificate, as OpenVPN tells it; `None`: it has none, or the server is
@@ -190,6 +207,28 @@ mod tests {
         assert_eq!(claimed(&[("IV_HWADDR", ""), ("IV_HWADDR", "")]), Ok(None));
         let error = claimed(&[("IV_HWADDR", "zz"), ("IV_HWADDR", "zz")]).unwrap_err();
         assert!(matches!(error, DeviceError::Unusable { error: MacError::Malformed, .. }));
+    }
+
+    #[test]
+    fn two_values_of_what_a_client_is_are_an_error_whether_it_is_a_source_or_not() {
+        let (a, b) = ("06:00:00:00:00:01", "06:00:00:00:00:02");
+        let uv = ("UV_CLIENT_MAC", a);
+        for (pair, conflicts) in [
+            ([("UV_ASSET", "7"), ("UV_ASSET", "8")], true),
+            ([("UV_ASSET", "7"), ("UV_ASSET", "7")], false),
+            ([("UV_ASSET", "7"), ("UV_OTHER", "8")], false),
+            ([("IV_PLAT", "win"), ("IV_PLAT", "mac")], false),
+            ([("UV_A B", "7"), ("UV_A B", "8")], false),
+        ] {
+            let found = claimed(&[uv, pair[0], pair[1]]);
+            assert_eq!(matches!(found, Err(DeviceError::Conflicting(_))), conflicts, "{pair:?}");
+        }
+        let mut env = Env::default();
+        for value in [a, b] {
+            env.push(b"IV_HWADDR", value.as_bytes());
+        }
+        let no_source = claim(&env, &["UV_CLIENT_MAC".parse().unwrap()]);
+        assert!(matches!(no_source, Err(DeviceError::Conflicting(_))));
     }
 
     #[test]

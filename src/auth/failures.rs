@@ -12,15 +12,17 @@ use std::{
 
 use crate::{
     store::{AuthEvent, AuthEventKind, Lockout, NewAuthEvent},
-    types::{Timestamp, Username},
+    types::{DeviceId, Timestamp, Username},
 };
 
-use super::throttle::{Limits, Throttle, network};
+use super::throttle::{Limits, MAX_SKEW, Throttle, network};
 
 /// Most that wait to be written while the database is away; the oldest go.
 const MOST: usize = 10_000;
-/// How far back is read again.
-const OVERLAP: Duration = Duration::from_secs(30);
+/// How far back is read again: by as much another daemon's clock may be behind, and a row may come late.
+const OVERLAP: Duration = MAX_SKEW.saturating_add(Duration::from_secs(30));
+/// How long nothing is read while nobody logs in: an operator's word is heard all the same.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// The throttle, and what is to be told and heard.
 #[derive(Debug)]
@@ -29,11 +31,15 @@ pub struct Failures {
     /// This process, among those that write.
     origin: String,
     waiting: VecDeque<NewAuthEvent>,
+    /// How many were ever to be written.
+    told: u64,
     lockouts: Vec<Lockout>,
     /// Everything before has been heard.
     heard_until: Option<Timestamp>,
     /// What was heard of the time after.
     heard: HashSet<i64>,
+    /// Somebody has logged in since.
+    is_asked: bool,
 }
 
 impl Failures {
@@ -43,19 +49,22 @@ impl Failures {
             throttle: Throttle::new(limits),
             origin,
             waiting: VecDeque::new(),
+            told: 0,
             lockouts: Vec::new(),
             heard_until: None,
             heard: HashSet::new(),
+            is_asked: false,
         }
     }
 
     /// Whether this login has to wait.
     pub fn is_throttled(
-        &self,
+        &mut self,
         user: Option<&Username>,
         ip: Option<IpAddr>,
         now: Timestamp,
     ) -> bool {
+        self.is_asked = true;
         self.throttle.is_throttled(user, ip, now)
     }
 
@@ -63,6 +72,25 @@ impl Failures {
     pub fn failed(&mut self, user: Option<&Username>, ip: Option<IpAddr>, now: Timestamp) {
         self.count(user, ip, now);
         self.tell(AuthEventKind::Failed, user, ip, now);
+    }
+
+    /// Whether this user's logins have to wait where he was not lately.
+    pub fn is_throttled_elsewhere(&self, user: &Username, now: Timestamp) -> bool {
+        self.throttle.is_throttled_elsewhere(user, now)
+    }
+
+    /// A login has failed by its device. The same one again is no new guess.
+    pub fn failed_device(
+        &mut self,
+        user: &Username,
+        ip: Option<IpAddr>,
+        device: &DeviceId,
+        now: Timestamp,
+    ) {
+        if self.throttle.is_another_device(user, ip, device) {
+            self.count_device(user, ip, now);
+            self.tell(AuthEventKind::FailedDevice, Some(user), ip, now);
+        }
     }
 
     /// Whether a one-time code of this user has to wait.
@@ -90,6 +118,11 @@ impl Failures {
         }
     }
 
+    fn count_device(&mut self, user: &Username, ip: Option<IpAddr>, at: Timestamp) {
+        let lockout = self.throttle.failed_device(user, ip, at);
+        self.lockouts.extend(lockout.filter(|_| self.lockouts.len() < MOST));
+    }
+
     fn count_code(&mut self, user: &Username, ip: Option<IpAddr>, at: Timestamp) {
         self.count(Some(user), ip, at);
         let lockout = self.throttle.failed_code(user, at);
@@ -107,7 +140,9 @@ impl Failures {
             self.waiting.pop_front();
         }
         let (user, network) = (user.cloned(), ip.map(network));
-        self.waiting.push_back(NewAuthEvent { kind, user, network, at });
+        self.told += 1;
+        let serial = Some(self.told);
+        self.waiting.push_back(NewAuthEvent { kind, user, network, at, serial });
     }
 
     /// This process, as it signs what it writes.
@@ -130,6 +165,14 @@ impl Failures {
         }
     }
 
+    /// Whether there is something to tell or, because somebody logs in or after a while, to hear.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let is_fresh = self.heard_until.is_some_and(|until| {
+            now.saturating_since(until) < QUIET && until.saturating_since(now) < QUIET
+        });
+        self.is_asked || !is_fresh || !self.waiting.is_empty() || !self.lockouts.is_empty()
+    }
+
     /// From when on to read what others have written: at first all that counts.
     pub fn since(&self, now: Timestamp) -> Timestamp {
         let window = now.saturating_sub(self.throttle.window());
@@ -144,13 +187,22 @@ impl Failures {
             match (event.kind, user) {
                 (AuthEventKind::Failed, _) => self.count(user, ip, event.at),
                 (AuthEventKind::FailedCode, Some(user)) => self.count_code(user, ip, event.at),
+                (AuthEventKind::FailedDevice, Some(user)) => {
+                    self.count_device(user, ip, event.at);
+                }
                 (AuthEventKind::Forgiven, Some(user)) => {
                     self.throttle.succeeded(user, ip);
                 }
-                (AuthEventKind::Forgiven | AuthEventKind::FailedCode, None) => {}
+                (
+                    AuthEventKind::Forgiven
+                    | AuthEventKind::FailedCode
+                    | AuthEventKind::FailedDevice,
+                    None,
+                ) => {}
                 (AuthEventKind::Cleared, _) => self.throttle.clear(user, ip),
             }
         }
+        self.is_asked = false;
         self.heard = events.iter().map(|event| event.id).collect();
         self.heard_until = Some(now);
     }
@@ -168,8 +220,13 @@ mod tests {
     use super::*;
 
     const WINDOW: Duration = Duration::from_secs(900);
-    const LIMITS: Limits =
-        Limits { user_failures: 3, address_failures: 5, code_failures: 2, window: WINDOW };
+    const LIMITS: Limits = Limits {
+        user_failures: 3,
+        address_failures: 5,
+        everywhere_failures: 7,
+        code_failures: 2,
+        window: WINDOW,
+    };
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_secs(1_800_000_000 + seconds)
@@ -186,7 +243,7 @@ mod tests {
     /// What one has written, as another reads it.
     fn read(events: &[NewAuthEvent], first: i64) -> Vec<AuthEvent> {
         let event = |(id, new): (i64, &NewAuthEvent)| {
-            let NewAuthEvent { kind, user, network, at } = new.clone();
+            let NewAuthEvent { kind, user, network, at, serial: _ } = new.clone();
             AuthEvent { id, kind, user, network, at }
         };
         (first..).zip(events).map(event).collect()
@@ -220,6 +277,22 @@ mod tests {
     }
 
     #[test]
+    fn while_nobody_logs_in_others_are_heard_only_now_and_then() {
+        let mut failures = failures("one");
+        assert!(failures.is_due(at(0)), "before the first login");
+        failures.hear(&[], at(0));
+        assert!(!failures.is_due(at(1)));
+        assert!(failures.is_due(at(5)));
+        assert!(failures.is_due(at(-5)), "the clock was set back");
+        failures.is_throttled(None, here(), at(1));
+        assert!(failures.is_due(at(2)), "somebody has logged in");
+        failures.hear(&[], at(2));
+        assert!(!failures.is_due(at(3)));
+        failures.failed(None, here(), at(3));
+        assert!(failures.is_due(at(3)), "there is something to tell");
+    }
+
+    #[test]
     fn a_restart_forgets_nothing_that_counts() {
         let mut old = failures("old");
         for second in [0, 700, 701] {
@@ -250,10 +323,56 @@ mod tests {
             two.failed(None, here(), at(4));
         }
         assert!(two.is_throttled(None, here(), at(5)));
-        let cleared =
-            NewAuthEvent { kind: AuthEventKind::Cleared, user: None, network: here(), at: at(6) };
+        let (kind, network) = (AuthEventKind::Cleared, here());
+        let cleared = NewAuthEvent { kind, user: None, network, at: at(6), serial: None };
         two.hear(&read(&[cleared], 9), at(7));
         assert!(!two.is_throttled(None, here(), at(7)));
+    }
+
+    #[test]
+    fn what_a_daemon_writes_whose_clock_is_behind_is_heard() {
+        let mut one = failures("one");
+        let mut two = failures("two");
+        two.hear(&[], at(100));
+        // Its clock is behind by as much as counts.
+        one.failed(Some(&alice()), here(), at(40));
+        let told = read(&one.take(10), 1);
+        assert!(two.since(at(101)) <= told[0].at);
+    }
+
+    #[test]
+    fn each_event_has_its_own_number_and_keeps_it() {
+        let mut failures = failures("one");
+        for second in 0..3 {
+            failures.failed(None, here(), at(second));
+        }
+        let first = failures.take(2);
+        failures.keep(first.clone());
+        assert_eq!(failures.take(2), first);
+        let serials: Vec<_> =
+            first.iter().chain(&failures.take(9)).map(|event| event.serial).collect();
+        assert_eq!(serials, [Some(1), Some(2), Some(3)]);
+    }
+
+    #[test]
+    fn guesses_of_devices_count_on_all_daemons_and_the_same_one_again_does_not() {
+        let (mut one, mut two) = (failures("one"), failures("two"));
+        let device = |number: u32| DeviceId::parse(&format!("02:00:00:00:00:0{number}")).unwrap();
+        for _ in 0..9 {
+            one.failed_device(&alice(), here(), &device(1), at(0));
+        }
+        assert!(!one.is_throttled(Some(&alice()), here(), at(0)), "who tries again");
+        for number in 2..4 {
+            one.failed_device(&alice(), here(), &device(number), at(1));
+        }
+        assert!(one.is_throttled(Some(&alice()), here(), at(1)));
+        assert!(
+            !one.is_throttled(Some(&"bob".parse().unwrap()), here(), at(1)),
+            "nobody else there"
+        );
+        two.hear(&read(&one.take(20), 1), at(2));
+        assert!(two.is_throttled(Some(&alice()), here(), at(2)));
+        assert!(!two.is_throttled(Some(&alice()), None, at(2)));
     }
 
     #[test]

@@ -146,6 +146,7 @@ mod tests {
             policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
             device: Some(DeviceStatus::Approved),
             certificate: Some(DeviceStatus::Approved),
+            ends: Default::default(),
             devices: 1,
             enrolment_until: None,
             expired_at: None,

@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use crate::{
-    store::{OpenUse, PolicyRecord, Usage},
+    store::{Granted, OpenUse, PolicyRecord, Usage},
     types::{Period, Periods, SessionId, Timestamp, Zone},
 };
 
-/// From which age on a row of an open session is of one that nobody watches: it counts until it was
-/// last seen.
+/// From which age on an open session is one that nobody watches: it counts until it was last seen.
 const UNWATCHED: Duration = Duration::from_secs(3_600);
 
 /// The bytes that a session may still carry.
@@ -84,17 +83,44 @@ impl<'a> Meter<'a> {
     }
 
     fn time_ends_with(&self, sharing: u32) -> Option<Timestamp> {
-        let each = self.policy.time_quota.iter().filter_map(|(period, limit)| {
-            let end = self.now.saturating_add(self.time_left(period) / sharing);
-            let Some(reset) = end_of(period, self.zone.ends(self.now)) else { return Some(end) };
-            if end < reset {
+        let each = self
+            .policy
+            .time_quota
+            .iter()
+            .filter_map(|(period, limit)| self.time_of_ends(period, limit, sharing));
+        each.min()
+    }
+
+    /// When the time of a period is used up, by so many sessions at once. From one moment to the next at which
+    /// something changes: a grant ends, or a new period begins.
+    fn time_of_ends(&self, period: Period, limit: u64, sharing: u32) -> Option<Timestamp> {
+        let (mut at, mut used) = (self.now, self.time(period));
+        let mut reset = end_of(period, self.zone.ends(at));
+        let mut is_next = false;
+        loop {
+            let limit = Duration::from_secs(limit).saturating_add(self.usage.granted_time(at));
+            let end = at.saturating_add(limit.saturating_sub(used) / sharing);
+            let grants = self.usage.grants.iter().filter(|(amount, until)| {
+                matches!(amount, Granted::Time(_)) && *until > at && *until < Timestamp::MAX
+            });
+            let Some(change) = grants.map(|(_, until)| *until).chain(reset).min() else {
+                return Some(end);
+            };
+            if end < change {
                 return Some(end);
             }
-            // It lasts for this period, and begins anew with the next.
-            let end = reset.saturating_add(Duration::from_secs(limit) / sharing);
-            end_of(period, self.zone.ends(reset)).filter(|next| end < *next).map(|_| end)
-        });
-        each.min()
+            let passed = change.saturating_since(at).saturating_mul(sharing);
+            used = used.saturating_add(passed);
+            at = change;
+            if Some(change) == reset {
+                // It lasts for this period, and begins anew with the next; what lasts for that, too, is used up never.
+                if is_next {
+                    return None;
+                }
+                (is_next, used) = (true, Duration::ZERO);
+                reset = end_of(period, self.zone.ends(at));
+            }
+        }
     }
 
     /// How many bytes a session may carry; `None`: any number.
@@ -110,13 +136,13 @@ impl<'a> Meter<'a> {
     /// What is left of a period's time; nothing where there is no quota.
     pub fn time_left(&self, period: Period) -> Duration {
         let limit = Duration::from_secs(self.policy.time_quota.of(period).unwrap_or(0));
-        limit.saturating_add(self.usage.granted_time).saturating_sub(self.time(period))
+        limit.saturating_add(self.usage.granted_time(self.now)).saturating_sub(self.time(period))
     }
 
     /// What is left of a period's bytes; nothing where there is no quota.
     pub fn data_left(&self, period: Period) -> u64 {
         let limit = self.policy.data_quota.of(period).unwrap_or(0);
-        limit.saturating_add(self.usage.granted_bytes).saturating_sub(self.data(period))
+        limit.saturating_add(self.usage.granted_bytes(self.now)).saturating_sub(self.data(period))
     }
 
     fn begin(&self, period: Period) -> Timestamp {
@@ -130,11 +156,11 @@ impl<'a> Meter<'a> {
     }
 
     fn is_watched(&self, open: &OpenUse) -> bool {
-        self.now.saturating_since(open.updated_at) < UNWATCHED
+        self.now.saturating_since(open.seen_at) < UNWATCHED
     }
 
     fn last_seen(&self, open: &OpenUse) -> Timestamp {
-        if self.is_watched(open) { self.now } else { open.updated_at }
+        if self.is_watched(open) { self.now } else { open.seen_at }
     }
 }
 
@@ -198,6 +224,7 @@ mod tests {
             session: SessionId::new(Timestamp::from_secs(1), [number; 10]),
             started_at: utc(started),
             updated_at: utc(updated),
+            seen_at: utc(updated),
             bytes_received: bytes,
             bytes_sent: 0,
             marks: DayMarks::default(),
@@ -225,10 +252,13 @@ mod tests {
         assert_eq!(meter(&usage), (HOUR / 2, None, Some(utc("2026-11-24T12:15:00Z"))));
         usage.open.push(open(3, "2026-11-24T11:30:00Z", "2026-11-24T11:59:40Z", 0));
         assert_eq!(meter(&usage), (Duration::ZERO, Some(Period::Day), Some(now)));
-        usage.granted_time = HOUR;
+        usage.grants.push((Granted::Time(3_600), Timestamp::MAX));
         assert_eq!(meter(&usage).2, Some(utc("2026-11-24T12:20:00Z")));
-        // A row that nobody has written for long counts until then, and shares no more.
+        // One that carries nothing counts as long as it is seen; one that nobody has seen for long
+        // counts until then, and shares no more.
         usage.open[2].updated_at = utc("2026-11-24T10:59:00Z");
+        assert_eq!(meter(&usage).2, Some(utc("2026-11-24T12:20:00Z")));
+        usage.open[2].seen_at = utc("2026-11-24T10:59:00Z");
         usage.open[2].started_at = utc("2026-11-24T10:58:00Z");
         assert_eq!(meter(&usage).2, Some(utc("2026-11-24T12:44:30Z")));
     }
@@ -256,6 +286,46 @@ mod tests {
     }
 
     #[test]
+    fn a_grant_raises_the_quota_of_each_period_until_it_ends() {
+        let granted = |time: &str, now: &str, until: &str| {
+            let usage =
+                Usage { grants: vec![(Granted::Time(7_200), utc(until))], ..Usage::default() };
+            let policy = policy(time, "");
+            let meter = Meter::new(&policy, &usage, Zone::default(), utc(now));
+            (meter.time_left(Period::Day).as_secs() / 60, meter.time_ends(None).0)
+        };
+        let noon = "2026-11-24T12:00:00Z";
+        let late = "2026-11-24T22:00:00Z";
+        for (quota, now, until, left, ends) in [
+            ("1h/day", noon, "2026-11-25T00:00:00Z", 180, "2026-11-24T15:00:00Z"),
+            // It ends while it is being used: what is over the quota by then is over.
+            ("1h/day", noon, "2026-11-24T14:00:00Z", 180, "2026-11-24T14:00:00Z"),
+            ("1h/day", noon, "2026-11-24T12:30:00Z", 180, "2026-11-24T13:00:00Z"),
+            // The next day has it anew while it holds, and not any more.
+            ("1h/day", late, "2026-11-26T00:00:00Z", 180, "2026-11-25T03:00:00Z"),
+            ("1h/day", late, "2026-11-25T00:00:00Z", 180, "2026-11-25T01:00:00Z"),
+            ("1h/day", late, "2026-11-25T02:00:00Z", 180, "2026-11-25T02:00:00Z"),
+            ("1h/day", late, "2026-11-24T22:00:00Z", 60, "2026-11-24T23:00:00Z"),
+            ("1h/total", noon, "9999-12-31T23:59:59.999Z", 120, "2026-11-24T15:00:00Z"),
+        ] {
+            let (found, at) = granted(quota, now, until);
+            assert_eq!((found, at), (left, Some(utc(ends))), "{quota} {now} {until}");
+        }
+        assert_eq!(granted("22h/day", noon, "2026-11-30T00:00:00Z").1, None, "never used up");
+        // Of data the other kind is of no interest.
+        let grants = vec![
+            (Granted::Data(u64::MAX), Timestamp::MAX),
+            (Granted::Data(u64::MAX), Timestamp::MAX),
+            (Granted::Time(u64::MAX), Timestamp::MAX),
+        ];
+        let usage = Usage { grants, ..Usage::default() };
+        let policy = policy("1h/day", "1GiB/day");
+        let meter = Meter::new(&policy, &usage, Zone::default(), utc(noon));
+        assert_eq!(meter.data_left(Period::Day), u64::MAX);
+        assert_eq!((meter.time_is_used(), meter.time_ends(None).0), (None, None));
+    }
+
+    #[test]
     fn data_is_split_where_the_day_began() {
         let now = utc("2026-11-24T12:00:00Z");
         let mut session = open(1, "2026-11-22T20:00:00Z", "2026-11-24T11:59:50Z", 10 * GIB);
@@ -277,7 +347,7 @@ mod tests {
         let more = Usage { bytes: [2 * GIB; 4], ..usage.clone() };
         let meter = Meter::new(&policy, &more, Zone::default(), now);
         assert_eq!(meter.data_is_used(), Some(Period::Day));
-        let granted = Usage { granted_bytes: 5, ..more };
+        let granted = Usage { grants: vec![(Granted::Data(5), Timestamp::MAX)], ..more };
         let meter = Meter::new(&policy, &granted, Zone::default(), now);
         assert_eq!((meter.data_left(Period::Day), meter.data_is_used()), (5, None));
     }

@@ -63,6 +63,8 @@ pub struct AuthRequest {
     pub response: Response,
     /// At a renegotiation: it sent what let it in, which was compared with this stored hash.
     pub proven: Option<Imprint>,
+    /// At a renegotiation: it sent something else than what let it in, and no token.
+    pub is_other: bool,
     /// From its certificate, verified by OpenVPN.
     pub common_name: Option<Arc<str>>,
     /// The device it says it is.
@@ -117,6 +119,8 @@ pub struct Grant {
 pub struct Denial {
     /// The reason.
     pub reason: DenyReason,
+    /// The rule that refuses, where one does ([`super::decide::RULES`]).
+    pub rule: Option<&'static str>,
     /// An internal fault behind it, for `auth.error`; never a user's mistake.
     pub fault: Option<String>,
 }
@@ -124,7 +128,7 @@ pub struct Denial {
 impl Denial {
     /// A denial without an internal fault.
     pub const fn new(reason: DenyReason) -> Self {
-        Self { reason, fault: None }
+        Self { reason, rule: None, fault: None }
     }
 }
 

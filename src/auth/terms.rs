@@ -70,6 +70,8 @@ pub struct Basis<'a> {
     pub policy: &'a PolicyRecord,
     /// Last moment of the account.
     pub valid_until: Option<Timestamp>,
+    /// Last moment of its device and certificate.
+    pub device_until: Option<Timestamp>,
     /// What the configuration says.
     pub defaults: &'a Defaults,
     /// What its user has used.
@@ -97,6 +99,7 @@ pub fn terms(basis: Basis<'_>) -> Terms {
     let fixed = [
         (limit.map(|limit| start.saturating_add(limit)), Cause::SessionLimit),
         (basis.valid_until, Cause::AccountExpiry),
+        (basis.device_until, Cause::DeviceBlocked),
         (closes, Cause::Hours),
     ];
     let earliest = |time_ends| {

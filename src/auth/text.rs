@@ -1,9 +1,19 @@
 //! The sentences that a refused client sees. One place, so that they can be read together.
 
+use std::borrow::Cow;
+
 use crate::types::{Cause, DenyReason, DeviceId};
+
+use super::{
+    decide::{CERTIFICATE, DEVICE_VALIDITY},
+    request::Denial,
+};
 
 /// What a client shows beside `AUTH_PENDING`, which here only wakes OpenVPN up.
 pub const WAKE_UP: &str = "Your login is accepted; the connection is being set up";
+
+/// Why a client is made to connect again before OpenVPN's own limit ends its session.
+pub const RENEWAL: &str = "Your session is extended; connecting again";
 
 /// What the person at the client can do about a denial, in one plain sentence.
 ///
@@ -50,31 +60,66 @@ pub const fn denial(reason: DenyReason) -> &'static str {
     }
 }
 
-/// The same for a client with this device on this platform (`IV_PLAT`): a random address is no mistake of
-/// the administrator's, and its user can switch it off.
+/// The same where it depends on the rule, on the device, or on the platform (`IV_PLAT`): of a certificate nobody
+/// mends anything in the device, and a random address is no mistake of the administrator's, but one that its user can
+/// switch off.
 pub fn denial_of(
-    reason: DenyReason,
+    denial: &Denial,
     device: Option<&DeviceId>,
     platform: Option<&str>,
-) -> &'static str {
+) -> Cow<'static, str> {
+    let reason = denial.reason;
+    if let (Some(CERTIFICATE), Some(text)) = (denial.rule, of_certificate(reason)) {
+        return text.into();
+    }
+    if denial.rule == Some(DEVICE_VALIDITY) && reason == DenyReason::DeviceBlocked {
+        return "The time for which this device or certificate was approved is over; ask your administrator"
+            .into();
+    }
     let is_random = matches!(device, Some(DeviceId::Mac(mac)) if mac.is_locally_administered());
-    if reason != DenyReason::DeviceUnknown || !is_random {
-        return denial(reason);
-    }
-    match platform {
-        Some("ios" | "mac") => {
-            "This device is not registered for you; its address is random: switch off Private Wi-Fi Address for this network or ask your administrator to add it"
-        }
-        Some("android") => {
-            "This device is not registered for you; its address is random: set the privacy of this Wi-Fi to Use device MAC or ask your administrator to add it"
-        }
-        Some("win") => {
-            "This device is not registered for you; its address is random: switch off Random hardware addresses in the Wi-Fi settings or ask your administrator to add it"
-        }
-        Some(_) | None => {
-            "This device is not registered for you; its address is random: switch off random (private) hardware addresses or ask your administrator to add it"
-        }
-    }
+    let hint = RANDOM.iter().find(|(of, ..)| is_random && *of == reason);
+    let Some((_, what, or)) = hint else { return self::denial(reason).into() };
+    let setting = match platform {
+        Some("ios" | "mac") => "switch off Private Wi-Fi Address for this network",
+        Some("android") => "set the privacy of this Wi-Fi to Use device MAC",
+        Some("win") => "switch off Random hardware addresses in the Wi-Fi settings",
+        Some(_) | None => "switch off random (private) hardware addresses",
+    };
+    format!("{what}; its address is random: {setting} or {or}").into()
+}
+
+/// What is said of a random address, and what else its user can do.
+const RANDOM: [(DenyReason, &str, &str); 2] = [
+    (
+        DenyReason::DeviceUnknown,
+        "This device is not registered for you",
+        "ask your administrator to add it",
+    ),
+    (DenyReason::DevicePending, "This device waits for approval by your administrator", "wait"),
+];
+
+/// The sentences where the certificate is at fault, and not the device.
+const OF_CERTIFICATE: [(DenyReason, &str); 4] = [
+    (
+        DenyReason::DeviceMissing,
+        "This client has no certificate that could be checked; ask your administrator",
+    ),
+    (
+        DenyReason::DeviceUnknown,
+        "The certificate of this client is not registered for you; ask your administrator to add it",
+    ),
+    (
+        DenyReason::DevicePending,
+        "The certificate of this client waits for approval by your administrator",
+    ),
+    (
+        DenyReason::DeviceBlocked,
+        "The certificate of this client is blocked; ask your administrator",
+    ),
+];
+
+fn of_certificate(reason: DenyReason) -> Option<&'static str> {
+    OF_CERTIFICATE.iter().find_map(|(of, text)| (*of == reason).then_some(*text))
 }
 
 /// What a client is told when its session is ended.
@@ -112,7 +157,8 @@ mod tests {
         let [random, real, opaque] =
             ["06:1a:2b:3c:4d:5e", "04:1a:2b:3c:4d:5e", "6B9FE2C1-7B1C-4C4B-9E0A-2F3D1C0B7A55"]
                 .map(|text| DeviceId::parse(text).unwrap());
-        let unknown = DenyReason::DeviceUnknown;
+        let of = |reason| Denial::new(reason);
+        let waits = [DenyReason::DeviceUnknown, DenyReason::DevicePending];
         for (platform, setting) in [
             (Some("win"), "Random hardware addresses"),
             (Some("ios"), "Private Wi-Fi Address"),
@@ -121,14 +167,37 @@ mod tests {
             (Some("linux"), "random (private)"),
             (None, "random (private)"),
         ] {
-            let text = denial_of(unknown, Some(&random), platform);
-            assert!(text.contains(setting), "{platform:?}: {text}");
-            assert!(text.len() < 200 && !text.contains(['"', '\\', ',']), "{text}");
-            for plain in [Some(&real), Some(&opaque), None] {
-                assert_eq!(denial_of(unknown, plain, platform), denial(unknown));
+            for reason in waits {
+                let text = denial_of(&of(reason), Some(&random), platform);
+                assert!(text.contains(setting), "{platform:?}: {text}");
+                assert!(text.len() < 200 && !text.contains(['"', '\\', ',']), "{text}");
+                for plain in [Some(&real), Some(&opaque), None] {
+                    assert_eq!(denial_of(&of(reason), plain, platform), denial(reason));
+                }
             }
             let blocked = DenyReason::DeviceBlocked;
-            assert_eq!(denial_of(blocked, Some(&random), platform), denial(blocked));
+            assert_eq!(denial_of(&of(blocked), Some(&random), platform), denial(blocked));
+        }
+    }
+
+    #[test]
+    fn who_is_refused_for_his_certificate_is_told_of_that() {
+        let random = DeviceId::parse("06:1a:2b:3c:4d:5e").unwrap();
+        for reason in [
+            DenyReason::DeviceMissing,
+            DenyReason::DeviceUnknown,
+            DenyReason::DevicePending,
+            DenyReason::DeviceBlocked,
+        ] {
+            let certificate = Denial { rule: Some(CERTIFICATE), ..Denial::new(reason) };
+            let device = Denial { rule: Some("device"), ..Denial::new(reason) };
+            for device_id in [Some(&random), None] {
+                let text = denial_of(&certificate, device_id, Some("win"));
+                assert!(text.contains("certificate") && text.len() < 200, "{text}");
+                assert!(!text.contains(['"', '\\', ',']), "{text}");
+                let text = denial_of(&device, device_id, Some("win"));
+                assert!(!text.contains("certificate"), "{text}");
+            }
         }
     }
 

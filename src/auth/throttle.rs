@@ -1,21 +1,22 @@
 //! Guessing made slow: failed logins counted per user and address, and per address. A core.
 //!
-//! A user is only held back at the address where the failures came from, so that a stranger
-//! cannot lock somebody out from everywhere. One-time codes have six digits only: wrong ones, which only
-//! somebody can send who has the password, count from wherever they come. Memory is bounded; the oldest counts go first. Counts are
+//! A user is held back at the address where the failures came from, so that a stranger
+//! cannot lock somebody out from everywhere. Very many failures from wherever they come, and wrong one-time
+//! codes, which have six digits only, hold a user back at all addresses but those where he lately was; that is for the
+//! shell to look up. Memory is bounded; the oldest counts go first. Counts are
 //! in UTC, because they outlive the process and come from other daemons (`failures`).
 
 use std::{collections::HashMap, hash::Hash, net::IpAddr, time::Duration};
 
 use crate::{
     store::Lockout,
-    types::{Timestamp, Username},
+    types::{DeviceId, LockoutScope, Timestamp, Username},
 };
 
 /// Largest number of counters of one kind.
 const MAX_ENTRIES: usize = 65_536;
 /// By how much a failure may lie in the future: another daemon's clock. More is a clock that was set.
-const MAX_SKEW: Duration = Duration::from_secs(60);
+pub(super) const MAX_SKEW: Duration = Duration::from_secs(60);
 
 /// The limits; 0 means none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +25,8 @@ pub struct Limits {
     pub user_failures: u32,
     /// Failures from one address in a window.
     pub address_failures: u32,
+    /// Failures of one user, from anywhere, in a window.
+    pub everywhere_failures: u32,
     /// Wrong one-time codes of one user, from anywhere, in a window.
     pub code_failures: u32,
     /// The window, from the first failure.
@@ -36,7 +39,10 @@ pub struct Throttle {
     limits: Limits,
     by_user: HashMap<(Username, Option<IpAddr>), Count>,
     by_address: HashMap<IpAddr, Count>,
+    by_name: HashMap<Username, Count>,
     by_code: HashMap<Username, Count>,
+    /// Which device of a user was last refused where.
+    refused: HashMap<(Username, Option<IpAddr>), DeviceId>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,11 +51,27 @@ struct Count {
     since: Timestamp,
 }
 
+impl Count {
+    /// Who has to wait by just this failure.
+    fn lockout(
+        self,
+        limit: u32,
+        window: Duration,
+        user: Option<&Username>,
+        network: Option<IpAddr>,
+    ) -> Option<Lockout> {
+        let Self { failures, since } = self;
+        let (user, until) = (user.cloned(), since.saturating_add(window));
+        let lockout = Lockout { user, scope: LockoutScope::Login, network, failures, since, until };
+        (failures == limit).then_some(lockout)
+    }
+}
+
 impl Throttle {
     /// No failures yet.
     pub fn new(limits: Limits) -> Self {
-        let (by_user, by_address, by_code) = Default::default();
-        Self { limits, by_user, by_address, by_code }
+        let (by_user, by_address, by_name, by_code, refused) = Default::default();
+        Self { limits, by_user, by_address, by_name, by_code, refused }
     }
 
     /// The time in which failures count.
@@ -83,27 +105,58 @@ impl Throttle {
         at: Timestamp,
     ) -> Vec<Lockout> {
         let network = ip.map(network);
-        let Limits { user_failures, address_failures, window, .. } = self.limits;
-        let lockout = |user: Option<&Username>, Count { failures, since }| Lockout {
-            user: user.cloned(),
-            network,
-            failures,
-            since,
-            until: since.saturating_add(window),
-        };
+        let Limits { user_failures, address_failures, everywhere_failures, window, .. } =
+            self.limits;
         let mut lockouts = Vec::new();
         if let Some(user) = user {
-            let count = count(&mut self.by_user, (user.clone(), network), window, at);
-            lockouts.extend((count.failures == user_failures).then(|| lockout(Some(user), count)));
+            let here = count(&mut self.by_user, (user.clone(), network), window, at);
+            lockouts.extend(here.lockout(user_failures, window, Some(user), network));
+            let all = count(&mut self.by_name, user.clone(), window, at);
+            let lockout = all.lockout(everywhere_failures, window, Some(user), None);
+            lockouts.extend(lockout.map(|held| Lockout { scope: LockoutScope::Elsewhere, ..held }));
         }
         if let Some(ip) = network {
             let count = count(&mut self.by_address, ip, window, at);
-            lockouts.extend((count.failures == address_failures).then(|| lockout(None, count)));
+            lockouts.extend(count.lockout(address_failures, window, None, network));
         }
         lockouts
     }
 
-    /// Whether a one-time code of this user has to wait, wherever it comes from.
+    /// Whether a device is another than the one of this user that was last refused there; from now on it is the last.
+    pub fn is_another_device(
+        &mut self,
+        user: &Username,
+        ip: Option<IpAddr>,
+        device: &DeviceId,
+    ) -> bool {
+        if self.refused.len() >= MAX_ENTRIES {
+            self.refused.clear();
+        }
+        let last = self.refused.insert((user.clone(), ip.map(network)), device.clone());
+        last.as_ref() != Some(device)
+    }
+
+    /// Counts a login whose device is not registered, for its user there only: many people at one address may have
+    /// new devices.
+    pub fn failed_device(
+        &mut self,
+        user: &Username,
+        ip: Option<IpAddr>,
+        at: Timestamp,
+    ) -> Option<Lockout> {
+        let (network, Limits { user_failures, window, .. }) = (ip.map(network), self.limits);
+        let here = count(&mut self.by_user, (user.clone(), network), window, at);
+        here.lockout(user_failures, window, Some(user), network)
+    }
+
+    /// Whether this user has to wait where he was not lately.
+    pub fn is_throttled_elsewhere(&self, user: &Username, now: Timestamp) -> bool {
+        let Limits { everywhere_failures, window, .. } = self.limits;
+        let is_full = |c: &Count| c.failures >= everywhere_failures && !is_over(c, window, now);
+        everywhere_failures > 0 && self.by_name.get(user).is_some_and(is_full)
+    }
+
+    /// Whether a one-time code of this user has to wait where he was not lately.
     pub fn is_code_throttled(&self, user: &Username, now: Timestamp) -> bool {
         let Limits { code_failures, window, .. } = self.limits;
         let is_full = |c: &Count| c.failures >= code_failures && !is_over(c, window, now);
@@ -114,10 +167,9 @@ impl Throttle {
     /// who has the password goes on guessing meanwhile.
     pub fn failed_code(&mut self, user: &Username, at: Timestamp) -> Option<Lockout> {
         let Limits { code_failures, window, .. } = self.limits;
-        let Count { failures, since } = count(&mut self.by_code, user.clone(), window, at);
-        let (user, until) = (Some(user.clone()), since.saturating_add(window));
-        let lockout = Lockout { user, network: None, failures, since, until };
-        (failures == code_failures).then_some(lockout)
+        let count = count(&mut self.by_code, user.clone(), window, at);
+        let lockout = count.lockout(code_failures, window, Some(user), None);
+        lockout.map(|held| Lockout { scope: LockoutScope::Code, ..held })
     }
 
     /// Forgets the failures of a user at an address: the password was right. Whether there were any.
@@ -135,6 +187,7 @@ impl Throttle {
         });
         if ip.is_none() {
             self.by_code.retain(|name, _| user.is_some_and(|user| user != name));
+            self.by_name.retain(|name, _| user.is_some_and(|user| user != name));
         }
         if user.is_none() {
             self.by_address.retain(|at, _| ip.is_some_and(|ip| ip != *at));
@@ -193,8 +246,13 @@ mod tests {
     use super::*;
 
     const WINDOW: Duration = Duration::from_secs(900);
-    const LIMITS: Limits =
-        Limits { user_failures: 3, address_failures: 5, code_failures: 4, window: WINDOW };
+    const LIMITS: Limits = Limits {
+        user_failures: 3,
+        address_failures: 5,
+        everywhere_failures: 7,
+        code_failures: 4,
+        window: WINDOW,
+    };
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_secs(1_800_000_000 + seconds)
@@ -229,6 +287,31 @@ mod tests {
         }
         assert!(throttle.is_throttled(Some(&"bob".parse().unwrap()), here, at(3)));
         assert!(throttle.is_throttled(None, here, at(3)));
+    }
+
+    #[test]
+    fn very_many_failures_from_anywhere_hold_a_user_back_elsewhere_and_a_success_forgives_none() {
+        let mut throttle = Throttle::new(LIMITS);
+        let (alice, bob): (Username, _) = ("alice".parse().unwrap(), "bob".parse().unwrap());
+        let mut told = Vec::new();
+        for host in 0..7 {
+            assert!(!throttle.is_throttled_elsewhere(&alice, at(0)));
+            let there = Some([198, 51, 100, host].into());
+            told.extend(throttle.failed(Some(&alice), there, at(0)));
+            throttle.succeeded(&alice, there);
+        }
+        let [held] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((held.scope, held.network, held.failures), (LockoutScope::Elsewhere, None, 7));
+        assert!(throttle.is_throttled_elsewhere(&alice, at(899)));
+        assert!(!throttle.is_throttled_elsewhere(&bob, at(899)));
+        assert!(!throttle.is_throttled_elsewhere(&alice, at(900)));
+        throttle.clear(Some(&alice), Some([198, 51, 100, 1].into()));
+        assert!(throttle.is_throttled_elsewhere(&alice, at(1)));
+        throttle.clear(Some(&alice), None);
+        assert!(!throttle.is_throttled_elsewhere(&alice, at(1)));
+        let mut throttle = Throttle::new(Limits { everywhere_failures: 0, ..LIMITS });
+        throttle.failed(Some(&alice), None, at(0));
+        assert!(!throttle.is_throttled_elsewhere(&alice, at(0)));
     }
 
     #[test]
@@ -310,6 +393,7 @@ mod tests {
         }
         let lockout = |user: Option<&Username>, failures| Lockout {
             user: user.cloned(),
+            scope: LockoutScope::Login,
             network: here,
             failures,
             since: at(0),

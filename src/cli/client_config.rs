@@ -11,9 +11,10 @@ use std::{
 use clap::Args;
 use serde::Serialize;
 
-use super::{Desk, exit::CliError, output::View};
+use super::{Desk, exit::CliError, explain::known, output::View};
 use crate::{
     auth::client_config::{Change, LineError, changed},
+    config::Config,
     store::{ConfigOwner, NewLine, StoreError, StoredLine},
     types::{Printable, ServerName},
 };
@@ -67,6 +68,7 @@ impl ConfigArgs {
 
 pub async fn execute(
     desk: &mut Desk,
+    config: &Config,
     owner: ConfigOwner,
     args: ConfigArgs,
 ) -> Result<(), CliError> {
@@ -76,6 +78,10 @@ pub async fn execute(
         let is_meant = |line: &&StoredLine| change.server.is_none() || line.server == change.server;
         let lines: Vec<_> = before.iter().filter(is_meant).map(LineView::from).collect();
         return desk.out.list(&lines);
+    }
+    // What is there may be taken away from a server that is not any more.
+    if let Some(server) = change.server.as_ref().filter(|_| !change.add.is_empty()) {
+        known(server, config)?;
     }
     let after =
         changed(&owner, &before, &change).map_err(|(text, error)| refused(&text, &error))?;
@@ -126,6 +132,11 @@ fn read(path: &Path) -> Result<Vec<String>, CliError> {
     let mut bytes = Vec::new();
     let source: Box<dyn Read> = match path.to_str() {
         Some("-") => Box::new(stdin()),
+        // A look before opening: opening a pipe would wait for its writer.
+        Some(_) | None if !std::fs::metadata(path).map_err(failed)?.is_file() => {
+            return Err(CliError::usage(format!("{} is not a regular file", path.display()))
+                .or_next("`--file -` reads standard input"));
+        }
         Some(_) | None => Box::new(File::open(path).map_err(failed)?),
     };
     source.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -11,7 +11,7 @@ use super::{
     exit::{CliError, warn},
     input,
     output::{View, or_dash, rfc3339, short_time},
-    parse,
+    parse::{self, OrNone},
 };
 use crate::{
     store::{DeviceRecord, DeviceStatus, NewDevice, StoreError},
@@ -31,6 +31,9 @@ pub enum DeviceCommand {
         /// A name for people
         #[arg(long, value_parser = label)]
         label: Option<String>,
+        /// Last moment at which it may connect: 2026-12-31, 2026-12-31T18:00:00Z or +30d
+        #[arg(long, value_name = "TIME")]
+        valid_until: Option<String>,
     },
     /// List the devices of a user, or all
     List {
@@ -55,6 +58,20 @@ pub enum DeviceCommand {
         /// As for `add`
         #[arg(value_parser = parse::device)]
         id: DeviceId,
+        /// As for `add`; without it, its last moment stays as it is
+        #[arg(long, value_name = "TIME")]
+        valid_until: Option<OrNone<String>>,
+    },
+    /// Change until when a device may connect
+    Set {
+        /// Login name of its owner
+        user: Username,
+        /// As for `add`
+        #[arg(value_parser = parse::device)]
+        id: DeviceId,
+        /// Last moment at which it may connect; `none` removes it
+        #[arg(long, value_name = "TIME")]
+        valid_until: OrNone<String>,
     },
     /// Keep a device from connecting
     Block {
@@ -82,9 +99,13 @@ const LONGEST_ENROLMENT: Duration = Duration::from_secs(30 * 86_400);
 
 pub async fn execute(desk: &mut Desk, command: DeviceCommand) -> Result<(), CliError> {
     match command {
-        DeviceCommand::Add { user, id, label } => {
+        DeviceCommand::Add { user, id, label, valid_until } => {
             let status = DeviceStatus::Approved;
-            let device = NewDevice { user: user.clone(), id: id.clone(), label, status };
+            let valid_until = valid_until
+                .map(|text| parse::moment("--valid-until", &text, desk.now()))
+                .transpose()?;
+            let device =
+                NewDevice { user: user.clone(), id: id.clone(), label, status, valid_until };
             desk.store.add_device(&device, &desk.actor()).await.map_err(|error| {
                 let next = if matches!(error, StoreError::Exists(_)) {
                     format!(
@@ -122,8 +143,16 @@ pub async fn execute(desk: &mut Desk, command: DeviceCommand) -> Result<(), CliE
             };
             desk.out.done(&message, &json!({ "user": user.as_str(), "until": rfc3339(until) }))
         }
-        DeviceCommand::Approve { user, id } => {
+        DeviceCommand::Approve { user, id, valid_until } => {
+            // First, so that it is never approved for longer than that.
+            if let Some(until) = valid_until {
+                set_end(desk, &user, &id, until).await?;
+            }
             judge(desk, &user, &id, DeviceStatus::Approved).await
+        }
+        DeviceCommand::Set { user, id, valid_until } => {
+            set_end(desk, &user, &id, valid_until).await?;
+            report(desk, &user, &id, "changed").await
         }
         DeviceCommand::Block { user, id } => judge(desk, &user, &id, DeviceStatus::Blocked).await,
         DeviceCommand::Remove { user, id, yes } => {
@@ -140,11 +169,29 @@ pub async fn execute(desk: &mut Desk, command: DeviceCommand) -> Result<(), CliE
 
 fn enrolment_end(now: Timestamp, duration: &str) -> Result<Timestamp, CliError> {
     match parse_duration(duration) {
+        Some(Duration::ZERO) => Err(CliError::usage("--for: that is over at once")
+            .or_next("`--close` ends an enrolment; without --for it is open for an hour")),
         Some(duration) if duration <= LONGEST_ENROLMENT => Ok(now.saturating_add(duration)),
         Some(_) => Err(CliError::usage("--for: at most 30d")),
         None => Err(CliError::usage(format!("--for: `{duration}` is no duration"))
             .or_next("write it as 30m, 1h or 2d")),
     }
+}
+
+async fn set_end(
+    desk: &Desk,
+    user: &Username,
+    id: &DeviceId,
+    until: OrNone<String>,
+) -> Result<(), CliError> {
+    let until = until
+        .into_option()
+        .map(|text| parse::moment("--valid-until", &text, desk.now()))
+        .transpose()?;
+    desk.store
+        .set_device_end(user, id, until, &desk.actor())
+        .await
+        .map_err(|error| CliError::from(error).or_next(see(user)))
 }
 
 async fn judge(
@@ -209,9 +256,10 @@ struct DeviceView {
     id: String,
     label: Option<String>,
     status: &'static str,
+    valid_until: Option<String>,
     created_at: String,
     #[serde(skip)]
-    created: Timestamp,
+    times: (Option<Timestamp>, Timestamp),
 }
 
 impl From<&DeviceRecord> for DeviceView {
@@ -222,15 +270,16 @@ impl From<&DeviceRecord> for DeviceView {
             id: device.identifier.clone(),
             label: device.label.clone(),
             status: device.status.as_str(),
+            valid_until: rfc3339(device.valid_until),
             created_at: device.created_at.to_string(),
-            created: device.created_at,
+            times: (device.valid_until, device.created_at),
         }
     }
 }
 
 impl View for DeviceView {
     const COLUMNS: &'static [&'static str] =
-        &["USER", "KIND", "ID", "STATUS", "LABEL", "REGISTERED"];
+        &["USER", "KIND", "ID", "STATUS", "UNTIL", "LABEL", "REGISTERED"];
     const LEAST: &'static [&'static str] = &["KIND", "REGISTERED", "LABEL"];
 
     fn row(&self) -> Vec<String> {
@@ -239,8 +288,9 @@ impl View for DeviceView {
             self.kind.into(),
             self.id.clone(),
             self.status.into(),
+            short_time(self.times.0),
             or_dash(self.label.as_deref()),
-            short_time(Some(self.created)),
+            short_time(Some(self.times.1)),
         ]
     }
 
@@ -250,6 +300,7 @@ impl View for DeviceView {
             ("kind", self.kind.into()),
             ("id", self.id.clone()),
             ("status", self.status.into()),
+            ("valid until", or_dash(self.valid_until.as_deref())),
             ("label", or_dash(self.label.as_deref())),
             ("registered", self.created_at.clone()),
         ]

@@ -70,6 +70,20 @@ impl CliError {
         self
     }
 
+    /// What to do next, and not what was said before.
+    #[must_use]
+    pub fn instead(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+
+    /// Adds what else is to be known, as a line of its own.
+    #[must_use]
+    pub fn also(mut self, what: impl Into<String>) -> Self {
+        self.lines.push(what.into());
+        self
+    }
+
     /// The exit code.
     pub const fn exit(&self) -> Exit {
         self.exit
@@ -114,7 +128,14 @@ impl From<StoreError> for CliError {
         if error.is_transient() {
             plain.or_next(
                 "see that the database runs and that `database.url` names it; \
-                 `ovpn-warden check --connect` tries it",
+                 `ovpn-warden check --connect` tries it. While another command writes much \
+                 (import, migrate), wait for it",
+            )
+        } else if matches!(&error, StoreError::Schema(text) if text.to_lowercase().contains("column"))
+        {
+            plain.or_next(
+                "views in place of `users` and `devices` need the columns that docs/schema.md \
+                 lists; if there are none, run `ovpn-warden migrate`",
             )
         } else if matches!(error, StoreError::Schema(_)) {
             plain.or_next("run `ovpn-warden migrate`")

@@ -1,6 +1,6 @@
 //! `explain`: the decision, dry: every rule with its verdict, and what the client would see.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use clap::Args;
 use serde::Serialize;
@@ -13,12 +13,10 @@ use super::{
     parse,
 };
 use crate::{
-    auth::{
-        service::trial::{Outcome, Trial, TrialError, Verdict},
-        text,
-    },
+    auth::service::trial::{Outcome, Trial, TrialError, Verdict},
     config::Config,
     daemon,
+    store::{MAX_SESSIONS, SessionFilter, SessionRecord},
     types::{Cause, DenyReason, DeviceId, Fingerprint, Password, ServerName, Timestamp, Username},
 };
 
@@ -92,7 +90,15 @@ pub async fn execute(
     };
     let (defaults, schemes) = (daemon::defaults(config), &config.auth.password_schemes);
     let outcome = trial.run(&*desk.store, &defaults, schemes, now).await?;
-    let view = Explanation::new(&args.user, args.device.as_ref(), outcome, now);
+    let mut view = Explanation::new(&args.user, args.device.as_ref(), outcome, now);
+    if view.reason == Some(DenyReason::TooManySessions.as_str()) {
+        let filter = SessionFilter {
+            user: Some(args.user),
+            limit: MAX_SESSIONS,
+            ..SessionFilter::default()
+        };
+        view.holders = desk.store.sessions(&filter).await?.iter().map(Holder::from).collect();
+    }
     if desk.out.is_json() {
         desk.out.json(&view)?;
     } else {
@@ -106,7 +112,7 @@ impl From<TrialError> for CliError {
     fn from(error: TrialError) -> Self {
         match error {
             TrialError::Store(error) => error.into(),
-            TrialError::Password(_) | TrialError::Secret(_) => Self::failed(error.to_string()),
+            TrialError::Secret(_) => Self::failed(error.to_string()),
         }
     }
 }
@@ -162,12 +168,16 @@ struct Explanation {
     allowed: bool,
     reason: Option<&'static str>,
     temporary: bool,
-    client_sees: Option<&'static str>,
+    client_sees: Option<Cow<'static, str>>,
+    /// What is stored and cannot be used.
+    fault: Option<String>,
     deadline: Option<String>,
     deadline_reason: Option<&'static str>,
     expiry_action: Option<&'static str>,
     /// What OpenVPN is told about the client.
     config: Vec<String>,
+    /// The sessions that take the places, where there is none left.
+    holders: Vec<Holder>,
     rules: Vec<RuleView>,
     #[serde(skip)]
     ends: Option<Timestamp>,
@@ -176,6 +186,7 @@ struct Explanation {
 impl Explanation {
     fn new(user: &Username, device: Option<&DeviceId>, outcome: Outcome, now: Timestamp) -> Self {
         let (terms, reason) = (outcome.verdict.ok(), outcome.verdict.err());
+        let client_sees = outcome.client_sees(device);
         let ends = terms.and_then(|terms| terms.deadline);
         Self {
             user: user.to_string(),
@@ -185,11 +196,13 @@ impl Explanation {
             allowed: terms.is_some(),
             reason: reason.map(DenyReason::as_str),
             temporary: reason.is_some_and(DenyReason::is_temporary),
-            client_sees: reason.map(|reason| text::denial_of(reason, device, None)),
+            client_sees,
+            fault: outcome.fault,
             deadline: rfc3339(ends),
             deadline_reason: terms.and_then(|terms| terms.deadline_reason).map(Cause::as_str),
             expiry_action: terms.map(|terms| terms.expiry_action.as_str()),
             config: outcome.config,
+            holders: Vec::new(),
             rules: outcome.rules.into_iter().map(RuleView::from).collect(),
             ends,
         }
@@ -210,14 +223,41 @@ impl View for Explanation {
             ("policy", or_dash(self.policy.as_deref())),
             ("answer", self.answer()),
         ];
-        if let Some(text) = self.client_sees {
-            lines.push(("the client sees", text.into()));
+        if let Some(text) = &self.client_sees {
+            lines.extend(self.fault.iter().map(|fault| ("because", fault.clone())));
+            lines.push(("the client sees", text.to_string()));
+            lines.extend(self.holders.iter().map(|holder| ("a place has", holder.shown())));
         } else {
             let why = self.deadline_reason.map(|why| format!(" ({why})")).unwrap_or_default();
             lines.push(("until", format!("{}{why}", short_time(self.ends))));
             lines.extend(self.config.iter().map(|line| ("client", line.clone())));
         }
         lines
+    }
+}
+
+/// A session that takes a place.
+#[derive(Serialize)]
+struct Holder {
+    session_id: String,
+    server: String,
+    seen_at: String,
+}
+
+impl From<&SessionRecord> for Holder {
+    fn from(session: &SessionRecord) -> Self {
+        Self {
+            session_id: session.id.to_string(),
+            server: session.server.to_string(),
+            seen_at: session.updated_at.to_string(),
+        }
+    }
+}
+
+impl Holder {
+    fn shown(&self) -> String {
+        let Self { session_id, server, seen_at } = self;
+        format!("session {session_id} on server {server}, last seen {seen_at}")
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Desk,
-    exit::CliError,
+    exit::{CliError, warn},
     input,
     output::{View, or_dash, short_time},
 };
@@ -64,6 +64,11 @@ pub async fn execute(desk: &mut Desk, command: LockoutCommand) -> Result<(), Cli
             input::confirm(&format!("Forget the failed logins {whose}?"), yes)?;
             let at = address.map(network);
             let removed = desk.store.clear_lockouts(user.as_ref(), at, &desk.actor()).await?;
+            if let Some(user) = user.as_ref().filter(|_| removed == 0)
+                && desk.store.user(user).await?.is_none()
+            {
+                warn(&format!("there is no user `{user}`; names are compared exactly"));
+            }
             let message = format!("failed logins {whose} are forgotten ({removed} were held back)");
             desk.out.done(&message, &Cleared { lockouts: removed })
         }
@@ -78,6 +83,7 @@ struct Cleared {
 #[derive(Serialize)]
 struct LockoutView {
     user: Option<String>,
+    scope: &'static str,
     network: Option<String>,
     failures: u32,
     since: String,
@@ -90,6 +96,7 @@ impl From<&Lockout> for LockoutView {
     fn from(lockout: &Lockout) -> Self {
         Self {
             user: lockout.user.as_ref().map(Username::to_string),
+            scope: lockout.scope.as_str(),
             network: lockout.network.map(|network| match network {
                 IpAddr::V4(ip) => ip.to_string(),
                 IpAddr::V6(ip) => format!("{ip}/64"),
@@ -103,11 +110,13 @@ impl From<&Lockout> for LockoutView {
 }
 
 impl View for LockoutView {
-    const COLUMNS: &'static [&'static str] = &["USER", "ADDRESS", "FAILURES", "SINCE", "UNTIL"];
+    const COLUMNS: &'static [&'static str] =
+        &["USER", "FROM", "ADDRESS", "FAILURES", "SINCE", "UNTIL"];
 
     fn row(&self) -> Vec<String> {
         vec![
             self.user.clone().unwrap_or_else(|| "(everybody)".into()),
+            self.scope.into(),
             or_dash(self.network.as_deref()),
             self.failures.to_string(),
             short_time(Some(self.times.0)),

@@ -91,7 +91,7 @@ fn dispatch(globals: &Globals, command: Command) -> Result<Exit, CliError> {
             admin(globals, async |desk, _| device::execute(desk, command).await)?;
         }
         Command::Policy(command) => {
-            admin(globals, async |desk, _| policy::execute(desk, command).await)?;
+            admin(globals, async |desk, config| policy::execute(desk, config, command).await)?;
         }
         Command::Lockout(command) => {
             admin(globals, async |desk, _| lockout::execute(desk, command).await)?;

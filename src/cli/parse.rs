@@ -2,7 +2,9 @@
 
 use std::{str::FromStr, time::Duration};
 
-use crate::types::{DeviceId, MacError, ServerName, Timestamp, TimestampError, parse_duration};
+use crate::types::{
+    DeviceId, IdError, MacError, ServerName, Timestamp, TimestampError, Username, parse_duration,
+};
 
 use super::exit::CliError;
 
@@ -58,6 +60,14 @@ impl FromStr for PolicyName {
             Err(error) => Err(format!("{error}; a policy's name is 1 to 64 of A-Z a-z 0-9 . _ -")),
         }
     }
+}
+
+/// The name of a user that is to be. Spaces at its ends nobody sees, and MySQL ignores those behind it.
+pub fn new_name(text: &str) -> Result<Username, String> {
+    if text != text.trim() {
+        return Err("begins or ends with a space; take that away".into());
+    }
+    text.parse().map_err(|error: IdError| error.to_string())
 }
 
 /// A device as an operator names it: blanks may stand between the octets.

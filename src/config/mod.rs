@@ -143,6 +143,8 @@ pub struct Throttle {
     pub user_failures: u32,
     /// Failures from one address in the window before it has to wait; 0: no limit.
     pub address_failures: u32,
+    /// Failures of one user, from anywhere, in the window before it has to wait where it was not lately; 0: no limit.
+    pub everywhere_failures: u32,
     /// Wrong one-time codes of one user, from anywhere, in the window; 0: no limit.
     pub code_failures: u32,
     /// The window.

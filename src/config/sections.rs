@@ -386,6 +386,7 @@ fn throttle(mut section: Section<'_>) -> Throttle {
     let throttle = Throttle {
         user_failures: section.number32("user_failures", 0..=1_000_000),
         address_failures: section.number32("address_failures", 0..=1_000_000),
+        everywhere_failures: section.number32("everywhere_failures", 0..=1_000_000),
         code_failures: section.number32("code_failures", 0..=1_000_000),
         window: Duration::from_secs(section.number("window_s", 1..=86_400)),
     };

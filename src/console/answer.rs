@@ -37,7 +37,7 @@ impl From<TrialError> for Fault {
     fn from(error: TrialError) -> Self {
         match error {
             TrialError::Store(error) => Self::Store(error),
-            TrialError::Password(_) | TrialError::Secret(_) => Self::Damaged(error.to_string()),
+            TrialError::Secret(_) => Self::Damaged(error.to_string()),
         }
     }
 }

@@ -4,26 +4,34 @@
 //! row twice changes nothing. What waits for long goes on to the journal, see `writer`.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 
 use crate::{
     auth::request::Decision,
-    store::{Journal, SessionRecord, SessionState, StoreError},
+    store::{Approvals, Journal, Left, ServerRecord, SessionRecord, SessionState},
+    telemetry::events::Event,
     types::{DenyReason, ServerName, SessionId},
 };
 
 /// Rows in memory from which on nobody is let in without the database: what waits is bounded, also
 /// where the journal is full.
-const MOST: usize = 10_000;
+const MOST_OFFLINE: usize = 10_000;
+/// Rows in memory from which on nobody is let in at all, the database being readable: it takes no rows,
+/// or a storm brings more than it can take.
+const MOST: usize = 100_000;
 /// Rows in one statement.
 pub(super) const BATCH: usize = 500;
+/// How long a change waits for others. A client is up some milliseconds after it was let in: the row
+/// is written once, not twice, and those of a storm by the hundred.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// Where links put their changes. Never blocks.
 #[derive(Default)]
@@ -31,28 +39,140 @@ pub(super) struct Backlog {
     waiting: Mutex<Waiting>,
     pub(super) ready: Notify,
     written: Notify,
+    /// A batch is full, or somebody waits until all is written.
+    hurry: Notify,
     /// Where rows wait on disk, if anywhere.
     pub(super) journal: Option<Journal>,
     /// Somebody has found rows in the journal.
     wants_replay: AtomicBool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Waiting {
     rows: HashMap<SessionId, SessionRecord>,
     /// The batch that is being written.
     writing: Arc<[SessionRecord]>,
+    /// Servers as they were seen last.
+    servers: HashMap<ServerName, ServerRecord>,
+    /// Where what is approved stands before OpenVPN hears of it.
+    approvals: Option<Approvals>,
+    /// It could not be written; that was told.
+    is_fault_told: bool,
+    /// What processes that are gone have approved; its rows are among those that wait.
+    left: Vec<Left>,
 }
 
 impl Backlog {
-    pub(super) fn new(journal: Option<Journal>) -> Self {
-        Self { journal, ..Self::default() }
+    /// `own` names this process beside the journal.
+    pub(super) fn new(journal: Option<Journal>, own: SessionId) -> Self {
+        // Without its folder the journal cannot be made either, of which the writer tells.
+        let approvals = journal.as_ref().and_then(|j| Approvals::begin(j.path(), own).ok());
+        let waiting = Mutex::new(Waiting { approvals, ..Waiting::default() });
+        Self { journal, waiting, ..Self::default() }
     }
 
-    /// Keeps the newer version of a row.
+    /// Keeps the newer version of a row. One that begins is on disk when this returns: this process may
+    /// be killed before the database has it.
     pub(super) fn push(&self, record: SessionRecord) {
-        put(&mut self.waiting().rows, record);
+        let is_full = {
+            let mut waiting = self.waiting();
+            if record.version == 1 {
+                waiting.note(&record);
+            }
+            put(&mut waiting.rows, record);
+            waiting.rows.len() >= BATCH
+        };
         self.ready.notify_one();
+        if is_full {
+            self.hurry.notify_one();
+        }
+    }
+
+    /// Waits a moment for more, if there is something and no hurry.
+    pub(super) async fn gather(&self) {
+        if (1..BATCH).contains(&self.len()) {
+            tokio::select! {
+                () = sleep(GATHER) => {}
+                () = self.hurry.notified() => {}
+            }
+        }
+    }
+
+    /// Takes over what processes that are gone had approved just before.
+    pub(super) async fn take_over_left(&self) {
+        let Some(path) = self.journal.as_ref().map(|journal| journal.path().to_owned()) else {
+            return;
+        };
+        let left = tokio::task::spawn_blocking(move || Approvals::left(&path)).await;
+        let left = match left {
+            Ok(Ok(left)) => left,
+            Ok(Err(error)) => return tracing::debug!(%error, "approvals are not read"),
+            Err(_) => return,
+        };
+        if left.is_empty() {
+            return;
+        }
+        let mut waiting = self.waiting();
+        for left in left {
+            for session in &left.sessions {
+                put(&mut waiting.rows, session.clone());
+            }
+            waiting.left.push(left);
+        }
+        drop(waiting);
+        self.ready.notify_one();
+    }
+
+    /// Whether rows that were taken over may wait.
+    pub(super) fn holds_left(&self) -> bool {
+        !self.waiting().left.is_empty()
+    }
+
+    /// Nothing of what was approved is needed any more, if nothing waits. At the end of the process the
+    /// file goes.
+    pub(super) fn forget_approvals(&self, is_end: bool) {
+        let mut waiting = self.waiting();
+        if waiting.all().next().is_some() {
+            return;
+        }
+        let removed = waiting.left.drain(..).try_for_each(Left::remove);
+        let forgotten = match waiting.approvals.take_if(|_| is_end) {
+            Some(approvals) => approvals.remove(),
+            None => waiting.approvals.as_mut().map_or(Ok(()), Approvals::forget),
+        };
+        if let Err(error) = removed.and(forgotten) {
+            // It is found again, and written again, which changes nothing.
+            tracing::debug!(%error, "approvals are not forgotten");
+        }
+    }
+
+    /// Keeps what was last seen of a server, for when nothing else waits.
+    pub(super) fn mark(&self, server: ServerRecord) {
+        self.waiting().servers.insert(server.name.clone(), server);
+        self.ready.notify_one();
+    }
+
+    /// What was seen of servers, unless rows of sessions are to be written before.
+    pub(super) fn take_marks(&self) -> Vec<ServerRecord> {
+        let mut waiting = self.waiting();
+        if waiting.all().next().is_some() {
+            return Vec::new();
+        }
+        waiting.servers.drain().map(|(_, server)| server).collect()
+    }
+
+    /// What could not be written waits again, unless more was seen meanwhile.
+    pub(super) fn put_marks_back(&self, servers: Vec<ServerRecord>) {
+        let mut waiting = self.waiting();
+        for server in servers {
+            waiting.servers.entry(server.name.clone()).or_insert(server);
+        }
+    }
+
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        let waiting = self.waiting();
+        waiting.servers.is_empty() && waiting.all().next().is_none()
     }
 
     /// Rows in memory that the database may not hold yet.
@@ -60,50 +180,57 @@ impl Backlog {
         self.waiting().all().count()
     }
 
-    /// The decision, unless it would begin a session in an outage of which nothing can be kept.
+    /// The decision, unless it would begin a session of which nothing can be kept.
     pub(super) fn admit(&self, decision: Decision) -> Decision {
-        let is_offline = matches!(&decision, Decision::Allow(grant) if grant.is_offline);
-        match is_offline && self.len() >= MOST {
+        let Decision::Allow(grant) = &decision else { return decision };
+        let most = if grant.is_offline { MOST_OFFLINE } else { MOST };
+        match self.len() >= most {
             true => DenyReason::BackendUnavailable.into(),
             false => decision,
         }
     }
 
-    /// Waits until memory holds none of a server's rows.
-    pub(super) async fn settled(&self, server: &ServerName) {
+    /// Waits until memory holds no such rows: they are in the database or in the journal.
+    pub(super) async fn settled(&self, wanted: impl Fn(&SessionRecord) -> bool) {
         loop {
             let written = self.written.notified();
-            let is_settled = {
-                let waiting = self.waiting();
-                waiting.all().all(|row| row.server != *server)
-            };
-            if is_settled {
+            if !self.waiting().all().any(&wanted) {
                 return;
             }
+            self.hurry.notify_one();
             written.await;
         }
+    }
+
+    /// Whether memory holds a row of this session.
+    pub(super) fn holds(&self, session: SessionId) -> bool {
+        self.waiting().all().any(|row| row.id == session)
     }
 
     /// A server's rows in memory that the database may not hold yet.
     pub(super) fn unwritten(&self, server: &ServerName) -> Unwritten {
         let waiting = self.waiting();
+        // Whether these are new to the database, only that can tell: they come back as its own rows.
+        let left = waiting.left.iter().flat_map(|left| &left.sessions);
+        let left: HashSet<SessionId> = left.map(|session| session.id).collect();
+        let is_known = |row: &SessionRecord| row.version > 1 || !left.contains(&row.id);
         let mut rows = HashMap::new();
-        for row in waiting.all().filter(|row| row.server == *server) {
+        for row in waiting.all().filter(|row| row.server == *server && is_known(row)) {
             put(&mut rows, row.clone());
         }
         Unwritten(rows)
     }
 
-    /// Whether rows wait on disk, so that the database is behind; the writer is told of them. A
+    /// A server's rows that wait on disk, because the database is behind; the writer is told of them. A
     /// journal that cannot be read holds nobody up: the writer tells of it.
-    pub(super) async fn is_journaled(&self) -> Result<bool, StoreError> {
-        let Some(journal) = &self.journal else { return Ok(false) };
-        let holds_rows = journal.holds_rows().await?;
-        if holds_rows {
+    pub(super) async fn journaled(&self, server: &ServerName) -> Vec<SessionRecord> {
+        let Some(journal) = &self.journal else { return Vec::new() };
+        let rows = journal.of_server(server).await.unwrap_or_default();
+        if !rows.is_empty() {
             self.wants_replay.store(true, Ordering::Relaxed);
             self.ready.notify_one();
         }
-        Ok(holds_rows)
+        rows
     }
 
     pub(super) fn take_wants_replay(&self) -> bool {
@@ -149,6 +276,18 @@ impl Backlog {
 }
 
 impl Waiting {
+    fn note(&mut self, record: &SessionRecord) {
+        let Some(approvals) = &mut self.approvals else { return };
+        match approvals.add(record) {
+            Ok(()) => self.is_fault_told = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_fault_told, true) {
+                    Event::JournalFailed { error: format!("approvals: {error}") }.emit();
+                }
+            }
+        }
+    }
+
     fn all(&self) -> impl Iterator<Item = &SessionRecord> {
         self.rows.values().chain(self.writing.iter())
     }
@@ -159,7 +298,11 @@ pub(super) struct Unwritten(HashMap<SessionId, SessionRecord>);
 
 impl Unwritten {
     /// Open sessions as they are once all is written, those included that the database has not heard of.
-    pub(super) fn applied_to(mut self, mut open: Vec<SessionRecord>) -> Vec<SessionRecord> {
+    pub(super) fn applied_to(mut self, open: Vec<SessionRecord>) -> Vec<SessionRecord> {
+        let mut newest = HashMap::with_capacity(open.len());
+        open.into_iter().for_each(|row| put(&mut newest, row));
+        let mut open: Vec<SessionRecord> = newest.into_values().collect();
+        open.sort_by_key(|row| (row.started_at, row.id));
         open.retain_mut(|row| {
             if let Some(newer) = self.0.remove(&row.id).filter(|newer| newer.version > row.version)
             {
@@ -187,46 +330,13 @@ fn put(rows: &mut HashMap<SessionId, SessionRecord>, record: SessionRecord) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::*;
-    use crate::{
-        auth::request::Grant,
-        store::SessionState,
-        types::{Cid, ExpiryAction, Timestamp},
-    };
+    use futures_util::FutureExt;
+    use tokio::time::Instant;
 
-    pub(in super::super) fn row(number: u32, version: u32, state: SessionState) -> SessionRecord {
-        let at = Timestamp::from_secs(1_795_435_000);
-        let mut random = [0; 10];
-        random[6..].copy_from_slice(&number.to_be_bytes());
-        SessionRecord {
-            id: SessionId::new(at, random),
-            version,
-            state,
-            server: "udp".parse().unwrap(),
-            run_started: at,
-            cid: Cid(number),
-            user: "alice".parse().unwrap(),
-            common_name: None,
-            device: None,
-            client_ip: None,
-            client_port: None,
-            vpn_ip: None,
-            client_version: None,
-            client_platform: None,
-            started_at: at,
-            updated_at: at,
-            deadline: None,
-            deadline_reason: None,
-            expiry_action: ExpiryAction::Halt,
-            warned_at: None,
-            ended_at: None,
-            cause: None,
-            bytes_received: 0,
-            bytes_sent: 0,
-            day_marks: crate::store::DayMarks::default(),
-            certificate: None,
-        }
-    }
+    use super::*;
+    use crate::{auth::request::Grant, store::SessionState, types::Timestamp};
+
+    pub(in super::super) use crate::store::tests::session as row;
 
     #[test]
     fn a_full_backlog_admits_nobody_without_the_database() {
@@ -241,13 +351,111 @@ pub(super) mod tests {
             })
         };
         let backlog = Backlog::default();
-        for number in 1..MOST as u32 {
+        let refused = || Decision::from(DenyReason::BackendUnavailable);
+        let fill = |rows: std::ops::Range<usize>| {
+            for number in rows {
+                backlog.push(row(number as u32, 1, SessionState::Active));
+            }
+        };
+        fill(1..MOST_OFFLINE);
+        assert_eq!(backlog.admit(grant(true)), grant(true));
+        fill(0..1);
+        assert_eq!(backlog.admit(grant(true)), refused());
+        assert_eq!(backlog.admit(grant(false)), grant(false));
+        fill(MOST_OFFLINE..MOST);
+        assert_eq!(backlog.admit(grant(false)), refused(), "also one that takes no rows");
+        assert_eq!(backlog.admit(DenyReason::Throttled.into()), DenyReason::Throttled.into());
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_had_approved_is_taken_over_and_goes_when_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let backlog = |number: u8| {
+            let own = SessionId::new(Timestamp::default(), [number; 10]);
+            Backlog::new(Some(Journal::new(path.clone(), 1 << 20)), own)
+        };
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        let killed = backlog(1);
+        killed.push(row(1, 1, SessionState::Pending));
+        killed.push(row(1, 2, SessionState::Active));
+        killed.push(row(2, 7, SessionState::Active));
+        drop(killed);
+        let next = backlog(2);
+        next.push(row(1, 9, SessionState::Closed));
+        next.take_over_left().await;
+        let rows = next.take();
+        let rows: Vec<_> = rows.iter().map(|row| (row.cid.0, row.version)).collect();
+        assert_eq!(rows, [(1, 9)], "a newer version stays, and one that was known is not noted");
+        next.forget_approvals(false);
+        assert_eq!(files(), 2, "it is not written yet");
+        next.finish_batch();
+        next.forget_approvals(false);
+        assert_eq!(files(), 1);
+        next.forget_approvals(true);
+        assert_eq!(files(), 0);
+        // One that is killed again before it has written them leaves them to the next.
+        let killed = backlog(3);
+        killed.push(row(3, 1, SessionState::Pending));
+        drop(killed);
+        let killed = backlog(4);
+        killed.take_over_left().await;
+        drop(killed);
+        let last = backlog(5);
+        last.take_over_left().await;
+        assert_eq!(last.len(), 1);
+    }
+
+    #[test]
+    fn a_server_is_marked_only_when_no_row_waits() {
+        let backlog = Backlog::default();
+        let server = |seen| ServerRecord {
+            name: "udp".parse().unwrap(),
+            address: "unix:///run/udp".into(),
+            openvpn_version: String::new(),
+            run_started: Timestamp::default(),
+            seen_at: Timestamp::from_secs(seen),
+            sessions: 1,
+        };
+        backlog.push(row(1, 1, SessionState::Active));
+        backlog.mark(server(1));
+        backlog.mark(server(2));
+        assert_eq!(backlog.take_marks(), []);
+        let _batch = backlog.take();
+        assert_eq!(backlog.take_marks(), [], "it is not written yet");
+        backlog.finish_batch();
+        assert!(!backlog.is_empty());
+        assert_eq!(backlog.take_marks(), [server(2)], "the newest");
+        assert!(backlog.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[expect(clippy::disallowed_methods, reason = "virtual time is tokio's own")]
+    async fn a_change_waits_a_moment_for_others_unless_they_are_many_or_somebody_waits_for_it() {
+        let backlog = Backlog::default();
+        let begun = Instant::now();
+        backlog.gather().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO, "there is nothing");
+        backlog.push(row(1, 1, SessionState::Pending));
+        let connected = async {
+            sleep(GATHER / 2).await;
+            backlog.push(row(1, 2, SessionState::Active));
+        };
+        tokio::join!(backlog.gather(), connected);
+        assert_eq!(begun.elapsed(), GATHER);
+        let batch = backlog.take();
+        assert_eq!(batch.iter().map(|row| row.version).collect::<Vec<_>>(), [2], "one row of both");
+        backlog.finish_batch();
+        let begun = Instant::now();
+        backlog.push(row(2, 1, SessionState::Pending));
+        let mut settled = Box::pin(backlog.settled(|row| row.cid.0 == 2));
+        assert!(settled.as_mut().now_or_never().is_none());
+        backlog.gather().await;
+        for number in 3..3 + BATCH as u32 {
             backlog.push(row(number, 1, SessionState::Active));
         }
-        assert_eq!(backlog.admit(grant(true)), grant(true));
-        backlog.push(row(0, 1, SessionState::Active));
-        assert_eq!(backlog.admit(grant(true)), DenyReason::BackendUnavailable.into());
-        assert_eq!(backlog.admit(grant(false)), grant(false));
+        backlog.gather().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 
     #[test]

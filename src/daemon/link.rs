@@ -23,7 +23,7 @@ use crate::{
     config::Endpoint,
     engine::{CommandOutcome, Engine, LinkFault, Output, Review, Settings, Ticket},
     proto::ManagementCodec,
-    store::{SessionCommand, SessionRecord, Store},
+    store::{OpenSession, SessionCommand, Store},
     telemetry::{events::Event, http::Readiness},
     types::{Clock, Mono},
 };
@@ -62,8 +62,10 @@ const TOLD_AT_ONCE: usize = 16;
 pub(super) enum LinkRequest {
     /// An operator's request, and where its outcome goes.
     Command(SessionCommand, oneshot::Sender<CommandOutcome>),
-    /// What the database says of the sessions now.
+    /// What the database says of all open sessions now.
     Review(Vec<Review>),
+    /// The same of some of them.
+    ReviewSome(Vec<Review>),
 }
 
 /// What all links share.
@@ -100,7 +102,7 @@ pub(super) struct Link {
     /// Since when the link is up.
     up_since: Option<Mono>,
     questions: Questions,
-    load: JoinSet<Vec<SessionRecord>>,
+    load: JoinSet<Vec<OpenSession>>,
     /// Other tools at this server.
     relay: Option<Relay>,
     captures: Option<Captures>,
@@ -140,7 +142,7 @@ enum Wake {
     Tool(ToolEvent),
     Redial,
     Decided(Option<(Ticket, Decision)>),
-    Loaded(Result<Vec<SessionRecord>, JoinError>),
+    Loaded(Result<Vec<OpenSession>, JoinError>),
     Request(LinkRequest),
     StoreReady,
     Timer,
@@ -156,7 +158,7 @@ impl Link {
         arrivals: Option<mpsc::Receiver<Connected>>,
         relay: Option<Relay>,
     ) -> Self {
-        let questions = Questions::new(Arc::clone(&shared.authenticator), shared.questions);
+        let questions = questions(&shared);
         let captures = shared.record.clone().map(|dir| Captures::new(dir, settings.server.clone()));
         Self {
             engine: Engine::new(settings.clone()),
@@ -185,9 +187,7 @@ impl Link {
         while AssertUnwindSafe(self.run()).catch_unwind().await.is_err() {
             // What and where the panic hook has told.
             self.engine = Engine::new(self.settings.clone());
-            let (authenticator, bounds) =
-                (Arc::clone(&self.shared.authenticator), self.shared.questions);
-            self.questions = Questions::new(authenticator, bounds);
+            self.questions = questions(&self.shared);
             self.lose("a fault of ovpn-warden itself; this link begins anew".into());
             self.tell().await;
             tokio::time::sleep(FAULT_PAUSE).await;
@@ -243,11 +243,17 @@ impl Link {
                 Wake::Loaded(Ok(rows)) => self.engine.handle_open_sessions(rows, now),
                 Wake::Loaded(Err(fault)) => std::panic::resume_unwind(fault.into_panic()),
                 Wake::Request(LinkRequest::Command(command, outcome)) => {
+                    let done = self.engine.handle_command(&command, now);
+                    // The row is among those that wait before anybody hears that it is done.
+                    self.drain();
                     // The poller may have given up waiting; it asks again.
-                    let _ = outcome.send(self.engine.handle_command(&command, now));
+                    let _ = outcome.send(done);
                 }
                 Wake::Request(LinkRequest::Review(reviews)) => {
                     self.engine.handle_reviews(reviews, now);
+                }
+                Wake::Request(LinkRequest::ReviewSome(reviews)) => {
+                    self.engine.handle_some_reviews(reviews, now);
                 }
                 Wake::StoreReady => {
                     let ready = *self.shared.store_ready.borrow_and_update();
@@ -260,7 +266,7 @@ impl Link {
                 Wake::Stop => break,
             }
         }
-        self.engine.handle_shutdown(self.shared.clock.now());
+        self.engine.handle_shutdown();
         self.drain();
         self.tell().await;
         // Answers that are on their way still go out.
@@ -389,6 +395,7 @@ impl Link {
                 }
                 Output::CancelAuth(ticket) => self.questions.cancel(ticket),
                 Output::Persist(record) => self.shared.backlog.push(*record),
+                Output::MarkServer(server) => self.shared.backlog.mark(*server),
                 Output::LoadOpenSessions => self.load_open_sessions(),
                 Output::Relayed(id, line, is_last) => {
                     if let Some(relay) = &mut self.relay {
@@ -524,6 +531,7 @@ impl Link {
             Arc::clone(&shared.store),
             Arc::clone(&shared.backlog),
             shared.store_ready.clone(),
+            shared.clock,
         ));
     }
 }
@@ -551,6 +559,10 @@ impl Connection {
             }
         }
     }
+}
+
+fn questions(shared: &Shared) -> Questions {
+    Questions::new(Arc::clone(&shared.authenticator), shared.questions.clone(), shared.clock)
 }
 
 /// The next connection that OpenVPN makes, if it is the one that dials.

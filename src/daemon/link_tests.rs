@@ -93,8 +93,8 @@ async fn a_panic_in_one_link_disturbs_no_other_and_it_begins_anew() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
     let url = format!("sqlite://{}", folder.path().join("warden.db").display());
-    let servers = ["faulty", "sound"].map(|name| {
-        format!("[[servers]]\nname = \"{name}\"\nmanagement = \"tcp://127.0.0.1:1\"\n")
+    let servers = [("faulty", 1), ("sound", 2)].map(|(name, port)| {
+        format!("[[servers]]\nname = \"{name}\"\nmanagement = \"tcp://127.0.0.1:{port}\"\n")
     });
     let text = format!(
         "[database]\nurl = \"{url}\"\n[auth]\nargon2_m_kib = 8\nargon2_t = 1\n\

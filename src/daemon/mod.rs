@@ -3,9 +3,11 @@
 mod activity;
 mod backlog;
 mod backoff;
+mod changes;
 mod door;
 mod link;
 mod open_rows;
+mod pace;
 mod poller;
 mod probe;
 mod questions;
@@ -16,7 +18,7 @@ mod transport;
 mod webhook;
 mod writer;
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -33,10 +35,10 @@ use crate::{
         throttle::Limits,
     },
     config::{Config, Endpoint, Server},
-    engine::Settings,
+    engine::{Settings, first_round},
     store::{Journal, Store},
     telemetry::{Queues, http::Readiness},
-    types::{Clock, Password},
+    types::{Clock, Password, SessionId},
 };
 
 pub use probe::{Visit, VisitError, visit};
@@ -101,7 +103,8 @@ impl Daemon {
     ) -> Result<Self, StartError> {
         let journal = config.journal.path.clone();
         let journal = journal.map(|path| Journal::new(path, config.journal.max_bytes));
-        let backlog = Arc::new(Backlog::new(journal));
+        let own = SessionId::new(clock.now().utc, rand::random());
+        let backlog = Arc::new(Backlog::new(journal, own));
         let webhook = config
             .webhook
             .as_ref()
@@ -123,6 +126,8 @@ impl Daemon {
             questions: Bounds {
                 at_once: AT_ONCE.max(config.auth.hash_workers.get() * 2),
                 waiting: config.auth.hash_queue,
+                patience: config.auth.timeout,
+                pace: Arc::default(),
             },
             store: Arc::clone(&store),
             backlog: Arc::clone(&backlog),
@@ -257,6 +262,7 @@ fn authenticator(
     let limits = Limits {
         user_failures: config.throttle.user_failures,
         address_failures: config.throttle.address_failures,
+        everywhere_failures: config.throttle.everywhere_failures,
         code_failures: config.throttle.code_failures,
         window: config.throttle.window,
     };
@@ -300,7 +306,7 @@ fn settings(config: &Config, server: &Server, turn: u32) -> Settings {
         auth_timeout: config.auth.timeout,
         device_sources: config.auth.device_sources.clone().into(),
         accounting_interval: interval,
-        accounting_first: first_accounting(interval, turn, servers),
+        accounting_first: first_round(interval, turn, servers),
         warn_before: config.session.warn_before,
         time_zone: config.session.time_zone,
         backstop: config.session.backstop,
@@ -310,20 +316,17 @@ fn settings(config: &Config, server: &Server, turn: u32) -> Settings {
     }
 }
 
-/// Servers store their byte counts one after the other, evenly over the interval.
-fn first_accounting(interval: Duration, turn: u32, servers: u32) -> Duration {
-    interval + interval.mul_f64(f64::from(turn) / f64::from(servers))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use crate::engine::first_round;
 
     #[test]
-    fn servers_take_turns_at_accounting_from_one_interval_to_two() {
-        let interval = Duration::from_secs(30);
-        let first: Vec<_> = (0..3).map(|turn| first_accounting(interval, turn, 3)).collect();
-        assert_eq!(first, [30, 40, 50].map(Duration::from_secs));
-        assert_eq!(first_accounting(interval, 0, 1), interval);
+    fn servers_take_turns_at_accounting_within_a_quarter_of_the_interval() {
+        let interval = Duration::from_secs(120);
+        let first: Vec<_> = (0..3).map(|turn| first_round(interval, turn, 3)).collect();
+        assert_eq!(first, [10, 20, 30].map(Duration::from_secs));
+        assert_eq!(first_round(interval, 0, 1), interval / 4);
     }
 }

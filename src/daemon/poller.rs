@@ -2,7 +2,7 @@
 //! operator asked for something, may those who are connected stay.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     future::pending,
     pin::Pin,
     sync::Arc,
@@ -20,16 +20,21 @@ use crate::{
         decide::{Defaults, review},
         service::Authenticator,
     },
-    engine::CommandOutcome,
+    engine::{CommandOutcome, Review},
     store::{
-        CommandAction, CommandId, Lockout, Schema, SessionCommand, Standing, Store, StoreError,
-        Usage,
+        CommandAction, CommandId, Lockout, Schema, SessionCommand, SessionRecord, Standing, Store,
+        StoreError, Usage,
     },
     telemetry::{events::Event, http::Readiness},
     types::{Clock, Mono, Periods, ServerName, Timestamp, Username},
 };
 
-use super::{backlog::Backlog, backoff::Backoff, link::LinkRequest};
+use super::{
+    backlog::Backlog,
+    backoff::Backoff,
+    changes::{Affected, Changes},
+    link::LinkRequest,
+};
 
 /// How often operators' requests are looked for. They take effect within 2 s.
 const POLL: Duration = Duration::from_secs(1);
@@ -38,10 +43,19 @@ const POLL_AWAY: Duration = Duration::from_millis(500);
 /// Of the time, at most one part in so many goes into looking whether sessions may go on: a small
 /// site learns of a change within a second, a large one later, but without a load on its database.
 const REVIEW_SHARE: u32 = 10;
+/// From one look at sessions to the next, at least: a change in the database ends them within 5 s.
+const REVIEW: Duration = Duration::from_millis(2_500);
+/// How often servers without sessions are looked at, too: an open row of one is of a session that nobody knows.
+const REVIEW_OF_ALL: Duration = Duration::from_secs(30);
+/// Sessions that are read by one statement; a server alone may have more.
+const TOGETHER: usize = 500;
 /// Users whose quotas are asked about in one statement.
 const USERS: usize = 100;
 /// How long the links may take to answer for requests.
 const OUTCOME: Duration = Duration::from_secs(1);
+
+/// What a review has passed over, by server.
+type Faults = BTreeSet<(ServerName, String)>;
 
 /// What the task needs.
 pub(super) struct Poller {
@@ -64,16 +78,33 @@ impl Poller {
         let mut was_up: Option<bool> = None;
         let mut schema_is_current = false;
         let mut next_review = self.clock.now().mono;
+        let mut next_of_all = next_review;
         // It goes on beside the rounds: operators' requests do not wait for it.
         let mut review: Option<Pin<Box<_>>> = None;
         let mut review_error = None;
+        let mut changes = Changes::default();
+        // Everybody is to be looked at again once this review is done.
+        let mut once_more = false;
+        let mut passed_over = BTreeSet::new();
         loop {
             let mut result = match review_error.take() {
                 Some(error) => Err(error),
                 None => self.round(&servers, &mut schema_is_current).await,
             };
-            if result.is_ok() && review.is_none() && self.clock.now().mono >= next_review {
-                review = Some(Box::pin(self.review(&servers)));
+            if result.is_ok() {
+                match self.look_for_changes(&mut changes).await {
+                    Ok(everybody) => once_more |= everybody,
+                    Err(error) => result = Err(error),
+                }
+            }
+            let now = self.clock.now().mono;
+            if result.is_ok() && review.is_none() && (once_more || now >= next_review) {
+                once_more = false;
+                let of_all = now >= next_of_all;
+                if of_all {
+                    next_of_all = now + REVIEW_OF_ALL;
+                }
+                review = Some(Box::pin(self.review(&servers, of_all)));
             }
             if result.is_ok() {
                 result = self.authenticator.look_after_grace().await;
@@ -81,9 +112,9 @@ impl Poller {
             if result.is_ok() {
                 // Before anybody is let in for the first time: what failed before the start counts.
                 result = self.authenticator.exchange_failures().await.map(|lockouts| {
-                    for Lockout { user, network, failures, until, .. } in lockouts {
+                    for Lockout { user, scope, network, failures, until, .. } in lockouts {
                         let user = user.map(|user| user.as_str().into());
-                        Event::ThrottleHeld { user, network, failures, until }.emit();
+                        Event::ThrottleHeld { user, scope, network, failures, until }.emit();
                     }
                 });
             }
@@ -116,7 +147,13 @@ impl Poller {
                     done = under_way(&mut review) => {
                         review = None;
                         match done {
-                            Ok(next) => next_review = next,
+                            Ok((next, faults)) => {
+                                for (server, error) in faults.difference(&passed_over) {
+                                    let (server, error) = (server.clone(), error.clone());
+                                    Event::StoreUnreadable { server, error }.emit();
+                                }
+                                (next_review, passed_over) = (next, faults);
+                            }
                             Err(error) => {
                                 review_error = Some(error);
                                 break;
@@ -161,7 +198,7 @@ impl Poller {
             handled.push(id);
         }
         for command in waiting.commands {
-            let id = command.id;
+            let id = (command.id, command.session);
             let done = Event::AdminAction {
                 actor: command.actor.clone(),
                 action: match command.action {
@@ -175,58 +212,155 @@ impl Poller {
         }
         // All links at once: one that does not answer keeps no other waiting.
         let end = self.clock.now().mono + OUTCOME;
-        for (id, done, outcome) in asked {
+        let mut done = Vec::new();
+        for (command, event, outcome) in asked {
             let left = end - self.clock.now().mono;
             if let Ok(Ok(CommandOutcome::Handled)) = timeout(left, outcome).await {
-                done.emit();
-                handled.push(id);
+                done.push((command, event));
+            }
+        }
+        // A request is handled when what came of it is kept: this daemon may die at any moment.
+        let left = end - self.clock.now().mono;
+        let is_one = |row: &SessionRecord| done.iter().any(|((_, id), _)| *id == row.id);
+        let _ = timeout(left, self.backlog.settled(is_one)).await;
+        for ((command, session), event) in done {
+            if !self.backlog.holds(session) {
+                event.emit();
+                handled.push(command);
             }
         }
         self.complete(&handled).await
     }
 
-    /// Judges every session that runs by what the database says now; returns when to do it again.
-    async fn review(&self, servers: &[ServerName]) -> Result<Mono, StoreError> {
+    /// Judges the sessions at once of those of whom something was changed; whether everybody's have to be.
+    async fn look_for_changes(&self, changes: &mut Changes) -> Result<bool, StoreError> {
+        if !self.links.keys().any(|server| self.readiness.is_link_up(server)) {
+            return Ok(false);
+        }
+        let rows = self.store.changes(changes.after()).await?;
+        let Affected { users, everybody } = changes.take_in(&rows);
+        let users: Vec<Username> = users.into_iter().collect();
+        if !users.is_empty() {
+            let standings = self.store.standings_of(&users).await?;
+            // What is passed over is told with all the others.
+            for (server, reviews) in self.judged(&standings, &mut Faults::new()).await? {
+                if let Some(link) = self.links.get(&server) {
+                    // A link that is behind hears of it with all the others.
+                    let _ = link.try_send(LinkRequest::ReviewSome(reviews));
+                }
+            }
+        }
+        Ok(everybody)
+    }
+
+    /// Judges every session that runs by what the database says now; returns when to do it again, and
+    /// what was passed over: a row that cannot be read is that user's or server's, and not the database away.
+    async fn review(
+        &self,
+        servers: &[ServerName],
+        of_all: bool,
+    ) -> Result<(Mono, Faults), StoreError> {
         let begun = self.clock.now();
-        for server in servers {
-            let standings = self.store.standings(server).await?;
-            let now = self.clock.now().utc;
-            let used = self.usage(&standings, now).await?;
-            let nothing = Usage::default();
-            let reviews: Vec<_> = standings
-                .iter()
-                .map(|standing| {
-                    let usage = used.get(&standing.user).unwrap_or(&nothing);
-                    (standing.session, review(standing, usage, &self.defaults, now))
-                })
-                .collect();
-            if let Some(link) = self.links.get(server).filter(|_| !reviews.is_empty()) {
-                // A link that is behind gets the next one.
-                let _ = link.try_send(LinkRequest::Review(reviews));
+        let mut faults = Faults::new();
+        let least = usize::from(of_all);
+        let count = |server| self.readiness.sessions(server).unwrap_or_default().max(least);
+        let counted = servers.iter().map(|server| (server.clone(), count(server)));
+        for servers in together(counted) {
+            let standings = self.standings(&servers, &mut faults).await?;
+            for (server, reviews) in self.judged(&standings, &mut faults).await? {
+                if let Some(link) = self.links.get(&server) {
+                    // A link that is behind gets the next one.
+                    let _ = link.try_send(LinkRequest::Review(reviews));
+                }
             }
         }
         let ended = self.clock.now().mono;
-        Ok(ended + (ended - begun.mono) * REVIEW_SHARE)
+        let next = (ended + (ended - begun.mono) * REVIEW_SHARE).max(begun.mono + REVIEW);
+        Ok((next, faults))
     }
 
-    /// What those have used whose policies have quotas.
+    /// What the sessions of these servers are judged by; of a server that cannot be read, nothing.
+    async fn standings(
+        &self,
+        servers: &[ServerName],
+        faults: &mut Faults,
+    ) -> Result<Vec<Standing>, StoreError> {
+        match self.store.standings(servers).await {
+            Err(error) if !is_database_away(&error) => {}
+            found => return found,
+        }
+        let mut all = Vec::new();
+        for server in servers {
+            match self.store.standings(std::slice::from_ref(server)).await {
+                Ok(mut found) => all.append(&mut found),
+                Err(error) => pass_over(faults, server, error)?,
+            }
+        }
+        Ok(all)
+    }
+
+    /// What is to become of each session, by server; those are left out of whose users nobody can say it.
+    async fn judged(
+        &self,
+        standings: &[Standing],
+        faults: &mut Faults,
+    ) -> Result<HashMap<ServerName, Vec<Review>>, StoreError> {
+        let now = self.clock.now().utc;
+        let used = self.usage(standings, now, faults).await?;
+        let nothing = Usage::default();
+        let mut judged: HashMap<ServerName, Vec<Review>> = HashMap::new();
+        for standing in standings {
+            let usage = match used.get(&standing.user) {
+                Some(Some(usage)) => usage,
+                Some(None) => continue,
+                None => &nothing,
+            };
+            let verdict = review(standing, usage, &self.defaults, now);
+            judged.entry(standing.server.clone()).or_default().push((standing.session, verdict));
+        }
+        Ok(judged)
+    }
+
+    /// What those have used whose policies have quotas; `None`: nobody can say.
     async fn usage(
         &self,
         standings: &[Standing],
         now: Timestamp,
-    ) -> Result<HashMap<Username, Usage>, StoreError> {
-        let mut began: BTreeMap<&Username, Periods> = BTreeMap::new();
-        for Standing { user, account, .. } in standings {
+        faults: &mut Faults,
+    ) -> Result<HashMap<Username, Option<Usage>>, StoreError> {
+        let mut began: BTreeMap<&Username, (&ServerName, Periods)> = BTreeMap::new();
+        for Standing { user, server, account, .. } in standings {
             if let Some(policy) = account.as_ref().map(|a| &a.policy).filter(|p| p.has_quotas()) {
                 let zone = policy.time_zone.unwrap_or(self.defaults.time_zone);
-                began.entry(user).or_insert_with(|| zone.began(now));
+                began.entry(user).or_insert_with(|| (server, zone.began(now)));
             }
         }
-        let users: Vec<_> = began.into_iter().map(|(user, began)| (user.clone(), began)).collect();
+        let users: Vec<_> =
+            began.iter().map(|(user, (_, began))| ((*user).clone(), *began)).collect();
         let mut used = HashMap::with_capacity(users.len());
         for users in users.chunks(USERS) {
-            let found = self.store.usage(users, now).await?;
-            used.extend(users.iter().map(|(user, _)| user.clone()).zip(found));
+            match self.store.usage(users, now).await {
+                Ok(found) => {
+                    let found = found.into_iter().map(Some);
+                    used.extend(users.iter().map(|(user, _)| user.clone()).zip(found));
+                }
+                Err(error) if is_database_away(&error) => return Err(error),
+                // Whose it is shows when each is asked about alone.
+                Err(_) => {
+                    for one in users.chunks(1) {
+                        let user = &one[0].0;
+                        let found = match self.store.usage(one, now).await {
+                            Ok(found) => found.into_iter().next(),
+                            Err(error) => {
+                                let server = began.get(user).map(|(server, _)| *server);
+                                server.map_or(Ok(()), |server| pass_over(faults, server, error))?;
+                                None
+                            }
+                        };
+                        used.insert(user.clone(), found);
+                    }
+                }
+            }
         }
         Ok(used)
     }
@@ -247,10 +381,65 @@ impl Poller {
     }
 }
 
+/// Whether this is an error of the database, and not of a row in it.
+const fn is_database_away(error: &StoreError) -> bool {
+    error.is_transient() || matches!(error, StoreError::Schema(_))
+}
+
+fn pass_over(
+    faults: &mut Faults,
+    server: &ServerName,
+    error: StoreError,
+) -> Result<(), StoreError> {
+    if is_database_away(&error) {
+        return Err(error);
+    }
+    faults.insert((server.clone(), error.to_string()));
+    Ok(())
+}
+
+/// Servers whose sessions are read by one statement each time; none for those without sessions.
+fn together(counted: impl Iterator<Item = (ServerName, usize)>) -> Vec<Vec<ServerName>> {
+    let mut groups: Vec<(usize, Vec<ServerName>)> = Vec::new();
+    for (server, count) in counted.filter(|(_, count)| *count > 0) {
+        match groups.last_mut().filter(|(sum, _)| sum + count <= TOGETHER) {
+            Some((sum, servers)) => {
+                *sum += count;
+                servers.push(server);
+            }
+            None => groups.push((count, vec![server])),
+        }
+    }
+    groups.into_iter().map(|(_, servers)| servers).collect()
+}
+
 /// What comes of it, if it is under way.
 async fn under_way<T>(task: &mut Option<Pin<Box<impl Future<Output = T>>>>) -> T {
     match task {
         Some(task) => task.as_mut().await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_sessions_are_read_together_and_none_where_there_are_none() {
+        let counts = [0, 25, 25, 450, 1, 2_000, 3, 0, 4];
+        let counted = counts
+            .iter()
+            .enumerate()
+            .map(|(number, count)| (format!("s{number}").parse::<ServerName>().unwrap(), *count));
+        let groups: Vec<Vec<String>> = together(counted)
+            .iter()
+            .map(|servers| servers.iter().map(ToString::to_string).collect())
+            .collect();
+        assert_eq!(groups, [vec!["s1", "s2", "s3"], vec!["s4"], vec!["s5"], vec!["s6", "s8"]]);
+        assert_eq!(
+            together([("s".parse().unwrap(), 0)].into_iter()),
+            Vec::<Vec<ServerName>>::new()
+        );
     }
 }

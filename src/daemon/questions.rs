@@ -2,11 +2,13 @@
 //!
 //! A server has a few questions under way at once, and the others wait here, in their order: a
 //! storm at one server leaves room on the hashing threads for the logins of all others.
-//! Renegotiations of live clients do not wait.
+//! Renegotiations of live clients do not wait. A login that cannot be decided in time is refused for a
+//! while as soon as that is clear, the last that came first: those before it are nearly there.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::task::{AbortHandle, JoinSet};
@@ -17,47 +19,73 @@ use crate::{
         service::Authenticator,
     },
     engine::Ticket,
-    types::DenyReason,
+    types::{Clock, DenyReason, Mono},
 };
 
-/// How many there may be.
-#[derive(Debug, Clone, Copy)]
+use super::pace::{Load, Pace};
+
+/// What there may be.
+#[derive(Debug, Clone)]
 pub(super) struct Bounds {
     /// Under way at once: enough to keep every hashing thread busy.
     pub(super) at_once: usize,
     /// Waiting; beyond it a login is refused for a while.
     pub(super) waiting: usize,
+    /// How long a login may take. A part of it is left for what cannot be foreseen.
+    pub(super) patience: Duration,
+    /// How fast it goes.
+    pub(super) pace: Arc<Pace>,
 }
 
 pub(super) struct Questions {
     authenticator: Arc<Authenticator>,
     bounds: Bounds,
+    clock: Clock,
     asked: JoinSet<(Ticket, Decision)>,
     handles: HashMap<Ticket, AbortHandle>,
-    waiting: VecDeque<(Ticket, Box<AuthRequest>)>,
+    waiting: VecDeque<Waiting>,
+    refused: VecDeque<Ticket>,
+    /// What the others were told of.
+    load: Load,
+}
+
+struct Waiting {
+    ticket: Ticket,
+    request: Box<AuthRequest>,
+    /// When it has to be decided.
+    due: Mono,
 }
 
 impl Questions {
-    pub(super) fn new(authenticator: Arc<Authenticator>, bounds: Bounds) -> Self {
+    pub(super) fn new(authenticator: Arc<Authenticator>, bounds: Bounds, clock: Clock) -> Self {
         Self {
             authenticator,
             bounds,
+            clock,
             asked: JoinSet::new(),
             handles: HashMap::new(),
             waiting: VecDeque::new(),
+            refused: VecDeque::new(),
+            load: Load::default(),
         }
     }
 
     /// Asks, now or as soon as there is room. Answers at once where too many wait.
     pub(super) fn ask(&mut self, ticket: Ticket, request: Box<AuthRequest>) -> Option<Decision> {
         let is_live = matches!(request.kind, RequestKind::Reauth { .. });
+        let patience = self.bounds.patience * 7 / 8;
+        let before = self.handles.len() + self.waiting.len();
         if is_live || self.handles.len() < self.bounds.at_once {
             self.begin(ticket, request);
-        } else if self.waiting.len() < self.bounds.waiting {
-            self.waiting.push_back((ticket, request));
+        } else if self.waiting.len() < self.bounds.waiting
+            && self.bounds.pace.wait(before) <= patience
+        {
+            let due = self.clock.now().mono + patience;
+            self.waiting.push_back(Waiting { ticket, request, due });
         } else {
             return Some(DenyReason::Overloaded.into());
         }
+        self.tell();
         None
     }
 
@@ -65,21 +93,28 @@ impl Questions {
     pub(super) fn cancel(&mut self, ticket: Ticket) {
         match self.handles.remove(&ticket) {
             Some(handle) => handle.abort(),
-            None => self.waiting.retain(|(other, _)| *other != ticket),
+            None => {
+                self.waiting.retain(|waiting| waiting.ticket != ticket);
+                self.refused.retain(|refused| *refused != ticket);
+            }
         }
         self.refill();
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.asked.is_empty()
+        self.asked.is_empty() && self.refused.is_empty()
     }
 
     /// The next decision; `None` for a question that was cancelled. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<(Ticket, Decision)> {
+        if let Some(ticket) = self.refused.pop_front() {
+            return Some((ticket, DenyReason::Overloaded.into()));
+        }
         let done = self.asked.join_next().await?.ok();
         match &done {
             Some((ticket, _)) => {
                 self.handles.remove(ticket);
+                self.bounds.pace.decided(self.clock.now().mono);
             }
             None => self.handles.retain(|_, handle| !handle.is_finished()),
         }
@@ -89,10 +124,19 @@ impl Questions {
 
     fn refill(&mut self) {
         while self.handles.len() < self.bounds.at_once
-            && let Some((ticket, request)) = self.waiting.pop_front()
+            && let Some(Waiting { ticket, request, .. }) = self.waiting.pop_front()
         {
             self.begin(ticket, request);
         }
+        let now = self.clock.now().mono;
+        while let Some(last) = self.waiting.back() {
+            let before = self.handles.len() + self.waiting.len() - 1;
+            if now + self.bounds.pace.wait(before) <= last.due {
+                break;
+            }
+            self.refused.extend(self.waiting.pop_back().map(|last| last.ticket));
+        }
+        self.tell();
     }
 
     fn begin(&mut self, ticket: Ticket, request: Box<AuthRequest>) {
@@ -100,5 +144,114 @@ impl Questions {
         let handle =
             self.asked.spawn(async move { (ticket, authenticator.authenticate(*request).await) });
         self.handles.insert(ticket, handle);
+    }
+
+    fn tell(&mut self) {
+        let load = Load { under_way: self.handles.len(), waiting: self.waiting.len() };
+        self.bounds.pace.changed(std::mem::replace(&mut self.load, load), load);
+    }
+}
+
+impl Drop for Questions {
+    fn drop(&mut self) {
+        self.bounds.pace.changed(self.load, Load::default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::{
+        auth::{
+            decide::Defaults,
+            password::{HashParams, pool::HashPool},
+            request::Claimed,
+            second_factor::response::Response,
+            throttle::Limits,
+        },
+        store::{DeviceMode, Options, SecondFactorMode, open},
+        types::{Cid, ExpiryAction, Password, Timestamp, Zone},
+    };
+
+    const EACH: Duration = Duration::from_millis(100);
+
+    fn authenticator(clock: Clock) -> Arc<Authenticator> {
+        let store = open(&Options::new(Password::from(&b"sqlite::memory:"[..]))).unwrap();
+        let pool = Arc::new(HashPool::new(NonZeroUsize::MIN, 4).unwrap());
+        let defaults = Defaults {
+            device_mode: DeviceMode::Off,
+            session_limit: None,
+            expiry_action: ExpiryAction::Halt,
+            match_common_name: false,
+            require_fingerprint: false,
+            time_zone: Zone::default(),
+            idle: None,
+            second_factor: SecondFactorMode::Off,
+        };
+        let params = HashParams { m_kib: 8, t: 1, p: 1 };
+        let limits = Limits::default();
+        Arc::new(Authenticator::new(store, pool, limits, defaults, params, clock).unwrap())
+    }
+
+    /// Of nobody: it is decided without the database, as soon as this test waits.
+    fn request(kind: RequestKind) -> Box<AuthRequest> {
+        Box::new(AuthRequest {
+            server: "udp".parse().unwrap(),
+            kind,
+            user: Claimed::Missing,
+            password: None,
+            token: None,
+            response: Response::None,
+            proven: None,
+            is_other: false,
+            common_name: None,
+            device: Ok(None),
+            certificate: None,
+            client_ip: None,
+        })
+    }
+
+    fn ticket(number: u32) -> Ticket {
+        Ticket { cid: Cid(number), serial: 1 }
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_decided_in_time_is_refused_at_once_and_the_last_first() {
+        let clock = Clock::new();
+        let pace = Arc::<Pace>::default();
+        let crowd = Load { under_way: 1, waiting: 1 };
+        pace.changed(Load::default(), crowd);
+        pace.decided(Mono::default());
+        pace.decided(Mono::default() + EACH);
+        pace.changed(crowd, Load::default());
+        let bounds =
+            Bounds { at_once: 1, waiting: 100, patience: EACH * 8, pace: Arc::clone(&pace) };
+        let mut questions = Questions::new(authenticator(clock), bounds, clock);
+        let refused = Some(DenyReason::Overloaded.into());
+        let answers: Vec<_> = (1..=9)
+            .map(|number| questions.ask(ticket(number), request(RequestKind::Connect)))
+            .collect();
+        assert_eq!(answers[..7], [const { None }; 7]);
+        assert_eq!(answers[7..], [refused.clone(), refused.clone()]);
+        // A live session does not wait.
+        let since = Timestamp::from_secs(0);
+        let kind = RequestKind::Reauth { connected_since: since, is_extended: false };
+        assert_eq!(questions.ask(ticket(10), request(kind)), None);
+        questions.cancel(ticket(10));
+
+        // It goes slower now: the last two that wait are told, and not when their time is over.
+        for second in 2..4 {
+            pace.decided(Mono::default() + Duration::from_secs(second));
+        }
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            if let Some((ticket, decision)) = questions.next().await {
+                told.push((ticket, Some(decision) == refused));
+            }
+        }
+        told.sort_by_key(|(ticket, _)| ticket.cid);
+        assert_eq!(told, [(ticket(1), false), (ticket(6), true), (ticket(7), true)]);
     }
 }

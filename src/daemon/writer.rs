@@ -24,7 +24,7 @@ use super::{
 /// Rows in memory from which on they go to the journal, or, without one, operators are told.
 const MANY: usize = 1_000;
 /// How long the database may be away before any row goes to the journal.
-const LONG: Duration = Duration::from_secs(2);
+const LONG: Duration = Duration::from_millis(250);
 /// Between two attempts while the database is away. The comparison with a server waits for what is
 /// in the journal, and with it the end of those whose time is over.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -59,8 +59,8 @@ pub(super) struct Writer {
     is_fault_told: bool,
     /// There may be rows in the journal.
     may_replay: bool,
-    /// The journal could not be read.
-    is_unread: bool,
+    /// When a journal that could not be read is tried again.
+    read_again: Option<Mono>,
     /// Rows that went to the journal since the database was there.
     journaled: usize,
     /// Rows that came out of it since then.
@@ -79,7 +79,7 @@ impl Writer {
             away_since: None,
             is_told: false,
             is_fault_told: false,
-            is_unread: false,
+            read_again: None,
             journaled: 0,
             replayed: 0,
         }
@@ -94,13 +94,23 @@ impl Writer {
         }
         while !stop.is_cancelled() {
             self.may_replay |= backlog.take_wants_replay();
-            if backlog.len() == 0 && !self.may_replay {
+            let now = self.clock.now().mono;
+            self.may_replay |= self.read_again.take_if(|at| *at <= now).is_some();
+            if backlog.is_empty() && !self.may_replay {
                 tokio::select! {
                     () = backlog.ready.notified() => {}
-                    () = sleep(JOURNAL_RETRY), if self.is_unread => self.may_replay = true,
+                    () = sleep(self.read_again.map_or(JOURNAL_RETRY, |at| at - now)),
+                        if self.read_again.is_some() => {}
                     () = stop.cancelled() => break,
                 }
                 continue;
+            }
+            // What an outage has left waits for nothing more.
+            if self.away_since.is_none() {
+                tokio::select! {
+                    () = backlog.gather() => {}
+                    () = stop.cancelled() => break,
+                }
             }
             if self.turn().await != Step::Away {
                 continue;
@@ -127,6 +137,10 @@ impl Writer {
         let mut step = self.write_batch().await;
         if step != Step::Away && self.may_replay {
             step = self.replay().await;
+        }
+        if step == Step::Nothing {
+            self.backlog.forget_approvals(false);
+            step = self.mark_servers().await;
         }
         match step {
             Step::Nothing | Step::Written => {
@@ -168,6 +182,27 @@ impl Writer {
         if left.is_empty() { Step::Written } else { Step::Away }
     }
 
+    /// Notes what was seen of servers: nothing else waits.
+    async fn mark_servers(&mut self) -> Step {
+        let servers = self.backlog.take_marks();
+        if servers.is_empty() {
+            return Step::Nothing;
+        }
+        match self.store.mark_servers(&servers).await {
+            Ok(()) => Step::Written,
+            Err(error) if is_passing(&error) => {
+                self.why = error.to_string();
+                self.backlog.put_marks_back(servers);
+                Step::Away
+            }
+            Err(error) => {
+                // The next one comes in an accounting interval.
+                tracing::debug!(%error, "what was seen of servers was not taken");
+                Step::Nothing
+            }
+        }
+    }
+
     /// Writes some of the journal's rows to the database.
     async fn replay(&mut self) -> Step {
         let backlog = Arc::clone(&self.backlog);
@@ -177,12 +212,12 @@ impl Writer {
         };
         match self.replay_some(journal).await {
             Ok(step) => {
-                self.is_unread = false;
+                self.read_again = None;
                 step
             }
             Err(error) => {
                 self.may_replay = false;
-                self.is_unread = true;
+                self.read_again = Some(self.clock.now().mono + JOURNAL_RETRY);
                 self.judge(Err(error));
                 Step::Nothing
             }
@@ -258,7 +293,10 @@ impl Writer {
 
     /// The daemon stops: what is left goes to the database, or else to the journal.
     async fn finish(&mut self) {
-        let last = async { while self.write_batch().await == Step::Written {} };
+        let last = async {
+            while self.write_batch().await == Step::Written {}
+            self.mark_servers().await
+        };
         // Broken off or not, what is not written waits again.
         let _ = timeout(LAST_WRITE, last).await;
         self.backlog.reclaim();
@@ -269,6 +307,7 @@ impl Writer {
             // These sessions stay as they are in the database; the next start compares them.
             Event::StoreBacklog { pending, error: self.why.clone() }.emit();
         }
+        self.backlog.forget_approvals(true);
         if let Some(journal) = &self.backlog.journal {
             journal.close().await;
         }
@@ -337,7 +376,7 @@ mod tests {
     use crate::{
         daemon::backlog::tests::row,
         store::{Options, SessionState, open},
-        types::{Password, SessionId},
+        types::{Password, ServerName, SessionId},
     };
     use sqlx::Connection as _;
     use std::path::Path;
@@ -364,7 +403,8 @@ mod tests {
         fn of(folder: tempfile::TempDir, max_bytes: u64) -> Self {
             let store = store_at(folder.path());
             let journal = Journal::new(folder.path().join("journal.db"), max_bytes);
-            let backlog = Arc::new(Backlog::new(Some(journal)));
+            let backlog =
+                Arc::new(Backlog::new(Some(journal), row(0, 1, SessionState::Pending).id));
             let stop = CancellationToken::new();
             let writer = Writer::new(Arc::clone(&backlog), Arc::clone(&store), Clock::new());
             let task = tokio::spawn(writer.run(stop.clone()));
@@ -375,6 +415,10 @@ mod tests {
             self.stop.cancel();
             self.task.await.unwrap();
             self.folder
+        }
+
+        async fn is_journaled(&self) -> bool {
+            !self.backlog.journaled(&"udp".parse().unwrap()).await.is_empty()
         }
 
         async fn make_database(&self) {
@@ -414,18 +458,20 @@ mod tests {
     #[tokio::test]
     async fn what_waits_goes_to_disk_leaves_memory_and_reaches_the_database_once_it_is_back() {
         let bed = Bed::new();
-        let server = "udp".parse().unwrap();
+        let server: ServerName = "udp".parse().unwrap();
         bed.backlog.push(row(1, 3, SessionState::Active));
-        until(async || bed.backlog.is_journaled().await.unwrap()).await;
+        until(async || bed.is_journaled().await).await;
         assert_eq!(bed.backlog.len(), 0);
-        timeout(Duration::from_secs(1), bed.backlog.settled(&server)).await.unwrap();
+        timeout(Duration::from_secs(1), bed.backlog.settled(|row| row.server == server))
+            .await
+            .unwrap();
         // Newer versions after it: one on disk, one in memory when the database comes.
         bed.backlog.push(row(1, 4, SessionState::Closed));
         bed.backlog.push(row(2, 1, SessionState::Active));
-        until(async || bed.backlog.len() == 0).await;
+        until(async || bed.backlog.is_empty()).await;
         bed.backlog.push(row(2, 2, SessionState::Active));
         bed.make_database().await;
-        until(async || !bed.backlog.is_journaled().await.unwrap() && bed.backlog.len() == 0).await;
+        until(async || !bed.is_journaled().await && bed.backlog.is_empty()).await;
         let ids = [row(1, 1, SessionState::Active).id, row(2, 1, SessionState::Active).id];
         assert_eq!(bed.stored(ids[0]).await, Some((4, SessionState::Closed)));
         assert_eq!(bed.stored(ids[1]).await, Some((2, SessionState::Active)));
@@ -438,14 +484,14 @@ mod tests {
         bed.backlog.push(row(1, 3, SessionState::Closed));
         let folder = bed.stop().await;
         let bed = Bed::of(folder, 64 << 20);
-        assert!(bed.backlog.is_journaled().await.unwrap());
+        assert!(bed.is_journaled().await);
         bed.make_database().await;
         let id = row(1, 3, SessionState::Closed).id;
         until(async || bed.stored(id).await == Some((3, SessionState::Closed))).await;
-        until(async || !bed.backlog.is_journaled().await.unwrap()).await;
+        until(async || !bed.is_journaled().await).await;
         // Once more changes nothing, also not a row that has gone on since.
         bed.backlog.push(row(1, 3, SessionState::Closed));
-        until(async || bed.backlog.len() == 0).await;
+        until(async || bed.backlog.is_empty()).await;
         assert_eq!(bed.stored(id).await, Some((3, SessionState::Closed)));
         bed.stop().await;
     }
@@ -457,12 +503,12 @@ mod tests {
         for row in &rows {
             bed.backlog.push(row.clone());
         }
-        until(async || bed.backlog.is_journaled().await.unwrap()).await;
+        until(async || bed.is_journaled().await).await;
         sleep(Duration::from_millis(500)).await;
         let left = bed.backlog.len();
         assert!((1..5_000).contains(&left), "{left} in memory");
         bed.make_database().await;
-        until(async || !bed.backlog.is_journaled().await.unwrap() && bed.backlog.len() == 0).await;
+        until(async || !bed.is_journaled().await && bed.backlog.is_empty()).await;
         for row in &rows {
             assert_eq!(bed.stored(row.id).await, Some((1, SessionState::Active)));
         }
@@ -483,15 +529,18 @@ mod tests {
             ..Options::new(Password::from(url.as_bytes()))
         };
         let journal = Journal::new(folder.path().join("journal.db"), 64 << 20);
-        let backlog = Arc::new(Backlog::new(Some(journal)));
+        let known = row(1, 1, SessionState::Active);
+        let backlog = Arc::new(Backlog::new(Some(journal), known.id));
         let stop = CancellationToken::new();
         let writer = Writer::new(Arc::clone(&backlog), open(&options).unwrap(), Clock::new());
         let task = tokio::spawn(writer.run(stop.clone()));
-        backlog.push(row(1, 1, SessionState::Active));
-        let begun = tokio::time::Instant::now();
-        until(async || backlog.is_journaled().await.unwrap()).await;
+        backlog.push(known.clone());
+        let clock = Clock::new();
+        let begun = clock.now().mono;
+        until(async || !backlog.journaled(&known.server).await.is_empty()).await;
         // Of two attempts it would be more than six.
-        assert!(begun.elapsed() < Duration::from_millis(5_500), "{:?}", begun.elapsed());
+        let took = clock.now().mono - begun;
+        assert!(took < Duration::from_millis(5_500), "{took:?}");
         stop.cancel();
         task.await.unwrap();
     }
@@ -503,7 +552,7 @@ mod tests {
         let bed = Bed::of(folder, 64 << 20);
         bed.backlog.push(row(1, 1, SessionState::Active));
         sleep(Duration::from_millis(300)).await;
-        assert!(bed.backlog.is_journaled().await.is_err());
+        assert!(!bed.is_journaled().await);
         bed.make_database().await;
         let id = row(1, 1, SessionState::Active).id;
         until(async || bed.stored(id).await.is_some()).await;

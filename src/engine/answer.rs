@@ -1,6 +1,6 @@
 //! The one answer to a CONNECT or REAUTH: approval, denial, and what follows from each.
 
-use std::mem;
+use std::{mem, time::Duration};
 
 use crate::{
     auth::{
@@ -98,12 +98,14 @@ impl Engine {
         let deadline = record.and_then(|record| record.deadline);
         let session_id = record.map(|record| record.id);
         self.wake_up(cid, &pending, now);
+        let mut backstop = None;
         match (pending.kind, pending.kid) {
             (RequestKind::Connect, Some(kid)) => {
                 let latest = if known.is_some() { deadline } else { grant.terms.latest };
                 let mut config = mem::take(&mut grant.config);
                 // Last, so that it counts.
-                config.extend(self.backstop(latest, now));
+                backstop = self.backstop(latest, now);
+                config.extend(backstop.map(ConfigLine::session_timeout));
                 let command = Command::ClientAuth { cid, kid, config };
                 self.send_answer(command, Expect::Auth { cid, kid, reauth }, now);
             }
@@ -131,6 +133,8 @@ impl Engine {
             let adopted = record.state == SessionState::Active;
             let (zone, warn_before) = (grant.terms.zone, self.settings.warn_before);
             let mut session = Session::new(record, zone, warn_before, decided);
+            session.backstop =
+                backstop.map(|seconds| now.mono + Duration::from_secs(seconds.into()));
             if session.limit(&grant.terms, now) {
                 self.watch_closely(now);
             }
@@ -166,14 +170,13 @@ impl Engine {
     }
 
     /// Our second line of defence, which works with this program dead: OpenVPN ends the session
-    /// itself, a little after the deadline.
-    fn backstop(&self, deadline: Option<Timestamp>, now: Now) -> Option<ConfigLine> {
+    /// itself, a little after the deadline. After how many seconds.
+    fn backstop(&self, deadline: Option<Timestamp>, now: Now) -> Option<u32> {
         if self.management_version.is_none_or(|version| version < MANAGEMENT_2_6) {
             return None;
         }
         let left = deadline?.saturating_since(now.utc) + self.settings.backstop;
-        let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX).max(1);
-        Some(ConfigLine::session_timeout(seconds))
+        Some(u32::try_from(left.as_secs()).unwrap_or(u32::MAX).max(1))
     }
 
     fn new_record(
@@ -253,11 +256,11 @@ impl Engine {
             return;
         }
         let platform = pending.client_platform.as_deref();
-        let text = text::denial_of(reason, pending.device.as_ref(), platform);
+        let text = text::denial_of(denial, pending.device.as_ref(), platform);
         let client_reason = if reason.is_temporary() && pending.knows_temp {
             Parameter::new(&format!("TEMP[backoff {}]:{text}", self.settings.retry_backoff_s))
         } else {
-            Parameter::new(text)
+            Parameter::new(&text)
         };
         let command = Command::ClientDeny {
             cid,
@@ -276,9 +279,12 @@ impl Engine {
             reason,
         });
         let is_void = matches!(reason, DenyReason::BadCredentials | DenyReason::BadSecondFactor);
-        if reauth && (reason.is_temporary() || pending.has_stand_in && is_void) {
-            // Nobody knows it, or what it sent stands for its password no longer: it may come back
-            // with that.
+        let may_return = reason.is_temporary()
+            || pending.has_stand_in && is_void
+            || reason == DenyReason::SecondFactorRequired;
+        if reauth && may_return {
+            // Nobody knows it, or what it sent stands for its password no longer, or lacks a code: it may come
+            // back with that.
             let who = nobody(cid);
             self.restart_client(cid, who, now);
         } else if reauth {
@@ -412,7 +418,7 @@ impl Engine {
             server: self.server(),
             client: ClientRef { kid: Some(kid), ..client.who.clone() },
             reauth,
-            latency: std::time::Duration::ZERO,
+            latency: Duration::ZERO,
             session_id,
             deadline,
             reason: None,

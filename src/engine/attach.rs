@@ -9,8 +9,8 @@ use crate::{
 };
 
 use super::{
-    CLOSE_COUNT_S, Engine, GREETING_NOTICE, LinkFault, Output, REPLY_TIMEOUT, Reconciled,
-    clients::Client, clock_offset_ms, replies::Expect,
+    Engine, GREETING_NOTICE, LinkFault, Output, REPLY_TIMEOUT, Reconciled, clock_offset_ms,
+    replies::Expect,
 };
 
 /// How far a connection has come.
@@ -133,26 +133,7 @@ impl Engine {
         if self.wants_log {
             self.send(Command::Log(true), Expect::Log, now);
         }
-        self.timers.accounting = Some(now.mono + self.settings.accounting_first);
-    }
-
-    pub(super) fn send_byte_count(&mut self, now: Now) {
-        let seconds = u32::try_from(self.settings.accounting_interval.as_secs()).unwrap_or(60);
-        let is_watched = |client: &Client| client.session.as_ref().is_some_and(|s| s.is_watched());
-        let is_close = self.clients.iter().any(|(_, client)| is_watched(client));
-        self.count_every(if is_close { seconds.min(CLOSE_COUNT_S) } else { seconds }, now);
-    }
-
-    /// A session whose counters have limits: the server has to tell them often.
-    pub(super) fn watch_closely(&mut self, now: Now) {
-        if self.is_ready() && self.count_interval_s > CLOSE_COUNT_S {
-            self.count_every(CLOSE_COUNT_S, now);
-        }
-    }
-
-    fn count_every(&mut self, seconds: u32, now: Now) {
-        self.count_interval_s = seconds.max(1);
-        self.send(Command::ByteCount(self.count_interval_s), Expect::ByteCount, now);
+        self.begin_rounds(now);
     }
 
     pub(super) fn on_hold(&mut self, now: Now) {

@@ -35,7 +35,7 @@ impl Engine {
     ) {
         let Some(client) = self.clients.get_mut(cid) else { return };
         let (Some(kid), RequestKind::Connect) = (pending.kid, pending.kind) else {
-            // A session that runs is never asked.
+            // Who has to show a code at a renegotiation shows it at a login.
             let denial = Denial::new(DenyReason::SecondFactorRequired);
             self.deny(cid, pending, &denial, now);
             return;

@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::{
     auth::{request::AuthRequest, terms::Terms},
     proto::Command,
-    store::SessionRecord,
+    store::{ServerRecord, SessionRecord},
     telemetry::events::Event,
     types::{Cause, Cid, SessionId},
 };
@@ -51,6 +51,8 @@ pub enum Output {
     CancelAuth(Ticket),
     /// Store this session as it is now.
     Persist(Box<SessionRecord>),
+    /// Note the server as it is, once all sessions are stored that are known to have changed.
+    MarkServer(Box<ServerRecord>),
     /// Read the server's open sessions; answer with `handle_open_sessions`.
     LoadOpenSessions,
     /// A line for the tool that asked, and whether it is the last.

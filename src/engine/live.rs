@@ -17,6 +17,10 @@ use super::{CLOSE_COUNT_S, Carried};
 /// A deadline that moves by less is not announced again.
 const WARNING_TOLERANCE: Duration = Duration::from_secs(2);
 
+/// How long before OpenVPN's own end of a session its client is made to connect again. OpenVPN counts from the
+/// tunnel's start, in whole seconds.
+const RENEWAL_LEAD: Duration = Duration::from_secs(2);
+
 /// A session of a client.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -25,12 +29,18 @@ pub(super) struct Session {
     pub(super) let_in: Option<LetIn>,
     /// The deadline on the monotonic clock.
     pub(super) deadline: Option<Mono>,
+    /// The same as it was when it was set: a step of UTC makes it no later.
+    latest: Option<Mono>,
+    /// When OpenVPN itself ends it; `None`: it does not, or was told so by another daemon.
+    pub(super) backstop: Option<Mono>,
     /// When its end is to be announced.
     warning: Option<Mono>,
     /// How long before the deadline that is.
     warn_before: Option<Duration>,
     /// Byte counts have changed since they were stored.
     pub(super) is_dirty: bool,
+    /// In which round of accounting it was stored last.
+    pub(super) stored_in: u32,
     /// What its counters are watched for.
     limits: Option<Box<Limits>>,
     /// Where its days begin.
@@ -58,15 +68,17 @@ impl Session {
         now: Now,
     ) -> Self {
         let day_ends = zone.next_day(last_day(&record));
-        let (deadline, warning, limits, is_dirty) = (None, None, None, false);
         let mut session = Self {
             record,
             let_in: None,
-            deadline,
-            warning,
+            deadline: None,
+            latest: None,
+            backstop: None,
+            warning: None,
             warn_before,
-            is_dirty,
-            limits,
+            is_dirty: false,
+            stored_in: 0,
+            limits: None,
             zone,
             day_ends,
         };
@@ -147,6 +159,7 @@ impl Session {
     pub(super) fn arm(&mut self, now: Now) {
         let left = self.record.deadline.map(|at| at.saturating_since(now.utc));
         self.deadline = left.map(|left| now.mono + left);
+        self.latest = self.deadline;
         let until_warning =
             left.zip(self.warn_before).map(|(left, before)| left.saturating_sub(before));
         if until_warning.is_none_or(|until| until > WARNING_TOLERANCE) {
@@ -157,10 +170,28 @@ impl Session {
             until_warning.filter(|_| self.record.warned_at.is_none()).map(|until| now.mono + until);
     }
 
+    /// UTC was set: the deadline, which is in UTC, moves on the monotonic clock, but not beyond where it
+    /// was set first. A step that is taken back leaves nothing behind.
+    pub(super) fn rearm(&mut self, now: Now) {
+        let latest = self.latest;
+        self.arm(now);
+        self.latest = latest;
+        self.deadline = self.deadline.min(latest);
+    }
+
     /// When its end is to be announced, or to come.
     pub(super) fn due(&self) -> Option<Mono> {
         let warning = self.warning.filter(|_| self.record.state == SessionState::Active);
-        self.deadline.into_iter().chain(warning).chain(self.idle_due()).min()
+        let each = [self.deadline, warning, self.idle_due(), self.renewal_due()];
+        each.into_iter().flatten().min()
+    }
+
+    /// When its client is made to connect again: its deadline has moved beyond the moment at which OpenVPN
+    /// would end the session without a word, and the client would notice a minute or two later.
+    pub(super) fn renewal_due(&self) -> Option<Mono> {
+        let backstop = self.backstop.filter(|_| self.record.state == SessionState::Active)?;
+        let is_beyond = self.deadline.is_none_or(|deadline| deadline > backstop);
+        is_beyond.then(|| Mono(backstop.0.saturating_sub(RENEWAL_LEAD)))
     }
 
     /// Whether its end is to be announced now.
@@ -212,15 +243,7 @@ impl Session {
         if now < self.day_ends {
             return;
         }
-        for _ in 0..=DayMarks::MOST {
-            if now < self.day_ends {
-                break;
-            }
-            let record = &mut self.record;
-            let (bytes_received, bytes_sent) = (record.bytes_received, record.bytes_sent);
-            record.day_marks.push(DayMark { at: self.day_ends, bytes_received, bytes_sent });
-            self.day_ends = self.zone.next_day(self.day_ends);
-        }
+        self.day_ends = note_midnights(&mut self.record, self.zone, self.day_ends, now);
         self.day_ends = self.day_ends.max(self.zone.next_day(now));
         self.is_dirty = true;
     }
@@ -229,6 +252,31 @@ impl Session {
     pub(super) fn lateness(&self, now: Now) -> Duration {
         self.deadline.map_or(Duration::ZERO, |at| now.mono - at)
     }
+}
+
+/// Notes the counters of a session that nobody watches any more at each midnight until then.
+pub(super) fn note_days(record: &mut SessionRecord, zone: Zone, until: Timestamp) {
+    let first = zone.next_day(last_day(record));
+    note_midnights(record, zone, first, until);
+}
+
+/// Notes the counters at the midnight `next` and those after it that have come by `now`; the one
+/// after them.
+fn note_midnights(
+    record: &mut SessionRecord,
+    zone: Zone,
+    mut next: Timestamp,
+    now: Timestamp,
+) -> Timestamp {
+    for _ in 0..=DayMarks::MOST {
+        if now < next {
+            break;
+        }
+        let (bytes_received, bytes_sent) = (record.bytes_received, record.bytes_sent);
+        record.day_marks.push(DayMark { at: next, bytes_received, bytes_sent });
+        next = zone.next_day(next);
+    }
+    next
 }
 
 /// The midnight that was noted last, or the start.

@@ -58,6 +58,7 @@ impl Engine {
         let sent = sent.and_then(|sent| self.settings.imprinter.of(sent.expose()));
         let let_in = session.and_then(|session| session.let_in);
         let proven = let_in.filter(|let_in| sent == Some(let_in.sent)).map(|let_in| let_in.stored);
+        let is_other = let_in.is_some() && proven.is_none() && token.is_none();
         let (password, response) = match password {
             Some(sent) if token.is_none() => Response::read(sent),
             Some(_) | None => (None, Response::None),
@@ -89,7 +90,7 @@ impl Engine {
             since: now.mono,
             due: now.mono + self.settings.auth_timeout,
             has_stand_in: token.is_some() || response.state().is_some(),
-            is_other: let_in.is_some() && proven.is_none() && token.is_none(),
+            is_other,
             sent,
             knows_temp: iv_proto & IV_PROTO_AUTH_FAIL_TEMP != 0,
             knows_pending: iv_proto & IV_PROTO_AUTH_PENDING_KW != 0
@@ -142,6 +143,7 @@ impl Engine {
             token,
             response,
             proven: proven.filter(|_| kind != RequestKind::Connect),
+            is_other: is_other && kind != RequestKind::Connect,
             common_name: env.text(b"common_name").map(|cn| cut(cn, 255).into()),
             device: device.map(|claim| claim.map(|claim| claim.id)),
             certificate: certificate.map(Box::new),
@@ -236,6 +238,7 @@ impl Engine {
             token: None,
             response: Response::None,
             proven: None,
+            is_other: false,
             common_name: who.common_name.clone(),
             device: Ok(None),
             certificate: None,

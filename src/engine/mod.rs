@@ -2,10 +2,11 @@
 //!
 //! The shell calls `handle_*(…, now)`, then drains [`Engine::poll_output`] to `None` and arms a
 //! timer for [`Engine::poll_timeout`]. One engine lives as long as its server is configured, over
-//! every reconnect. `attach` brings a connection up, `replies` pairs answers with commands,
+//! every reconnect. `attach` brings a connection up, `accounting` stores what was carried, `replies` pairs answers with commands,
 //! `clients` holds who is there, `login` asks about CONNECT and REAUTH and `answer` answers, `challenge` asks clients for a code, `live` is a session and its limits, `session` ends
 //! sessions, `reconcile` compares with `status 3` and the database.
 
+mod accounting;
 mod answer;
 mod attach;
 mod challenge;
@@ -38,6 +39,7 @@ use clients::Clients;
 use replies::{Expect, Replies};
 use session::{Departed, LeftUnknown};
 
+pub use accounting::first_round;
 pub use io::{Carried, CommandOutcome, LinkFault, Output, RelayId, Review, Ticket};
 
 /// How long a reply may take before the connection is given up: OpenVPN answers within
@@ -77,10 +79,10 @@ pub struct Settings {
     pub auth_timeout: Duration,
     /// Where the device id is, in order.
     pub device_sources: Arc<[DeviceSource]>,
-    /// How often byte counts are stored.
+    /// What a session carries in so long, a crash may lose.
     pub accounting_interval: Duration,
-    /// The first time after the link is up, up to an interval later: servers take turns, so that
-    /// the database has even work.
+    /// The first round of accounting after the link is up, [`first_round`]: servers take turns, so
+    /// that the database has even work.
     pub accounting_first: Duration,
     /// How long before the deadline the end is announced; `None`: never.
     pub warn_before: Option<Duration>,
@@ -117,6 +119,8 @@ pub struct Engine {
     was_heard: bool,
     /// When it said something last.
     heard_at: Timestamp,
+    /// Counts the rounds of accounting.
+    round: u32,
     /// How often the server tells byte counts on this connection, in seconds.
     count_interval_s: u32,
     /// Somebody reads the server's log over our connection.
@@ -181,6 +185,7 @@ impl Engine {
             awaits_run: true,
             was_heard: false,
             heard_at: Timestamp::default(),
+            round: 0,
             count_interval_s: 0,
             wants_log: false,
             is_stopping: false,
@@ -283,7 +288,7 @@ impl Engine {
             self.ask_status(now);
         }
         if take_due(&mut self.timers.accounting, now) {
-            self.checkpoint(now);
+            self.account(now);
         }
     }
 

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use crate::{
     proto::{Command, StatusClient, StatusReport},
-    store::{SessionRecord, SessionState},
+    store::{OpenSession, SessionRecord, SessionState},
     telemetry::events::ClientRef,
-    types::{Cause, Cid, Now, truncate_on_char},
+    types::{Cause, Cid, Now, Zone, truncate_on_char},
 };
 
 use super::{
@@ -96,7 +96,7 @@ impl Engine {
     }
 
     /// The database's open sessions of this server.
-    pub fn handle_open_sessions(&mut self, rows: Vec<SessionRecord>, now: Now) {
+    pub fn handle_open_sessions(&mut self, rows: Vec<OpenSession>, now: Now) {
         let Some(run) = self.run.filter(|_| self.reconciled == Reconciled::Loading) else {
             return;
         };
@@ -105,7 +105,8 @@ impl Engine {
         let mut ended = std::mem::take(&mut self.closed_meanwhile);
         ended.extend(self.departed.iter().map(Departed::session_id));
         let left = std::mem::take(&mut self.left_unknown);
-        for mut row in rows {
+        for OpenSession { record: row, time_zone } in rows {
+            let zone = time_zone.unwrap_or(self.settings.time_zone);
             if let Some(cid) = self.clients.of_session(row.id) {
                 self.catch_up(cid, &row, now);
                 continue;
@@ -121,7 +122,7 @@ impl Engine {
                 if !may_come_up(stray, now) {
                     let stray = stray.clone();
                     self.strays.remove(&row.cid);
-                    self.adopt(row, &stray, now);
+                    self.adopt(row, zone, &stray, now);
                 }
                 continue;
             }
@@ -133,10 +134,8 @@ impl Engine {
                 }
                 _ => Cause::Unknown,
             };
-            if let Some(left) = left.get(&row.cid).filter(|left| same_run && left.is_of(&row)) {
-                left.end(&mut row);
-            }
-            self.close_row(row, cause, now);
+            let left = left.get(&row.cid).filter(|left| same_run && left.is_of(&row));
+            self.close_row(row, zone, left, cause, now);
         }
         for (cid, stray) in std::mem::take(&mut self.strays) {
             if self.clients.get(cid).is_some_and(|client| client.pending.is_some()) {
@@ -154,10 +153,11 @@ impl Engine {
                 self.restart_client(cid, who, now);
             }
         }
+        self.mark_server();
     }
 
     /// Takes a session over that another process, or an earlier connection, had opened.
-    fn adopt(&mut self, mut record: SessionRecord, stray: &StatusClient, now: Now) {
+    fn adopt(&mut self, mut record: SessionRecord, zone: Zone, stray: &StatusClient, now: Now) {
         let cid = record.cid;
         let mut who = stray_ref(stray);
         who.device = record.device.as_ref().map(|device| device.to_string().into());
@@ -173,8 +173,7 @@ impl Engine {
         }
         // Ahead of whatever its last holder may still have to write.
         record.version = record.version.saturating_add(ADOPTION_LEAD);
-        let mut session =
-            Session::new(record, self.settings.time_zone, self.settings.warn_before, now);
+        let mut session = Session::new(record, zone, self.settings.warn_before, now);
         self.carried += session.count(stray.bytes_received, stray.bytes_sent, now);
         session.touch(now.utc);
         let record = session.record.clone();

@@ -17,12 +17,21 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 const UNKNOWN_ROW: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Ends those that may not go on, and moves the deadlines of the others.
+    /// Ends those that may not go on, and moves the deadlines of the others. These are all sessions that
+    /// are open on this server.
     pub fn handle_reviews(&mut self, reviews: Vec<Review>, now: Now) {
+        if self.is_ready() && self.reconciled == Reconciled::Yes {
+            self.compare_unknown(&reviews, now);
+        }
+        self.handle_some_reviews(reviews, now);
+    }
+
+    /// The same for some of the sessions.
+    pub fn handle_some_reviews(&mut self, reviews: Vec<Review>, now: Now) {
+        // After the comparison, or the one that has just begun anew, they are all reviewed.
         if !self.is_ready() || self.reconciled != Reconciled::Yes {
             return;
         }
-        self.compare_unknown(&reviews, now);
         for (session, verdict) in reviews {
             let Some(cid) = self.clients.of_session(session) else {
                 continue;

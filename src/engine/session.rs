@@ -7,12 +7,13 @@ use crate::{
     proto::{Command, Env, KillMessage, Parameter},
     store::{CommandAction, SessionCommand, SessionRecord, SessionState},
     telemetry::events::{ClientRef, Event},
-    types::{Cause, Cid, ExpiryAction, Mono, Now, SessionId, Timestamp},
+    types::{Cause, Cid, ExpiryAction, Mono, Now, SessionId, Timestamp, Zone},
 };
 
 use super::{
-    CommandOutcome, DEPARTURE_GRACE, Engine, KILL_RETRY, MOST_LEFT_UNKNOWN, Output, Reconciled,
+    CommandOutcome, DEPARTURE_GRACE, Engine, KILL_RETRY, MOST_LEFT_UNKNOWN, Reconciled,
     clients::{Client, Closing},
+    live::note_days,
     login::{cut, nobody},
     replies::Expect,
 };
@@ -64,8 +65,10 @@ impl LeftUnknown {
     }
 
     /// Tells the row.
-    pub(super) fn end(&self, record: &mut SessionRecord) {
-        record.ended_at = Some(left_at(record, self.seconds_up, self.at));
+    fn end(&self, record: &mut SessionRecord, zone: Zone) {
+        let ended_at = left_at(record, self.seconds_up, self.at);
+        note_days(record, zone, ended_at);
+        record.ended_at = Some(ended_at);
         record.bytes_received = record.bytes_received.max(self.bytes.0);
         record.bytes_sent = record.bytes_sent.max(self.bytes.1);
     }
@@ -82,6 +85,14 @@ impl Engine {
         let Some(client) = self.clients.get_mut(cid) else {
             // A reconnect with a token that OpenVPN judged by itself, or a client that left
             // before it was up: the list tells.
+            if self.reconciled == Reconciled::Yes {
+                self.report(Event::ProtocolUnexpected {
+                    server: self.server(),
+                    what: "a client is up that nobody asked about: without `external-auth`, auth-gen-token \
+                           lets clients in whose device, second factor and limits are not judged",
+                    cid: Some(cid),
+                });
+            }
             self.ask_status(now);
             return;
         };
@@ -302,6 +313,7 @@ impl Engine {
         } else {
             self.announce_end(cid, now);
             self.end_exceeded(cid, now);
+            self.renew(cid, now);
         }
         self.arm(cid);
     }
@@ -332,6 +344,27 @@ impl Engine {
         }
     }
 
+    /// Makes a client connect again whose session OpenVPN would end before its new deadline.
+    fn renew(&mut self, cid: Cid, now: Now) {
+        let client = self.clients.get(cid).filter(|client| client.closing.is_none());
+        let Some((client, session)) = client.and_then(|c| c.session.as_ref().map(|s| (c, s)))
+        else {
+            return;
+        };
+        if session.renewal_due().is_none_or(|at| at > now.mono) {
+            return;
+        }
+        self.report(Event::SessionRenewing {
+            server: self.server(),
+            client: ClientRef { kid: None, ..client.who.clone() },
+            session_id: session.record.id,
+            deadline: session.record.deadline,
+            deadline_reason: session.record.deadline_reason,
+        });
+        let message = KillMessage::Restart(Parameter::new(text::RENEWAL));
+        self.kill(cid, Cause::Admin, message, now);
+    }
+
     fn expire(&mut self, cid: Cid, cause: Cause, now: Now) {
         let Some(client) = self.clients.get(cid) else {
             return;
@@ -360,12 +393,9 @@ impl Engine {
 
     /// Ends a client: kills it, again and again, until DISCONNECT.
     pub(super) fn end_client(&mut self, cid: Cid, cause: Cause, words: Option<&str>, now: Now) {
-        let Some(client) = self.clients.get_mut(cid) else {
+        let Some(client) = self.clients.get(cid).filter(|client| client.closing.is_none()) else {
             return;
         };
-        if client.closing.is_some() {
-            return;
-        }
         let action = client
             .session
             .as_ref()
@@ -378,6 +408,13 @@ impl Engine {
         let message = match action {
             ExpiryAction::Halt => KillMessage::Halt(text),
             ExpiryAction::Restart => KillMessage::Restart(text),
+        };
+        self.kill(cid, cause, message, now);
+    }
+
+    fn kill(&mut self, cid: Cid, cause: Cause, message: KillMessage, now: Now) {
+        let Some(client) = self.clients.get_mut(cid) else {
+            return;
         };
         let closing = Closing { cause, message, attempts: 0, retry: now.mono };
         client.closing = Some(Box::new(closing));
@@ -447,44 +484,12 @@ impl Engine {
         }
     }
 
-    /// Stores the byte counts that have changed.
-    pub(super) fn checkpoint(&mut self, now: Now) {
-        self.timers.accounting = Some(now.mono + self.settings.accounting_interval);
-        if !std::mem::take(&mut self.was_heard) && self.is_ready() {
-            // A half-open connection looks like a quiet server until it is asked something.
-            self.send(Command::State, Expect::State, now);
-        }
-        for (_, client) in self.clients.iter_mut() {
-            let is_stale = client.is_stale;
-            if let Some(session) = client.session.as_mut().filter(|session| session.is_dirty) {
-                // Nobody knows whether a stale one, or one of a silent server, is still there.
-                session.touch(if is_stale { session.record.updated_at } else { self.heard_at });
-                self.outputs.push_back(Output::Persist(Box::new(session.record.clone())));
-            }
-        }
-    }
-
-    /// The program stops: everything is stored, every client stays connected.
-    pub fn handle_shutdown(&mut self, now: Now) {
-        while let Some(departed) = self.departed.pop_front() {
-            self.close_departed(departed, None);
-        }
-        self.checkpoint(now);
-        self.timers.accounting = None;
-    }
-
-    /// UTC was set: deadlines, which are in UTC, move on the monotonic clock. A step back does
-    /// not lengthen a session.
+    /// UTC was set.
     pub(super) fn rearm_sessions(&mut self, now: Now) {
         let cids = self.clients.cids(|client| client.session.is_some());
         for cid in cids {
             if let Some(session) = self.clients.get_mut(cid).and_then(|c| c.session.as_mut()) {
-                let before = session.deadline;
-                session.arm(now);
-                session.deadline = match (before, session.deadline) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
-                    (a, b) => a.or(b),
-                };
+                session.rearm(now);
             }
             self.arm(cid);
         }
@@ -556,8 +561,22 @@ impl Engine {
         self.report(event);
     }
 
-    /// Closes the row of a client that left while nobody watched.
-    pub(super) fn close_row(&mut self, record: SessionRecord, cause: Cause, now: Now) {
+    /// Closes the row of a client that left while nobody watched, or of which just the end was heard.
+    pub(super) fn close_row(
+        &mut self,
+        mut record: SessionRecord,
+        zone: Zone,
+        left: Option<&LeftUnknown>,
+        cause: Cause,
+        now: Now,
+    ) {
+        match left {
+            Some(left) => left.end(&mut record, zone),
+            None => {
+                let last = record.updated_at;
+                note_days(&mut record, zone, last);
+            }
+        }
         let mut who = nobody(record.cid);
         who.user = Some(record.user.as_str().into());
         who.common_name = record.common_name.as_deref().map(Into::into);

@@ -123,8 +123,8 @@ const RULES: [Rule; 13] = [
     // One argument: `push route 10.0.0.0` is ignored. A comma ends an option on its way.
     Rule {
         name: "push",
-        usage: "push \"OPTION\", quoted, without a comma; of `route`, `route-ipv6` and `dhcp-option` \
-                with addresses that are some",
+        usage: "push \"OPTION\", quoted, without a comma; and in a `route`, `route-ipv6` or \
+                `dhcp-option DNS` whole addresses: a network with its mask or bits and nothing beyond them",
         accepts: |arguments| matches!(arguments, [option] if is_pushable(option)),
     },
     Rule { name: "push-reset", usage: "push-reset", accepts: |arguments| arguments.is_empty() },
@@ -157,7 +157,7 @@ const RULES: [Rule; 13] = [
         usage: "iroute NETWORK [NETMASK], the network without host bits",
         accepts: |arguments| match arguments {
             [network] => is_address(network),
-            [network, mask] => is_address(network) && is_network(network, mask),
+            [network, mask] => is_network(network, mask) && (is_address(network) || is_any(mask)),
             [] | [_, _, ..] => false,
         },
     },
@@ -202,6 +202,11 @@ fn is_number(text: &str) -> bool {
 /// for 0.0.0.0.
 fn is_address(text: &str) -> bool {
     text.parse().is_ok_and(|address: Ipv4Addr| !address.is_unspecified())
+}
+
+/// The mask of all addresses: a client that everything is behind.
+fn is_any(mask: &str) -> bool {
+    netmask(mask) == Some(0)
 }
 
 /// The bits of a netmask: a run of ones, then zeros.
@@ -255,9 +260,8 @@ fn is_pushable(option: &str) -> bool {
 
 fn is_network6(text: &str) -> bool {
     text.split_once('/').is_some_and(|(address, bits)| {
-        address.parse::<Ipv6Addr>().is_ok()
-            && is_number(bits)
-            && bits.parse().is_ok_and(|b: u8| b <= 128)
+        let is_plain = bits == "0" || is_number(bits);
+        address.parse::<Ipv6Addr>().is_ok() && is_plain && bits.parse().is_ok_and(|b: u8| b <= 128)
     })
 }
 
@@ -275,6 +279,8 @@ mod tests {
             "push \"route 10.1.2.3\"",
             "push \"route remote_host 255.255.255.255 net_gateway\"",
             "push \"route-ipv6 fd01::/48\"",
+            "push \"route-ipv6 ::/0\"",
+            "push \"route 0.0.0.0 0.0.0.0\"",
             "push \"dhcp-option DNS 10.0.0.53\"",
             "push \"dhcp-option DOMAIN corp.example\"",
             "push block-ipv6",
@@ -288,6 +294,8 @@ mod tests {
             "iroute 10.6.0.7",
             "iroute 10.5.0.0 255.255.0.0",
             "iroute-ipv6 fd01::/64",
+            "iroute 0.0.0.0 0.0.0.0",
+            "iroute-ipv6 ::/0",
             "session-timeout 3600",
             "inactive 600 1000",
             "ping 10",
@@ -339,7 +347,10 @@ mod tests {
             "iroute 10.5.0.0/16",
             "iroute 10.5.0.1 255.255.0.0",
             "iroute 010.5.0.0",
+            "iroute 0.0.0.0",
+            "iroute 0.0.0.0 255.0.0.0",
             "iroute-ipv6 fd01::/300",
+            "iroute-ipv6 fd01::/00",
             "iroute-ipv6 fd01::/+64",
             "session-timeout abc",
             "session-timeout 0",

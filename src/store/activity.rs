@@ -60,3 +60,14 @@ pub struct AuditRecord {
     /// How.
     pub detail: Option<String>,
 }
+
+/// Something that a person has changed: a row of `admin_audit`, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Primary key.
+    pub id: i64,
+    /// What, as `user.set`.
+    pub action: String,
+    /// To whom or what: a user, `user/device`, a policy, a session's id.
+    pub target: String,
+}

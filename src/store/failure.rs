@@ -2,13 +2,15 @@
 
 use std::net::IpAddr;
 
-use crate::types::{Timestamp, Username, words};
+use crate::types::{LockoutScope, Timestamp, Username, words};
 
 words! {
     /// What happened.
     AuthEventKind {
         /// Wrong credentials.
         Failed = "failed",
+        /// The right password, and a device that is not registered: another than before.
+        FailedDevice = "failed_device",
         /// The right password and a wrong one-time code.
         FailedCode = "failed_code",
         /// Right ones after wrong ones: the user's failures at the address are forgotten.
@@ -29,6 +31,8 @@ pub struct NewAuthEvent {
     pub network: Option<IpAddr>,
     /// When.
     pub at: Timestamp,
+    /// Its number among those of one process: written twice it is there once. `None`: of an operator.
+    pub serial: Option<u64>,
 }
 
 /// A row of `auth_events`.
@@ -51,7 +55,9 @@ pub struct AuthEvent {
 pub struct Lockout {
     /// Who is held back; `None`: everybody at the address.
     pub user: Option<Username>,
-    /// Where: an IPv4 address, or the first of an IPv6 /64.
+    /// From what.
+    pub scope: LockoutScope,
+    /// Where, of [`LockoutScope::Login`]: an IPv4 address, or the first of an IPv6 /64.
     pub network: Option<IpAddr>,
     /// After so many failures.
     pub failures: u32,

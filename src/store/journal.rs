@@ -5,7 +5,11 @@
 //! and read back whole. WAL with `synchronous = FULL`: a row that was appended survives a power
 //! cut. WAL frames carry checksums, pages of the file do not; each opening looks for damage.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::Mutex;
 
@@ -15,7 +19,10 @@ use super::{
     sqlite::{Access, Sqlite},
     url::SqliteUrl,
 };
-use crate::{fail_point::fail_point, types::Timestamp};
+use crate::{
+    fail_point::fail_point,
+    types::{ServerName, Timestamp},
+};
 
 /// How long a statement, or the wait for another process, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,6 +40,11 @@ impl Journal {
     /// A journal at `path`, opened when it is first used; the file grows to at most `max_bytes`.
     pub const fn new(path: PathBuf, max_bytes: u64) -> Self {
         Self { path, max_bytes, store: Mutex::const_new(None) }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Opens the file, or makes it. A damaged one is set aside under another name, with the error
@@ -55,13 +67,12 @@ impl Journal {
         self.store().await?.persist(rows).await.map_err(|error| self.named(error))
     }
 
-    /// Whether there are rows in it.
+    /// A server's rows in it, those that can be read.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn holds_rows(&self) -> Result<bool, StoreError> {
-        let first = self.first(1).await?;
-        Ok(!first.sessions.is_empty() || !first.unreadable.is_empty())
+    pub async fn of_server(&self, server: &ServerName) -> Result<Vec<SessionRecord>, StoreError> {
+        self.store().await?.sessions_of(server).await.map_err(|error| self.named(error))
     }
 
     /// Some of its rows, at most `limit`.
@@ -77,7 +88,7 @@ impl Journal {
     /// # Errors
     /// [`StoreError`].
     pub async fn remove(&self, rows: &[SessionRecord]) -> Result<(), StoreError> {
-        self.store().await?.remove_sessions(rows).await.map_err(|error| self.named(error))
+        self.store().await?.remove_rows(rows).await.map_err(|error| self.named(error))
     }
 
     /// Puts the file away under another name, for a person to look at; the error that says so.

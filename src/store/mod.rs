@@ -4,6 +4,7 @@
 //! contract suite. `now` is always an argument: SQL never asks the database for the time.
 
 mod activity;
+mod approvals;
 mod client_config;
 mod error;
 mod failure;
@@ -23,11 +24,10 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use crate::types::{
-    DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username,
-};
+use crate::types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username};
 
-pub use activity::{ActivityKey, ActivityKind, AuditRecord, HourSum};
+pub use activity::{ActivityKey, ActivityKind, AuditRecord, Change, HourSum};
+pub use approvals::{Approvals, Left};
 pub use client_config::{ClientConfig, ConfigOwner, MAX_CLIENT_LINES, NewLine, StoredLine};
 pub use error::StoreError;
 pub use failure::{AuthEvent, AuthEventKind, Lockout, NewAuthEvent};
@@ -38,14 +38,17 @@ pub use open::{Location, Options, location, open, open_to_look};
 #[doc(hidden)]
 pub use plan::hot_queries;
 pub use record::{
-    Account, Actor, Claim, CommandAction, CommandId, DeviceMode, DeviceRecord, DeviceStatus,
-    DeviceUse, EnrolmentTerms, Facts, NewDevice, NewSecondFactor, NewUser, OnLimit, OpenSessions,
-    PendingCommands, PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus,
+    Account, Actor, Claim, CommandAction, CommandId, DeviceEnds, DeviceMode, DeviceRecord,
+    DeviceStatus, DeviceUse, EndedCursor, EndedSession, EnrolmentTerms, Facts, NewDevice,
+    NewSecondFactor, NewUser, OnLimit, OpenSession, OpenSessions, PendingCommands, Place, Policies,
+    PolicyChange, PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus, ServerRecord,
     SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage,
-    Standing, UserPatch, UserRecord,
+    Standing, UsedCode, UserPatch, UserRecord,
 };
 
-pub use usage::{DayMark, DayMarks, DayMarksError, DayShare, Granted, OpenUse, QuotaGrant, Usage};
+pub use usage::{
+    DayMark, DayMarks, DayMarksError, DayShare, GrantRecord, Granted, OpenUse, QuotaGrant, Usage,
+};
 
 /// Longest cool-down that counts.
 pub const MAX_COOLDOWN: std::time::Duration = std::time::Duration::from_secs(86_400);
@@ -123,16 +126,21 @@ pub trait Store: Send + Sync + 'static {
         by: &Actor,
     ) -> Result<(), StoreError>;
 
-    /// Takes a one-time code's time step, if it is later than the last one that was taken and the
-    /// key is still this one (compare and swap); false when not. Of two daemons one succeeds.
-    async fn take_step(&self, user: i64, secret: &Password, step: u64) -> Result<bool, StoreError>;
+    /// Until when the next unknown device of a user is registered by itself; `None`: it is not.
+    async fn enrolment(
+        &self,
+        user: &Username,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Uses a recovery code up, by its digest; false when there is none such.
-    async fn take_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError>;
+    /// Uses a code up: the time step of a one-time code, if it is later than the last one that was taken and
+    /// the key is still this one (compare and swap), or a recovery code, if it is there. False when not: of two
+    /// daemons one succeeds.
+    async fn take_code(&self, user: i64, code: &UsedCode) -> Result<bool, StoreError>;
 
-    /// Takes a place among a user's sessions, in one transaction over all daemons; false when there
-    /// is none. Sessions that have to make room are asked to end, as by an operator.
-    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError>;
+    /// Takes a place among a user's sessions, and uses a code up with it, in one transaction over all
+    /// daemons. Sessions that have to make room are asked to end, as by an operator.
+    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<Place, StoreError>;
 
     /// Whether [`Self::claim`] would say yes; changes nothing.
     async fn has_place(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError>;
@@ -151,6 +159,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Grants time or data beside the quotas. `NotFound` without the user.
     async fn grant_quota(&self, grant: &QuotaGrant, by: &Actor) -> Result<(), StoreError>;
+
+    /// What is granted to a user, at most 1,000, what ends first first.
+    async fn grants(&self, user: &Username, now: Timestamp)
+    -> Result<Vec<GrantRecord>, StoreError>;
+
+    /// Takes a grant back. `NotFound` when the user has none of that number.
+    async fn revoke_grant(&self, user: &Username, id: i64, by: &Actor) -> Result<(), StoreError>;
 
     /// Writes what happened to logins, signed by this process.
     async fn add_auth_events(
@@ -199,13 +214,24 @@ pub trait Store: Send + Sync + 'static {
     /// `version` is higher than the stored one. Repeating a call changes nothing.
     async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError>;
 
-    /// Every session of a server that has not ended. A row that cannot be read does not hide the
-    /// others.
+    /// Notes servers as they are; of a run that is noted already, `seen_at` never goes back. All rows of
+    /// sessions that have changed until then have to be written before.
+    async fn mark_servers(&self, servers: &[ServerRecord]) -> Result<(), StoreError>;
+
+    /// Every session of a server that has not ended, with the zones of their users and the server's own
+    /// row. A row that cannot be read does not hide the others.
     async fn open_sessions(&self, server: &ServerName) -> Result<OpenSessions, StoreError>;
 
-    /// What each session of a server that runs is judged by, in one round trip. A session whose
-    /// rows cannot be read is left out.
-    async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError>;
+    /// What each session of these servers that runs is judged by, in one round trip for up to 32
+    /// servers. A session whose rows cannot be read is left out.
+    async fn standings(&self, servers: &[ServerName]) -> Result<Vec<Standing>, StoreError>;
+
+    /// The same of all sessions of these users, on whatever server; at most 1,000 users.
+    async fn standings_of(&self, users: &[Username]) -> Result<Vec<Standing>, StoreError>;
+
+    /// What people have changed after the change `after`, oldest first, at most 1,000; without `after` only
+    /// the last change. Numbers grow, but one of a longer transaction may come after a higher one.
+    async fn changes(&self, after: Option<i64>) -> Result<Vec<Change>, StoreError>;
 
     /// Requests by operators for sessions of these servers that no daemon has handled, oldest
     /// first, at most 1,000. A row that cannot be read does not hide the others.
@@ -242,6 +268,10 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&Username>,
         limit: u32,
     ) -> Result<Vec<UserRecord>, StoreError>;
+
+    /// Tables with rows of users that are not there, and how many: an operator's own table of users takes
+    /// nothing with it, and who gets such an id later would have them.
+    async fn nobodys_rows(&self) -> Result<Vec<(String, u64)>, StoreError>;
 
     /// Changes a user. [`StoreError::NotFound`] when there is none.
     async fn patch_user(
@@ -299,6 +329,15 @@ pub trait Store: Send + Sync + 'static {
         by: &Actor,
     ) -> Result<(), StoreError>;
 
+    /// Sets the last moment at which a device may connect; `None` takes it away.
+    async fn set_device_end(
+        &self,
+        user: &Username,
+        device: &DeviceId,
+        until: Option<Timestamp>,
+        by: &Actor,
+    ) -> Result<(), StoreError>;
+
     /// Removes a device.
     async fn remove_device(
         &self,
@@ -307,7 +346,7 @@ pub trait Store: Send + Sync + 'static {
         by: &Actor,
     ) -> Result<(), StoreError>;
 
-    /// Adds a policy, or with `replace` changes an existing one.
+    /// Adds a policy, or with `replace` puts it in the place of the one that is there.
     async fn put_policy(
         &self,
         policy: &PolicyRecord,
@@ -315,11 +354,20 @@ pub trait Store: Send + Sync + 'static {
         by: &Actor,
     ) -> Result<(), StoreError>;
 
+    /// Changes a policy as it stands, in one transaction: what somebody else changes at the same time stays.
+    /// Returns what became of it.
+    async fn change_policy(
+        &self,
+        name: &str,
+        change: PolicyChange<'_>,
+        by: &Actor,
+    ) -> Result<PolicyRecord, StoreError>;
+
     /// One policy.
     async fn policy(&self, name: &str) -> Result<Option<PolicyRecord>, StoreError>;
 
-    /// All policies by name.
-    async fn policies(&self) -> Result<Vec<PolicyRecord>, StoreError>;
+    /// All policies by name. One that cannot be read does not hide the others.
+    async fn policies(&self) -> Result<Policies, StoreError>;
 
     /// Removes a policy. [`StoreError::InUse`] while users have it or when it is `default`.
     async fn remove_policy(&self, name: &str, by: &Actor) -> Result<(), StoreError>;
@@ -356,9 +404,20 @@ pub trait Store: Send + Sync + 'static {
     async fn device_uses(&self, since: Timestamp, limit: u32)
     -> Result<Vec<DeviceUse>, StoreError>;
 
-    /// Removes sessions that ended before `before`, oldest first, at most `limit` (at most 10,000)
-    /// in one statement; how many. Open ones are never touched.
-    async fn remove_ended(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    /// For how many days policies keep sessions, those that say so, each number once; never 0.
+    async fn retentions(&self) -> Result<Vec<u32>, StoreError>;
+
+    /// Closed sessions that ended before `before`, in the order of their ends, `after` that one, at most `limit`
+    /// (at most 10,000).
+    async fn ended(
+        &self,
+        after: Option<&EndedCursor>,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<EndedSession>, StoreError>;
+
+    /// Removes closed sessions, at most 10,000; how many were there. Open ones are never touched.
+    async fn remove_sessions(&self, sessions: &[SessionId]) -> Result<u64, StoreError>;
 
     /// Asks the daemon that holds a session to end or extend it. `NotFound` when there is none,
     /// [`StoreError::Ended`] when it has ended.
@@ -416,4 +475,45 @@ pub trait Store: Send + Sync + 'static {
 
     /// When a request was handled; `None` while it waits.
     async fn command_handled(&self, id: CommandId) -> Result<Option<Timestamp>, StoreError>;
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{DayMarks, SessionRecord, SessionState};
+    use crate::types::{Cid, ExpiryAction, SessionId, Timestamp};
+
+    /// A session of alice's; `number` makes its id and client id.
+    pub(crate) fn session(number: u32, version: u32, state: SessionState) -> SessionRecord {
+        let at = Timestamp::from_secs(1_795_435_000);
+        let mut random = [0; 10];
+        random[6..].copy_from_slice(&number.to_be_bytes());
+        SessionRecord {
+            id: SessionId::new(at, random),
+            version,
+            state,
+            server: "udp".parse().unwrap(),
+            run_started: at,
+            cid: Cid(number),
+            user: "alice".parse().unwrap(),
+            common_name: None,
+            device: None,
+            client_ip: None,
+            client_port: None,
+            vpn_ip: None,
+            client_version: None,
+            client_platform: None,
+            started_at: at,
+            updated_at: at,
+            deadline: None,
+            deadline_reason: None,
+            expiry_action: ExpiryAction::Halt,
+            warned_at: None,
+            ended_at: None,
+            cause: None,
+            bytes_received: 0,
+            bytes_sent: 0,
+            day_marks: DayMarks::default(),
+            certificate: None,
+        }
+    }
 }

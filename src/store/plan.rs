@@ -18,11 +18,13 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
         ("places_of_user", sql.places_of_user),
         ("user", sql.user),
         ("open_sessions", sql.open_sessions),
-        ("standings", sql.standings),
+        ("zones", sql.zones),
+        ("server", sql.server),
+        ("changes", sql.changes),
         ("session", sql.session),
         ("sessions_by_prefix", sql.sessions_by_prefix),
         ("expiring sessions", sql.expiring_sessions),
-        ("removal", sql.remove_ended),
+        ("ended", sql.ended),
         ("old usage", sql.old_usage),
         ("auth_events", sql.auth_events),
         ("old auth_events", sql.remove_auth_events),
@@ -38,11 +40,21 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
     .into_iter()
     .map(|(name, text)| (name, text, count(text)))
     .collect();
+    for (text, servers) in sql.standings.split(&[(); 4]) {
+        queries.push(("standings", text, servers.len()));
+    }
     for (text, servers) in sql.pending_commands.split(&[(); 4]) {
         queries.push(("pending_commands", text, servers.len()));
     }
+    for (text, _) in sql.standings_of.split(&[(); 4]) {
+        queries.push(("standings of users", text, count(text)));
+    }
     for (text, _) in sql.usage.split(&[(); 3]) {
         queries.push(("usage", text, count(text)));
+    }
+    if let Some(many) = sql.facts_of_many {
+        let (text, _) = many.fitting(2);
+        queries.push(("facts of many", text, count(text)));
     }
     let name = |name: &str| name.parse().ok();
     let open = SessionFilter::default();

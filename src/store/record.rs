@@ -5,7 +5,7 @@ use super::{
     error::StoreError,
     usage::{DayMarks, DayShare},
 };
-use std::net::IpAddr;
+use std::{collections::HashMap, net::IpAddr};
 
 use crate::types::{
     Cause, Cid, DeviceId, DeviceKind, ExpiryAction, Fingerprint, Hours, Password, Quotas,
@@ -82,6 +82,24 @@ pub struct UserPatch {
     pub valid_until: Option<Option<Timestamp>>,
 }
 
+/// All policies, and those that cannot be read, with why.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policies {
+    /// By name.
+    pub policies: Vec<PolicyRecord>,
+    /// By name.
+    pub unreadable: Vec<(String, StoreError)>,
+}
+
+/// A change to a policy as it stands when it is made.
+#[derive(Clone, Copy)]
+pub struct PolicyChange<'a> {
+    /// Changes what is to be changed; may be asked more than once.
+    pub apply: &'a (dyn Fn(&mut PolicyRecord) + Send + Sync),
+    /// It replaces the hours whatever they were, so that they need not be read.
+    pub sets_hours: bool,
+}
+
 /// A row of `policies`: named limits. `None` leaves the configuration's value in force.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PolicyRecord {
@@ -117,6 +135,8 @@ pub struct PolicyRecord {
     pub require_fingerprint: Option<bool>,
     /// Whether a second factor is asked for.
     pub second_factor: Option<SecondFactorMode>,
+    /// For how many days sessions are kept after their end; 0: for ever.
+    pub retention_days: Option<u32>,
 }
 
 impl PolicyRecord {
@@ -191,6 +211,8 @@ pub struct DeviceRecord {
     pub label: Option<String>,
     /// Its standing.
     pub status: DeviceStatus,
+    /// Last moment at which it may connect.
+    pub valid_until: Option<Timestamp>,
     /// When it was registered.
     pub created_at: Timestamp,
 }
@@ -206,6 +228,8 @@ pub struct NewDevice {
     pub label: Option<String>,
     /// Its standing.
     pub status: DeviceStatus,
+    /// Last moment at which it may connect.
+    pub valid_until: Option<Timestamp>,
 }
 
 /// What one login decision needs.
@@ -219,7 +243,10 @@ pub struct Facts {
     pub device: Option<DeviceStatus>,
     /// The standing of the presented certificate's fingerprint, if the user has it.
     pub certificate: Option<DeviceStatus>,
-    /// How many devices the user has, whatever their standing.
+    /// Last moment at which either may connect.
+    pub ends: DeviceEnds,
+    /// How many devices the user has of the presented one's kind, whatever their standing: certificates count
+    /// apart from all others.
     pub devices: u32,
     /// Until when the next unknown device is registered by itself.
     pub enrolment_until: Option<Timestamp>,
@@ -230,6 +257,15 @@ pub struct Facts {
     pub second_factor: Option<SecondFactor>,
     /// What OpenVPN is told about the client.
     pub config: ClientConfig,
+}
+
+/// Last moments of a device and of the certificate beside it; `None`: they have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceEnds {
+    /// Of the device.
+    pub device: Option<Timestamp>,
+    /// Of the certificate.
+    pub certificate: Option<Timestamp>,
 }
 
 /// What a user's one-time codes are checked against: a row of `second_factors`.
@@ -289,6 +325,33 @@ pub struct Claim<'a> {
     pub max: u32,
     /// What happens when there are as many.
     pub on_limit: OnLimit,
+    /// The code that is used up with it.
+    pub code: Option<&'a UsedCode>,
+}
+
+/// A code of a second factor that a login uses up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UsedCode {
+    /// A one-time code.
+    Step {
+        /// The key that it was made with.
+        secret: Password,
+        /// Its time step.
+        step: u64,
+    },
+    /// A recovery code, by its digest.
+    Recovery(String),
+}
+
+/// What came of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It is taken, and the code with it.
+    Taken,
+    /// There is none; the code was not used up.
+    Full,
+    /// The code was used before; nothing has changed.
+    CodeUsed,
 }
 
 /// On what a user was connected.
@@ -311,6 +374,8 @@ pub struct DeviceUse {
 pub struct Standing {
     /// The session.
     pub session: SessionId,
+    /// On which server.
+    pub server: ServerName,
     /// Whose it is.
     pub user: Username,
     /// When it began.
@@ -322,6 +387,8 @@ pub struct Standing {
     /// The standing of the session's device: `None`, it has none; `Some(None)`, it is not
     /// registered any more.
     pub device: Option<Option<DeviceStatus>>,
+    /// Last moment at which either may connect.
+    pub ends: DeviceEnds,
 }
 
 /// What a running session needs to know of its user.
@@ -433,6 +500,42 @@ pub struct OpenSessions {
     pub sessions: Vec<SessionRecord>,
     /// Why others cannot: [`StoreError::Corrupt`], with table, column and id.
     pub unreadable: Vec<StoreError>,
+    /// By whose clocks the days of these users begin; of others, by the configuration's.
+    pub zones: HashMap<Username, Zone>,
+    /// The server as it was before the sessions were read.
+    pub server: Option<ServerRecord>,
+}
+
+/// A row of `servers`: an OpenVPN server as a daemon saw it last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerRecord {
+    /// Its name in the configuration.
+    pub name: ServerName,
+    /// Its management port, at most 255 bytes.
+    pub address: String,
+    /// What it says it is, at most 64 bytes.
+    pub openvpn_version: String,
+    /// When its run began, to the second.
+    pub run_started: Timestamp,
+    /// When it was heard last. Whatever session of this run is open was up then.
+    pub seen_at: Timestamp,
+    /// Sessions at that moment.
+    pub sessions: u32,
+}
+
+/// An open session as the engine takes it over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenSession {
+    /// Its row, with the last sign of life of it or of its server.
+    pub record: SessionRecord,
+    /// By whose clocks its days begin; `None`: by the configuration's.
+    pub time_zone: Option<Zone>,
+}
+
+impl From<SessionRecord> for OpenSession {
+    fn from(record: SessionRecord) -> Self {
+        Self { record, time_zone: None }
+    }
 }
 
 /// Requests by operators that no daemon has handled.
@@ -442,6 +545,26 @@ pub struct PendingCommands {
     pub commands: Vec<SessionCommand>,
     /// Others, for which server, and why they cannot: [`StoreError::Corrupt`].
     pub unreadable: Vec<(CommandId, ServerName, StoreError)>,
+}
+
+/// A session that is over, and for how long it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedSession {
+    /// Where it stands among those that have ended.
+    pub cursor: EndedCursor,
+    /// By its user's policy, or by `default` where the user is gone: days, 0 for ever. `None`: as configured.
+    pub retention_days: Option<u32>,
+}
+
+/// The order of sessions that have ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedCursor {
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Its server.
+    pub server: ServerName,
+    /// Primary key.
+    pub id: SessionId,
 }
 
 /// Which sessions to list.

@@ -115,10 +115,31 @@ pub struct Usage {
     pub bytes: [u64; 4],
     /// Sessions that have not ended.
     pub open: Vec<OpenUse>,
-    /// Time that was granted beside the quotas.
-    pub granted_time: Duration,
-    /// Bytes that were granted beside the quotas.
-    pub granted_bytes: u64,
+    /// What was granted beside the quotas, each with its end.
+    pub grants: Vec<(Granted, Timestamp)>,
+}
+
+impl Usage {
+    /// The time that is granted at a moment.
+    pub fn granted_time(&self, at: Timestamp) -> Duration {
+        Duration::from_secs(self.granted(at, |amount| match amount {
+            Granted::Time(seconds) => seconds,
+            Granted::Data(_) => 0,
+        }))
+    }
+
+    /// The bytes that are granted at a moment.
+    pub fn granted_bytes(&self, at: Timestamp) -> u64 {
+        self.granted(at, |amount| match amount {
+            Granted::Data(bytes) => bytes,
+            Granted::Time(_) => 0,
+        })
+    }
+
+    fn granted(&self, at: Timestamp, of: impl Fn(Granted) -> u64) -> u64 {
+        let in_force = self.grants.iter().filter(|(_, until)| *until > at);
+        in_force.fold(0, |sum, (amount, _)| sum.saturating_add(of(*amount)))
+    }
 }
 
 /// An open session, as far as quotas are concerned.
@@ -128,8 +149,10 @@ pub struct OpenUse {
     pub session: SessionId,
     /// When it began.
     pub started_at: Timestamp,
-    /// When it was last seen.
+    /// When its row was written last: the moment of its counters.
     pub updated_at: Timestamp,
+    /// When it was last seen; it may carry nothing, and have no row since.
+    pub seen_at: Timestamp,
     /// Octets from the client.
     pub bytes_received: u64,
     /// Octets to the client.
@@ -147,6 +170,21 @@ pub struct QuotaGrant {
     pub amount: Granted,
     /// Until then it counts.
     pub valid_until: Timestamp,
+}
+
+/// A grant as it stands in the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantRecord {
+    /// Its number.
+    pub id: i64,
+    /// How much.
+    pub amount: Granted,
+    /// Until then it counts.
+    pub valid_until: Timestamp,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub actor: String,
 }
 
 /// An amount of time or data.

@@ -79,6 +79,7 @@ impl Event {
             Self::SessionOpened { .. }
             | Self::SessionAdopted { .. }
             | Self::SessionExtended { .. }
+            | Self::SessionRenewing { .. }
             | Self::SessionEnding { .. }
             | Self::SessionExpired { .. }
             | Self::SessionKill { .. }
@@ -153,9 +154,10 @@ impl Event {
                 error,
                 "old sessions could not be removed; tried again later"
             ),
-            Self::ThrottleHeld { user, network, failures, until } => tracing::warn!(
+            Self::ThrottleHeld { user, scope, network, failures, until } => tracing::warn!(
                 event = "throttle.held",
                 user = user.as_deref(),
+                scope = scope.as_str(),
                 network = network.map(display),
                 failures,
                 until = display(until),
@@ -198,7 +200,7 @@ impl Event {
                 event = "store.unreadable",
                 server = server.as_str(),
                 error,
-                "a session's row cannot be read; it is passed over"
+                "a row cannot be read; it is passed over"
             ),
             Self::JournalWritten { rows, error } => tracing::warn!(
                 event = "journal.written",
@@ -427,6 +429,18 @@ impl Event {
                     server,
                     client,
                     "session's deadline moved",
+                    session_id = display(session_id),
+                    deadline = deadline.map(display),
+                    deadline_reason = deadline_reason.map(|cause| cause.as_str()),
+                );
+            }
+            Self::SessionRenewing { server, client, session_id, deadline, deadline_reason } => {
+                of_client!(
+                    info,
+                    "session.renewing",
+                    server,
+                    client,
+                    "client told to connect again: OpenVPN would end the session before its new deadline",
                     session_id = display(session_id),
                     deadline = deadline.map(display),
                     deadline_reason = deadline_reason.map(|cause| cause.as_str()),

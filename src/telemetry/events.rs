@@ -4,7 +4,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::types::{
-    Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, ServerName, SessionId, Timestamp,
+    Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, LockoutScope, ServerName, SessionId,
+    Timestamp,
 };
 
 /// The names of all events, as log lines carry them.
@@ -24,6 +25,7 @@ pub const NAMES: &[&str] = &[
     "session.opened",
     "session.adopted",
     "session.extended",
+    "session.renewing",
     "session.ending",
     "session.expired",
     "session.kill_sent",
@@ -245,6 +247,20 @@ pub enum Event {
         /// What sets it: `admin` where an operator did.
         deadline_reason: Option<Cause>,
     },
+    /// `session.renewing`: its client has to connect again, because OpenVPN, told of the deadline of its login, would
+    /// end it before the new one.
+    SessionRenewing {
+        /// Server.
+        server: ServerName,
+        /// Who.
+        client: ClientRef,
+        /// The session.
+        session_id: SessionId,
+        /// The deadline that it will not reach.
+        deadline: Option<Timestamp>,
+        /// What sets it.
+        deadline_reason: Option<Cause>,
+    },
     /// `session.ending`: its deadline is near. Told once for a deadline.
     SessionEnding {
         /// Server.
@@ -309,6 +325,8 @@ pub enum Event {
     ThrottleHeld {
         /// Who; `None`: everybody at the address.
         user: Option<Arc<str>>,
+        /// From what.
+        scope: LockoutScope,
         /// Where: an IPv4 address, or the first of an IPv6 /64.
         network: Option<IpAddr>,
         /// After so many failures, on all daemons.

@@ -143,6 +143,7 @@ pub(super) fn count(event: &Event) {
         | Event::SessionOpened { .. }
         | Event::SessionAdopted { .. }
         | Event::SessionExtended { .. }
+        | Event::SessionRenewing { .. }
         | Event::SessionEnding { .. }
         | Event::SessionKill { .. }
         | Event::StoreDown { .. }

@@ -82,22 +82,34 @@ impl HourRange {
         clock(self.closes)
     }
 
-    /// When it opens and closes, if it begins on this date.
-    fn on(self, date: NaiveDate, zone: Zone) -> Option<(Timestamp, Timestamp)> {
+    /// When it opens and closes, if it begins on this date. What a clock that is put back shows twice is open
+    /// once: an opening in that hour is its second time, a closing its first.
+    fn on(self, date: NaiveDate, zone: Zone) -> Option<Span> {
         if date.weekday().number_from_monday() != u32::from(self.weekday) {
             return None;
         }
         let local = |date: NaiveDate, minutes: u16| {
-            date.and_time(NaiveTime::MIN)
-                .checked_add_signed(TimeDelta::minutes(minutes.into()))
-                .map(|at| zone.instant(at))
+            date.and_time(NaiveTime::MIN).checked_add_signed(TimeDelta::minutes(minutes.into()))
         };
         let last = match self.closes <= self.opens {
             true => date.checked_add_days(Days::new(1))?,
             false => date,
         };
-        Some((local(date, self.opens)?, local(last, self.closes)?))
+        let (opens, closes) = (local(date, self.opens)?, zone.instant(local(last, self.closes)?));
+        let (touches, again) = (zone.instant(opens), zone.instant_again(opens));
+        // Both in that hour: the first time of both.
+        let opens = if again < closes { again } else { touches };
+        (touches < closes).then_some(Span { touches, opens, closes })
     }
+}
+
+/// A range on one date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Span {
+    /// From here on it goes on with one that closes then.
+    touches: Timestamp,
+    opens: Timestamp,
+    closes: Timestamp,
 }
 
 impl Hours {
@@ -131,15 +143,17 @@ impl Hours {
         let mut spans: Vec<_> = (-2..=8)
             .filter_map(|day| today.checked_add_signed(TimeDelta::days(day)))
             .flat_map(|date| self.0.iter().filter_map(move |range| range.on(date, zone)))
-            .filter(|(opens, closes)| opens < closes && *closes > now)
             .collect();
         spans.sort_unstable();
-        let mut until = None;
-        for (opens, closes) in spans {
-            if opens <= until.unwrap_or(now) {
-                until = until.max(Some(closes));
+        let mut whole: Vec<Span> = Vec::new();
+        for span in spans {
+            match whole.last_mut().filter(|last| span.touches <= last.closes) {
+                Some(last) => last.closes = last.closes.max(span.closes),
+                None => whole.push(span),
             }
         }
+        let open = whole.iter().find(|span| span.opens <= now && now < span.closes);
+        let until = open.map(|span| span.closes);
         match until {
             None => Opening::Closed,
             Some(at) if at.saturating_since(now) >= Duration::from_secs(7 * 86_400) => {
@@ -291,6 +305,26 @@ mod tests {
         assert_eq!(at(night, berlin, "2026-03-29T00:30:00Z"), until("2026-03-29T01:00:00Z"));
         let skipped = "sun 02:10-02:50";
         assert_eq!(at(skipped, berlin, "2026-03-29T01:00:00Z"), Opening::Closed);
+        // What is shown twice is open once, and no hole is torn into hours that touch.
+        let late = "sun 02:30-03:00";
+        for (now, expected) in [
+            ("2026-10-25T00:45:00Z", Opening::Closed),
+            ("2026-10-25T01:15:00Z", Opening::Closed),
+            ("2026-10-25T01:30:00Z", until("2026-10-25T02:00:00Z")),
+            ("2026-10-25T02:00:00Z", Opening::Closed),
+        ] {
+            assert_eq!(at(late, berlin, now), expected, "{now}");
+        }
+        let within = "sun 02:10-02:50";
+        assert_eq!(at(within, berlin, "2026-10-25T00:20:00Z"), until("2026-10-25T00:50:00Z"));
+        assert_eq!(at(within, berlin, "2026-10-25T01:20:00Z"), Opening::Closed);
+        let touching = "sun 00:00-02:30, sun 02:30-05:00";
+        for now in ["2026-10-25T00:20:00Z", "2026-10-25T00:45:00Z", "2026-10-25T01:45:00Z"] {
+            assert_eq!(at(touching, berlin, now), until("2026-10-25T04:00:00Z"), "{now}");
+        }
+        // There midnight itself comes twice, on 2026-11-01.
+        let always = at("daily 00:00-24:00", "America/Havana", "2026-11-01T04:30:00Z");
+        assert_eq!(always, Opening::Always);
         let across = "sat 22:00-06:00";
         assert_eq!(at(across, berlin, "2026-10-25T01:30:00Z"), until("2026-10-25T05:00:00Z"));
     }

@@ -19,7 +19,7 @@ pub use hours::{HourRange, Hours, HoursError, Opening};
 pub use id::{Cid, IdError, Kid, ServerName, SessionId, Username};
 pub use quota::{Bytes, Period, QuotaError, Quotas, parse_bytes};
 pub(crate) use reason::words;
-pub use reason::{Cause, DenyReason, ExpiryAction, Factor, ParseNameError};
+pub use reason::{Cause, DenyReason, ExpiryAction, Factor, LockoutScope, ParseNameError};
 pub use secret::Password;
 pub(crate) use text::is_unsafe;
 pub use text::{Printable, short_bytes, short_duration, truncate_on_char};

@@ -139,6 +139,18 @@ words! {
 }
 
 words! {
+    /// What somebody is held back from.
+    LockoutScope {
+        /// Logging in: a user at an address, or everybody at it.
+        Login = "login",
+        /// Logging in from an address where the user was not lately.
+        Elsewhere = "elsewhere",
+        /// Showing a one-time code, from such an address.
+        Code = "code",
+    }
+}
+
+words! {
     /// The second factor of a login: `second_factor` of `auth.allowed`.
     Factor {
         /// A one-time code of an authenticator app.

@@ -64,6 +64,11 @@ impl Zone {
             .map_or_else(|| Timestamp::from_naive_utc(local), timestamp)
     }
 
+    /// The same, but the last time where a clock on the wall shows this twice.
+    pub fn instant_again(self, local: NaiveDateTime) -> Timestamp {
+        self.0.from_local_datetime(&local).latest().map_or_else(|| self.instant(local), timestamp)
+    }
+
     /// When the day began.
     pub fn day_start(self, at: Timestamp) -> Timestamp {
         self.midnight(self.local(at).date()).min(at)

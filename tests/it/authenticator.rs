@@ -21,6 +21,7 @@ const PARAMS: HashParams = HashParams { m_kib: 8, t: 1, p: 1 };
 /// All of "password".
 const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuughE8Ev8uGFaUgY2cNEySvxngrb/Jzdm";
 const SHA512: &str = "$6$rounds=1000$saltstring$EzTqOEb9gQc3Va/4p4pnqWqp/wIh1Otyhg9H9E8sV0eDyHGbNBkoMxYIM0ODHPBfmDNWb6wRiAvTriYxeDgb9.";
+const MYSQL: &str = "*6C8989366EAF75BB670AD8EA7A7FC1176A95CEF4";
 const SSHA: &str = "{SSHA}Ixeqctr6CgfwWvR7qi44j5Xc9vMxMjM0NTY3OA==";
 
 struct Bed {
@@ -112,6 +113,7 @@ async fn login_with(
 ) -> Decision {
     let request = AuthRequest {
         proven: None,
+        is_other: false,
         server: "udp".parse().unwrap(),
         kind: RequestKind::Connect,
         user: Claimed::Valid(name.parse().unwrap()),
@@ -193,21 +195,29 @@ fn typical(mut times: Vec<Duration>) -> f64 {
 async fn nobody_learns_by_the_clock_which_accounts_exist() {
     let params = HashParams { m_kib: 4_096, t: 2, p: 1 };
     let hash = password::hash(&Password::from(&b"right"[..]), &params).unwrap();
-    let bed = Bed::new(&[&hash, &hash]).await;
+    let locked = format!("!{hash}");
+    let bed = Bed::new(&[&hash, &hash, MYSQL, SSHA, &locked]).await;
     let actor = Actor { name: "test".into(), at: Clock::new().now().utc };
     let disabled = UserPatch { enabled: Some(false), ..UserPatch::default() };
-    bed.store.patch_user(&"u1".parse().unwrap(), &disabled, &actor).await.unwrap();
-    let authenticator = bed.authenticator_of(params);
-    let cases: [(&str, &[u8], DenyReason); 5] = [
+    for name in ["u1", "u3"] {
+        bed.store.patch_user(&name.parse().unwrap(), &disabled, &actor).await.unwrap();
+    }
+    let listed = Schemes::from_iter([Scheme::Argon2id, Scheme::Mysql]);
+    let authenticator = bed.authenticator_of(params).allowing(listed);
+    let cases: [(&str, &[u8], DenyReason); 8] = [
         ("u0", b"wrong", DenyReason::BadCredentials),
         ("nobody", b"wrong", DenyReason::UnknownUser),
         ("u1", b"wrong", DenyReason::BadCredentials),
         ("u1", b"right", DenyReason::AccountDisabled),
+        // Compared in no time, not allowed, and locked.
+        ("u2", b"wrong", DenyReason::BadCredentials),
+        ("u3", b"password", DenyReason::BadCredentials),
+        ("u4", b"right", DenyReason::BadCredentials),
         // Nothing to compare: the measurement has to tell it from the others.
         ("u0", b"", DenyReason::MissingCredentials),
     ];
     let clock = Clock::new();
-    let mut times = [const { Vec::new() }; 5];
+    let mut times = [const { Vec::new() }; 8];
     for round in 0..ROUNDS {
         for turn in 0..cases.len() {
             let case = (round + turn) % cases.len();
@@ -233,6 +243,7 @@ fn reauth(name: &str, sent: &[u8], proven: Option<Imprint>) -> AuthRequest {
     let now = Clock::new().now().utc;
     AuthRequest {
         proven,
+        is_other: false,
         server: "udp".parse().unwrap(),
         kind: RequestKind::Reauth { connected_since: now, is_extended: false },
         user: Claimed::Valid(name.parse().unwrap()),
@@ -272,6 +283,26 @@ async fn a_renegotiation_is_hashed_only_if_what_was_sent_or_stored_has_changed()
     bed.store.patch_user(&"u0".parse().unwrap(), &patch, &actor).await.unwrap();
     let old = authenticator.authenticate(reauth("u0", b"right", grant.proven)).await;
     assert_eq!(old, DenyReason::BadCredentials.into(), "the password was changed since");
+}
+
+#[tokio::test]
+async fn a_renegotiation_is_not_hashed_for_a_hash_that_its_own_login_has_replaced() {
+    let bed = Bed::new(&[BCRYPT]).await;
+    let authenticator = bed.authenticator();
+    let Decision::Allow(grant) = login(&authenticator, "u0", b"password").await else { panic!() };
+    let new = bed.upgraded("u0", BCRYPT).await;
+    // A wrong password shows that it is not compared. The daemon knows of the new hash a moment after the table.
+    for tries_left in (0..100).rev() {
+        let again = authenticator.authenticate(reauth("u0", b"wrong", grant.proven)).await;
+        match again {
+            Decision::Allow(next) => {
+                assert!(next.proven.is_some() && next.proven != grant.proven);
+                break;
+            }
+            other => assert!(tries_left > 0, "{other:?} with {new}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,9 @@ use ovpn_warden::{
         Form, Line,
         events::{ClientRef, Event, NAMES},
     },
-    types::{Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, SessionId, Timestamp},
+    types::{
+        Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, LockoutScope, SessionId, Timestamp,
+    },
 };
 use serde_json::Value;
 use tracing_subscriber::{fmt::MakeWriter, prelude::*};
@@ -45,6 +47,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "session.extended",
         "The deadline moved: by an operator, or by a change of policy or account.",
     ),
+    (
+        "session.renewing",
+        "The deadline is later than the `session-timeout` that OpenVPN was given at the login: the client connects again.",
+    ),
     ("session.ending", "The time is up soon (`session.warn_before_s`). Told once for a deadline."),
     ("session.expired", "The time is up."),
     ("session.kill_sent", "OpenVPN was told to end the client."),
@@ -61,7 +67,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("store.up", "It answers again."),
     ("store.backlog", "Session changes wait in memory for the database."),
     ("store.refused", "The database will never take this row; the line is all that is left of it."),
-    ("store.unreadable", "A session's row is not understood and passed over; mend or remove it."),
+    (
+        "store.unreadable",
+        "A row of a session, or of what its user may or has used, is not understood and passed over; mend or remove it.",
+    ),
     ("journal.written", "Session changes wait on disk for the database. Told once an outage."),
     ("journal.replayed", "The database has all session changes that waited on disk."),
     (
@@ -324,6 +333,13 @@ pub fn samples() -> Vec<Event> {
             deadline,
             deadline_reason,
         },
+        Event::SessionRenewing {
+            server: server(),
+            client: client(false),
+            session_id,
+            deadline,
+            deadline_reason: Some(Cause::Admin),
+        },
         Event::SessionEnding {
             server: server(),
             client: client(false),
@@ -354,6 +370,7 @@ pub fn samples() -> Vec<Event> {
         },
         Event::ThrottleHeld {
             user: Some("alice".into()),
+            scope: LockoutScope::Login,
             network: Some([192, 0, 2, 7].into()),
             failures: 5,
             until: Timestamp::from_secs(1_795_435_903),

@@ -124,7 +124,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         match (instance.admitted, &its[..]) {
             (None, []) => {}
             (None, [row]) => case.judge_unread(row, &mut verdict),
-            (Some(admitted), []) => case.judge_missing(admitted, &mut verdict),
+            (Some(_), []) => case.judge_missing(&mut verdict),
             (Some(admitted), [row]) => case.judge(admitted, row, &mut verdict),
             (_, several) => {
                 verdict.find(format!("{} rows of one session: {several:?}", several.len()))
@@ -270,29 +270,11 @@ impl Case<'_> {
         }
     }
 
-    /// A session without a row.
-    fn judge_missing(&self, admitted: Millis, verdict: &mut Verdict) {
+    /// A session without a row: there is none, because what is approved is on disk before OpenVPN
+    /// hears of it.
+    fn judge_missing(&self, verdict: &mut Verdict) {
         verdict.sessions += 1;
-        let (gone, _) = self.gone();
-        let death = self.death(admitted);
-        // Whoever was seen by another daemon after that had to be adopted.
-        let is_seen_again = self
-            .watches(admitted)
-            .iter()
-            .any(|watch| watch.span.from >= death && watch.known < gone.min(watch.span.until));
-        let text = format!("a session without a row: {:?}", self.instance);
-        if is_seen_again || self.is_kept(admitted) {
-            verdict.find(text);
-        } else if self
-            .evidence
-            .outages
-            .iter()
-            .any(|outage| outage.within(Span { from: admitted - MOMENT, until: death }) > 0)
-        {
-            verdict.accept("never_written_daemon_killed_without_database", gone - admitted);
-        } else {
-            verdict.accept("never_written_daemon_killed_at_once", gone - admitted);
-        }
+        verdict.find(format!("a session without a row: {:?}", self.instance));
     }
 
     fn judge(&self, admitted: Millis, row: &Row, verdict: &mut Verdict) {
@@ -395,8 +377,10 @@ impl Case<'_> {
 
         // The oldest that the row may be: what was stored last.
         let from = seen_until.min(self.forgotten_since(admitted, gone));
-        let due = from - 2 * accounting - SECOND;
-        let oldest = due - self.stalled(Span { from: due - LONGEST_STALL, until: from });
+        let least =
+            |due: Millis| due - self.stalled(Span { from: due - LONGEST_STALL, until: from });
+        let oldest = least(from - 2 * accounting - SECOND);
+        let oldest_count = least(from - accounting - SECOND);
         let name = match (is_seen, why) {
             (true, _) => "",
             (false, End::ServerDied) if !is_watched => "server_died_without_daemon",
@@ -417,7 +401,7 @@ impl Case<'_> {
             verdict.accept(name, off);
         }
         verdict.exact += usize::from(late <= SECOND);
-        self.judge_bytes(row, (gone, why), is_seen, oldest, verdict, admitted);
+        self.judge_bytes(row, (gone, why), is_seen, oldest_count, verdict, admitted);
     }
 
     /// The start of an outage in which what was known of it may have been lost with its daemon.

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use ovpn_warden::{
-    store::{self, Actor, Claim, NewUser, OnLimit, Store},
+    store::{self, Actor, Claim, NewUser, OnLimit, Place, Store},
     types::{Clock, Password, SessionId},
 };
 use sqlx::{Connection as _, MySqlConnection, Row as _, mysql::MySqlConnectOptions};
@@ -245,12 +245,13 @@ async fn race(stores: [Arc<dyn Store>; 2], races: Arc<Races>, clock: Clock) {
             device: None,
             max: 1,
             on_limit: OnLimit::Deny,
+            code: None,
         };
         let (one, two) = (claim(1), claim(2));
         let results = tokio::join!(stores[0].claim(&one, now), stores[1].claim(&two, now));
         let outcome = match results {
-            (Ok(true), Ok(true)) => &races.both_won,
-            (Ok(true), _) | (_, Ok(true)) => &races.won,
+            (Ok(Place::Taken), Ok(Place::Taken)) => &races.both_won,
+            (Ok(Place::Taken), _) | (_, Ok(Place::Taken)) => &races.won,
             _ => &races.undecided,
         };
         outcome.fetch_add(1, Ordering::Relaxed);

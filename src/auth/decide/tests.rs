@@ -1,9 +1,11 @@
 use super::*;
 use crate::{
     auth::device::DeviceError,
-    store::{ClientConfig, PolicyRecord, UserRecord},
+    store::{ClientConfig, DeviceEnds, Granted, PolicyRecord, UserRecord},
     types::{DeviceId, Password, Quotas},
 };
+
+mod devices;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -23,6 +25,7 @@ fn defaults() -> Defaults {
 fn request() -> AuthRequest {
     AuthRequest {
         proven: None,
+        is_other: false,
         server: "udp".parse().unwrap(),
         kind: RequestKind::Connect,
         user: Claimed::Valid("alice".parse().unwrap()),
@@ -53,6 +56,7 @@ fn facts() -> Facts {
         policy: PolicyRecord { name: "default".into(), ..PolicyRecord::default() },
         device: Some(DeviceStatus::Approved),
         certificate: None,
+        ends: Default::default(),
         devices: 1,
         enrolment_until: None,
         expired_at: None,
@@ -63,6 +67,7 @@ fn facts() -> Facts {
 
 fn standing() -> Standing {
     Standing {
+        server: "udp".parse().unwrap(),
         session: crate::types::SessionId::new(NOW, [1; 10]),
         user: "alice".parse().unwrap(),
         started_at: NOW,
@@ -74,54 +79,32 @@ fn standing() -> Standing {
         }),
         device: Some(Some(DeviceStatus::Approved)),
         certificate: None,
+        ends: Default::default(),
     }
 }
 
 #[test]
-fn a_device_is_registered_by_itself_where_the_mode_or_an_enrolment_says_so() {
-    use DeviceMode::{Approve, Enforce, Learn, Log, Off};
-    use DeviceStatus::{Approved, Pending};
-    let soon = Some(NOW.saturating_add(Duration::from_secs(60)));
-    for (mode, devices, window, max, expected) in [
-        (Learn, 0, None, None, Some(Approved)),
-        (Learn, 1, None, None, None),
-        (Learn, 1, soon, None, Some(Approved)),
-        (Learn, 1, Some(NOW), None, None),
-        (Approve, 0, None, None, Some(Pending)),
-        (Approve, 7, None, None, Some(Pending)),
-        (Approve, 8, None, None, None),
-        (Approve, 8, None, Some(9), Some(Pending)),
-        (Approve, 1, soon, None, Some(Approved)),
-        (Enforce, 0, None, None, None),
-        (Enforce, 3, soon, None, Some(Approved)),
-        (Enforce, 3, soon, Some(3), None),
-        (Log, 0, soon, None, None),
-        (Off, 0, soon, None, None),
+fn a_client_that_openvpn_let_in_by_itself_during_the_cool_down_may_not_stay() {
+    let mut facts = facts();
+    facts.policy.cooldown_s = Some(60);
+    facts.policy.session_limit_s = Some(0);
+    facts.expired_at = Some(NOW);
+    let at = |seconds: i64| Timestamp::from_secs(NOW.as_secs() + seconds);
+    for (connected, cools) in [
+        // Long before: another session of the same user, whose row is lost.
+        (-3_600, false),
+        (-11, false),
+        // While the old one was being ended.
+        (-10, true),
+        (0, true),
+        (59, true),
+        (60, false),
+        (3_600, false),
     ] {
-        let mut facts = Facts { device: None, devices, enrolment_until: window, ..facts() };
-        facts.policy.max_devices = max;
-        facts.policy.device_mode = Some(mode);
-        let (request, defaults) = (request(), defaults());
-        let case = Case {
-            request: &request,
-            facts: Some(&facts),
-            usage: &Usage::default(),
-            password: PasswordCheck::Right,
-            factor: FactorCheck::NotNeeded,
-            defaults: &defaults,
-            now: NOW,
-        };
-        let told = format!("{mode} with {devices} devices");
-        let found = enrolment(&case, &facts);
-        assert_eq!(found.map(|new| new.status), expected, "{told}");
-        let by_window = window == soon && expected == Some(Approved);
-        assert_eq!(found.is_some_and(|new| new.by_window), by_window, "{told}");
-        let verdict = match (mode, expected) {
-            (Off | Log, _) | (_, Some(Approved)) => None,
-            (_, Some(_)) => Some(DenyReason::DevicePending),
-            (_, None) => Some(DenyReason::DeviceUnknown),
-        };
-        assert_eq!(decide(&case).err(), verdict, "{told}");
+        let kind = RequestKind::Adopt { connected_since: at(connected) };
+        let adopted = AuthRequest { kind, password: None, device: Ok(None), ..request() };
+        let expected = cools.then_some(DenyReason::Cooldown);
+        assert_eq!(judge(&adopted, Some(&facts), &defaults()).err(), expected, "{connected}");
     }
 }
 
@@ -308,17 +291,6 @@ fn without_the_user_there_is_one_reason_and_a_wrong_password_hides_the_rest() {
     assert_eq!(decide(&case), Err(DenyReason::BadCredentials));
 }
 
-#[test]
-fn device_mode_off_and_log_let_any_device_in() {
-    for mode in [DeviceMode::Off, DeviceMode::Log] {
-        let (mut r, mut f, d) = (request(), facts(), defaults());
-        r.device = Ok(None);
-        f.device = None;
-        f.policy.device_mode = Some(mode);
-        assert!(judge(&r, Some(&f), &d).is_ok());
-    }
-}
-
 /// The denial, and the reason of the deadline where there is one.
 fn limited(
     kind: RequestKind,
@@ -411,6 +383,7 @@ fn a_session_that_runs_ends_when_its_hours_or_its_time_are_over() {
         session: standing().session,
         started_at: "2026-11-24T11:30:00Z".parse().unwrap(),
         updated_at: noon.parse().unwrap(),
+        seen_at: noon.parse().unwrap(),
         bytes_received: 0,
         bytes_sent: 0,
         marks: crate::store::DayMarks::default(),
@@ -418,7 +391,7 @@ fn a_session_that_runs_ends_when_its_hours_or_its_time_are_over() {
     let running = Usage { open: vec![own], ..Usage::default() };
     let left = until(Cause::TimeQuota, "2026-11-24T12:20:00.000Z");
     assert_eq!(reviewed(&running, noon, &time), left);
-    let granted = Usage { granted_time: Duration::from_secs(300), ..running };
+    let granted = Usage { grants: vec![(Granted::Time(300), Timestamp::MAX)], ..running };
     let more = until(Cause::TimeQuota, "2026-11-24T12:25:00.000Z");
     assert_eq!(reviewed(&granted, noon, &time), more);
 }

@@ -71,6 +71,11 @@ impl Stored {
         Ok(Self { algorithm, version, params, salt, expected })
     }
 
+    /// Memory times passes, KiB.
+    pub(super) fn work(&self) -> u64 {
+        u64::from(self.params.m_cost()) * u64::from(self.params.t_cost())
+    }
+
     pub(super) fn is_of(
         &self,
         password: &[u8],
@@ -107,6 +112,11 @@ pub(super) fn hash(
         hash: Some(output),
     };
     Ok(phc.to_string())
+}
+
+/// What so much memory times passes costs, in roughly the microseconds of a core.
+pub(super) const fn micros(work_kib: u64) -> u64 {
+    work_kib * 2 / 3
 }
 
 /// Whether a stored hash is of another scheme or version, or was cheaper to make than with these

@@ -51,6 +51,11 @@ impl<'a> Bcrypt<'a> {
         }
     }
 
+    /// The power of two of its rounds.
+    pub(super) fn cost(&self) -> u32 {
+        self.0.get(4..6).and_then(|cost| cost.parse().ok()).unwrap_or(0)
+    }
+
     pub(super) fn is_of(&self, password: &[u8]) -> Result<bool, PasswordError> {
         bcrypt::verify(password, &self.0).map_err(|_| PasswordError::Damaged(Scheme::Bcrypt))
     }
@@ -94,6 +99,10 @@ impl<'a> Sha<'a> {
             true => Ok(stored),
             false => Err(PasswordError::TooCostly(scheme)),
         }
+    }
+
+    pub(super) const fn rounds(&self) -> u32 {
+        self.rounds
     }
 
     /// A round hashes the password twice, the salt and the last digest; the preparation hashes

@@ -70,6 +70,8 @@ impl Stored {
             | Scheme::Md5Crypt
             | Scheme::Phpass
             | Scheme::Pbkdf2Sha256
+            | Scheme::Pbkdf2Sha1
+            | Scheme::Pbkdf2Sha512
             | Scheme::Scrypt => return false,
         };
         digest.ct_eq(&self.digest).into()

@@ -49,6 +49,13 @@ impl<'a> Stored<'a> {
         }
     }
 
+    pub(super) const fn rounds(&self) -> u32 {
+        match self {
+            Self::Crypt(..) => 1_000,
+            Self::Phpass(rounds, ..) => *rounds,
+        }
+    }
+
     pub(super) fn is_of(&self, password: &[u8]) -> bool {
         let (expected, letters) = match *self {
             Self::Crypt(salt, hash) => (hash, md5_crypt(password, salt.as_bytes())),

@@ -112,3 +112,15 @@ pub fn examine(stored: &str) -> Result<(), PasswordError> {
 pub fn is_outdated(stored: &str, wanted: &HashParams) -> bool {
     argon::is_outdated(stored, wanted)
 }
+
+/// Whether comparing with a stored hash takes less time than with one of these parameters, also because it
+/// cannot be compared at all. An estimate: it says what is to be covered up by a hash more.
+pub fn is_cheaper(stored: &str, wanted: &HashParams) -> bool {
+    let all = u64::from(wanted.m_kib) * u64::from(wanted.t);
+    Stored::parse(stored).map_or(true, |stored| stored.micros() < argon::micros(all))
+}
+
+/// Whether a stored text says that nobody logs in by password: a hash that was locked as in shadow(5).
+pub fn is_locked(stored: &str) -> bool {
+    stored.starts_with('!') || matches!(stored, "*" | "*LK*" | "x" | "")
+}

@@ -24,6 +24,10 @@ words! {
         Phpass = "phpass",
         /// PBKDF2 with HMAC-SHA-256 as Django, passlib and Werkzeug write it.
         Pbkdf2Sha256 = "pbkdf2-sha256",
+        /// The same with HMAC-SHA-1.
+        Pbkdf2Sha1 = "pbkdf2-sha1",
+        /// The same with HMAC-SHA-512.
+        Pbkdf2Sha512 = "pbkdf2-sha512",
         /// scrypt as a PHC string.
         Scrypt = "scrypt",
         /// `PASSWORD()` of MySQL and MariaDB: `*` and 40 hexadecimal digits.
@@ -61,6 +65,11 @@ const MARKS: &[(&str, Scheme)] = &[
     ("pbkdf2_sha256$", Scheme::Pbkdf2Sha256),
     ("$pbkdf2-sha256$", Scheme::Pbkdf2Sha256),
     ("pbkdf2:sha256:", Scheme::Pbkdf2Sha256),
+    ("pbkdf2_sha1$", Scheme::Pbkdf2Sha1),
+    ("$pbkdf2$", Scheme::Pbkdf2Sha1),
+    ("pbkdf2:sha1:", Scheme::Pbkdf2Sha1),
+    ("$pbkdf2-sha512$", Scheme::Pbkdf2Sha512),
+    ("pbkdf2:sha512:", Scheme::Pbkdf2Sha512),
     ("$scrypt$", Scheme::Scrypt),
     ("{SSHA}", Scheme::Ssha),
     ("{SSHA256}", Scheme::Ssha256),

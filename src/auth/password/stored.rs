@@ -31,7 +31,9 @@ impl<'a> Stored<'a> {
             }
             Scheme::Md5Crypt => md5::Stored::crypt(rest).map(Self::Md5),
             Scheme::Phpass => md5::Stored::phpass(rest).map(Self::Md5),
-            Scheme::Pbkdf2Sha256 => stretch::Pbkdf2::parse(mark, rest).map(Self::Pbkdf2),
+            Scheme::Pbkdf2Sha256 | Scheme::Pbkdf2Sha1 | Scheme::Pbkdf2Sha512 => {
+                stretch::Pbkdf2::parse(scheme, mark, rest).map(Self::Pbkdf2)
+            }
             Scheme::Scrypt => stretch::Scrypt::parse(text).map(Self::Scrypt),
             Scheme::Ssha => digest::Stored::salted(scheme, 20, rest).map(Self::Digest),
             Scheme::Ssha256 => digest::Stored::salted(scheme, 32, rest).map(Self::Digest),
@@ -57,6 +59,19 @@ impl<'a> Stored<'a> {
             Self::Digest(stored) => Ok(stored.is_of(password)),
             Self::Pbkdf2(stored) => Ok(stored.is_of(password)),
             Self::Scrypt(stored) => stored.is_of(password),
+        }
+    }
+
+    /// What a comparison costs, in roughly the microseconds of a core.
+    pub(super) fn micros(&self) -> u64 {
+        match self {
+            Self::Argon2(stored) => argon::micros(stored.work()),
+            Self::Bcrypt(stored) => 60 << stored.cost(),
+            Self::Sha(stored) => u64::from(stored.rounds()),
+            Self::Md5(stored) => u64::from(stored.rounds()) / 4,
+            Self::Digest(_) => 0,
+            Self::Pbkdf2(stored) => u64::from(stored.rounds()) / 3,
+            Self::Scrypt(stored) => stored.work() / 3,
         }
     }
 }

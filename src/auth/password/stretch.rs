@@ -1,9 +1,10 @@
-//! PBKDF2 with HMAC-SHA-256, and scrypt.
+//! PBKDF2 with HMAC of SHA-1, SHA-256 and SHA-512, and scrypt.
 
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use base64::Engine as _;
-use pbkdf2::pbkdf2_hmac_array;
-use sha2::Sha256;
+use pbkdf2::pbkdf2_hmac;
+use sha1::Sha1;
+use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq as _;
 
 use super::{
@@ -11,24 +12,24 @@ use super::{
     digest::{BASE64, MAX_SALT, hex},
 };
 
-/// Most iterations of PBKDF2; Django 6 makes 1.2 million.
+/// Most iterations of PBKDF2; Django 6 makes 1.2 million of SHA-256, and 1.3 million of SHA-1 are advised.
 pub const MAX_PBKDF2: u32 = 4_000_000;
 /// Most of scrypt's N·r·p: 256 MiB at p = 1, about a second or two of a core.
 pub const MAX_SCRYPT: u64 = 2 << 20;
 /// Most of scrypt's r and of its p.
 const MAX_SCRYPT_RP: u32 = 64;
 
-/// A hash of PBKDF2; all three programs store the 32 bytes of one block.
+/// A hash of PBKDF2. All three programs store as many bytes as the digest has: one block.
 pub(super) struct Pbkdf2 {
     rounds: u32,
     salt: Vec<u8>,
-    expected: [u8; 32],
+    expected: Vec<u8>,
 }
 
 impl Pbkdf2 {
     /// What follows the mark: iterations, salt and hash apart by `$`.
-    pub(super) fn parse(mark: &str, rest: &str) -> Result<Self, PasswordError> {
-        let damaged = PasswordError::Damaged(Scheme::Pbkdf2Sha256);
+    pub(super) fn parse(scheme: Scheme, mark: &str, rest: &str) -> Result<Self, PasswordError> {
+        let damaged = PasswordError::Damaged(scheme);
         let mut parts = rest.split('$');
         let (Some(rounds), Some(salt), Some(hash), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -36,26 +37,43 @@ impl Pbkdf2 {
             return Err(damaged);
         };
         let plain = || Some(salt.as_bytes().to_vec());
-        let (salt, hash) = match mark {
+        let (salt, hash) = if mark.starts_with("pbkdf2_") {
             // Django: the salt as it stands, the hash in base64.
-            "pbkdf2_sha256$" => (plain(), BASE64.decode(hash).ok()),
+            (plain(), BASE64.decode(hash).ok())
+        } else if mark.starts_with("pbkdf2:") {
             // Werkzeug: the same with a hash in hexadecimal digits.
-            "pbkdf2:sha256:" => (plain(), hex(hash)),
+            (plain(), hex(hash))
+        } else {
             // passlib: both in base64, with `.` for `+`.
-            _ => (adapted(salt), adapted(hash)),
+            (adapted(salt), adapted(hash))
         };
-        let Some((salt, hash)) = salt.zip(hash) else { return Err(damaged) };
-        let Ok(expected) = <[u8; 32]>::try_from(hash) else { return Err(damaged) };
+        let Some((salt, expected)) = salt.zip(hash) else { return Err(damaged) };
+        let length = [(Scheme::Pbkdf2Sha1, 20), (Scheme::Pbkdf2Sha512, 64)]
+            .into_iter()
+            .find_map(|(of, length)| (of == scheme).then_some(length));
+        if expected.len() != length.unwrap_or(32) || salt.len() > MAX_SALT {
+            return Err(damaged);
+        }
         match bounds::number(rounds) {
             None | Some(0) => Err(damaged),
-            Some(_) if salt.len() > MAX_SALT => Err(damaged),
             Some(rounds @ 1..=MAX_PBKDF2) => Ok(Self { rounds, salt, expected }),
-            Some(_) => Err(PasswordError::TooCostly(Scheme::Pbkdf2Sha256)),
+            Some(_) => Err(PasswordError::TooCostly(scheme)),
         }
     }
 
+    pub(super) const fn rounds(&self) -> u32 {
+        self.rounds
+    }
+
     pub(super) fn is_of(&self, password: &[u8]) -> bool {
-        let output = pbkdf2_hmac_array::<Sha256, 32>(password, &self.salt, self.rounds);
+        let mut output = [0; 64];
+        let output = &mut output[..self.expected.len()];
+        let derive = match self.expected.len() {
+            20 => pbkdf2_hmac::<Sha1>,
+            64 => pbkdf2_hmac::<Sha512>,
+            _ => pbkdf2_hmac::<Sha256>,
+        };
+        derive(password, &self.salt, self.rounds, output);
         output.ct_eq(&self.expected).into()
     }
 }
@@ -95,6 +113,12 @@ impl Scrypt {
             (Some(params), Some(salt), Some(expected)) => Ok(Self { params, salt, expected }),
             _ => Err(damaged),
         }
+    }
+
+    /// N·r·p.
+    pub(super) fn work(&self) -> u64 {
+        let (r, p) = (u64::from(self.params.r()), u64::from(self.params.p()));
+        (1 << self.params.log_n()) * r * p
     }
 
     pub(super) fn is_of(&self, password: &[u8]) -> Result<bool, PasswordError> {

@@ -192,6 +192,11 @@ const GENERATED: &[(&[u8], &str)] = &[
     (ASCII, "pbkdf2:sha256:1000$SaltySalt$45b7cf172921646c81e0f4870ebeff158271dd66902d511a4af0299da2274d92"),
     (UMLAUTS, "pbkdf2:sha256:1000$SaltySalt$3a43d487d9a3251478029aff367f6d15c548771b77a308f6e22ff25d0ce7b6c0"),
     (LONG, "pbkdf2:sha256:1000$SaltySalt$df2f6b7ee99797567a62329776123271d79c3b92523e39a40542786771111a16"),
+    (ASCII, "$pbkdf2$1000$//sgc2Vhc2FsdA$/Kv7wVrbqDXTnZ8zxXbUIgf1vEw"),
+    (ASCII, "pbkdf2:sha1:1000$SaltySalt$37760a58fd20e036835871b624c9ac37bd2caef1"),
+    (ASCII, "$pbkdf2-sha512$1000$//sgc2Vhc2FsdA$Qsj1Y.r2PWbF2I9vD.yCNaKZbLt6ptTtWIN7g9JKsHihdQUmg85sSxsNLOPnNpw7/ZDQUrJwAlS.ksY.OYsPFw"),
+    (ASCII, "pbkdf2:sha512:1000$SaltySalt$de23ed1d3535f9b4c106e75241401f10496aea0763360d9d9071e1b722aa559a8df7383070681e23d62557d1d7058925e8af7edcb99a017f43ab2df3a630bd81"),
+    (ASCII, "pbkdf2_sha1$1000$seasalt$C8KvRfPW529R7JpDHEDOP35Xr0g="),
 ];
 
 #[test]
@@ -200,6 +205,39 @@ fn known_answers_are_given() {
         assert_eq!(is_right(secret, stored), Ok(true), "{stored}");
         assert_eq!(examine(stored), Ok(()), "{stored}");
         assert!(is_outdated(stored, &CHEAP), "{stored}: it is replaced by argon2id");
+    }
+}
+
+#[test]
+fn what_is_compared_faster_than_a_new_hash_is_known() {
+    let wanted = HashParams::default();
+    let argon = |m_kib, t| {
+        format!(
+            "$argon2id$v=19$m={m_kib},t={t},p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+        )
+    };
+    let bcrypt = |cost| format!("$2b${cost}$abcdefghijklmnopqrstuughE8Ev8uGFaUgY2cNEySvxngrb/Jzdm");
+    for (stored, expected) in [
+        (argon(19_456, 2), false),
+        (argon(65_536, 2), false),
+        (argon(9_728, 2), true),
+        (argon(64, 1), true),
+        (bcrypt("04"), true),
+        (bcrypt("12"), false),
+        ("*6C8989366EAF75BB670AD8EA7A7FC1176A95CEF4".into(), true),
+        ("$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5".into(), true),
+        ("$P$9IQRaTwmfeRo7ud9Fh4E2PdI0S3r.L0".into(), true),
+        ("{MD5}5f4dcc3b5aa765d61d8327deb882cf99".into(), true),
+        // Not compared at all.
+        ("!$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJ".into(), true),
+        ("plain".into(), true),
+    ] {
+        assert_eq!(is_cheaper(&stored, &wanted), expected, "{stored}");
+    }
+    for (stored, expected) in
+        [("!", true), ("!$6$a$b", true), ("*", true), ("*LK*", true), ("", true), ("$6$a$b", false)]
+    {
+        assert_eq!(is_locked(stored), expected, "{stored}");
     }
 }
 

@@ -1,9 +1,7 @@
-//! The shell of the second factor: has the store take a code, so that nobody uses it twice.
-
-use thiserror::Error;
+//! What a code that came with a login is worth. A core.
 
 use crate::{
-    store::{Facts, SecondFactorMode, Store, StoreError},
+    store::{Facts, SecondFactorMode, UsedCode},
     types::{Factor, Timestamp},
 };
 
@@ -13,43 +11,32 @@ use super::{
     totp::{self, BadSecret, Candidate},
 };
 
-/// Why a second factor could not be judged.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum CheckError {
-    /// The database.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// What it holds.
-    #[error(transparent)]
-    Secret(#[from] BadSecret),
-}
-
-/// Judges the second factor of a login whose password was right. A right code is used up by it,
-/// whatever the other rules say.
+/// Judges the second factor of a login whose password was right. What is right is still to be taken: the
+/// code that comes with it.
 ///
 /// # Errors
-/// [`CheckError`]: the login cannot be decided.
-pub async fn check(
-    store: &dyn Store,
+/// [`BadSecret`]: the login cannot be decided.
+pub fn check(
     request: &AuthRequest,
     facts: &Facts,
     default: SecondFactorMode,
     now: Timestamp,
-) -> Result<FactorCheck, CheckError> {
+) -> Result<(FactorCheck, Option<UsedCode>), BadSecret> {
     let factor = match demand(request, facts, default) {
-        Demand::Nothing => return Ok(FactorCheck::NotNeeded),
-        Demand::Enrolment => return Ok(FactorCheck::NotEnrolled),
+        Demand::Nothing => return Ok((FactorCheck::NotNeeded, None)),
+        Demand::Enrolment => return Ok((FactorCheck::NotEnrolled, None)),
         Demand::Code(factor) => factor,
     };
-    let Some(code) = request.response.code() else { return Ok(FactorCheck::Missing) };
-    let (kind, is_taken) = match totp::judge(code, facts.user.id, factor, now)? {
-        Candidate::Wrong => return Ok(FactorCheck::Wrong),
+    let Some(code) = request.response.code() else { return Ok((FactorCheck::Missing, None)) };
+    Ok(match totp::judge(code, facts.user.id, factor, now)? {
+        Candidate::Wrong => (FactorCheck::Wrong, None),
+        Candidate::Used => (FactorCheck::Used, None),
         Candidate::Step(step) => {
-            (Factor::Totp, store.take_step(facts.user.id, &factor.secret, step).await?)
+            let secret = factor.secret.clone();
+            (FactorCheck::Right(Factor::Totp), Some(UsedCode::Step { secret, step }))
         }
         Candidate::Recovery(digest) => {
-            (Factor::RecoveryCode, store.take_recovery_code(facts.user.id, &digest).await?)
+            (FactorCheck::Right(Factor::RecoveryCode), Some(UsedCode::Recovery(digest)))
         }
-    };
-    Ok(if is_taken { FactorCheck::Right(kind) } else { FactorCheck::Wrong })
+    })
 }

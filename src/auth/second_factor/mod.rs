@@ -1,9 +1,9 @@
-//! The second factor: of whom it is asked, and what came of it. A core, but for `check`.
+//! The second factor: of whom it is asked, and what came of it. A core.
 //!
 //! A password is compared before anybody is asked for a code, or is told that one is wrong: the
 //! second factor says nothing about an account to somebody who does not have the password. `totp`
 //! knows the codes, `response` reads what clients send, `challenge` makes and reads the states of
-//! challenges, and `check` asks the store to take a code, so that it is taken once.
+//! challenges, and `check` judges a code, which the store takes at the end, so that it is taken once.
 
 pub mod challenge;
 pub mod check;
@@ -33,12 +33,15 @@ pub enum Demand<'a> {
 pub enum FactorCheck {
     /// It was not asked for.
     NotNeeded,
-    /// The code was right, and nobody can use it again.
+    /// The code is right; it is to be taken before the client is let in.
     Right(Factor),
     /// There was no code: the user is to be asked for one.
     Missing,
-    /// The code was wrong, or was used before.
+    /// The code was wrong.
     Wrong,
+    /// The code was used before. It refuses, and is nobody's guess: a login that a fault of ours has
+    /// stopped after its code was taken comes again with the same.
+    Used,
     /// The user needs one and has none.
     NotEnrolled,
 }
@@ -49,7 +52,7 @@ impl FactorCheck {
         match self {
             Self::NotNeeded | Self::Right(_) => None,
             Self::Missing | Self::NotEnrolled => Some(DenyReason::SecondFactorRequired),
-            Self::Wrong => Some(DenyReason::BadSecondFactor),
+            Self::Wrong | Self::Used => Some(DenyReason::BadSecondFactor),
         }
     }
 
@@ -57,19 +60,25 @@ impl FactorCheck {
     pub const fn factor(self) -> Option<Factor> {
         match self {
             Self::Right(factor) => Some(factor),
-            Self::NotNeeded | Self::Missing | Self::Wrong | Self::NotEnrolled => None,
+            Self::NotNeeded | Self::Missing | Self::Wrong | Self::Used | Self::NotEnrolled => None,
         }
     }
 }
 
-/// What a login needs. A session that runs is never asked again, and neither is who comes back with
-/// a token of OpenVPN's that is younger than his second factor.
+/// What a login needs. A session that runs is not asked again as long as it sends what let it in: who
+/// sends the password alone instead has not shown that he is the same. Neither is asked who comes back with a token
+/// of OpenVPN's that is younger than his second factor.
 pub fn demand<'a>(
     request: &AuthRequest,
     facts: &'a Facts,
     default: SecondFactorMode,
 ) -> Demand<'a> {
-    if request.kind != RequestKind::Connect {
+    let is_asked = match request.kind {
+        RequestKind::Connect => true,
+        RequestKind::Reauth { .. } => request.is_other && facts.second_factor.is_some(),
+        RequestKind::Adopt { .. } => false,
+    };
+    if !is_asked {
         return Demand::Nothing;
     }
     match (facts.policy.second_factor.unwrap_or(default), &facts.second_factor) {

@@ -13,6 +13,7 @@ const BEFORE: Timestamp = Timestamp::from_secs(1_799_999_999);
 fn request(kind: RequestKind) -> AuthRequest {
     AuthRequest {
         proven: None,
+        is_other: false,
         server: "udp".parse().unwrap(),
         kind,
         user: Claimed::Valid("alice".parse().unwrap()),
@@ -43,6 +44,7 @@ fn facts(is_enrolled: bool, policy: Option<SecondFactorMode>) -> Facts {
         policy: PolicyRecord { second_factor: policy, ..PolicyRecord::default() },
         device: None,
         certificate: None,
+        ends: Default::default(),
         devices: 0,
         enrolment_until: None,
         expired_at: None,
@@ -86,7 +88,7 @@ fn the_policy_says_of_whom_a_code_is_asked_and_the_configuration_where_it_does_n
 }
 
 #[test]
-fn a_session_that_runs_is_never_asked() {
+fn a_session_that_runs_is_asked_only_if_it_sends_something_else_than_what_let_it_in() {
     for kind in [
         RequestKind::Reauth { connected_since: BEFORE, is_extended: false },
         RequestKind::Adopt { connected_since: BEFORE },
@@ -94,6 +96,10 @@ fn a_session_that_runs_is_never_asked() {
         for is_enrolled in [true, false] {
             let facts = facts(is_enrolled, Some(Required));
             assert_eq!(demand(&request(kind), &facts, Required), Demand::Nothing);
+            let other = AuthRequest { is_other: true, ..request(kind) };
+            let is_asked = is_enrolled && matches!(kind, RequestKind::Reauth { .. });
+            let expected = if is_asked { "code" } else { "nothing" };
+            assert_eq!(word(demand(&other, &facts, Required)), expected, "{kind:?}");
         }
     }
 }
@@ -122,6 +128,7 @@ fn what_came_of_it_has_its_reason() {
         (FactorCheck::Missing, Some(DenyReason::SecondFactorRequired), None),
         (FactorCheck::NotEnrolled, Some(DenyReason::SecondFactorRequired), None),
         (FactorCheck::Wrong, Some(DenyReason::BadSecondFactor), None),
+        (FactorCheck::Used, Some(DenyReason::BadSecondFactor), None),
     ];
     for (check, refuses, factor) in table {
         assert_eq!((check.refuses(), check.factor()), (refuses, factor), "{check:?}");

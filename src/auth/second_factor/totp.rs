@@ -37,6 +37,8 @@ pub struct BadSecret;
 pub enum Candidate {
     /// A right one-time code, of this time step, which is still to be taken.
     Step(u64),
+    /// A right one-time code of a time step that was used, or of one before it.
+    Used,
     /// Perhaps a recovery code, of this digest, which is still to be looked for.
     Recovery(String),
     /// Wrong.
@@ -62,8 +64,14 @@ pub fn judge(
     let step = totp.check(&typed, seconds).filter(|_| typed.len() == DIGITS);
     Ok(match step {
         Some(step) if factor.last_step.is_none_or(|last| step > last) => Candidate::Step(step),
-        Some(_) | None => Candidate::Wrong,
+        Some(_) => Candidate::Used,
+        None => Candidate::Wrong,
     })
+}
+
+/// Whether a code has the form of a recovery code, which nobody guesses.
+pub fn is_recovery(code: &Password) -> bool {
+    typed(code).is_some_and(|typed| typed.len() == RECOVERY_CHARS)
 }
 
 /// When the step of a code began.
@@ -200,12 +208,17 @@ mod tests {
     }
 
     #[test]
-    fn a_code_of_a_step_that_was_used_or_is_older_is_wrong() {
+    fn a_code_of_a_step_that_was_used_or_is_older_is_known_as_such() {
         let (now, code, step) = (1_234_567_890, "005924", 41_152_263);
         assert_eq!(judged(now, code, Some(step - 1)), Candidate::Step(step));
-        assert_eq!(judged(now, code, Some(step)), Candidate::Wrong);
-        assert_eq!(judged(now, code, Some(step + 1)), Candidate::Wrong);
-        assert_eq!(judged(now, code, Some(u64::MAX)), Candidate::Wrong);
+        for last in [step, step + 1, u64::MAX] {
+            assert_eq!(judged(now, code, Some(last)), Candidate::Used);
+        }
+        assert_eq!(
+            judged(now + 60, code, Some(step)),
+            Candidate::Wrong,
+            "nor is it right any more"
+        );
     }
 
     #[test]

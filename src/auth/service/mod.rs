@@ -14,24 +14,25 @@ use std::{
 };
 
 use crate::{
-    store::{Actor, Claim, EnrolmentTerms, Facts, NewDevice, OnLimit, Store, StoreError, Usage},
-    types::{Clock, DenyReason, Password, SessionId, Timestamp, Username},
+    store::{
+        Actor, Claim, EnrolmentTerms, Facts, NewDevice, OnLimit, Place, Store, StoreError, Usage,
+        UsedCode,
+    },
+    types::{Clock, DenyReason, Now, Password, SessionId, Timestamp, Username},
 };
 
 use super::{
     client_config,
-    decide::{Case, Defaults, Enrolment, PasswordCheck, decide, enrolment},
+    decide::{Case, Defaults, Enrolment, PasswordCheck, decide, enrolment, refusing_rule},
     failures::Failures,
     grace::{Grace, Who},
-    imprint::Imprinter,
+    imprint::{Imprinter, Replaced},
     password::{
         self, HashParams, PasswordError, Schemes,
         pool::{HashPool, PoolError},
     },
     request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
-    second_factor::{
-        self, Demand, FactorCheck, challenge::Seal, check::CheckError, demand, totp::BadSecret,
-    },
+    second_factor::{FactorCheck, challenge::Seal, check::check, totp::BadSecret},
     terms::Terms,
     throttle::Limits,
 };
@@ -56,6 +57,7 @@ pub struct Authenticator {
     dummy: Arc<str>,
     challenges: Seal,
     imprinter: Imprinter,
+    replaced: Arc<Mutex<Replaced>>,
     clock: Clock,
 }
 
@@ -89,6 +91,7 @@ impl Authenticator {
             dummy,
             challenges,
             imprinter,
+            replaced: Arc::default(),
             clock,
         })
     }
@@ -123,6 +126,7 @@ impl Authenticator {
             Err(Fault::Pool(PoolError::Overloaded)) => DenyReason::Overloaded.into(),
             Err(fault) => Decision::Deny(Denial {
                 reason: DenyReason::BackendUnavailable,
+                rule: None,
                 fault: Some(match fault {
                     Fault::Store(error) => error.to_string(),
                     Fault::Pool(error) => error.to_string(),
@@ -138,110 +142,204 @@ impl Authenticator {
     }
 
     async fn judge(&self, request: &AuthRequest) -> Result<Decision, Fault> {
-        let adopting = matches!(request.kind, RequestKind::Adopt { .. });
-        let state = request.response.state();
-        let proves = request.password.is_some() || request.token.is_some() || state.is_some();
-        if request.user == Claimed::Missing || !(proves || adopting) {
-            return Ok(DenyReason::MissingCredentials.into());
-        }
         let user = match &request.user {
             Claimed::Valid(user) => Some(user),
             Claimed::Invalid | Claimed::Missing => None,
         };
-        // Other people's failures must not end a session that runs.
-        if request.kind == RequestKind::Connect && self.is_throttled(request, user) {
+        let answered = match self.refuses_unseen(request, user) {
+            Ok(answered) => answered,
+            Err(reason) => return Ok(reason.into()),
+        };
+        // While the database is away, who comes in is known here.
+        if let Some(user) = user
+            && self.is_held_elsewhere(request, user).await == Ok(true)
+        {
             return Ok(DenyReason::Throttled.into());
         }
-        // OpenVPN has said so: no database is needed to refuse it.
-        if request.token.is_some_and(|token| !token.is_valid) {
-            return Ok(DenyReason::BadCredentials.into());
-        }
-        let answered =
-            user.zip(state).and_then(|(user, state)| self.asked_at(request, user, state));
-        if state.is_some() && user.is_some() && answered.is_none() && request.proven.is_none() {
-            return Ok(DenyReason::BadSecondFactor.into());
-        }
-        let mut facts = match (self.facts(request, user).await, user) {
+        let facts = match (self.facts(request, user).await, user) {
             (Err(error @ StoreError::Unavailable(_)), Some(user)) => {
                 let decision = self.judge_offline(request, user).await?;
                 return decision.ok_or(Fault::Store(error));
             }
             (facts, _) => facts?,
         };
+        let mut known = match self.gather(request, user, facts, answered).await? {
+            Ok(known) => known,
+            Err(reason) => return Ok(reason.into()),
+        };
+        match self.decide(request, user, &mut known).await? {
+            Ok(terms) => self.admit(request, user, known, terms).await,
+            Err(reason) => Ok(self.refuse(request, user, known, reason)),
+        }
+    }
+
+    /// What needs no database to be refused; otherwise, of an answer to a challenge, when the password was
+    /// right that it stands for.
+    fn refuses_unseen(
+        &self,
+        request: &AuthRequest,
+        user: Option<&Username>,
+    ) -> Result<Option<Timestamp>, DenyReason> {
+        let adopting = matches!(request.kind, RequestKind::Adopt { .. });
+        let state = request.response.state();
+        let proves = request.password.is_some() || request.token.is_some() || state.is_some();
+        if request.user == Claimed::Missing || !(proves || adopting) {
+            return Err(DenyReason::MissingCredentials);
+        }
+        // Other people's failures must not end a session that runs.
+        if request.kind == RequestKind::Connect && self.is_throttled(request, user) {
+            return Err(DenyReason::Throttled);
+        }
+        // OpenVPN has said so.
+        if request.token.is_some_and(|token| !token.is_valid) {
+            return Err(DenyReason::BadCredentials);
+        }
+        let answered =
+            user.zip(state).and_then(|(user, state)| self.asked_at(request, user, state));
+        if state.is_some() && user.is_some() && answered.is_none() && request.proven.is_none() {
+            return Err(DenyReason::BadSecondFactor);
+        }
+        Ok(answered)
+    }
+
+    /// Everything that the rules look at; a reason where somebody has to wait who guesses codes.
+    async fn gather(
+        &self,
+        request: &AuthRequest,
+        user: Option<&Username>,
+        facts: Option<Facts>,
+        answered: Option<Timestamp>,
+    ) -> Result<Result<Known, DenyReason>, Fault> {
         let password = self.prove(request, facts.as_ref(), answered).await?;
         let now = self.clock.now();
         let usage = self.usage(facts.as_ref(), password, now.utc).await?;
-        let factor = match (&facts, user) {
+        let (factor, code) = match (&facts, user) {
             (Some(facts), Some(user)) if password != PasswordCheck::Wrong => {
                 let mode = self.defaults.second_factor;
-                let guesses = request.response.code().is_some()
-                    && demand(request, facts, mode) != Demand::Nothing;
-                if guesses && lock(&self.failures).is_code_throttled(user, now.utc) {
-                    return Ok(DenyReason::Throttled.into());
+                let (factor, code) = check(request, facts, mode, now.utc)?;
+                if self.is_code_held(request, user, factor).await? {
+                    return Ok(Err(DenyReason::Throttled));
                 }
-                second_factor::check::check(&*self.store, request, facts, mode, now.utc).await?
+                (factor, code)
             }
-            (Some(_) | None, _) => FactorCheck::NotNeeded,
+            (Some(_) | None, _) => (FactorCheck::NotNeeded, None),
         };
+        Ok(Ok(Known { facts, usage, password, factor, code, now }))
+    }
+
+    /// The verdict of the rules, once more where a device that they let be registered was changed
+    /// meanwhile.
+    async fn decide(
+        &self,
+        request: &AuthRequest,
+        user: Option<&Username>,
+        known: &mut Known,
+    ) -> Result<Result<Terms, DenyReason>, Fault> {
         let mut is_second = false;
-        let verdict = loop {
-            let case = Case {
-                request,
-                facts: facts.as_ref(),
-                usage: &usage,
-                password,
-                factor,
-                defaults: &self.defaults,
-                now: now.utc,
-            };
+        loop {
+            let case = known.case(request, &self.defaults);
             let verdict = decide(&case);
-            // A token that has expired is nobody's guess at a password.
-            let is_guess = request.token.is_none() || factor == FactorCheck::Wrong;
-            if !adopting && is_guess {
-                self.remember(request, user, &verdict.err());
+            // A token that has expired, or a code that was used, is nobody's guess.
+            let is_guess = request.token.is_none() || known.factor == FactorCheck::Wrong;
+            let is_guess = is_guess && known.factor != FactorCheck::Used;
+            if let Err(reason) = verdict
+                && is_guess
+                && !matches!(request.kind, RequestKind::Adopt { .. })
+            {
+                self.remember_failure(request, user, reason);
             }
-            if self.enrol(&case, user, verdict).await? {
-                break verdict;
+            let Some(device) = device_to_enrol(&case, user, verdict) else { return Ok(verdict) };
+            // Half a login registers no device.
+            if !self.take_code(known).await? {
+                return Ok(Err(DenyReason::BadSecondFactor));
+            }
+            if self.enrol(device, known.now.utc).await? {
+                return Ok(verdict);
             }
             if is_second {
-                break verdict.and(Err(DenyReason::DeviceUnknown));
+                return Ok(verdict.and(Err(DenyReason::DeviceUnknown)));
             }
             is_second = true;
-            facts = self.facts(request, user).await?;
-        };
-        match verdict {
-            Err(reason) => {
-                if let (Some(who), true) = (who(request, user), password != PasswordCheck::Wrong) {
-                    self.grace.iter().for_each(|grace| lock(grace).forget(&who));
-                }
-                match user.filter(|_| (factor, reason) == (FactorCheck::Missing, SECOND)) {
-                    Some(user) => Ok(self.challenge(request, user)),
-                    None => Ok(reason.into()),
-                }
-            }
-            Ok(terms) => {
-                let session_id = SessionId::new(now.utc, rand::random());
-                let config = client_config::of(request, facts.as_ref())?;
-                if let (Some(facts), Some(user)) = (&facts, user)
-                    && !self.has_place(request, user, facts, session_id, now.utc).await?
-                {
-                    return Ok(DenyReason::TooManySessions.into());
-                }
-                if let (Some(grace), Some(facts), Some(who), PasswordCheck::Right) =
-                    (&self.grace, &facts, who(request, user), password)
-                {
-                    let who = (who, request.certificate.clone());
-                    lock(grace).remember(who, facts.clone(), terms.deadline, now.mono);
-                }
-                let proven = self.imprint_of(request, facts.as_ref());
-                if let (Some(facts), PasswordCheck::Right) = (facts, password) {
+            known.facts = self.facts(request, user).await?;
+        }
+    }
+
+    /// Uses the code up, if there is one that was not yet; false when somebody has been faster.
+    async fn take_code(&self, known: &mut Known) -> Result<bool, Fault> {
+        let (Some(code), Some(facts)) = (known.code.take(), &known.facts) else { return Ok(true) };
+        Ok(self.store.take_code(facts.user.id, &code).await?)
+    }
+
+    fn refuse(
+        &self,
+        request: &AuthRequest,
+        user: Option<&Username>,
+        known: Known,
+        reason: DenyReason,
+    ) -> Decision {
+        let rule = refusing_rule(&known.case(request, &self.defaults));
+        if let (Some(who), true) = (who(request, user), known.password != PasswordCheck::Wrong) {
+            self.grace.iter().for_each(|grace| lock(grace).forget(&who));
+        }
+        match user.filter(|_| (known.factor, reason) == (FactorCheck::Missing, SECOND)) {
+            Some(user) => {
+                // What comes back with the answer has no password.
+                if let (Some(facts), PasswordCheck::Right) = (known.facts, known.password) {
                     self.upgrade(request, facts);
                 }
-                let (second_factor, is_offline) = (factor.factor(), false);
-                let grant = Grant { session_id, terms, is_offline, second_factor, config, proven };
-                Ok(Decision::Allow(grant))
+                self.challenge(request, user)
             }
+            None => Decision::Deny(Denial { rule, ..Denial::new(reason) }),
         }
+    }
+
+    /// Lets a client in: with a place among its user's sessions, and its code used up. Both come last, so that
+    /// nothing can go wrong here after them.
+    async fn admit(
+        &self,
+        request: &AuthRequest,
+        user: Option<&Username>,
+        mut known: Known,
+        terms: Terms,
+    ) -> Result<Decision, Fault> {
+        let now = known.now;
+        let session_id = SessionId::new(now.utc, rand::random());
+        let config = client_config::of(request, known.facts.as_ref())?;
+        let claim = known.facts.as_ref().zip(user).and_then(|(facts, user)| {
+            Some(Claim { code: known.code.as_ref(), ..place(request, user, facts, session_id)? })
+        });
+        let place = if let Some(claim) = claim {
+            self.store.claim(&claim, now.utc).await?
+        } else if self.take_code(&mut known).await? {
+            Place::Taken
+        } else {
+            Place::CodeUsed
+        };
+        let Known { facts, password, factor, .. } = known;
+        if place == Place::CodeUsed {
+            return Ok(DenyReason::BadSecondFactor.into());
+        }
+        if let (Some(user), None, false) =
+            (user, request.token, matches!(request.kind, RequestKind::Adopt { .. }))
+        {
+            lock(&self.failures).succeeded(user, request.client_ip, now.utc);
+        }
+        if place == Place::Full {
+            return Ok(DenyReason::TooManySessions.into());
+        }
+        if let (Some(grace), Some(facts), Some(who), PasswordCheck::Right) =
+            (&self.grace, &facts, who(request, user), password)
+        {
+            let who = (who, request.certificate.clone());
+            lock(grace).remember(who, facts.clone(), terms.deadline, now.mono);
+        }
+        let proven = self.imprint_of(request, facts.as_ref());
+        if let (Some(facts), PasswordCheck::Right) = (facts, password) {
+            self.upgrade(request, facts);
+        }
+        let (second_factor, is_offline) = (factor.factor(), false);
+        let grant = Grant { session_id, terms, is_offline, second_factor, config, proven };
+        Ok(Decision::Allow(grant))
     }
 
     async fn facts(
@@ -277,48 +375,62 @@ impl Authenticator {
         Ok(self.store.usage(&users, now).await?.into_iter().next().unwrap_or_default())
     }
 
-    /// Registers a device that its user has brought, where the rules say so; false when the facts
-    /// are no longer what they were.
+    /// Registers a device that its user has brought; false when the facts are no longer what they were.
     async fn enrol(
         &self,
-        case: &Case<'_>,
-        user: Option<&Username>,
-        verdict: Result<Terms, DenyReason>,
+        (device, terms): (NewDevice, EnrolmentTerms),
+        now: Timestamp,
     ) -> Result<bool, Fault> {
-        // Only somebody who is let in otherwise, or whose device is all that is in doubt.
-        if !matches!(verdict, Ok(_) | Err(DenyReason::DevicePending)) {
-            return Ok(true);
-        }
-        let (Some(user), Some(facts), Ok(Some(id))) = (user, case.facts, &case.request.device)
-        else {
-            return Ok(true);
-        };
-        let Some(Enrolment { status, by_window }) = enrolment(case, facts) else {
-            return Ok(true);
-        };
-        let device = NewDevice { user: user.clone(), id: id.clone(), label: None, status };
-        let terms = EnrolmentTerms { known: facts.devices, by_window };
-        let by = Actor { name: "daemon:enrolment".into(), at: case.now };
-        let is_done = self.store.enrol_device(&device, terms, &by).await? == Some(status);
+        let by = Actor { name: "daemon:enrolment".into(), at: now };
+        let NewDevice { user, id, status, .. } = &device;
+        let is_done = self.store.enrol_device(&device, terms, &by).await? == Some(*status);
         // The audit has it, too.
         tracing::debug!(%user, device = %id, %status, is_done, "device brought by its user");
         Ok(is_done)
     }
+}
 
-    /// Whether the user may have one more session; takes the place.
-    async fn has_place(
-        &self,
-        request: &AuthRequest,
-        user: &Username,
-        facts: &Facts,
-        session: SessionId,
-        now: Timestamp,
-    ) -> Result<bool, Fault> {
-        match place(request, user, facts, session) {
-            Some(claim) => Ok(self.store.claim(&claim, now).await?),
-            None => Ok(true),
+/// What is known when the rules are asked.
+struct Known {
+    facts: Option<Facts>,
+    usage: Usage,
+    password: PasswordCheck,
+    factor: FactorCheck,
+    /// A right code that is still to be used up.
+    code: Option<UsedCode>,
+    now: Now,
+}
+
+impl Known {
+    const fn case<'a>(&'a self, request: &'a AuthRequest, defaults: &'a Defaults) -> Case<'a> {
+        let Self { facts, usage, password, factor, now, .. } = self;
+        Case {
+            request,
+            facts: facts.as_ref(),
+            usage,
+            password: *password,
+            factor: *factor,
+            defaults,
+            now: now.utc,
         }
     }
+}
+
+/// The device to be registered by itself, where the rules say so: only of somebody who is let in
+/// otherwise, or whose device is all that is in doubt.
+fn device_to_enrol(
+    case: &Case<'_>,
+    user: Option<&Username>,
+    verdict: Result<Terms, DenyReason>,
+) -> Option<(NewDevice, EnrolmentTerms)> {
+    let (Ok(_) | Err(DenyReason::DevicePending)) = verdict else { return None };
+    let (Some(user), Some(facts), Ok(Some(id))) = (user, case.facts, &case.request.device) else {
+        return None;
+    };
+    let Enrolment { status, by_window } = enrolment(case, facts)?;
+    let device =
+        NewDevice { user: user.clone(), id: id.clone(), label: None, status, valid_until: None };
+    Some((device, EnrolmentTerms { known: facts.devices, by_window }))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -344,7 +456,7 @@ fn place<'a>(
     }
     let device = request.device.as_ref().ok().and_then(Option::as_ref);
     let on_limit = facts.policy.on_limit.unwrap_or(OnLimit::ReplaceSameDevice);
-    Some(Claim { session, server: &request.server, user, device, max, on_limit })
+    Some(Claim { session, server: &request.server, user, device, max, on_limit, code: None })
 }
 
 /// What went wrong inside.
@@ -354,12 +466,9 @@ enum Fault {
     Secret(BadSecret),
 }
 
-impl From<CheckError> for Fault {
-    fn from(error: CheckError) -> Self {
-        match error {
-            CheckError::Store(error) => Self::Store(error),
-            CheckError::Secret(error) => Self::Secret(error),
-        }
+impl From<BadSecret> for Fault {
+    fn from(error: BadSecret) -> Self {
+        Self::Secret(error)
     }
 }
 

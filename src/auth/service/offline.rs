@@ -74,7 +74,7 @@ impl Authenticator {
         };
         let verdict = decide(&case);
         if facts.is_some() && password == PasswordCheck::Wrong {
-            self.remember(request, Some(user), &Some(DenyReason::BadCredentials));
+            self.remember_failure(request, Some(user), DenyReason::BadCredentials);
         }
         // A device that is yet to be registered has no place to be registered at.
         let needs_no_store = facts.as_ref().is_some_and(|facts| enrolment(&case, facts).is_none());

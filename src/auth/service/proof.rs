@@ -48,8 +48,10 @@ impl Authenticator {
     /// Whether it has sent again what let it in, and the stored hash is still the same.
     fn is_proven(&self, request: &AuthRequest, facts: Option<&Facts>) -> bool {
         matches!(request.kind, RequestKind::Reauth { .. })
-            && request.proven.is_some()
-            && request.proven == self.imprint_of(request, facts)
+            && request
+                .proven
+                .zip(self.imprint_of(request, facts))
+                .is_some_and(|(known, stored)| super::lock(&self.replaced).is_same(known, stored))
     }
 
     /// What a renegotiation has to bring back, so that it is not hashed again.
@@ -99,20 +101,35 @@ impl Authenticator {
         password: &Password,
         facts: Option<&Facts>,
     ) -> Result<PasswordCheck, Fault> {
-        let stored = facts.and_then(|facts| facts.user.password_hash.as_deref());
         let priority = match request.kind {
             RequestKind::Reauth { .. } => Priority::Live,
             RequestKind::Connect | RequestKind::Adopt { .. } => Priority::Login,
         };
-        let hash = match stored {
-            Some(stored) => {
-                self.schemes.admit(stored).map_err(PoolError::from)?;
-                Arc::from(stored)
-            }
-            None => Arc::clone(&self.dummy),
+        let verify = |hash: Arc<str>| self.pool.verify(password.clone(), hash, priority);
+        let stored = facts.and_then(|facts| facts.user.password_hash.as_deref());
+        let Some(stored) = stored.filter(|stored| !password::is_locked(stored)) else {
+            verify(Arc::clone(&self.dummy)).await?;
+            return Ok(PasswordCheck::Wrong);
         };
-        let right = self.pool.verify(password.clone(), hash, priority).await?;
-        Ok(if right && stored.is_some() { PasswordCheck::Right } else { PasswordCheck::Wrong })
+        let found = match self.schemes.admit(stored) {
+            Ok(_) => verify(Arc::from(stored)).await,
+            Err(error) => Err(PoolError::from(error)),
+        };
+        let is_over = matches!(found, Ok(true) | Err(PoolError::Overloaded | PoolError::Gone));
+        let is_unhashed = matches!(found, Err(PoolError::Password(_)));
+        if !is_over && (is_unhashed || password::is_cheaper(stored, &self.params)) {
+            // The answer takes as long as that to an unknown user.
+            verify(Arc::clone(&self.dummy)).await?;
+        }
+        match found {
+            Ok(true) => Ok(PasswordCheck::Right),
+            Ok(false) => Ok(PasswordCheck::Wrong),
+            // A disabled account says nothing, whatever is stored of it.
+            Err(PoolError::Password(_)) if facts.is_some_and(|facts| !facts.user.enabled) => {
+                Ok(PasswordCheck::Wrong)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Replaces a hash of older parameters or another scheme in the background; a failure only means: next time.
@@ -125,10 +142,19 @@ impl Authenticator {
         }
         let (pool, store) = (Arc::clone(&self.pool), Arc::clone(&self.store));
         let (password, params, clock) = (password.clone(), self.params, self.clock);
+        let (imprinter, replaced) = (self.imprinter.clone(), Arc::clone(&self.replaced));
         let name = facts.user.name;
         tokio::spawn(async move {
             let upgraded = match pool.hash(password, params, Priority::Background).await {
-                Ok(new) => store.upgrade_hash(&name, &old, &new, clock.now().utc).await.is_ok(),
+                Ok(new) => {
+                    let done = store.upgrade_hash(&name, &old, &new, clock.now().utc).await;
+                    let is_done = done == Ok(true);
+                    let imprints = imprinter.of(old.as_bytes()).zip(imprinter.of(new.as_bytes()));
+                    if let Some((old, new)) = imprints.filter(|_| is_done) {
+                        super::lock(&replaced).note(old, new);
+                    }
+                    is_done
+                }
                 Err(_) => false,
             };
             tracing::debug!(user = %name, upgraded, "password hash of older parameters or another scheme");

@@ -1,12 +1,23 @@
 //! Logins that failed, here and elsewhere.
 
+use std::{net::IpAddr, time::Duration};
+
 use crate::{
-    auth::request::AuthRequest,
-    store::{Lockout, StoreError},
-    types::{DenyReason, Username},
+    auth::{
+        request::{AuthRequest, RequestKind},
+        second_factor::FactorCheck,
+        throttle::network,
+    },
+    store::{Lockout, SessionFilter, Store, StoreError},
+    types::{DenyReason, Factor, Timestamp, Username},
 };
 
 use super::{Authenticator, TOLD, lock};
+
+/// A user is known where he had a session within this time,
+const LATELY: Duration = Duration::from_secs(30 * 86_400);
+/// one of the last so many.
+const LAST_SESSIONS: u32 = 50;
 
 impl Authenticator {
     /// Tells other daemons of the logins that failed here, and hears of those that failed there; who
@@ -18,6 +29,9 @@ impl Authenticator {
         let now = self.clock.now().utc;
         let (told, origin, since) = {
             let mut failures = lock(&self.failures);
+            if !failures.is_due(now) {
+                return Ok(Vec::new());
+            }
             (failures.take(TOLD), failures.origin().to_owned(), failures.since(now))
         };
         if !told.is_empty()
@@ -43,31 +57,79 @@ impl Authenticator {
         lock(&self.failures).is_throttled(user, request.client_ip, now)
     }
 
-    pub(super) fn remember(
+    /// Whether many failures from many addresses hold this login back: not where its user lately was.
+    pub(super) async fn is_held_elsewhere(
+        &self,
+        request: &AuthRequest,
+        user: &Username,
+    ) -> Result<bool, StoreError> {
+        let now = self.clock.now().utc;
+        let is_judged = request.kind == RequestKind::Connect && request.token.is_none();
+        let is_full = is_judged && lock(&self.failures).is_throttled_elsewhere(user, now);
+        match is_full {
+            true => was_here(&*self.store, user, request.client_ip, now).await.map(|was| !was),
+            false => Ok(false),
+        }
+    }
+
+    /// Whether this code has to wait: not where its user lately was, and not a recovery code, which nobody guesses.
+    pub(super) async fn is_code_held(
+        &self,
+        request: &AuthRequest,
+        user: &Username,
+        factor: FactorCheck,
+    ) -> Result<bool, StoreError> {
+        let now = self.clock.now().utc;
+        let is_code = matches!(
+            factor,
+            FactorCheck::Right(Factor::Totp) | FactorCheck::Wrong | FactorCheck::Used
+        );
+        match is_code && lock(&self.failures).is_code_throttled(user, now) {
+            true => was_here(&*self.store, user, request.client_ip, now).await.map(|was| !was),
+            false => Ok(false),
+        }
+    }
+
+    /// A login was refused; only what somebody may have guessed counts.
+    pub(super) fn remember_failure(
         &self,
         request: &AuthRequest,
         user: Option<&Username>,
-        refused: &Option<DenyReason>,
+        reason: DenyReason,
     ) {
         let now = self.clock.now().utc;
-        match (refused, user) {
-            (Some(DenyReason::BadSecondFactor), Some(user)) => {
+        match (reason, user) {
+            (DenyReason::BadSecondFactor, Some(user)) => {
                 lock(&self.failures).failed_code(user, request.client_ip, now);
             }
-            (
-                Some(
-                    DenyReason::BadCredentials
-                    | DenyReason::UnknownUser
-                    | DenyReason::BadSecondFactor,
-                ),
-                _,
-            ) => {
+            (DenyReason::BadCredentials | DenyReason::UnknownUser, _) => {
                 lock(&self.failures).failed(user, request.client_ip, now);
             }
-            (None, Some(user)) => {
-                lock(&self.failures).succeeded(user, request.client_ip, now);
+            (DenyReason::DeviceUnknown, Some(user)) => {
+                if let Ok(Some(device)) = &request.device {
+                    lock(&self.failures).failed_device(user, request.client_ip, device, now);
+                }
             }
             _ => {}
         }
     }
+}
+
+/// Whether a user lately had a session from this address: only who has everything that a login needs had one.
+pub(super) async fn was_here(
+    store: &dyn Store,
+    user: &Username,
+    ip: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let Some(here) = ip.map(network) else { return Ok(false) };
+    let filter = SessionFilter {
+        user: Some(user.clone()),
+        since: Some(now.saturating_sub(LATELY)),
+        ended: true,
+        limit: LAST_SESSIONS,
+        ..SessionFilter::default()
+    };
+    let sessions = store.sessions(&filter).await?;
+    Ok(sessions.iter().any(|session| session.client_ip.map(network) == Some(here)))
 }

@@ -1,27 +1,30 @@
 //! A login as a rehearsal: every rule's verdict, and nothing changed, counted or used up.
 
+use std::borrow::Cow;
+
 use crate::{
     auth::{
         client_config,
-        decide::{Case, Defaults, PasswordCheck, decide, explain},
+        decide::{Case, Defaults, PasswordCheck, decide, explain, refusing_rule},
         password::{self, PasswordError, Schemes, Workspace},
-        request::{AuthRequest, Claimed, RequestKind},
+        request::{AuthRequest, Claimed, Denial, RequestKind},
         second_factor::{
             Demand, FactorCheck, demand,
             response::Response,
             totp::{self, BadSecret, Candidate},
         },
         terms::Terms,
+        text,
         throttle::network,
     },
-    store::{Facts, Lockout, Store, StoreError, Usage},
+    store::{Facts, Store, StoreError, Usage},
     types::{
-        DenyReason, DeviceId, Factor, Fingerprint, Password, ServerName, SessionId, Timestamp,
-        Username,
+        DenyReason, DeviceId, Factor, Fingerprint, LockoutScope, Password, ServerName, SessionId,
+        Timestamp, Username,
     },
 };
 
-use super::place;
+use super::{place, throttling::was_here};
 
 /// A login to try.
 #[derive(Debug, Clone)]
@@ -62,10 +65,22 @@ pub struct Outcome {
     pub facts: Option<Facts>,
     /// The terms, or the reason against it.
     pub verdict: Result<Terms, DenyReason>,
+    /// The rule that refuses, where it is not the last word of a lockout or of a full place.
+    pub rule: Option<&'static str>,
     /// Every rule by its name, in the order in which they are asked.
     pub rules: Vec<(&'static str, Verdict)>,
     /// What OpenVPN would be told about the client.
     pub config: Vec<String>,
+    /// Why the login could not be judged, if so: a stored value that cannot be used.
+    pub fault: Option<String>,
+}
+
+impl Outcome {
+    /// What the client would read, with this device.
+    pub fn client_sees(&self, device: Option<&DeviceId>) -> Option<Cow<'static, str>> {
+        let denial = |reason| Denial { rule: self.rule, ..Denial::new(reason) };
+        self.verdict.err().map(|reason| text::denial_of(&denial(reason), device, None))
+    }
 }
 
 /// Why it cannot be said.
@@ -74,9 +89,6 @@ pub enum TrialError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The stored password.
-    #[error("comparing the password: {0}")]
-    Password(#[from] PasswordError),
     /// The stored key of the second factor.
     #[error(transparent)]
     Secret(#[from] BadSecret),
@@ -98,13 +110,13 @@ impl Trial {
         let found =
             store.facts(&user, self.device.as_ref(), self.fingerprint.as_ref(), now).await?;
         let facts = found.as_ref();
-        let password = match &self.password {
-            Some(password) => compare(password, facts, schemes)?,
-            None => PasswordCheck::NotNeeded,
-        };
+        let compared = compare(self.password.as_ref(), facts, schemes);
+        // At a login, too, a stored hash that cannot be used is our fault and not a wrong password.
+        let password = *compared.as_ref().unwrap_or(&PasswordCheck::NotNeeded);
         let common_name = self.common_name.unwrap_or_else(|| user.to_string());
         let request = AuthRequest {
             proven: None,
+            is_other: false,
             server: self.server,
             kind: RequestKind::Connect,
             user: Claimed::Valid(user.clone()),
@@ -123,6 +135,7 @@ impl Trial {
             (Some(Demand::Code(factor)), Some(facts), Some(code)) => {
                 match totp::judge(code, facts.user.id, factor, now)? {
                     Candidate::Step(_) => FactorCheck::Right(Factor::Totp),
+                    Candidate::Used => FactorCheck::Used,
                     Candidate::Recovery(_) | Candidate::Wrong => FactorCheck::Wrong,
                 }
             }
@@ -132,10 +145,16 @@ impl Trial {
         let case =
             Case { request: &request, facts, usage: &usage, password, factor, defaults, now };
         let has_place = has_place(store, &request, &user, facts, now).await?;
-        let is_held = is_held(store, &request, &user, now).await?;
+        let has_code = matches!(demand, Some(Demand::Code(_)))
+            && code.as_ref().is_none_or(|code| !totp::is_recovery(code));
+        let is_held = is_held(store, &request, &user, has_code, now).await?;
+        let config = client_config::of(&request, facts);
+        let unusable = DenyReason::BackendUnavailable;
         let verdict = match (decide(&case), has_place, is_held) {
             (Err(DenyReason::UnknownUser), _, _) => Err(DenyReason::UnknownUser),
             (_, _, Some(true)) => Err(DenyReason::Throttled),
+            _ if compared.is_err() => Err(unusable),
+            (Ok(_), _, _) if config.is_err() => Err(unusable),
             (Ok(_), Some(false), _) => Err(DenyReason::TooManySessions),
             (verdict, _, _) => verdict,
         };
@@ -143,37 +162,57 @@ impl Trial {
         let place = |has_place: bool| (!has_place).then_some(DenyReason::TooManySessions);
         let rules = explain(&case)
             .into_iter()
-            .chain(is_held.map(|is_held| ("throttle", throttled(is_held))))
+            .chain(facts.map(|_| ("throttle", is_held.and_then(throttled))))
+            .chain(config.as_ref().err().map(|_| ("client_config", Some(unusable))))
             .chain(has_place.map(|has_place| ("max_sessions", place(has_place))))
             .map(|(rule, reason)| {
                 let verdict = match (reason, rule, password) {
                     (Some(reason), _, _) => Verdict::Deny(reason),
+                    (None, "password", _) if compared.is_err() => Verdict::Deny(unusable),
                     (None, "password", PasswordCheck::NotNeeded) => Verdict::NotChecked,
                     (None, "second_factor", _) if is_code_open => Verdict::NotChecked,
+                    (None, "throttle", _) if is_held.is_none() => Verdict::NotChecked,
                     (None, _, _) => Verdict::Pass,
                 };
                 (rule, verdict)
             })
             .collect();
-        let config = client_config::of(&request, facts)?;
+        let fault = compared.err().map(|error| error.to_string());
+        let (config, fault) = match config {
+            Ok(config) => (config, fault),
+            Err(error) => (Vec::new(), fault.or(Some(error.to_string()))),
+        };
         let config = config.iter().map(|line| line.as_str().to_owned()).collect();
-        Ok(Outcome { facts: found, verdict, rules, config })
+        let rule = refusing_rule(&case);
+        Ok(Outcome { facts: found, verdict, rule, rules, config, fault })
     }
 }
 
-/// Whether the client would be held back after failed logins; `None` without its address.
+/// Whether the client would be held back after failed logins; `None` without its address, unless its codes are
+/// held back from wherever they come.
 async fn is_held(
     store: &dyn Store,
     request: &AuthRequest,
     user: &Username,
+    has_code: bool,
     now: Timestamp,
 ) -> Result<Option<bool>, StoreError> {
-    let Some(at) = request.client_ip.map(network) else { return Ok(None) };
+    let at = request.client_ip.map(network);
     let lockouts = store.lockouts(now).await?;
-    let is_meant = |lockout: &Lockout| {
-        lockout.network == Some(at) && lockout.user.as_ref().is_none_or(|held| held == user)
+    let is_everywhere = |scope| {
+        let mut those = lockouts.iter().filter(|held| held.scope == scope);
+        those.any(|held| held.user.as_ref() == Some(user))
     };
-    Ok(Some(lockouts.iter().any(is_meant)))
+    let is_here = lockouts.iter().any(|held| {
+        held.scope == LockoutScope::Login
+            && at.is_some()
+            && held.network == at
+            && held.user.as_ref().is_none_or(|held| held == user)
+    });
+    let is_elsewhere =
+        is_everywhere(LockoutScope::Elsewhere) || has_code && is_everywhere(LockoutScope::Code);
+    let is_held = is_here || is_elsewhere && !was_here(store, user, request.client_ip, now).await?;
+    Ok((at.is_some() || is_held).then_some(is_held))
 }
 
 /// What the user has used of quotas.
@@ -206,8 +245,9 @@ async fn has_place(
     }
 }
 
+/// The stored hash is judged also where there is no password to compare with it.
 fn compare(
-    password: &Password,
+    password: Option<&Password>,
     facts: Option<&Facts>,
     schemes: &Schemes,
 ) -> Result<PasswordCheck, PasswordError> {
@@ -215,6 +255,9 @@ fn compare(
         return Ok(PasswordCheck::Wrong);
     };
     schemes.admit(stored)?;
+    let Some(password) = password else {
+        return password::examine(stored).map(|()| PasswordCheck::NotNeeded);
+    };
     let is_right = password::verify(password, stored, &mut Workspace::default())?;
     Ok(if is_right { PasswordCheck::Right } else { PasswordCheck::Wrong })
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::{Config, Endpoint, Server},
-    store::DeviceMode,
+    store::{DeviceMode, PolicyRecord, SecondFactorMode},
 };
 
 /// How much a finding matters.
@@ -52,6 +52,8 @@ pub struct Ours<'a> {
     /// Time limit for an answer.
     pub auth_timeout_s: u64,
     pub device_mode: DeviceMode,
+    /// What a client that OpenVPN lets in by itself gets around; empty: nothing.
+    pub strict: Vec<&'static str>,
     /// Longest session where no policy says otherwise.
     pub session_limit_s: Option<u64>,
     /// Whether a device is looked for in a variable that clients have to set.
@@ -65,11 +67,39 @@ impl<'a> From<&'a Config> for Ours<'a> {
         Self {
             auth_timeout_s: config.auth.timeout.as_secs(),
             device_mode: config.auth.device_mode,
+            strict: strict(config, &[]),
             session_limit_s: config.session.limit.map(|limit| limit.as_secs()),
             wants_own_variable: !sources.iter().any(|source| source.as_str().starts_with("IV_")),
             servers: &config.servers,
         }
     }
+}
+
+/// What is judged at a login only: by the configuration, and by those policies that are known.
+pub fn strict(config: &Config, policies: &[PolicyRecord]) -> Vec<&'static str> {
+    let judges =
+        |mode| matches!(mode, DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce);
+    let asks = |mode| mode == SecondFactorMode::Required;
+    let auth = &config.auth;
+    let any = |is: &dyn Fn(&PolicyRecord) -> bool| policies.iter().any(is);
+    let fingerprints =
+        auth.require_fingerprint || any(&|policy| policy.require_fingerprint == Some(true));
+    [
+        (
+            "devices",
+            fingerprints
+                || judges(auth.device_mode)
+                || any(&|policy| policy.device_mode.is_some_and(judges)),
+        ),
+        ("the second factor", {
+            asks(auth.second_factor) || any(&|policy| policy.second_factor.is_some_and(asks))
+        }),
+        ("max_sessions", any(&|policy| policy.max_sessions.unwrap_or(0) > 0)),
+        ("cooldown_s", any(&|policy| policy.cooldown_s.unwrap_or(0) > 0)),
+    ]
+    .into_iter()
+    .filter_map(|(what, is_in_use)| is_in_use.then_some(what))
+    .collect()
 }
 
 impl Ours<'_> {
@@ -302,13 +332,17 @@ fn tokens(conf: &Conf, ours: &Ours<'_>, findings: &mut Findings) {
     let Some(found) = conf.last(NAME) else { return };
     let at = Some(found.line);
     if !found.words.iter().any(|word| word == "external-auth") {
-        findings.warning(
-            at,
-            NAME,
-            "clients that come back with a token are not shown to us as logins: not even a blocked \
-             user is stopped",
-            "add `external-auth` to the line, or remove it",
-        );
+        const WHY: &str = "clients that come back with a token are not shown to us as logins: not even \
+                           a blocked user is stopped";
+        let mend = "add `external-auth` to the line, or remove it";
+        match ours.strict.as_slice() {
+            [] => findings.warning(at, NAME, WHY, mend),
+            strict => {
+                let why =
+                    format!("{WHY}, and who has a token gets around {}", strict.join(" and "));
+                findings.add(Severity::Fault, at, NAME, why, mend);
+            }
+        }
     }
     let lifetime = conf.number(NAME).unwrap_or_default();
     let reneg = conf.number("reneg-sec").unwrap_or(RENEG_S);

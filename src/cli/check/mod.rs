@@ -15,7 +15,8 @@ use serde::Serialize;
 use crate::{
     config::{Config, Endpoint, Server},
     daemon::{self, Visit},
-    store::{self, Location, Schema, StoreError},
+    store::{self, Location, PolicyRecord, Schema, Store, StoreError},
+    types::{Clock, DeviceId},
 };
 
 use super::{
@@ -97,11 +98,13 @@ pub(super) fn execute(globals: &Globals, args: CheckArgs) -> Result<Exit, CliErr
         ));
     }
     lines.extend(site::sockets(&config));
-    for path in &args.openvpn_conf {
-        lines.extend(look_at(path, &config)?);
-    }
     let unreachable = super::runtime()?.block_on(async {
-        let unreachable = look_at_database(&config, args.connect, &mut lines).await?;
+        let mut found = Vec::new();
+        let (unreachable, policies) = look_at_database(&config, args.connect, &mut found).await?;
+        for path in &args.openvpn_conf {
+            lines.extend(look_at(path, &config, &policies)?);
+        }
+        lines.extend(found);
         if args.connect {
             visit(&config, &mut lines).await;
         }
@@ -128,7 +131,7 @@ pub(super) fn execute(globals: &Globals, args: CheckArgs) -> Result<Exit, CliErr
     })
 }
 
-fn look_at(path: &Path, config: &Config) -> Result<Vec<Line>, CliError> {
+fn look_at(path: &Path, config: &Config, policies: &[PolicyRecord]) -> Result<Vec<Line>, CliError> {
     let subject = path.display().to_string();
     let fail = |error: &dyn std::fmt::Display| {
         CliError::usage(format!("cannot read {}: {error}", path.display()))
@@ -139,7 +142,9 @@ fn look_at(path: &Path, config: &Config) -> Result<Vec<Line>, CliError> {
         return Err(fail(&"it is larger than 1 MiB"));
     }
     let bytes = std::fs::read(path).map_err(|error| fail(&error))?;
-    let (conf, ours) = (Conf::parse(&String::from_utf8_lossy(&bytes)), Ours::from(config));
+    let strict = lint::strict(config, policies);
+    let conf = Conf::parse(&String::from_utf8_lossy(&bytes));
+    let ours = Ours { strict, ..Ours::from(config) };
     let mut lines = Vec::new();
     for finding in lint::lint(&conf, &ours) {
         lines.push(Line {
@@ -164,21 +169,21 @@ fn note(subject: impl Into<String>, text: impl Into<String>) -> Line {
 }
 
 /// Looks at the schema, of a database server only if it may be visited; true when the database does
-/// not answer. No file is made.
+/// not answer, and the policies where they can be read. No file is made.
 async fn look_at_database(
     config: &Config,
     may_visit: bool,
     lines: &mut Vec<Line>,
-) -> Result<bool, CliError> {
+) -> Result<(bool, Vec<PolicyRecord>), CliError> {
     const SUBJECT: &str = "database";
     match store::location(&config.database.url)? {
         Location::Server if !may_visit => {
             lines.push(note(SUBJECT, "not visited: its schema is looked at with --connect"));
-            return Ok(false);
+            return Ok((false, Vec::new()));
         }
         Location::Memory => {
             lines.push(note(SUBJECT, "in memory: all in it is gone when the program ends"));
-            return Ok(false);
+            return Ok((false, Vec::new()));
         }
         Location::File(path) if matches!(path.try_exists(), Ok(false)) => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -193,15 +198,56 @@ async fn look_at_database(
                     Some("make it, or correct [database] url".into()),
                 ),
             });
-            return Ok(false);
+            return Ok((false, Vec::new()));
         }
         Location::Server | Location::File(_) => {}
     }
     let store = context::open_to_look(config)?;
-    let (line, unreachable) = schema_line(store.schema().await);
-    store.close().await;
+    let schema = store.schema().await;
+    let is_current = schema == Ok(Schema::Current);
+    let (line, unreachable) = schema_line(schema);
     lines.push(line);
-    Ok(unreachable)
+    let mut policies = Vec::new();
+    if is_current {
+        match logins(&*store).await {
+            Ok(nobodys) => lines.extend(nobodys.into_iter().map(nobodys_rows)),
+            Err(error) => {
+                let text = format!("nobody can log in: {error}");
+                lines.push(Line::fault(SUBJECT, text, Some(OWN_TABLES.into())));
+            }
+        }
+        // What is wrong with them is told at each login.
+        policies = store.policies().await.unwrap_or_default().policies;
+    }
+    store.close().await;
+    Ok((unreachable, policies))
+}
+
+/// What mends tables that are there and cannot be used.
+const OWN_TABLES: &str = "if `users` or `devices` are views of yours, give them the columns and types of \
+                          \"Your own tables\" in docs/schema.md; otherwise mend that row";
+
+fn nobodys_rows((table, count): (String, u64)) -> Line {
+    let text = format!(
+        "{count} rows of {table} are of users that are gone; who gets one of their numbers has them"
+    );
+    let mend = format!(
+        "if these are gone for good: DELETE FROM {table} WHERE user_id NOT IN (SELECT id FROM users)"
+    );
+    Line::new(Severity::Warning.as_str(), "database", text, Some(mend))
+}
+
+/// Asks what a login asks, of somebody who is there if anybody is: an operator's views count for no migration.
+/// Also what there is of users that are not there.
+async fn logins(store: &dyn Store) -> Result<Vec<(String, u64)>, StoreError> {
+    let first = store.users(None, 1).await?.into_iter().next();
+    let Some(user) = first.map(|user| user.name).or_else(|| "nobody".parse().ok()) else {
+        return Ok(Vec::new());
+    };
+    let device = store.devices(None, 1).await?.into_iter().next();
+    let device = device.and_then(|device| DeviceId::parse(&device.identifier).ok());
+    store.facts(&user, device.as_ref(), None, Clock::new().now().utc).await?;
+    store.nobodys_rows().await
 }
 
 /// What there is to say of a schema; true when the database does not answer.

@@ -34,6 +34,7 @@ fn with(text: &str, server: Server, change: impl Fn(&mut Ours<'_>)) -> Vec<Findi
     let mut ours = Ours {
         auth_timeout_s: 8,
         device_mode: DeviceMode::Off,
+        strict: Vec::new(),
         session_limit_s: Some(28_800),
         wants_own_variable: false,
         servers: &servers,
@@ -79,6 +80,21 @@ fn a_good_configuration_has_no_findings() {
 fn what_is_missing_is_named() {
     let names: Vec<_> = found("port 1194\n").into_iter().map(|(name, ..)| name).collect();
     assert_eq!(names, ["management", "management-client-auth", "server", "management-hold"]);
+}
+
+#[test]
+fn a_token_that_openvpn_judges_alone_is_a_fault_where_a_login_is_judged_by_more_than_its_password()
+{
+    let text = format!("{GOOD}auth-gen-token 0\n");
+    for (strict, expected) in [(vec![], Warning), (vec!["devices", "max_sessions"], Fault)] {
+        let findings = with(&text, unix(), |ours| ours.strict = strict.clone());
+        assert_eq!(short(&findings), [("auth-gen-token", Some(5), expected)]);
+        for what in strict {
+            assert!(findings[0].why.contains(what), "{}", findings[0].why);
+        }
+    }
+    let external = format!("{GOOD}auth-gen-token 0 external-auth\n");
+    assert_eq!(short(&with(&external, unix(), |ours| ours.strict = vec!["devices"])), []);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    store::{ForeignRow, ForeignTable, ImportNote, Imported, Store, StoreError},
+    store::{ForeignRow, ForeignTable, ImportNote, Imported, Policies, Store, StoreError},
     types::{Password, Username},
 };
 use row::{Plan, Raw, Refused, Rules};
@@ -124,8 +124,13 @@ async fn run(
     rows: Vec<Raw>,
     how: How,
 ) -> Result<Exit, CliError> {
+    let Policies { policies, unreadable } = desk.store.policies().await?;
+    let unreadable = unreadable.into_iter().map(|(name, error)| {
+        warn(&format!("policy `{name}`: {error}; its users cannot log in"));
+        name
+    });
     let policies: BTreeSet<_> =
-        desk.store.policies().await?.into_iter().map(|policy| policy.name).collect();
+        policies.into_iter().map(|policy| policy.name).chain(unreadable).collect();
     let rules =
         Rules { schemes: &config.auth.password_schemes, policies, existing: existing(desk).await? };
     let plan = row::plan(rows, &rules);
@@ -168,7 +173,10 @@ async fn write(desk: &Desk, source: &str, plan: &Plan) -> Result<Imported, CliEr
     let progress = Progress::new(clock, "users", all, desk.out.is_quiet());
     let told = |done| progress.tell(done);
     let imported = desk.store.import_users(&plan.users, note, &desk.actor(), &told).await;
-    imported.map_err(|error| CliError::from(error).or_next("nothing was written"))
+    imported.map_err(|error| match error.to_string().contains("may have been made") {
+        true => CliError::from(error),
+        false => CliError::from(error).also("nothing was written"),
+    })
 }
 
 async fn existing(desk: &Desk) -> Result<HashSet<Username>, CliError> {

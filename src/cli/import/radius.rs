@@ -8,7 +8,10 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime};
 
 use super::{row::Raw, tables::unreadable};
-use crate::store::ForeignRow;
+use crate::{
+    store::ForeignRow,
+    types::{Printable, truncate_on_char},
+};
 
 /// Puts the rows of both tables together.
 pub fn rows(checks: Vec<ForeignRow>, groups: Vec<ForeignRow>) -> Vec<Raw> {
@@ -50,7 +53,35 @@ pub fn rows(checks: Vec<ForeignRow>, groups: Vec<ForeignRow>) -> Vec<Raw> {
         }
         raw.policy = groups.into_iter().next().map(|(_, name)| name);
     }
+    mark_doubles(&mut users);
     users.into_values().collect()
+}
+
+/// FreeRADIUS leaves comparing names to its database, and that takes `Bob`, `bob` and `bob ` for one: their rows
+/// were one user's there, and apart they would be some of them with some of the checks.
+fn mark_doubles(users: &mut BTreeMap<String, Raw>) {
+    let mut alike: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, raw) in &mut *users {
+        let folded = name.trim_end().to_lowercase();
+        if folded == "default" {
+            raw.problems.push("name: FreeRADIUS takes DEFAULT for everybody; it is no user".into());
+        }
+        alike.entry(folded).or_default().push(name.clone());
+    }
+    for names in alike.values().filter(|names| names.len() > 1) {
+        for name in names {
+            let others = names.iter().filter(|other| *other != name);
+            let others: Vec<_> = others
+                .map(|name| format!("`{}`", Printable(truncate_on_char(name, 128).as_bytes())))
+                .collect();
+            if let Some(raw) = users.get_mut(name) {
+                raw.problems.push(format!(
+                    "name: FreeRADIUS takes it for the same user as {}; write all rows of one in one way",
+                    others.join(", ")
+                ));
+            }
+        }
+    }
 }
 
 fn raw(table: &str, name: String) -> Raw {
@@ -274,6 +305,29 @@ mod tests {
         ]);
         assert_eq!(raw.devices.len(), 2);
         assert_eq!((raw.enabled.as_deref(), raw.problems.len()), (Some("0"), 0));
+    }
+
+    #[test]
+    fn names_that_freeradius_takes_for_one_are_refused_with_each_other() {
+        let checks = table(&[
+            &["Bob", "Crypt-Password", ":=", "$6$"],
+            &["bob", "Expiration", ":=", "24 Dec 2026"],
+            &["carl", "Crypt-Password", ":=", "$6$"],
+            &["DEFAULT", "Auth-Type", ":=", "Reject"],
+            &["dora", "Crypt-Password", ":=", "$6$"],
+        ]);
+        let groups = table(&[&["carl ", "staff", "1"], &["dora", "staff", "1"]]);
+        let rows = rows(checks, groups);
+        let problem = |name: &str| {
+            let raw = rows.iter().find(|raw| raw.name == name).unwrap();
+            raw.problems.join("|")
+        };
+        assert!(problem("Bob").contains("the same user as `bob`"), "{}", problem("Bob"));
+        assert!(problem("bob").contains("the same user as `Bob`"));
+        assert!(problem("carl").contains("the same user as `carl `"));
+        assert!(problem("carl ").contains("the same user as `carl`"));
+        assert!(problem("DEFAULT").contains("for everybody"));
+        assert_eq!(problem("dora"), "");
     }
 
     #[test]

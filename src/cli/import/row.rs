@@ -142,10 +142,7 @@ fn filled(text: Option<String>) -> Option<String> {
 }
 
 fn name(text: &str) -> Result<Username, String> {
-    if text != text.trim() {
-        return Err("name: begins or ends with a space; take that away".into());
-    }
-    text.parse().map_err(|error| format!("name: {error}"))
+    parse::new_name(text).map_err(|error| format!("name: {error}"))
 }
 
 /// A hash that a login could compare.

@@ -23,7 +23,8 @@ pub fn of_view(rows: Vec<ForeignRow>) -> Vec<Raw> {
     })
 }
 
-/// OpenVPN-Admin. Its login compares days: who ends on a day may still connect on that day.
+/// OpenVPN-Admin. Its login compares days: who ends on a day may still connect on that day; on the last day that there
+/// is nobody ends.
 pub fn of_openvpn_admin(rows: Vec<ForeignRow>) -> Vec<Raw> {
     numbered(rows, |raw, cells| {
         let mut cells = cells.into_iter();
@@ -35,7 +36,8 @@ pub fn of_openvpn_admin(rows: Vec<ForeignRow>) -> Vec<Raw> {
             raw.problems.push("user_enable: is NULL".into());
         }
         raw.valid_from = next().filter(|date| !is_zero(date));
-        raw.valid_until = next().filter(|date| !is_zero(date)).map(|date| {
+        let is_never = |date: &str| is_zero(date) || date.starts_with("9999-12-31");
+        raw.valid_until = next().filter(|date| !is_never(date)).map(|date| {
             let day: Option<NaiveDate> = date.parse().ok();
             let after = day.and_then(|day| day.checked_add_days(Days::new(1)));
             // What is no date is refused later as it stands.
@@ -73,6 +75,8 @@ mod tests {
             row(&["al", "$2y$10$x", "1", "2026-01-01", "2026-12-31"]),
             row(&["bo", "", "0", "0000-00-00", "NULL"]),
             row(&["cy", "", "0", "NULL", "soon"]),
+            row(&["di", "", "1", "NULL", "9999-12-31"]),
+            row(&["ed", "", "1", "NULL", "9999-12-30"]),
         ]);
         assert_eq!((rows[0].row.as_str(), rows[0].name.as_str()), ("row 1", "al"));
         assert_eq!(rows[0].valid_from.as_deref(), Some("2026-01-01"));
@@ -80,6 +84,8 @@ mod tests {
         assert_eq!((&rows[1].valid_from, &rows[1].valid_until), (&None, &None));
         assert_eq!(rows[1].enabled.as_deref(), Some("0"));
         assert_eq!(rows[2].valid_until.as_deref(), Some("soon"));
+        assert_eq!(rows[3].valid_until, None, "that is never");
+        assert_eq!(rows[4].valid_until.as_deref(), Some("9999-12-31"));
     }
 
     #[test]

@@ -7,9 +7,12 @@ use clap::{
 
 use crate::{
     cli::parse::{OrNone, seconds},
-    store::{DeviceMode, MAX_COOLDOWN, OnLimit, PolicyRecord, SecondFactorMode},
+    store::{DeviceMode, MAX_COOLDOWN, MAX_SESSIONS, OnLimit, PolicyRecord, SecondFactorMode},
     types::{ExpiryAction, Hours, Quotas, Zone, parse_bytes},
 };
+
+/// Longest retention, as in the configuration: a hundred years.
+const MAX_DAYS: u32 = 36_500;
 
 /// The limits; `none` leaves the configuration's value in force.
 #[derive(Debug, Clone, Default, Args)]
@@ -26,8 +29,8 @@ pub struct Limits {
     /// Devices that a user may bring by himself, all in all; `none`: 8
     #[arg(long, value_name = "N")]
     max_devices: Option<OrNone<u32>>,
-    /// Sessions of a user at once, on all servers; 0 or `none`: any number
-    #[arg(long, value_name = "N")]
+    /// Sessions of a user at once, on all servers, at most 1000; 0 or `none`: any number
+    #[arg(long, value_name = "N", value_parser = max_sessions)]
     max_sessions: Option<OrNone<u32>>,
     /// What happens to one more (deny, replace_oldest, replace_same_device);
     /// `none`: replace_same_device
@@ -64,6 +67,16 @@ pub struct Limits {
     /// `none`: as configured
     #[arg(long, value_name = "WORD", value_parser = second_factor(), hide_possible_values = true)]
     second_factor: Option<OrNone<SecondFactorMode>>,
+    /// For how many days sessions are kept after their end, at most 36500; 0: for ever; `none`: as configured
+    #[arg(long, value_name = "N", value_parser = days)]
+    retention_days: Option<OrNone<u32>>,
+}
+
+fn days(text: &str) -> Result<OrNone<u32>, String> {
+    match text.parse().map_err(|_| "write it as a number of days".to_owned())? {
+        OrNone::Value(days) if days > MAX_DAYS => Err(format!("at most {MAX_DAYS} days")),
+        value @ (OrNone::None | OrNone::Value(_)) => Ok(value),
+    }
 }
 
 fn second_factor() -> impl TypedValueParser<Value = OrNone<SecondFactorMode>> {
@@ -107,6 +120,15 @@ fn on_limit() -> impl TypedValueParser<Value = OrNone<OnLimit>> {
         .try_map(|word| word.parse())
 }
 
+fn max_sessions(text: &str) -> Result<OrNone<u32>, String> {
+    match text.parse() {
+        Ok(OrNone::Value(value)) if value > MAX_SESSIONS => {
+            Err(format!("at most {MAX_SESSIONS}; 0 is any number"))
+        }
+        parsed => parsed.map_err(|error: std::num::ParseIntError| error.to_string()),
+    }
+}
+
 fn cooldown(text: &str) -> Result<OrNone<u32>, String> {
     let max = MAX_COOLDOWN.as_secs();
     match seconds(text)? {
@@ -142,6 +164,12 @@ impl Limits {
             && self.idle_bytes.is_none()
             && self.require_fingerprint.is_none()
             && self.second_factor.is_none()
+            && self.retention_days.is_none()
+    }
+
+    /// The hours are among what is given.
+    pub(super) const fn sets_hours(&self) -> bool {
+        self.hours.is_some()
     }
 
     /// Changes what is given.
@@ -190,6 +218,9 @@ impl Limits {
         }
         if let Some(value) = self.second_factor {
             policy.second_factor = value.into_option();
+        }
+        if let Some(value) = self.retention_days {
+            policy.retention_days = value.into_option();
         }
     }
 }

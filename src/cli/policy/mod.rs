@@ -8,11 +8,14 @@ use clap::Subcommand;
 use super::{
     Desk,
     client_config::{self, ConfigArgs},
-    exit::CliError,
+    exit::{CliError, warn},
     input,
     parse::PolicyName,
 };
-use crate::store::{ConfigOwner, PolicyRecord};
+use crate::{
+    config::Config,
+    store::{ConfigOwner, Policies, PolicyChange, PolicyRecord, StoreError},
+};
 use limits::Limits;
 use view::{PolicyView, ShownPolicy};
 
@@ -57,21 +60,23 @@ pub enum PolicyCommand {
     },
 }
 
-pub async fn execute(desk: &mut Desk, command: PolicyCommand) -> Result<(), CliError> {
+pub async fn execute(
+    desk: &mut Desk,
+    config: &Config,
+    command: PolicyCommand,
+) -> Result<(), CliError> {
     match command {
         PolicyCommand::Add { name: PolicyName(name), limits } => {
             let mut policy = PolicyRecord { name, ..PolicyRecord::default() };
             limits.apply(&mut policy);
-            put(desk, &policy, false).await
+            add(desk, &policy).await
         }
         PolicyCommand::Set { name, limits } => {
             if limits.is_empty() {
                 return Err(CliError::usage("nothing to change")
                     .or_next("give a limit: `policy set --help` lists them"));
             }
-            let mut policy = existing(desk, &name).await?;
-            limits.apply(&mut policy);
-            put(desk, &policy, true).await
+            set(desk, &name, &limits).await
         }
         PolicyCommand::Show { name } => {
             let policy = existing(desk, &name).await?;
@@ -79,12 +84,16 @@ pub async fn execute(desk: &mut Desk, command: PolicyCommand) -> Result<(), CliE
             desk.out.show(&ShownPolicy::new(&policy, &lines))
         }
         PolicyCommand::List => {
-            let policies = desk.store.policies().await?;
-            desk.out.list(&policies.iter().map(PolicyView::from).collect::<Vec<_>>())
+            let Policies { policies, unreadable } = desk.store.policies().await?;
+            desk.out.list(&policies.iter().map(PolicyView::from).collect::<Vec<_>>())?;
+            for (name, error) in unreadable {
+                warn(&format!("policy `{name}` is not listed: {error}; its users cannot log in"));
+            }
+            Ok(())
         }
         PolicyCommand::Config { name, args } => {
             existing(desk, &name).await?;
-            client_config::execute(desk, ConfigOwner::Policy(name.0), args).await
+            client_config::execute(desk, config, ConfigOwner::Policy(name.0), args).await
         }
         PolicyCommand::Remove { name, yes } => {
             let policy = existing(desk, &name).await?;
@@ -101,19 +110,41 @@ pub async fn execute(desk: &mut Desk, command: PolicyCommand) -> Result<(), CliE
     }
 }
 
-async fn put(desk: &mut Desk, policy: &PolicyRecord, replace: bool) -> Result<(), CliError> {
-    desk.store.put_policy(policy, replace, &desk.actor()).await.map_err(|error| {
+async fn add(desk: &mut Desk, policy: &PolicyRecord) -> Result<(), CliError> {
+    desk.store.put_policy(policy, false, &desk.actor()).await.map_err(|error| {
         CliError::from(error)
             .or_next("`ovpn-warden policy list` shows all; `policy set` changes one")
     })?;
-    let verb = if replace { "changed" } else { "added" };
-    desk.out.done(&format!("policy `{}` {verb}", policy.name), &PolicyView::from(policy))
+    desk.out.done(&format!("policy `{}` added", policy.name), &PolicyView::from(policy))
+}
+
+async fn set(desk: &mut Desk, name: &PolicyName, limits: &Limits) -> Result<(), CliError> {
+    let apply = |policy: &mut PolicyRecord| limits.clone().apply(policy);
+    let change = PolicyChange { apply: &apply, sets_hours: limits.sets_hours() };
+    let policy = desk
+        .store
+        .change_policy(&name.0, change, &desk.actor())
+        .await
+        .map_err(|error| mend(error).or_next(SEE_POLICIES))?;
+    desk.out.done(&format!("policy `{}` changed", policy.name), &PolicyView::from(&policy))
+}
+
+const SEE_POLICIES: &str = "`ovpn-warden policy list` shows all policies";
+
+/// What mends rows of hours that cannot be read.
+fn mend(error: StoreError) -> CliError {
+    let is_hours = matches!(&error, StoreError::Corrupt(text) if text.contains("policies.hours"));
+    let error = CliError::from(error);
+    if is_hours {
+        error.instead("`policy set NAME --hours …` writes all rows anew")
+    } else {
+        error
+    }
 }
 
 async fn existing(desk: &Desk, name: &PolicyName) -> Result<PolicyRecord, CliError> {
-    let policy = desk.store.policy(&name.0).await?;
+    let policy = desk.store.policy(&name.0).await.map_err(mend)?;
     policy.ok_or_else(|| {
-        CliError::failed(format!("policy `{}` not found", name.0))
-            .or_next("`ovpn-warden policy list` shows all policies")
+        CliError::failed(format!("policy `{}` not found", name.0)).or_next(SEE_POLICIES)
     })
 }

@@ -32,6 +32,7 @@ pub(super) struct PolicyView {
     idle_bytes: Option<u64>,
     require_fingerprint: Option<bool>,
     second_factor: Option<&'static str>,
+    retention_days: Option<u32>,
 }
 
 fn each(quotas: Quotas) -> BTreeMap<&'static str, u64> {
@@ -57,6 +58,7 @@ impl From<&PolicyRecord> for PolicyView {
             idle_bytes: policy.idle_bytes,
             require_fingerprint: policy.require_fingerprint,
             second_factor: policy.second_factor.map(SecondFactorMode::as_str),
+            retention_days: policy.retention_days,
         }
     }
 }
@@ -82,6 +84,14 @@ impl PolicyView {
         match self.max_sessions {
             None | Some(0) => unlimited.to_owned(),
             Some(n) => format!("{n}, then {word}"),
+        }
+    }
+
+    fn retention(&self) -> String {
+        match self.retention_days {
+            None => "as configured".into(),
+            Some(0) => "for ever".into(),
+            Some(days) => format!("{days} days after their end"),
         }
     }
 
@@ -182,6 +192,7 @@ impl View for PolicyView {
             ("cool-down", self.cooldown()),
             ("fingerprint", self.fingerprint().into()),
             ("second factor", self.second_factor.unwrap_or("as configured").to_owned()),
+            ("sessions are kept", self.retention()),
             ("hours", self.hours()),
             ("time zone", self.time_zone.clone().unwrap_or_else(|| "as configured".into())),
             ("time quota", self.time_quota()),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     auth::decide::enforced,
-    store::SpanCursor,
+    store::{DeviceStatus, SpanCursor},
     types::{Timestamp, Username},
 };
 use usage::{By, Period, Usage};
@@ -29,7 +29,7 @@ pub enum ReportCommand {
     /// A session that crosses the end of a period is cut there: its time exactly, its bytes in
     /// proportion to the time. Open sessions count up to what was last stored of them.
     Usage(UsageArgs),
-    /// Open sessions and accounts that are about to end, soonest first
+    /// Open sessions, accounts and devices that are about to end, soonest first
     Expiring(ExpiringArgs),
     /// Who would be refused if devices were enforced
     ///
@@ -151,7 +151,7 @@ async fn expiring(desk: &mut Desk, args: &ExpiringArgs) -> Result<(), CliError> 
     desk.out.want_csv(args.csv)?;
     let now = desk.now();
     let until = now.saturating_add(args.within);
-    let progress = waiting(desk, "looking at sessions and accounts");
+    let progress = waiting(desk, "looking at sessions, accounts and devices");
     let sessions = progress.watch(desk.store.expiring_sessions(until, MOST)).await?;
     if sessions.len() >= MOST as usize {
         warn("only the 10000 sessions that end first are listed");
@@ -159,6 +159,14 @@ async fn expiring(desk: &mut Desk, args: &ExpiringArgs) -> Result<(), CliError> 
     let mut views: Vec<_> =
         sessions.iter().filter_map(|session| EndView::session(session, now)).collect();
     views.extend(progress.watch(expiring_accounts(desk, now, until)).await?);
+    let devices = progress.watch(desk.store.devices(None, MOST)).await?;
+    if devices.len() >= MOST as usize {
+        warn("only the first 10000 devices were looked at");
+    }
+    views.extend(devices.iter().filter_map(|device| {
+        let at = device.valid_until.filter(|at| *at >= now && *at <= until)?;
+        (device.status == DeviceStatus::Approved).then(|| EndView::device(device, at, now))
+    }));
     drop(progress);
     views.sort_by_key(EndView::ends);
     desk.out.list(&views)

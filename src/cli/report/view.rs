@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::usage::{Amount, By, Period};
 use crate::{
     cli::output::{View, or_dash, short_time},
-    store::{DeviceUse, SessionRecord, UserRecord},
+    store::{DeviceRecord, DeviceUse, SessionRecord, UserRecord},
     types::{Cause, DenyReason, Timestamp, Username, short_bytes, short_duration},
 };
 
@@ -113,7 +113,7 @@ impl View for UsageView {
     }
 }
 
-/// A session or an account that is about to end.
+/// A session, an account or a device that is about to end.
 #[derive(Serialize)]
 pub struct EndView {
     kind: &'static str,
@@ -123,6 +123,7 @@ pub struct EndView {
     reason: Option<&'static str>,
     server: Option<String>,
     session_id: Option<String>,
+    device: Option<String>,
     #[serde(skip)]
     ends: Timestamp,
 }
@@ -139,6 +140,7 @@ impl EndView {
             reason: session.deadline_reason.map(Cause::as_str),
             server: Some(session.server.to_string()),
             session_id: Some(session.id.to_string()),
+            device: session.device.as_ref().map(ToString::to_string),
             ends,
         })
     }
@@ -152,6 +154,21 @@ impl EndView {
             reason: Some(Cause::AccountExpiry.as_str()),
             server: None,
             session_id: None,
+            device: None,
+            ends,
+        }
+    }
+
+    pub fn device(device: &DeviceRecord, ends: Timestamp, now: Timestamp) -> Self {
+        Self {
+            kind: "device",
+            user: device.user.to_string(),
+            ends_at: ends.to_string(),
+            left_s: ends.saturating_since(now).as_secs(),
+            reason: Some(Cause::DeviceBlocked.as_str()),
+            server: None,
+            session_id: None,
+            device: Some(device.identifier.clone()),
             ends,
         }
     }
@@ -163,10 +180,10 @@ impl EndView {
 
 impl View for EndView {
     const COLUMNS: &'static [&'static str] =
-        &["KIND", "USER", "ENDS", "LEFT", "REASON", "SERVER", "SESSION"];
-    const LEAST: &'static [&'static str] = &["SERVER", "SESSION", "REASON", "KIND"];
+        &["KIND", "USER", "ENDS", "LEFT", "REASON", "SERVER", "SESSION", "DEVICE"];
+    const LEAST: &'static [&'static str] = &["SERVER", "SESSION", "DEVICE", "REASON", "KIND"];
     const FIELDS: &'static [&'static str] =
-        &["kind", "user", "ends_at", "left_s", "reason", "server", "session_id"];
+        &["kind", "user", "ends_at", "left_s", "reason", "server", "session_id", "device"];
 
     fn row(&self) -> Vec<String> {
         vec![
@@ -177,6 +194,7 @@ impl View for EndView {
             or_dash(self.reason),
             or_dash(self.server.as_deref()),
             or_dash(self.session_id.as_deref()),
+            or_dash(self.device.as_deref()),
         ]
     }
 

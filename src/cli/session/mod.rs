@@ -39,7 +39,7 @@ pub enum SessionCommand {
         /// Its id, or the first 6 characters or more of it
         id: String,
     },
-    /// End a session
+    /// End a session; one whose server is gone for good is closed by `session close`
     Kill {
         /// Its id, or the first 6 characters or more of it
         id: String,

@@ -12,7 +12,7 @@ use super::{
     exit::CliError,
     hash::hashed,
     input,
-    parse::{OrNone, PolicyName, moment},
+    parse::{OrNone, PolicyName, moment, new_name},
 };
 use crate::{
     config::Config,
@@ -61,6 +61,8 @@ pub enum UserCommand {
     },
     /// Grant a user time or data beside the quotas
     Grant(quota::GrantArgs),
+    /// Show what is granted to a user beside the quotas, or take a grant back
+    Grants(quota::GrantsArgs),
     /// Set up a second factor: shows the key for an authenticator app as a QR code, and recovery codes
     Totp(TotpArgs),
     /// Show or change what OpenVPN is told about a user's clients: address, routes, DNS, any option
@@ -84,6 +86,7 @@ pub enum UserCommand {
 #[derive(Debug, Args)]
 pub struct AddArgs {
     /// Login name
+    #[arg(value_parser = new_name)]
     name: Username,
     /// Policy [default: default]
     #[arg(long)]
@@ -115,10 +118,10 @@ pub struct Changes {
     /// Policy; `none` for the policy `default`
     #[arg(long)]
     policy: Option<OrNone<PolicyName>>,
-    /// First moment of validity; `none` removes it
+    /// First moment of validity; a date is its first instant in UTC; `none` removes it
     #[arg(long, value_name = "TIME")]
     valid_from: Option<OrNone<String>>,
-    /// Last moment of validity; `none` removes it
+    /// Last moment of validity; a date is its first instant in UTC; `none` removes it
     #[arg(long, value_name = "TIME")]
     valid_until: Option<OrNone<String>>,
 }
@@ -140,8 +143,9 @@ pub async fn execute(
         UserCommand::Show { name } => {
             let user = existing(desk, &name).await?;
             let factor = desk.store.second_factor(&name).await?;
+            let enrolment = desk.store.enrolment(&name, desk.now()).await?;
             let lines = desk.store.client_config(&ConfigOwner::User(name)).await?;
-            desk.out.show(&ShownUser::new(&user, factor, &lines))
+            desk.out.show(&ShownUser::new(&user, factor, enrolment, &lines))
         }
         UserCommand::List => list(desk).await,
         UserCommand::Enable { name } => switch(desk, &name, true).await,
@@ -149,10 +153,11 @@ pub async fn execute(
         UserCommand::Set(args) => set(desk, args).await,
         UserCommand::Usage { name } => quota::usage(desk, config, &name).await,
         UserCommand::Grant(args) => quota::grant(desk, config, args).await,
+        UserCommand::Grants(args) => quota::grants(desk, args).await,
         UserCommand::Totp(args) => totp::execute(desk, args).await,
         UserCommand::Config { name, args } => {
             existing(desk, &name).await?;
-            client_config::execute(desk, ConfigOwner::User(name), args).await
+            client_config::execute(desk, config, ConfigOwner::User(name), args).await
         }
         UserCommand::Remove { name, yes } => {
             let user = existing(desk, &name).await?;

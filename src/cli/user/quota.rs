@@ -1,4 +1,6 @@
-//! `user usage` and `user grant`: what is left of a user's quotas, and more of them.
+//! `user usage`, `user grant` and `user grants`: what is left of a user's quotas, and more of them.
+
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -9,12 +11,12 @@ use crate::{
     cli::{
         Desk,
         exit::CliError,
-        output::View,
+        output::{View, short_time},
         parse::{duration, moment},
     },
     config::Config,
-    store::{Granted, PolicyRecord, QuotaGrant},
-    types::{Bytes, Period, Timestamp, Username, Zone, parse_bytes},
+    store::{GrantRecord, Granted, PolicyRecord, QuotaGrant},
+    types::{Bytes, Period, Periods, Quotas, Timestamp, Username, Zone, parse_bytes},
 };
 
 /// Arguments of `user grant`.
@@ -30,20 +32,41 @@ pub struct GrantArgs {
     until: Option<String>,
 }
 
+/// Arguments of `user grants`.
+#[derive(Debug, Args)]
+pub struct GrantsArgs {
+    /// Login name
+    name: Username,
+    /// Take the grant of this number back
+    #[arg(long, value_name = "ID")]
+    revoke: Option<i64>,
+}
+
 /// What is granted.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Amount {
-    /// So much time, as 2h
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    time: Option<std::time::Duration>,
+    /// So much time, as 2h, at most ten years
+    #[arg(long, value_name = "DURATION", value_parser = time)]
+    time: Option<Duration>,
     /// So much data, both ways, as 5GiB
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     data: Option<u64>,
 }
 
+/// More is no grant that anybody means, but a slip.
+const MOST_TIME: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+fn time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        time if time > MOST_TIME => Err("more than ten years; without a time quota in the policy \
+                                         nobody's time is limited"
+            .into()),
+        time => Ok(time),
+    }
+}
+
 fn bytes(text: &str) -> Result<u64, String> {
-    // What all grants of a user come to has to fit the databases' numbers.
     parse_bytes(text)
         .filter(|bytes| (1..=1 << 50).contains(bytes))
         .ok_or_else(|| "not an amount of data: use 500MiB or 20GB, at most 1PiB".into())
@@ -85,13 +108,46 @@ pub(super) async fn grant(
     }
     let grant = QuotaGrant { user: args.name.clone(), amount, valid_until };
     desk.store.grant_quota(&grant, &desk.actor()).await?;
-    let what = match amount {
-        Granted::Time(seconds) => format!("{seconds} s"),
-        Granted::Data(bytes) => Bytes(bytes).to_string(),
-    };
-    let message = format!("user `{}` may use {what} more until {valid_until}", args.name);
+    let each = each_period(quotas, zone.ends(now), valid_until);
+    let message =
+        format!("user `{}` may use {} more{each} until {valid_until}", args.name, shown(amount));
     let rows = rows(desk, &args.name, &policy, zone).await?;
     desk.out.done(&message, &rows)
+}
+
+fn shown(amount: Granted) -> String {
+    match amount {
+        Granted::Time(seconds) => format!("{seconds} s"),
+        Granted::Data(bytes) => Bytes(bytes).to_string(),
+    }
+}
+
+/// A quota that begins anew before the grant ends has it again.
+fn each_period(quotas: Quotas, ends: Periods, until: Timestamp) -> &'static str {
+    match quotas.iter().next().map(|(period, _)| period) {
+        Some(Period::Day) if ends.day < until => " each day",
+        Some(Period::Week) if ends.week < until => " each week",
+        Some(Period::Month) if ends.month < until => " each month",
+        Some(Period::Day | Period::Week | Period::Month | Period::Total) | None => "",
+    }
+}
+
+/// Shows what is granted, or takes one back.
+pub(super) async fn grants(desk: &mut Desk, args: GrantsArgs) -> Result<(), CliError> {
+    let GrantsArgs { name, revoke } = args;
+    existing(desk, &name).await?;
+    let Some(id) = revoke else {
+        let grants = desk.store.grants(&name, desk.now()).await?;
+        return desk.out.list(&grants.iter().map(GrantView::from).collect::<Vec<_>>());
+    };
+    let see = format!("`ovpn-warden user grants {name}` shows them");
+    desk.store
+        .revoke_grant(&name, id, &desk.actor())
+        .await
+        .map_err(|error| CliError::from(error).or_next(see))?;
+    let grants = desk.store.grants(&name, desk.now()).await?;
+    let left: Vec<_> = grants.iter().map(GrantView::from).collect();
+    desk.out.done(&format!("grant {id} of user `{name}` is taken back"), &left)
 }
 
 /// Shows what is used and left.
@@ -166,6 +222,53 @@ impl View for UsageRow {
             bytes(self.data_quota_bytes),
             bytes(self.data_left_bytes),
         ]
+    }
+
+    fn details(&self) -> Vec<(&'static str, String)> {
+        Self::COLUMNS.iter().copied().zip(self.row()).collect()
+    }
+}
+
+#[derive(Serialize)]
+struct GrantView {
+    id: i64,
+    kind: &'static str,
+    amount: u64,
+    valid_until: String,
+    created_at: String,
+    actor: String,
+    #[serde(skip)]
+    shown: [String; 3],
+}
+
+impl From<&GrantRecord> for GrantView {
+    fn from(grant: &GrantRecord) -> Self {
+        let (kind, amount) = match grant.amount {
+            Granted::Time(seconds) => ("time", seconds),
+            Granted::Data(bytes) => ("data", bytes),
+        };
+        Self {
+            id: grant.id,
+            kind,
+            amount,
+            valid_until: grant.valid_until.to_string(),
+            created_at: grant.created_at.to_string(),
+            actor: grant.actor.clone(),
+            shown: [
+                shown(grant.amount),
+                short_time(Some(grant.valid_until)),
+                short_time(Some(grant.created_at)),
+            ],
+        }
+    }
+}
+
+impl View for GrantView {
+    const COLUMNS: &'static [&'static str] = &["ID", "GRANTED", "UNTIL", "SINCE", "BY"];
+
+    fn row(&self) -> Vec<String> {
+        let [amount, until, since] = self.shown.clone();
+        vec![self.id.to_string(), amount, until, since, self.actor.clone()]
     }
 
     fn details(&self) -> Vec<(&'static str, String)> {

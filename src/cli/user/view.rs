@@ -85,6 +85,8 @@ pub struct ShownUser {
     #[serde(flatten)]
     user: UserView,
     second_factor: Option<FactorView>,
+    /// Until when the next new device is registered by itself.
+    enrolment_until: Option<String>,
     config: Vec<LineView>,
 }
 
@@ -100,6 +102,7 @@ impl ShownUser {
     pub fn new(
         user: &UserRecord,
         factor: Option<SecondFactorStatus>,
+        enrolment: Option<Timestamp>,
         config: &[StoredLine],
     ) -> Self {
         let second_factor = factor.map(|factor| FactorView {
@@ -108,7 +111,8 @@ impl ShownUser {
             recovery_codes: factor.recovery_codes,
         });
         let config = config.iter().map(LineView::from).collect();
-        Self { user: UserView::from(user), second_factor, config }
+        let enrolment_until = rfc3339(enrolment);
+        Self { user: UserView::from(user), second_factor, enrolment_until, config }
     }
 
     fn second_factor(&self) -> String {
@@ -131,6 +135,9 @@ impl View for ShownUser {
     fn details(&self) -> Vec<(&'static str, String)> {
         let mut lines = self.user.details();
         lines.push(("second factor", self.second_factor()));
+        let until = self.enrolment_until.as_ref();
+        lines
+            .extend(until.map(|until| ("next new device", format!("is registered until {until}"))));
         lines.extend(self.config.iter().map(|line| ("client", line.shown())));
         lines
     }

@@ -4,17 +4,14 @@ use axum::extract::State;
 use maud::{Markup, html};
 
 use crate::{
-    auth::{
-        service::trial::{Outcome, Trial, Verdict},
-        text,
-    },
+    auth::service::trial::{Outcome, Trial, Verdict},
     console::{
         Desk, Shared,
         access::Visitor,
         answer::Fault,
         fields::{Fields, bad},
     },
-    types::{DenyReason, DeviceId, Timestamp, Username},
+    types::{DeviceId, Timestamp, Username},
 };
 
 use super::{Asked, page, plain, time, user_link};
@@ -104,8 +101,9 @@ fn told(user: &Username, device: Option<&DeviceId>, outcome: &Outcome, at: Times
                         @if let Some(why) = terms.deadline_reason { " (" (why) ")" }
                     }
                 }
-                Err(reason) => {
-                    dt { "The client sees" } dd { (seen(*reason, device)) }
+                Err(_) => {
+                    @if let Some(fault) = &outcome.fault { dt { "Because" } dd { (plain(fault)) } }
+                    dt { "The client sees" } dd { (outcome.client_sees(device).unwrap_or_default()) }
                 }
             }
             @for line in &outcome.config { dt { "OpenVPN is told" } dd { code { (plain(line)) } } }
@@ -123,8 +121,4 @@ fn told(user: &Username, device: Option<&DeviceId>, outcome: &Outcome, at: Times
             } } }
         } }
     }
-}
-
-fn seen(reason: DenyReason, device: Option<&DeviceId>) -> &'static str {
-    text::denial_of(reason, device, None)
 }

@@ -172,6 +172,7 @@ fn changed(change: &AuditRecord) -> Markup {
 fn failed(event: &AuthEvent) -> Markup {
     let what = match event.kind {
         AuthEventKind::Failed => "login failed: wrong password",
+        AuthEventKind::FailedDevice => "login failed: a device that is not registered",
         AuthEventKind::FailedCode => "login failed: wrong one-time code",
         AuthEventKind::Forgiven => "logged in after failures",
         AuthEventKind::Cleared => "failures forgotten by an operator",

@@ -16,7 +16,7 @@ fn a_new_connection_is_set_up_with_env_filter_0_and_realtime_state() {
             Command::StateOn,
             Command::State,
             Command::Status,
-            Command::ByteCount(30)
+            Command::ByteCount(22)
         ]
     );
     assert!(matches!(&lab.events[..], [Event::LinkUp { openvpn_version, .. }]

@@ -1,5 +1,6 @@
 //! The engine against a scripted server, in virtual time.
 
+mod accounting;
 mod attach;
 mod challenge;
 mod limits;
@@ -30,7 +31,10 @@ use crate::{
         AuthEvent, AuthKind, Command, ConfigLine, Env, KillMessage, Message, Parameter,
         RefusedBlock, RejectKind, Rejected, State, StateName, StatusClient, StatusReport, Version,
     },
-    store::{CommandAction, CommandId, SessionCommand, SessionRecord, SessionState},
+    store::{
+        CommandAction, CommandId, OpenSession, ServerRecord, SessionCommand, SessionRecord,
+        SessionState,
+    },
     telemetry::events::Event,
     types::{Cause, Cid, DenyReason, Kid, Mono, Now, Password, SessionId, Timestamp, Zone},
 };
@@ -44,6 +48,7 @@ struct Lab {
     asked: Vec<(Ticket, AuthRequest)>,
     cancelled: Vec<Ticket>,
     rows: Vec<SessionRecord>,
+    marks: Vec<ServerRecord>,
     events: Vec<Event>,
     loads: usize,
     faults: Vec<LinkFault>,
@@ -66,7 +71,7 @@ impl Lab {
             auth_timeout: Duration::from_secs(8),
             device_sources: ["UV_CLIENT_MAC".parse().unwrap()].into(),
             accounting_interval: Duration::from_secs(30),
-            accounting_first: Duration::from_secs(30),
+            accounting_first: Duration::from_millis(7_500),
             warn_before: None,
             time_zone: Zone::default(),
             backstop: Duration::from_secs(30),
@@ -81,6 +86,7 @@ impl Lab {
             asked: Vec::new(),
             cancelled: Vec::new(),
             rows: Vec::new(),
+            marks: Vec::new(),
             events: Vec::new(),
             loads: 0,
             faults: Vec::new(),
@@ -114,6 +120,7 @@ impl Lab {
     }
 
     fn load(&mut self, rows: Vec<SessionRecord>) {
+        let rows = rows.into_iter().map(OpenSession::from).collect();
         self.engine.handle_open_sessions(rows, self.now);
         self.drain();
     }
@@ -135,6 +142,7 @@ impl Lab {
                 Output::CancelAuth(ticket) => self.cancelled.push(ticket),
                 Output::LoadOpenSessions => self.loads += 1,
                 Output::Persist(record) => self.rows.push(*record),
+                Output::MarkServer(server) => self.marks.push(*server),
                 Output::Report(event) => self.events.push(event),
                 Output::Reconnect(fault) => self.faults.push(fault),
                 Output::Relayed(id, line, is_last) => {
@@ -148,6 +156,7 @@ impl Lab {
         self.sent.clear();
         self.asked.clear();
         self.rows.clear();
+        self.marks.clear();
         self.events.clear();
     }
 

@@ -306,7 +306,8 @@ fn a_renegotiation_during_the_comparison_keeps_the_stored_session_and_deadline()
 fn an_internal_fault_is_an_error_line_and_a_temporary_denial() {
     let mut lab = Lab::up();
     let ticket = lab.connect(4, "alice");
-    let denial = Denial { reason: DenyReason::BackendUnavailable, fault: Some("bad data".into()) };
+    let fault = Some("bad data".into());
+    let denial = Denial { fault, ..Denial::new(DenyReason::BackendUnavailable) };
     lab.decide(ticket, Decision::Deny(denial));
     assert!(matches!(
         &lab.events[..],

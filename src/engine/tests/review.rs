@@ -50,7 +50,7 @@ fn who_may_no_longer_connect_is_ended_at_once_and_with_that_cause() {
 fn what_an_operator_granted_stands() {
     let mut lab = Lab::up();
     let session = lab.establish(4, "alice", 20);
-    let deadline = lab.now.utc.saturating_add(Duration::from_secs(100));
+    let deadline = lab.now.utc.saturating_add(Duration::from_secs(45));
     let extend = SessionCommand {
         id: CommandId(1),
         session,
@@ -63,7 +63,7 @@ fn what_an_operator_granted_stands() {
     let by_policy = terms(&lab, 20);
     reviewed(&mut lab, session, Ok(by_policy));
     assert_eq!(lab.last_row().deadline, Some(deadline));
-    lab.pass(Duration::from_secs(100));
+    lab.pass(Duration::from_secs(45));
     assert!(lab.sent.iter().any(|command| matches!(
         command,
         Command::ClientKill { message: KillMessage::Halt(text), .. }

@@ -1,6 +1,7 @@
 //! From ESTABLISHED to DISCONNECT.
 
 use super::*;
+use crate::auth::text;
 
 #[test]
 fn a_session_is_opened_on_established_and_closed_on_disconnect_with_its_bytes() {
@@ -135,20 +136,51 @@ fn a_step_of_the_clock_never_lengthens_a_session() {
 }
 
 #[test]
-fn byte_counts_are_stored_once_an_interval_and_never_go_back() {
-    let mut lab = Lab::up();
-    lab.establish(4, "alice", 3_600);
-    lab.pass(Duration::from_secs(30));
-    lab.forget();
-    for n in [100, 300, 200] {
-        lab.say(Message::ByteCount { cid: Cid(4), bytes_received: n, bytes_sent: n });
+fn who_is_extended_beyond_openvpns_own_limit_connects_again_just_before_it() {
+    // The backstop of 20 s is 30 s later.
+    for (extended, renewed) in [(49, false), (100, true)] {
+        let mut lab = Lab::up();
+        let id = lab.establish(4, "alice", 20);
+        let deadline = lab.now.utc.saturating_add(Duration::from_secs(extended));
+        let extend = SessionCommand {
+            id: CommandId(1),
+            session: id,
+            server: "udp".parse().unwrap(),
+            action: CommandAction::Extend { deadline },
+            actor: "cli:root".into(),
+        };
+        lab.engine.handle_command(&extend, lab.now);
+        lab.pass(Duration::from_millis(47_900));
+        assert_eq!(lab.kills(4), 0);
+        lab.pass(Duration::from_millis(200));
+        assert_eq!(lab.kills(4), usize::from(renewed));
+        if renewed {
+            let told = Command::ClientKill {
+                cid: Cid(4),
+                message: KillMessage::Restart(Parameter::new(text::RENEWAL)),
+            };
+            assert_eq!(lab.sent.last(), Some(&told));
+            lab.success();
+            lab.say(disconnect(4));
+            assert_eq!(lab.last_row().cause, Some(Cause::Admin));
+        }
     }
-    assert!(lab.rows.is_empty());
-    lab.pass(Duration::from_secs(30));
-    assert_eq!(lab.rows.len(), 1);
-    assert_eq!(lab.last_row().bytes_received, 300);
-    lab.pass(Duration::from_secs(30));
-    assert_eq!(lab.rows.len(), 1, "nothing new, nothing stored");
+}
+
+#[test]
+fn a_step_of_the_clock_that_is_taken_back_shortens_no_session() {
+    for steps in [[1_200_000i64, -1_200_000], [-3_600_000, 3_600_000]] {
+        let mut lab = Lab::up();
+        lab.establish(4, "alice", 1_800);
+        for step in steps {
+            lab.pass(Duration::from_secs(61));
+            lab.now.utc = Timestamp::from_millis(lab.now.utc.as_millis() + step);
+        }
+        lab.pass(Duration::from_secs(1_800 - 122 - 1));
+        assert_eq!(lab.kills(4), 0, "{steps:?}");
+        lab.pass(Duration::from_secs(1));
+        assert_eq!(lab.kills(4), 1, "{steps:?}");
+    }
 }
 
 #[test]
@@ -174,12 +206,12 @@ fn an_operator_can_end_and_extend_a_session() {
         action,
         actor: "cli:root".into(),
     };
-    let deadline = lab.now.utc.saturating_add(Duration::from_secs(100));
+    let deadline = lab.now.utc.saturating_add(Duration::from_secs(45));
     let extend = command(CommandAction::Extend { deadline });
     assert_eq!(lab.engine.handle_command(&extend, lab.now), CommandOutcome::Handled);
     lab.drain();
     assert_eq!(lab.last_row().deadline, Some(deadline));
-    lab.pass(Duration::from_secs(99));
+    lab.pass(Duration::from_secs(44));
     assert_eq!(lab.kills(4), 0);
     let kill = command(CommandAction::Kill { reason: Some("maintenance".into()) });
     assert_eq!(lab.engine.handle_command(&kill, lab.now), CommandOutcome::Handled);
@@ -194,17 +226,4 @@ fn an_operator_can_end_and_extend_a_session() {
     lab.success();
     lab.say(disconnect(4));
     assert_eq!(lab.last_row().cause, Some(Cause::Admin));
-}
-
-#[test]
-fn stopping_stores_everything_and_ends_nobody() {
-    let mut lab = Lab::up();
-    lab.establish(4, "alice", 3_600);
-    lab.say(Message::ByteCount { cid: Cid(4), bytes_received: 7, bytes_sent: 8 });
-    lab.forget();
-    lab.engine.handle_shutdown(lab.now);
-    lab.drain();
-    assert_eq!(lab.last_row().bytes_received, 7);
-    assert_eq!(lab.last_row().state, SessionState::Active);
-    assert!(lab.sent.is_empty());
 }

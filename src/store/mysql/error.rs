@@ -62,6 +62,7 @@ fn by_number(error: &MySqlDatabaseError) -> SqlError {
         }
         // Table, column, database object missing or a view that lost its base.
         1146 | 1054 | 1356 | 1051 => SqlError::Schema(text()),
+        1348 => SqlError::NotUpdatable(text()),
         1267 | 3988 => SqlError::Collation(text()),
         // Their messages quote the value.
         1292 | 1366 | 1264 | 1411 => SqlError::Refused(format!("error {}", error.number())),

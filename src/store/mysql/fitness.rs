@@ -55,7 +55,7 @@ pub async fn ask(connection: &mut MySqlConnection) -> Result<Fitness, SqlError> 
     let is_on = |name| !["", "0", "OFF"].contains(&value(name));
     Ok(match fitness {
         Fitness::Writes if is_on("read_only") || is_on("innodb_read_only") => Fitness::Reads,
-        fitness => fitness,
+        Fitness::Writes | Fitness::Reads | Fitness::Nothing(_) => fitness,
     })
 }
 

@@ -107,6 +107,7 @@ impl MySql {
                 | SqlError::ReadOnly(_)
                 | SqlError::Schema(_)
                 | SqlError::Collation(_)
+                | SqlError::NotUpdatable(_)
                 | SqlError::Corrupt(_)) => super::StoreError::from(error).to_string(),
             })),
             Err(_) => Err(failed(format!("no answer within {} ms", self.timeout.as_millis()))),

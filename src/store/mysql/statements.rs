@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{
-    ADD_ACTIVITY, ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns,
+    ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, Batch, COMMON, MARK_SERVERS, PERSIST_HEAD,
+    PERSIST_ROW, Repeated, Statements, ended_by_limit, facts_columns, login_columns,
     policy_of_user, standing_columns,
 };
 
@@ -42,6 +43,44 @@ static ADD_USAGE_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(ADD_USAGE.0, ADD_USAGE.1, " ON DUPLICATE KEY UPDATE session_id = session_id")
 });
 
+/// Of sessions that have not ended, and of which a condition is to follow.
+macro_rules! standings {
+    () => {
+        concat!(
+            "SELECT ",
+            standing_columns!(),
+            policy_of_user!(),
+            " FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
+             LEFT JOIN policies p ON p.name = \
+             CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
+             LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = s.device \
+             WHERE s.ended_at IS NULL AND "
+        )
+    };
+}
+
+static STANDINGS: LazyLock<Batch> =
+    LazyLock::new(|| Batch::new(concat!(standings!(), "s.server IN ("), "?", ")"));
+
+static STANDINGS_OF: LazyLock<Batch> =
+    LazyLock::new(|| Batch::new(concat!(standings!(), "s.user_name IN ("), "?", ")"));
+
+static MARK_SERVER_ROWS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(
+        MARK_SERVERS.0,
+        MARK_SERVERS.1,
+        " ON DUPLICATE KEY UPDATE \
+         seen_at = IF(run_started = VALUES(run_started), GREATEST(seen_at, VALUES(seen_at)), VALUES(seen_at)), \
+         run_started = VALUES(run_started), address = VALUES(address), \
+         openvpn_version = VALUES(openvpn_version), sessions = VALUES(sessions)",
+    )
+});
+
+/// What was written already stays as it is.
+static ADD_AUTH_EVENT_ROWS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(ADD_AUTH_EVENTS.0, ADD_AUTH_EVENTS.1, " ON DUPLICATE KEY UPDATE serial = serial")
+});
+
 static ADD_ACTIVITY_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(
         ADD_ACTIVITY.0,
@@ -49,6 +88,55 @@ static ADD_ACTIVITY_ROWS: LazyLock<Batch> = LazyLock::new(|| {
         " ON DUPLICATE KEY UPDATE amount = IF(kind = 'sessions', \
          GREATEST(amount, VALUES(amount)), amount + VALUES(amount))",
     )
+});
+
+/// A user's name as the program's own tables have it.
+macro_rules! own_name {
+    () => {
+        "CONVERT(u.name USING utf8mb4) COLLATE utf8mb4_bin"
+    };
+}
+
+/// What several logins need. A row for each user and each of its devices that any of them asks
+/// about; which fit, the program sees. Names are constants where an index is to be searched by them, whatever
+/// the collation of an operator's own table. Parameters: devices and fingerprints (twice as many), the
+/// names, the moment from which an end counts, the names.
+static FACTS_OF_MANY: LazyLock<Repeated> = LazyLock::new(|| {
+    Repeated::new(&[
+        (
+            concat!(
+                "SELECT ",
+                facts_columns!(),
+                "NULL AS certificate_status, NULL AS certificate_end, x.last_end AS expired_at, \
+                 (SELECT MAX(updated_at) FROM sessions WHERE user_name = ",
+                own_name!(),
+                " AND ended_at IS NULL AND ",
+                ended_by_limit!("updated_at"),
+                ") AS expiring_at FROM users u \
+                 LEFT JOIN policies p ON p.name = \
+                 CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
+                 LEFT JOIN second_factors f ON f.user_id = u.id \
+                 LEFT JOIN devices d ON d.user_id = u.id AND d.identifier IN ("
+            ),
+            2,
+        ),
+        (
+            ") LEFT JOIN (SELECT user_name, MAX(ended_at) AS last_end FROM sessions \
+             WHERE user_name IN (",
+            1,
+        ),
+        (
+            concat!(
+                ") AND ended_at > ? AND ",
+                ended_by_limit!("ended_at"),
+                " GROUP BY user_name) x ON x.user_name = ",
+                own_name!(),
+                " WHERE u.name IN ("
+            ),
+            1,
+        ),
+        (")", 0),
+    ])
 });
 
 /// Operators may put views of their own tables in place of `users` and `devices`: whatever the
@@ -65,16 +153,9 @@ pub const STATEMENTS: Statements = Statements {
          LEFT JOIN second_factors f ON f.user_id = u.id \
          WHERE u.name = ?"
     ),
-    standings: concat!(
-        "SELECT ",
-        standing_columns!(),
-        policy_of_user!(),
-        " FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
-         LEFT JOIN policies p ON p.name = \
-         CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
-         LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = s.device \
-         WHERE s.ended_at IS NULL AND s.server = ?"
-    ),
+    standings: &STANDINGS,
+    standings_of: &STANDINGS_OF,
+    facts_of_many: Some(&FACTS_OF_MANY),
     upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
                    AND CAST(CONVERT(name USING utf8mb4) AS BINARY) = CAST(? AS BINARY) \
                    AND CAST(CONVERT(password_hash USING utf8mb4) AS BINARY) = CAST(? AS BINARY)",
@@ -82,8 +163,15 @@ pub const STATEMENTS: Statements = Statements {
     // A lock holds on one node of a Galera cluster; two writes to one row meet on all of them.
     mark_user: "INSERT INTO user_marks (user_id, serial) VALUES (?, 1) \
                 ON DUPLICATE KEY UPDATE serial = serial + 1",
+    zones: "SELECT DISTINCT s.user_name, u.name, p.time_zone FROM sessions s \
+            JOIN users u ON u.name = s.user_name \
+            JOIN policies p ON p.name = \
+            CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
+            WHERE s.ended_at IS NULL AND s.server = ? AND p.time_zone IS NOT NULL",
+    mark_servers: &MARK_SERVER_ROWS,
     persist: &PERSIST,
     add_usage: &ADD_USAGE_ROWS,
+    add_auth_events: &ADD_AUTH_EVENT_ROWS,
     add_old_usage: "INSERT INTO usage_periods (user_name, starts_at, session_id, duration_ms, \
                     bytes_received, bytes_sent) VALUES (?, ?, '', ?, ?, ?) \
                     ON DUPLICATE KEY UPDATE duration_ms = duration_ms + VALUES(duration_ms), \
@@ -95,7 +183,11 @@ pub const STATEMENTS: Statements = Statements {
                   since = VALUES(since), held_until = VALUES(held_until)",
     add_activity: &ADD_ACTIVITY_ROWS,
     remove_activity: "DELETE FROM activity WHERE starts_at < ? ORDER BY starts_at LIMIT ?",
-    remove_ended: "DELETE FROM sessions WHERE ended_at < ? AND state = 'closed' \
-                   ORDER BY ended_at LIMIT ?",
+    ended: "SELECT s.id, s.server, s.ended_at, s.user_name, u.name AS own_name, p.retention_days \
+            FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
+            LEFT JOIN policies p ON p.name = CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
+            WHERE s.ended_at >= ? AND s.ended_at < ? AND s.state = 'closed' \
+            AND (s.ended_at > ? OR s.server > ? OR (s.server = ? AND s.id > ?)) \
+            ORDER BY s.ended_at, s.server, s.id LIMIT ?",
     ..COMMON
 };

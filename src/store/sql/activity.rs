@@ -2,12 +2,14 @@
 
 use super::{Attempt, Cells, Connector, Row, SqlStore, transaction};
 use crate::{
-    store::{ActivityKey, AuditRecord, AuthEvent, HourSum, StoreError},
+    store::{ActivityKey, AuditRecord, AuthEvent, Change, HourSum, StoreError},
     types::{DenyReason, Timestamp, Username},
 };
 
 /// Most rows that one call returns or removes.
 const MOST: u32 = 10_000;
+/// Most changes of one call.
+const MOST_CHANGES: u32 = 1_000;
 /// Most of one amount; more is a damaged counter, and sums have to fit.
 const MOST_AMOUNT: u64 = 1 << 50;
 
@@ -51,6 +53,22 @@ impl<C: Connector> SqlStore<C> {
     pub async fn audit(&self, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
         let rows = self.read(self.sql.audited, vec![limit.min(MOST).into()]).await?;
         rows.iter().map(audited).collect()
+    }
+
+    pub async fn changes(&self, after: Option<i64>) -> Result<Vec<Change>, StoreError> {
+        let rows = match after {
+            Some(after) => self.read(self.sql.changes, vec![after.into(), MOST_CHANGES.into()]),
+            None => self.read(self.sql.last_change, Vec::new()),
+        };
+        let change = |row| {
+            let cells = Cells::new(row, "admin_audit", "id");
+            Ok(Change {
+                id: cells.some_number("id")?,
+                action: cells.some_text("action")?.to_owned(),
+                target: cells.some_text("target")?.to_owned(),
+            })
+        };
+        rows.await?.iter().map(change).collect()
     }
 
     pub async fn audit_of(&self, target: &str, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {

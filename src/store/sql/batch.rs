@@ -45,6 +45,34 @@ impl Batch {
     }
 }
 
+/// A statement with lists of placeholders, for lists of 2, 4, 8 and 16 entries.
+pub struct Repeated([String; 4]);
+
+impl Repeated {
+    /// The most entries of one statement: with names and device ids of the greatest length they
+    /// still fit one TLS record.
+    pub const MOST: usize = 16;
+
+    /// Static text, each piece followed by so many placeholders for each entry.
+    pub fn new(pieces: &[(&'static str, usize)]) -> Self {
+        Self(std::array::from_fn(|power| {
+            let mut text = String::new();
+            for (piece, times) in pieces {
+                text.push_str(piece);
+                text.push_str(&vec!["?"; times << (power + 1)].join(","));
+            }
+            text
+        }))
+    }
+
+    /// The shortest statement for so many entries, and how many it takes: the last is repeated to
+    /// fill it.
+    pub fn fitting(&'static self, entries: usize) -> (&'static str, usize) {
+        let power = entries.clamp(2, Self::MOST).next_power_of_two().ilog2();
+        (self.0[power as usize - 1].as_str(), 1 << power)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
@@ -52,6 +80,19 @@ mod tests {
     use super::*;
 
     static BATCH: LazyLock<Batch> = LazyLock::new(|| Batch::new("in (", "?", ")"));
+
+    static LISTS: LazyLock<Repeated> =
+        LazyLock::new(|| Repeated::new(&[("in (", 2), (") at ? in (", 1), (")", 0)]));
+
+    #[test]
+    fn a_statement_has_room_for_its_entries_and_less_than_as_many_again() {
+        for entries in 1..=Repeated::MOST {
+            let (sql, room) = LISTS.fitting(entries);
+            assert!(room >= entries && (room < entries * 2 || room == 2), "{entries}: {room}");
+            assert_eq!(sql.matches('?').count(), room * 3 + 1);
+        }
+        assert_eq!(LISTS.fitting(2), ("in (?,?,?,?) at ? in (?,?)", 2));
+    }
 
     #[test]
     fn every_item_is_in_one_run_and_each_run_has_its_placeholders() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Attempt, Cells, Connector, Row, SqlStore, Value, audit_row, transaction};
 use crate::{
-    store::{Actor, Claim, MAX_SESSIONS, OnLimit, StoreError},
+    store::{Actor, Claim, MAX_SESSIONS, OnLimit, Place, StoreError},
     types::{DeviceId, ServerName, SessionId, Timestamp},
 };
 
@@ -37,7 +37,7 @@ impl<C: Connector> SqlStore<C> {
         Ok(make_room(&held, claim, device.as_deref()).is_some())
     }
 
-    pub async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<Place, StoreError> {
         let user = claim.user.as_str();
         let device = claim.device.map(DeviceId::to_string);
         let since = now.saturating_sub(CLAIM);
@@ -51,8 +51,14 @@ impl<C: Connector> SqlStore<C> {
             let rows = tx.fetch(self.sql.places_of_user, &args).await?;
             let held: Vec<Held> = rows.iter().map(held).collect();
             let Some(leaving) = make_room(&held, claim, device.as_deref()) else {
-                return Ok(false);
+                return Ok(Place::Full);
             };
+            // Before anybody is asked to leave for it.
+            if let Some(code) = claim.code
+                && !self.use_code(tx, id, code).await?
+            {
+                return Ok(Place::CodeUsed);
+            }
             for (session, server, is_claim) in leaving {
                 let session = session.to_string();
                 if is_claim {
@@ -80,7 +86,7 @@ impl<C: Connector> SqlStore<C> {
                 now.into(),
             ];
             tx.execute(self.sql.add_claim, &args).await?;
-            Ok(true)
+            Ok(Place::Taken)
         })
         .map_err(StoreError::from)
     }
@@ -145,8 +151,15 @@ mod tests {
         let (user, id) = ("alice".parse().unwrap(), DeviceId::parse(MAC).unwrap());
         let server = "udp".parse().unwrap();
         let session = numbered(99);
-        let claim =
-            Claim { session, server: &server, user: &user, device: Some(&id), max, on_limit };
+        let claim = Claim {
+            session,
+            server: &server,
+            user: &user,
+            device: Some(&id),
+            max,
+            on_limit,
+            code: None,
+        };
         let leaving = make_room(&held, &claim, Some(MAC))?;
         let number = |session| (0..9).find(|number| session == numbered(*number));
         Some(leaving.into_iter().filter_map(|(session, _, _)| number(session)).collect())

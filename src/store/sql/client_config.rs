@@ -1,5 +1,7 @@
 //! Lines of client configuration, as operators change them. Logins read them with the facts.
 
+use std::net::IpAddr;
+
 use super::{
     Attempt, Cells, Connector, Failure, Row, SqlError, SqlStore, Value, audit_row, transaction,
     transaction::Tx,
@@ -9,6 +11,9 @@ use crate::{
     store::{Actor, ConfigOwner, NewLine, StoreError, StoredLine, client_config::stored},
     types::ServerName,
 };
+
+/// The row of `user_marks` that stands for all users: no id is negative.
+const EVERY_USER: i64 = -1;
 
 impl<C: Connector> SqlStore<C> {
     pub async fn client_config(&self, owner: &ConfigOwner) -> Result<Vec<StoredLine>, StoreError> {
@@ -40,6 +45,9 @@ impl<C: Connector> SqlStore<C> {
             let sql = self.sql;
             let (key, read, remove) = match owner {
                 ConfigOwner::User(name) => {
+                    // One for all, before anything is read: an address for all servers and the same one for one
+                    // server are rows that no key keeps apart.
+                    tx.execute(sql.mark_user, &[EVERY_USER.into()]).await?;
                     let id = Value::from(self.lock_user(tx, name).await?);
                     tx.execute(sql.mark_user, std::slice::from_ref(&id)).await?;
                     (id, sql.user_config, sql.remove_user_config)
@@ -85,7 +93,18 @@ impl<C: Connector> SqlStore<C> {
         };
         let address = new.address.map(|address| address.to_string());
         if let Some(address) = &address {
-            let asked = [address.as_str().into(), key.clone(), server.into(), server.into()];
+            // As the line is written, which is how people write it, too.
+            let written = match new.address {
+                Some(IpAddr::V6(_)) => format!("ifconfig-ipv6-push {address}/%"),
+                Some(IpAddr::V4(_)) | None => format!("ifconfig-push {address} %"),
+            };
+            let asked = [
+                address.as_str().into(),
+                written.into(),
+                key.clone(),
+                server.into(),
+                server.into(),
+            ];
             let others = tx.fetch(self.sql.address_of_another, &asked).await?;
             if let Some(row) = others.first() {
                 let other = Cells::new(row, "users", "name").some_text("name")?;
@@ -93,6 +112,7 @@ impl<C: Connector> SqlStore<C> {
                     StoreError::Exists(format!("address {address} of user `{other}`")).into()
                 );
             }
+            tx.execute(self.sql.free_address, &[address.as_str().into()]).await?;
         }
         args.push(address.as_deref().into());
         match tx.execute(self.sql.add_user_config, &args).await {

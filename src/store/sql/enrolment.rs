@@ -3,7 +3,7 @@
 use super::{Attempt, Cells, Connector, SqlStore, audit_row, transaction};
 use crate::{
     store::{Actor, DeviceStatus, EnrolmentTerms, NewDevice, StoreError},
-    types::{Timestamp, Username},
+    types::{DeviceKind, Timestamp, Username},
 };
 
 impl<C: Connector> SqlStore<C> {
@@ -21,10 +21,25 @@ impl<C: Connector> SqlStore<C> {
             tx.execute(self.sql.mark_user, &[user.into()]).await?;
             let args = [user.into(), device.id.to_string().into()];
             if let Some(row) = tx.fetch(self.sql.device_status, &args).await?.first() {
-                // The same login came twice, or an operator was faster.
-                return Ok(Some(Cells::new(row, "devices", "identifier").some_parsed("status")?));
+                // The same login came twice, an operator was faster, or it waits for approval.
+                let status = Cells::new(row, "devices", "identifier").some_parsed("status")?;
+                if status != DeviceStatus::Pending || !terms.by_window {
+                    return Ok(Some(status));
+                }
+                let [user, id] = args;
+                if tx.execute(self.sql.use_enrolment, &[user.clone(), by.at.into()]).await?.affected
+                    == 0
+                {
+                    return Ok(None);
+                }
+                let args = [device.status.as_str().into(), by.at.into(), user, id];
+                tx.execute(self.sql.set_device_status, &args).await?;
+                tx.execute(self.sql.audit, &audit).await?;
+                return Ok(Some(device.status));
             }
-            let rows = tx.fetch(self.sql.count_devices, &[user.into()]).await?;
+            let is_certificate = device.id.kind() == DeviceKind::Fingerprint;
+            let args = [user.into(), u32::from(is_certificate).into()];
+            let rows = tx.fetch(self.sql.count_devices, &args).await?;
             let row = rows.first().ok_or_else(|| StoreError::Schema("no count".into()))?;
             let present: u32 = Cells::new(row, "devices", "user_id").some_number("devices")?;
             if present != terms.known {

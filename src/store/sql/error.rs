@@ -25,6 +25,8 @@ pub enum SqlError {
     Corrupt(String),
     /// A bound text has no equal in the character set of a column.
     Collation(String),
+    /// A column of a view that cannot be written to.
+    NotUpdatable(String),
     /// Refused for good.
     Refused(String),
 }
@@ -41,7 +43,9 @@ impl From<SqlError> for StoreError {
             | SqlError::Unavailable(text) => Self::Unavailable(text),
             SqlError::Schema(text) => Self::Schema(text),
             SqlError::Corrupt(text) => Self::Corrupt(text),
-            SqlError::Collation(text) | SqlError::Refused(text) => Self::Refused(text),
+            SqlError::Collation(text) | SqlError::NotUpdatable(text) | SqlError::Refused(text) => {
+                Self::Refused(text)
+            }
         }
     }
 }

@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use super::{Attempt, Cells, Connector, Row, SqlStore, Value, audit_row, transaction};
 use crate::{
     store::{Actor, AuthEvent, AuthEventKind, Lockout, NewAuthEvent, StoreError},
-    types::{Timestamp, Username},
+    types::{LockoutScope, Timestamp, Username},
 };
 
 /// The most rows one call returns.
 const MOST: u32 = 10_000;
 /// Where a name or an address is missing: they are parts of a key.
 const NONE: &str = "";
+/// In place of an address: from wherever the user was not lately.
+const ELSEWHERE: &str = "*";
 /// Who writes what operators forget.
 const OPERATOR: &str = "operator";
 
@@ -22,10 +24,9 @@ impl<C: Connector> SqlStore<C> {
         origin: &str,
     ) -> Result<(), StoreError> {
         let runs = self.sql.add_auth_events.split(events);
-        // A repeated COMMIT would count twice; what is lost is a few failures.
-        transaction!(self, Attempt::new(false, runs.len() <= 1), |tx| {
+        transaction!(self, Attempt::new(true, runs.len() <= 1), |tx| {
             for (sql, run) in &runs {
-                let mut args = Vec::with_capacity(run.len() * 5);
+                let mut args = Vec::with_capacity(run.len() * 6);
                 for event in *run {
                     push_event(&mut args, event, origin);
                 }
@@ -65,7 +66,7 @@ impl<C: Connector> SqlStore<C> {
             for lockout in lockouts {
                 let args = [
                     name(lockout.user.as_ref()),
-                    address(lockout.network),
+                    scope(lockout),
                     lockout.failures.into(),
                     lockout.since.into(),
                     lockout.until.into(),
@@ -96,7 +97,7 @@ impl<C: Connector> SqlStore<C> {
         };
         let audit = audit_row(by, "lockout.clear", &target, None);
         let (kind, user) = (AuthEventKind::Cleared, user.cloned());
-        let told = NewAuthEvent { kind, user, network, at: by.at };
+        let told = NewAuthEvent { kind, user, network, at: by.at, serial: None };
         transaction!(self, Attempt::new(false, false), |tx| {
             let (sql, _) = self.sql.add_auth_events.split(std::slice::from_ref(&told))[0];
             let mut args = Vec::new();
@@ -120,6 +121,14 @@ fn address(network: Option<IpAddr>) -> Value {
     network.map_or_else(|| NONE.to_owned(), |ip| ip.to_string()).into()
 }
 
+fn scope(lockout: &Lockout) -> Value {
+    match lockout.scope {
+        LockoutScope::Login => address(lockout.network),
+        LockoutScope::Elsewhere => ELSEWHERE.into(),
+        LockoutScope::Code => NONE.into(),
+    }
+}
+
 fn push_event(args: &mut Vec<Value>, event: &NewAuthEvent, origin: &str) {
     args.extend([
         event.kind.as_str().into(),
@@ -127,14 +136,19 @@ fn push_event(args: &mut Vec<Value>, event: &NewAuthEvent, origin: &str) {
         address(event.network),
         Value::cut(origin, 16),
         event.at.into(),
+        event.serial.into(),
     ]);
 }
 
+fn user(cells: Cells<'_>) -> Result<Option<Username>, StoreError> {
+    match cells.some_text("user_name")? {
+        NONE => Ok(None),
+        _ => Ok(Some(cells.some_parsed("user_name")?)),
+    }
+}
+
 fn whose(cells: Cells<'_>) -> Result<(Option<Username>, Option<IpAddr>), StoreError> {
-    let user = match cells.some_text("user_name")? {
-        NONE => None,
-        _ => Some(cells.some_parsed("user_name")?),
-    };
+    let user = user(cells)?;
     let network = match cells.some_text("network")? {
         NONE => None,
         _ => Some(cells.some_parsed("network")?),
@@ -156,9 +170,15 @@ pub(super) fn event(row: &Row) -> Result<AuthEvent, StoreError> {
 
 fn lockout(row: &Row) -> Result<Lockout, StoreError> {
     let cells = Cells::new(row, "lockouts", "network");
-    let (user, network) = whose(cells)?;
+    let user = user(cells)?;
+    let (scope, network) = match cells.some_text("network")? {
+        NONE => (LockoutScope::Code, None),
+        ELSEWHERE => (LockoutScope::Elsewhere, None),
+        _ => (LockoutScope::Login, Some(cells.some_parsed("network")?)),
+    };
     Ok(Lockout {
         user,
+        scope,
         network,
         failures: cells.some_number("failures")?,
         since: cells.some_time("since")?,

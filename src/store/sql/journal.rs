@@ -2,10 +2,13 @@
 
 use super::{
     Attempt, Connector, Failure, SqlStore, Value, record,
-    statements::{FIRST_SESSIONS, REMOVE_SESSION, REMOVE_USAGE},
+    statements::{FIRST_SESSIONS, REMOVE_SESSION, REMOVE_USAGE, SESSIONS_OF_SERVER},
     transaction,
 };
-use crate::store::{OpenSessions, SessionRecord, StoreError};
+use crate::{
+    store::{OpenSessions, SessionRecord, StoreError},
+    types::ServerName,
+};
 
 /// Tells a journal from a database, in the header of the file.
 const MARK: i64 = 0x4f57_4a31;
@@ -43,7 +46,12 @@ impl<C: Connector> SqlStore<C> {
         Ok(first)
     }
 
-    pub async fn remove_sessions(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
+    pub async fn sessions_of(&self, server: &ServerName) -> Result<Vec<SessionRecord>, StoreError> {
+        let rows = self.read(SESSIONS_OF_SERVER, vec![server.as_str().into()]).await?;
+        Ok(rows.iter().filter_map(|row| record::session(row).ok()).collect())
+    }
+
+    pub async fn remove_rows(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
         let result: Result<(), Failure> = transaction!(self, Attempt::new(true, false), |tx| {
             for session in sessions {
                 let args = [session.id.to_string().into(), session.version.into()];

@@ -4,6 +4,7 @@
 //! transactions, retries, auditing and the reading of rows are here. Nothing here names sqlx.
 
 mod activity;
+mod asking;
 mod batch;
 mod claim;
 mod client_config;
@@ -12,16 +13,21 @@ mod device;
 mod driver;
 mod enrolment;
 mod error;
+mod facts;
 mod failure;
+mod gather;
 mod import;
 mod journal;
+mod line;
 mod login;
 mod policy;
 mod pool;
 mod record;
 mod report;
+mod retention;
 mod schema;
 mod second_factor;
+mod server;
 mod session;
 mod session_query;
 mod standing;
@@ -34,14 +40,21 @@ mod value;
 
 use std::{sync::Arc, time::Duration};
 
-pub use batch::Batch;
+use asking::{Asking, Question};
+pub use batch::{Batch, Repeated};
 pub use driver::{Connection, Connector, Done, Known};
 pub use error::{Failure, SqlError};
+pub use line::{decode as decode_session, encode as encode_session};
 pub use pool::{Lease, Limits, Pool};
 pub use report::page as spans_page;
 pub use session_query::SessionQueries;
-pub use statements::{ADD_ACTIVITY, ADD_USAGE, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements};
-pub(super) use statements::{login_columns, policy_of_user, standing_columns, user_columns};
+pub use statements::{
+    ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, COMMON, MARK_SERVERS, PERSIST_HEAD, PERSIST_ROW,
+    Statements,
+};
+pub(super) use statements::{
+    ended_by_limit, facts_columns, login_columns, policy_of_user, standing_columns, user_columns,
+};
 pub use transaction::Attempt;
 use transaction::transaction;
 pub use value::{Cells, Row, Value};
@@ -52,6 +65,7 @@ use crate::types::{Clock, Username};
 /// A store on one database.
 pub struct SqlStore<C: Connector> {
     pool: Arc<Pool<C>>,
+    asking: Arc<Asking<C>>,
     sql: &'static Statements,
     clock: Clock,
     observe: fn(&'static str, Duration),
@@ -61,7 +75,9 @@ impl<C: Connector> SqlStore<C> {
     /// A store that connects when it is first used.
     pub fn new(connector: C, limits: Limits, observe: fn(&'static str, Duration)) -> Self {
         let (sql, clock) = (connector.statements(), Clock::new());
-        Self { sql, pool: Arc::new(Pool::new(connector, limits)), clock, observe }
+        let pool = Arc::new(Pool::new(connector, limits));
+        let asking = Arc::new(Asking::new(Arc::clone(&pool), sql, clock));
+        Self { pool, asking, sql, clock, observe }
     }
 
     /// Tells how long a call took, whatever came of it.

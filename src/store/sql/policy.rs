@@ -1,14 +1,15 @@
 //! Policies, as operators change them.
 
 use super::{
-    Attempt, Cells, Connector, SqlError, SqlStore, audit_row,
+    Attempt, Cells, Connector, Failure, SqlError, SqlStore, Value, audit_row,
     record::{self, DEFAULT_POLICY},
     transaction,
+    transaction::Tx,
     user::no_policy,
 };
 use crate::{
-    store::{Actor, PolicyRecord, StoreError},
-    types::{Period, Printable, Quotas},
+    store::{Actor, Policies, PolicyChange, PolicyRecord, StoreError},
+    types::{Hours, Period, Printable, Quotas},
 };
 
 /// The bound on a policy's name, in bytes.
@@ -21,61 +22,69 @@ impl<C: Connector> SqlStore<C> {
         replace: bool,
         by: &Actor,
     ) -> Result<(), StoreError> {
+        if replace {
+            let apply = |old: &mut PolicyRecord| *old = policy.clone();
+            let change = PolicyChange { apply: &apply, sets_hours: true };
+            return self.change_policy(&policy.name, change, by).await.map(|_| ());
+        }
         check_name(&policy.name)?;
-        let mut args = vec![
-            policy.session_limit_s.into(),
-            policy.expiry_action.map(|action| action.as_str()).into(),
-            policy.device_mode.map(|mode| mode.as_str()).into(),
-            policy.max_devices.into(),
-            policy.max_sessions.into(),
-            policy.on_limit.map(|word| word.as_str()).into(),
-            policy.cooldown_s.into(),
-            policy.time_zone.map(|zone| zone.to_string()).into(),
-        ];
-        for quotas in [policy.time_quota, policy.data_quota] {
-            args.extend(Period::ALL.iter().map(|period| quotas.of(*period).into()));
-        }
-        args.extend([
-            policy.idle_s.into(),
-            policy.idle_bytes.into(),
-            policy.require_fingerprint.into(),
-            policy.second_factor.map(|mode| mode.as_str()).into(),
-            by.at.into(),
-            policy.name.as_str().into(),
-        ]);
-        let action = if replace { "policy.set" } else { "policy.add" };
-        let audit = audit_row(by, action, &policy.name, Some(&describe(policy)));
-        if !replace {
-            args.push(by.at.into());
-        }
+        let mut args = values(policy, by);
+        args.push(by.at.into());
+        let audit = audit_row(by, "policy.add", &policy.name, Some(&describe(policy)));
         transaction!(self, Attempt::new(false, false), |tx| {
-            if replace {
-                if tx.execute(self.sql.replace_policy, &args).await?.affected == 0 {
-                    return Err(no_policy(&policy.name).into());
+            match tx.execute(self.sql.add_policy, &args).await {
+                Ok(_) => {}
+                Err(SqlError::Unique) => {
+                    return Err(StoreError::Exists(format!("policy `{}`", policy.name)).into());
                 }
-            } else {
-                match tx.execute(self.sql.add_policy, &args).await {
-                    Ok(_) => {}
-                    Err(SqlError::Unique) => {
-                        return Err(StoreError::Exists(format!("policy `{}`", policy.name)).into());
-                    }
-                    Err(error) => return Err(error.into()),
-                }
+                Err(error) => return Err(error.into()),
             }
-            tx.execute(self.sql.remove_hours, &[policy.name.as_str().into()]).await?;
-            for range in policy.hours.ranges() {
-                let args = [
-                    policy.name.as_str().into(),
-                    u32::from(range.weekday()).into(),
-                    range.opens().into(),
-                    range.closes().into(),
-                ];
-                tx.execute(self.sql.add_hours, &args).await?;
-            }
+            self.put_hours(tx, policy).await?;
             tx.execute(self.sql.audit, &audit).await?;
             Ok(())
         })
         .map_err(StoreError::from)
+    }
+
+    pub async fn change_policy(
+        &self,
+        name: &str,
+        change: PolicyChange<'_>,
+        by: &Actor,
+    ) -> Result<PolicyRecord, StoreError> {
+        check_name(name)?;
+        transaction!(self, Attempt::new(false, false), |tx| {
+            // Keeps others from changing it until the end, so that no change of theirs is lost.
+            let touched = tx.execute(self.sql.touch_policy, &[by.at.into(), name.into()]).await?;
+            let rows = tx.fetch(self.sql.policy, &[name.into()]).await?;
+            let Some(row) = rows.first().filter(|_| touched.affected > 0) else {
+                return Err(no_policy(name).into());
+            };
+            let cells = Cells::new(row, "policies", "name");
+            let hours = if change.sets_hours { Hours::default() } else { record::hours(cells)? };
+            let mut policy = PolicyRecord { hours, ..record::policy_without_hours(cells)? };
+            (change.apply)(&mut policy);
+            tx.execute(self.sql.replace_policy, &values(&policy, by)).await?;
+            tx.execute(self.sql.remove_hours, &[name.into()]).await?;
+            self.put_hours(tx, &policy).await?;
+            let audit = audit_row(by, "policy.set", name, Some(&describe(&policy)));
+            tx.execute(self.sql.audit, &audit).await?;
+            Ok(policy)
+        })
+        .map_err(StoreError::from)
+    }
+
+    async fn put_hours(&self, tx: &mut Tx<C>, policy: &PolicyRecord) -> Result<(), Failure> {
+        for range in policy.hours.ranges() {
+            let args = [
+                policy.name.as_str().into(),
+                u32::from(range.weekday()).into(),
+                range.opens().into(),
+                range.closes().into(),
+            ];
+            tx.execute(self.sql.add_hours, &args).await?;
+        }
+        Ok(())
     }
 
     pub async fn policy(&self, name: &str) -> Result<Option<PolicyRecord>, StoreError> {
@@ -89,9 +98,17 @@ impl<C: Connector> SqlStore<C> {
         Ok(None)
     }
 
-    pub async fn policies(&self) -> Result<Vec<PolicyRecord>, StoreError> {
+    pub async fn policies(&self) -> Result<Policies, StoreError> {
         let rows = self.read(self.sql.policies, Vec::new()).await?;
-        rows.iter().map(|row| record::policy(Cells::new(row, "policies", "name"))).collect()
+        let mut all = Policies::default();
+        for row in &rows {
+            let cells = Cells::new(row, "policies", "name");
+            match record::policy(cells) {
+                Ok(policy) => all.policies.push(policy),
+                Err(error) => all.unreadable.push((cells.some_text("name")?.to_owned(), error)),
+            }
+        }
+        Ok(all)
     }
 
     pub async fn remove_policy(&self, name: &str, by: &Actor) -> Result<(), StoreError> {
@@ -117,6 +134,33 @@ impl<C: Connector> SqlStore<C> {
         })
         .map_err(StoreError::from)
     }
+}
+
+/// In the order of the columns.
+fn values(policy: &PolicyRecord, by: &Actor) -> Vec<Value> {
+    let mut args = vec![
+        policy.session_limit_s.into(),
+        policy.expiry_action.map(|action| action.as_str()).into(),
+        policy.device_mode.map(|mode| mode.as_str()).into(),
+        policy.max_devices.into(),
+        policy.max_sessions.into(),
+        policy.on_limit.map(|word| word.as_str()).into(),
+        policy.cooldown_s.into(),
+        policy.time_zone.map(|zone| zone.to_string()).into(),
+    ];
+    for quotas in [policy.time_quota, policy.data_quota] {
+        args.extend(Period::ALL.iter().map(|period| quotas.of(*period).into()));
+    }
+    args.extend([
+        policy.idle_s.into(),
+        policy.idle_bytes.into(),
+        policy.require_fingerprint.into(),
+        policy.second_factor.map(|mode| mode.as_str()).into(),
+        policy.retention_days.into(),
+        by.at.into(),
+        policy.name.as_str().into(),
+    ]);
+    args
 }
 
 fn check_name(name: &str) -> Result<(), StoreError> {
@@ -146,6 +190,7 @@ fn describe(policy: &PolicyRecord) -> String {
         policy.idle_bytes.map(|n| format!("idle_bytes={n}")),
         policy.require_fingerprint.map(|is_set| format!("require_fingerprint={is_set}")),
         policy.second_factor.map(|mode| format!("second_factor={mode}")),
+        policy.retention_days.map(|days| format!("retention_days={days}")),
     ]
     .into_iter()
     .flatten()

@@ -3,10 +3,10 @@
 use super::{Cells, Row, Value};
 use crate::{
     store::{
-        CommandAction, CommandId, DeviceRecord, PolicyRecord, SessionCommand, SessionRecord,
-        StoreError, UserRecord,
+        CommandAction, CommandId, DeviceEnds, DeviceRecord, PolicyRecord, SessionCommand,
+        SessionRecord, StoreError, UserRecord,
     },
-    types::{Cid, DeviceId, DeviceKind, HourRange, Hours, Quotas},
+    types::{Cid, DeviceId, DeviceKind, HourRange, Hours, Printable, Quotas, truncate_on_char},
 };
 
 /// The policy of users that name none.
@@ -29,6 +29,11 @@ pub fn user(row: &Row) -> Result<UserRecord, StoreError> {
 }
 
 pub fn policy(cells: Cells<'_>) -> Result<PolicyRecord, StoreError> {
+    Ok(PolicyRecord { hours: hours(cells)?, ..policy_without_hours(cells)? })
+}
+
+/// A policy as if it had no hours.
+pub fn policy_without_hours(cells: Cells<'_>) -> Result<PolicyRecord, StoreError> {
     Ok(PolicyRecord {
         name: cells.some_text("name")?.to_owned(),
         session_limit_s: cells.number("session_limit_s")?,
@@ -39,7 +44,7 @@ pub fn policy(cells: Cells<'_>) -> Result<PolicyRecord, StoreError> {
         on_limit: cells.parsed("on_limit")?,
         cooldown_s: cells.number("cooldown_s")?,
         time_zone: cells.parsed("time_zone")?,
-        hours: hours(cells)?,
+        hours: Hours::default(),
         time_quota: Quotas::new([
             cells.number("time_quota_day_s")?,
             cells.number("time_quota_week_s")?,
@@ -56,25 +61,29 @@ pub fn policy(cells: Cells<'_>) -> Result<PolicyRecord, StoreError> {
         idle_bytes: cells.number("idle_bytes")?,
         require_fingerprint: cells.optional_flag("require_fingerprint")?,
         second_factor: cells.parsed("second_factor")?,
+        retention_days: cells.number("retention_days")?,
     })
 }
 
 /// Ranges as `1 08:00-18:00`, with commas between. What MySQL cut short is no range at its end, so
 /// that it does not pass for fewer hours.
-fn hours(cells: Cells<'_>) -> Result<Hours, StoreError> {
+pub fn hours(cells: Cells<'_>) -> Result<Hours, StoreError> {
     let range = |text: &str| {
         let (weekday, times) = text.split_once(' ')?;
         let (opens, closes) = times.split_once('-')?;
         HourRange::new(weekday.parse().ok()?, opens, closes).ok()
     };
     let Some(text) = cells.text("hours")? else { return Ok(Hours::default()) };
-    text.split(',')
-        .map(range)
-        .collect::<Option<Vec<_>>>()
-        .and_then(|ranges| Hours::new(ranges).ok())
-        .ok_or_else(|| {
-            cells.corrupt("hours", "has a row in `allowed_hours` that is no range, or too many")
-        })
+    let mut ranges = Vec::new();
+    for text in text.split(',') {
+        let bad = || {
+            let shown = Printable(truncate_on_char(text, 32).as_bytes());
+            let rule = format!("`{shown}` of `allowed_hours` is no range as `1 08:00-18:00`");
+            cells.corrupt("hours", &rule)
+        };
+        ranges.push(range(text).ok_or_else(bad)?);
+    }
+    Hours::new(ranges).map_err(|_| cells.corrupt("hours", "are too many rows of `allowed_hours`"))
 }
 
 fn device_kind(cells: Cells<'_>, column: &'static str) -> Result<DeviceKind, StoreError> {
@@ -86,6 +95,12 @@ fn device_kind(cells: Cells<'_>, column: &'static str) -> Result<DeviceKind, Sto
     }
 }
 
+/// The columns `device_end` and `certificate_end`.
+pub fn device_ends(cells: Cells<'_>) -> Result<DeviceEnds, StoreError> {
+    let (device, certificate) = (cells.time("device_end")?, cells.time("certificate_end")?);
+    Ok(DeviceEnds { device, certificate })
+}
+
 pub fn device(row: &Row) -> Result<DeviceRecord, StoreError> {
     let cells = Cells::new(row, "devices", "identifier");
     Ok(DeviceRecord {
@@ -94,6 +109,7 @@ pub fn device(row: &Row) -> Result<DeviceRecord, StoreError> {
         identifier: cells.some_text("identifier")?.to_owned(),
         label: cells.owned("label")?,
         status: cells.some_parsed("status")?,
+        valid_until: None,
         created_at: cells.some_time("created_at")?,
     })
 }

@@ -1,7 +1,6 @@
-//! What reports and retention ask for: spans of sessions page by page, sessions about to end, and
-//! the removal of old ones.
+//! What reports ask for: spans of sessions page by page, and sessions about to end.
 
-use super::{Attempt, Cells, Connector, Row, SqlStore, Value, record, transaction};
+use super::{Cells, Connector, Row, SqlStore, Value, record};
 use crate::{
     store::{DeviceUse, SessionRecord, SessionSpan, SpanCursor, SpanPage, StoreError},
     types::{SessionId, Timestamp, Username},
@@ -12,7 +11,7 @@ use crate::{
 const LONG: std::time::Duration = std::time::Duration::from_secs(86_400);
 /// Rows of one page.
 const PAGE: usize = 5_000;
-/// The most sessions or removals of one call.
+/// The most sessions of one call.
 const MOST: u32 = 10_000;
 
 macro_rules! span_columns {
@@ -116,14 +115,6 @@ impl<C: Connector> SqlStore<C> {
         let args = vec![since.into(), limit.min(MOST).into()];
         let rows = self.read(self.sql.device_uses, args).await?;
         rows.iter().map(device_use).collect()
-    }
-
-    pub async fn remove_ended(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        let args = [before.into(), limit.min(MOST).into()];
-        transaction!(self, Attempt::new(true, true), |tx| {
-            Ok(tx.execute(self.sql.remove_ended, &args).await?.affected)
-        })
-        .map_err(StoreError::from)
     }
 }
 

@@ -3,32 +3,36 @@
 use super::{Attempt, Cells, Connector, Failure, SqlStore, Value, audit_row, none_of_that_name};
 use super::{transaction, transaction::Tx};
 use crate::{
-    store::{Actor, NewSecondFactor, SecondFactorStatus, StoreError},
-    types::{Password, Username},
+    store::{Actor, NewSecondFactor, SecondFactorStatus, StoreError, UsedCode},
+    types::Username,
 };
 
 impl<C: Connector> SqlStore<C> {
-    pub async fn take_step(
-        &self,
-        user: i64,
-        secret: &Password,
-        step: u64,
-    ) -> Result<bool, StoreError> {
-        let secret = Value::from_bytes(secret.expose().to_vec());
-        let args = [step.into(), user.into(), secret, step.into()];
-        self.take(self.sql.take_step, &args).await
-    }
-
-    pub async fn take_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError> {
-        self.take(self.sql.take_recovery_code, &[user.into(), digest.into()]).await
-    }
-
     /// One statement that can be done once. Not idempotent: a second run would find it done.
-    async fn take(&self, sql: &'static str, args: &[Value]) -> Result<bool, StoreError> {
-        transaction!(self, Attempt::new(false, true), |tx| {
-            Ok(tx.execute(sql, args).await?.affected > 0)
-        })
-        .map_err(StoreError::from)
+    pub async fn take_code(&self, user: i64, code: &UsedCode) -> Result<bool, StoreError> {
+        transaction!(self, Attempt::new(false, true), |tx| { self.use_code(tx, user, code).await })
+            .map_err(StoreError::from)
+    }
+
+    /// Whether a code is used up by this.
+    pub async fn use_code(
+        &self,
+        tx: &mut Tx<C>,
+        user: i64,
+        code: &UsedCode,
+    ) -> Result<bool, Failure> {
+        let done = match code {
+            UsedCode::Step { secret, step } => {
+                let secret = Value::from_bytes(secret.expose().to_vec());
+                let args = [(*step).into(), user.into(), secret, (*step).into()];
+                tx.execute(self.sql.take_step, &args).await?
+            }
+            UsedCode::Recovery(digest) => {
+                let args = [user.into(), digest.as_str().into()];
+                tx.execute(self.sql.take_recovery_code, &args).await?
+            }
+        };
+        Ok(done.affected > 0)
     }
 
     pub async fn put_second_factor(

@@ -9,10 +9,8 @@ use super::{
     usage::push_share,
 };
 use crate::{
-    store::{
-        Actor, DayShare, OpenSessions, SessionFilter, SessionRecord, SessionState, StoreError,
-    },
-    types::{Cause, ServerName, SessionId, Timestamp},
+    store::{Actor, DayShare, SessionFilter, SessionRecord, SessionState, StoreError},
+    types::{Cause, SessionId, Timestamp},
 };
 
 /// Columns of `persist`.
@@ -97,6 +95,9 @@ impl<C: Connector> SqlStore<C> {
             if session.state == SessionState::Closed {
                 return Err(StoreError::Ended.into());
             }
+            let server = tx.fetch(self.sql.server, &[session.server.as_str().into()]).await?;
+            let seen = Self::seen_in_run(&server, session.run_started)?;
+            session.updated_at = session.updated_at.max(seen.unwrap_or_default());
             if session.updated_at >= seen_before {
                 return Err(StoreError::InUse(format!("session `{id}`")).into());
             }
@@ -118,19 +119,6 @@ impl<C: Connector> SqlStore<C> {
             Ok(session)
         })
         .map_err(StoreError::from)
-    }
-
-    pub async fn open_sessions(&self, server: &ServerName) -> Result<OpenSessions, StoreError> {
-        let args = vec![server.as_str().into()];
-        let rows = self.read(self.sql.open_sessions, args).await?;
-        let mut open = OpenSessions::default();
-        for row in rows.iter().map(record::session) {
-            match row {
-                Ok(session) => open.sessions.push(session),
-                Err(error) => open.unreadable.push(error),
-            }
-        }
-        Ok(open)
     }
 
     pub async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRecord>, StoreError> {

@@ -5,22 +5,42 @@ use std::collections::BTreeMap;
 use super::{Cells, Connector, Row, SqlStore, record};
 use crate::{
     store::{Account, DeviceStatus, Standing, StoreError},
-    types::{ServerName, SessionId},
+    types::{ServerName, SessionId, Username},
 };
 
+/// Most users of one call.
+const MOST_USERS: usize = 1_000;
+
 impl<C: Connector> SqlStore<C> {
-    pub async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError> {
-        let rows = self.read(self.sql.standings, vec![server.as_str().into()]).await?;
-        let mut found: BTreeMap<SessionId, Merged> = BTreeMap::new();
-        for row in &rows {
-            let Ok(id) = Cells::new(row, "sessions", "id").some_parsed("id") else {
-                continue;
-            };
-            let read = standing(row, id);
-            found.entry(id).or_default().add(read);
+    pub async fn standings(&self, servers: &[ServerName]) -> Result<Vec<Standing>, StoreError> {
+        let mut found = Vec::new();
+        for (sql, run) in self.sql.standings.split(servers) {
+            let args = run.iter().map(|server| server.as_str().into()).collect();
+            found.append(&mut merged(&self.read(sql, args).await?));
         }
-        Ok(found.into_values().filter_map(Merged::sole).collect())
+        Ok(found)
     }
+
+    pub async fn standings_of(&self, users: &[Username]) -> Result<Vec<Standing>, StoreError> {
+        let mut found = Vec::new();
+        for (sql, run) in self.sql.standings_of.split(&users[..users.len().min(MOST_USERS)]) {
+            let args = run.iter().map(|user| user.as_str().into()).collect();
+            found.append(&mut merged(&self.read(sql, args).await?));
+        }
+        Ok(found)
+    }
+}
+
+fn merged(rows: &[Row]) -> Vec<Standing> {
+    let mut found: BTreeMap<SessionId, Merged> = BTreeMap::new();
+    for row in rows {
+        let Ok(id) = Cells::new(row, "sessions", "id").some_parsed("id") else {
+            continue;
+        };
+        let read = standing(row, id);
+        found.entry(id).or_default().add(read);
+    }
+    found.into_values().filter_map(Merged::sole).collect()
 }
 
 /// The rows of one session: an operator's own tables may give several.
@@ -81,7 +101,9 @@ fn standing(row: &Row, session: SessionId) -> Result<(Option<i64>, Standing), St
         (None, _) | (_, None) => None,
         (Some(_), Some(_)) => Some(cells.parsed("certificate_status")?),
     };
+    let ends = record::device_ends(cells)?;
     let started_at = cells.some_time("started_at")?;
     let user = cells.some_parsed("user_name")?;
-    Ok((id, Standing { session, user, started_at, account, device, certificate }))
+    let server = cells.some_parsed("server")?;
+    Ok((id, Standing { session, server, user, started_at, account, device, certificate, ends }))
 }

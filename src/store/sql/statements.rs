@@ -5,19 +5,28 @@
 
 use std::sync::LazyLock;
 
-use super::{Batch, SessionQueries};
+use super::{Batch, Repeated, SessionQueries};
 
 /// Every statement by what it does. Parameters are in the order of the text.
 pub struct Statements {
     pub begin: &'static str,
     pub applied: &'static str,
     pub facts: &'static str,
+    /// The same for several users at once, where that is cheaper.
+    pub facts_of_many: Option<&'static LazyLock<Repeated>>,
     pub upgrade_hash: &'static str,
     pub user: &'static str,
     pub lock_user: &'static str,
     pub users: &'static str,
+    pub nobodys_rows: &'static str,
     pub add_user: &'static str,
-    pub patch_user: &'static str,
+    /// Of each column by itself, so that a view hinders nothing but what it does not let be changed.
+    pub set_password_hash: &'static str,
+    pub set_user_policy: &'static str,
+    pub set_enabled: &'static str,
+    pub set_valid_from: &'static str,
+    pub set_valid_until: &'static str,
+    pub touch_user: &'static str,
     pub password_changed: &'static str,
     pub remove_devices: &'static str,
     pub remove_user: &'static str,
@@ -26,6 +35,11 @@ pub struct Statements {
     pub devices_of: &'static str,
     pub set_device_status: &'static str,
     pub remove_device: &'static str,
+    pub device_ends: &'static str,
+    pub device_ends_of: &'static str,
+    pub add_device_end: &'static str,
+    pub remove_device_end: &'static str,
+    pub remove_device_ends: &'static str,
     pub policy: &'static str,
     pub policies: &'static str,
     pub add_policy: &'static str,
@@ -34,7 +48,13 @@ pub struct Statements {
     pub remove_policy: &'static str,
     pub persist: &'static LazyLock<Batch>,
     pub open_sessions: &'static str,
-    pub standings: &'static str,
+    pub zones: &'static str,
+    pub server: &'static str,
+    pub mark_servers: &'static LazyLock<Batch>,
+    pub standings: &'static LazyLock<Batch>,
+    pub standings_of: &'static LazyLock<Batch>,
+    pub changes: &'static str,
+    pub last_change: &'static str,
     pub session: &'static str,
     pub sessions_by_prefix: &'static str,
     pub sessions: &'static LazyLock<SessionQueries>,
@@ -43,6 +63,7 @@ pub struct Statements {
     pub use_enrolment: &'static str,
     pub close_enrolment: &'static str,
     pub open_enrolment: &'static str,
+    pub enrolment: &'static str,
     pub mark_user: &'static str,
     pub places_of_user: &'static str,
     pub add_claim: &'static str,
@@ -50,7 +71,9 @@ pub struct Statements {
     pub forget_claims: &'static str,
     pub expiring_sessions: &'static str,
     pub device_uses: &'static str,
-    pub remove_ended: &'static str,
+    pub retentions: &'static str,
+    pub ended: &'static str,
+    pub remove_sessions: &'static LazyLock<Batch>,
     pub add_command: &'static str,
     pub command_handled: &'static str,
     pub pending_commands: &'static LazyLock<Batch>,
@@ -61,6 +84,8 @@ pub struct Statements {
     pub add_old_usage: &'static str,
     pub remove_usage: &'static str,
     pub add_grant: &'static str,
+    pub grants: &'static str,
+    pub remove_grant: &'static str,
     pub remove_grants: &'static str,
     pub add_hours: &'static str,
     pub remove_hours: &'static str,
@@ -83,6 +108,7 @@ pub struct Statements {
     pub add_user_config: &'static str,
     pub remove_user_config: &'static str,
     pub address_of_another: &'static str,
+    pub free_address: &'static str,
     pub policy_config: &'static str,
     pub add_policy_config: &'static str,
     pub remove_policy_config: &'static str,
@@ -115,7 +141,7 @@ macro_rules! policy_columns {
          p.time_quota_week_s, p.time_quota_month_s, p.time_quota_total_s, \
          p.data_quota_day_bytes, p.data_quota_week_bytes, p.data_quota_month_bytes, \
          p.data_quota_total_bytes, p.idle_s, p.idle_bytes, p.require_fingerprint, \
-         p.second_factor, \
+         p.second_factor, p.retention_days, \
          (SELECT GROUP_CONCAT(CONCAT(h.weekday, ' ', h.opens, '-', h.closes)) \
          FROM allowed_hours h WHERE h.policy = p.name) AS hours"
     };
@@ -138,39 +164,76 @@ macro_rules! policy_of_user {
          p.idle_s AS policy_idle_s, p.idle_bytes AS policy_idle_bytes, \
          p.require_fingerprint AS policy_require_fingerprint, \
          p.second_factor AS policy_second_factor, \
+         p.retention_days AS policy_retention_days, \
          (SELECT GROUP_CONCAT(CONCAT(h.weekday, ' ', h.opens, '-', h.closes)) \
          FROM allowed_hours h WHERE h.policy = p.name) AS policy_hours"
     };
 }
-/// What a login needs beside the user's own row. Of a fingerprint that is there twice, in an operator's own table, the
-/// last word in the alphabet counts, which is `approved` only when both are. Parameters: the fingerprint, the name, the moment from which an end
-/// counts, the name. Who has the same name but for trailing spaces, which MySQL's `=` ignores, shares the cool-down.
-macro_rules! login_columns {
+/// That the program ended a session because its time was over; `$at` is the column of its end.
+macro_rules! ended_by_limit {
+    ($at:literal) => {
+        concat!(
+            "(cause IN ('session_limit', 'time_quota', 'data_quota', 'hours', 'idle') \
+             OR cause = 'admin' AND deadline_reason = 'admin' AND ",
+            $at,
+            " >= deadline)"
+        )
+    };
+}
+/// What a login needs of the user `u`, its policy `p`, one of its devices `d` and its second factor `f`.
+macro_rules! facts_columns {
     () => {
         concat!(
             $crate::store::sql::user_columns!(),
             ", ",
             $crate::store::sql::policy_of_user!(),
             ", d.identifier AS device_identifier, d.status AS device_status, \
-             (SELECT MAX(f.status) FROM devices f WHERE f.user_id = u.id AND f.identifier = ?) \
-             AS certificate_status, \
+             (SELECT e.valid_until FROM device_ends e \
+             WHERE e.user_id = u.id AND e.identifier = d.identifier) AS device_end, \
              (SELECT GROUP_CONCAT(CONCAT(g.position, ' ', g.server, ' ', g.option_line, '\n')) \
              FROM user_config g WHERE g.user_id = u.id) AS user_config, \
              (SELECT GROUP_CONCAT(CONCAT(g.position, ' ', g.server, ' ', g.option_line, '\n')) \
              FROM policy_config g WHERE g.policy = p.name) AS policy_config, \
              f.secret AS factor_secret, f.last_step AS factor_last_step, \
              f.created_at AS factor_created_at, \
-             (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id) AS device_count, \
+             (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id AND c.kind <> 'fingerprint') \
+             AS device_count, \
+             (SELECT COUNT(*) FROM devices c WHERE c.user_id = u.id AND c.kind = 'fingerprint') \
+             AS fingerprint_count, \
              (SELECT e.open_until FROM device_enrolments e WHERE e.user_id = u.id) \
-             AS enrolment_until, \
-             (SELECT MAX(x.ended_at) FROM sessions x WHERE x.user_name = ? AND x.ended_at > ? \
-             AND (x.cause IN ('session_limit', 'time_quota', 'data_quota', 'hours', 'idle') \
-             OR x.cause = 'admin' AND x.deadline_reason = 'admin' AND x.ended_at >= x.deadline)) \
-             AS expired_at, \
-             (SELECT MAX(y.updated_at) FROM sessions y WHERE y.user_name = ? AND y.ended_at IS NULL \
-             AND (y.cause IN ('session_limit', 'time_quota', 'data_quota', 'hours', 'idle') \
-             OR y.cause = 'admin' AND y.deadline_reason = 'admin' AND y.updated_at >= y.deadline)) \
-             AS expiring_at "
+             AS enrolment_until, "
+        )
+    };
+}
+/// All that a login needs. Of a fingerprint that is there twice, in an operator's own table, the
+/// last word in the alphabet counts, which is `approved` only when both are. Parameters: the fingerprint twice, the name, the moment from which an end
+/// counts, the name. Who has the same name but for trailing spaces, which MySQL's `=` ignores, shares the cool-down.
+macro_rules! login_columns {
+    () => {
+        concat!(
+            $crate::store::sql::facts_columns!(),
+            "(SELECT MAX(k.status) FROM devices k WHERE k.user_id = u.id AND k.identifier = ?) \
+             AS certificate_status, \
+             (SELECT e.valid_until FROM device_ends e \
+             WHERE e.user_id = u.id AND e.identifier = ?) AS certificate_end, \
+             (SELECT MAX(ended_at) FROM sessions WHERE user_name = ? AND ended_at > ? AND ",
+            $crate::store::sql::ended_by_limit!("ended_at"),
+            ") AS expired_at, \
+             (SELECT MAX(updated_at) FROM sessions WHERE user_name = ? AND ended_at IS NULL AND ",
+            $crate::store::sql::ended_by_limit!("updated_at"),
+            ") AS expiring_at "
+        )
+    };
+}
+/// How many rows of tables that go by the user's id have no user.
+macro_rules! nobodys {
+    ($first:literal $($table:literal)+) => {
+        concat!(nobodys!(@ $first), $(" UNION ALL ", nobodys!(@ $table)),+)
+    };
+    (@ $table:literal) => {
+        concat!(
+            "SELECT '", $table, "' AS place, COUNT(*) AS amount FROM ", $table,
+            " t WHERE NOT EXISTS (SELECT u.id FROM users u WHERE u.id = t.user_id)"
         )
     };
 }
@@ -184,15 +247,24 @@ macro_rules! session_columns {
 }
 macro_rules! standing_columns {
     () => {
-        "s.id, s.user_name, s.started_at, s.device, u.id AS user_id, u.name AS user_own_name, \
+        "s.id, s.server, s.user_name, s.started_at, s.device, u.id AS user_id, u.name AS user_own_name, \
          u.enabled AS user_enabled, u.valid_from AS user_valid_from, \
          u.valid_until AS user_valid_until, \
          d.identifier AS device_identifier, d.status AS device_status, s.certificate, \
          (SELECT MAX(f.status) FROM devices f \
-         WHERE f.user_id = u.id AND f.identifier = s.certificate) AS certificate_status, "
+         WHERE f.user_id = u.id AND f.identifier = s.certificate) AS certificate_status, \
+         (SELECT e.valid_until FROM device_ends e \
+         WHERE e.user_id = u.id AND e.identifier = s.certificate) AS certificate_end, \
+         (SELECT e.valid_until FROM device_ends e \
+         WHERE e.user_id = u.id AND e.identifier = s.device) AS device_end, "
     };
 }
-pub(crate) use {login_columns, policy_of_user, standing_columns, user_columns};
+pub(crate) use {
+    ended_by_limit, facts_columns, login_columns, policy_of_user, standing_columns, user_columns,
+};
+
+/// The columns of a session that are read, in the order in which they are written.
+pub const SESSION_COLUMNS: &str = session_columns!();
 
 /// The start of an insert of sessions; `duration_s` is worked out by the program, so that a
 /// person can read it.
@@ -204,6 +276,9 @@ pub const PERSIST_ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,
 /// Of a journal: some of its rows.
 pub const FIRST_SESSIONS: &str =
     concat!("SELECT ", session_columns!(), " FROM sessions ORDER BY id LIMIT ?");
+/// Of a journal: what it holds of one server.
+pub const SESSIONS_OF_SERVER: &str =
+    concat!("SELECT ", session_columns!(), " FROM sessions WHERE server = ? ORDER BY id");
 /// Of a journal: a row that the database has.
 pub const REMOVE_SESSION: &str = "DELETE FROM sessions WHERE id = ? AND version = ?";
 /// Of a journal: what that row used. It is worked out again from the row.
@@ -230,13 +305,13 @@ static COMPLETE: LazyLock<Batch> = LazyLock::new(|| {
 });
 
 /// For each user, known by a number: what sessions that have ended used, those that are open, and
-/// what was granted. The columns of the first serve all; every number is unsigned, because MySQL makes
+/// what was granted, each by itself, so that no sum of these overflows. The columns of the first serve all; every number is unsigned, because MySQL makes
 /// a decimal of both kinds.
 static USAGE: LazyLock<Batch> = LazyLock::new(|| {
     Batch::joined(
         "",
         "SELECT ? AS who, 'ended' AS kind, NULL AS id, NULL AS started_at, NULL AS updated_at, \
-         NULL AS day_marks, CAST(COALESCE(SUM(bytes_received), 0) AS UNSIGNED) AS bytes_received, \
+         NULL AS seen_at, NULL AS day_marks, CAST(COALESCE(SUM(bytes_received), 0) AS UNSIGNED) AS bytes_received, \
          CAST(COALESCE(SUM(bytes_sent), 0) AS UNSIGNED) AS bytes_sent, \
          CAST(COALESCE(SUM(duration_ms), 0) AS UNSIGNED) AS total_ms, \
          CAST(COALESCE(SUM(CASE WHEN starts_at >= ? THEN duration_ms END), 0) AS UNSIGNED) AS day_ms, \
@@ -250,13 +325,14 @@ static USAGE: LazyLock<Batch> = LazyLock::new(|| {
          AS UNSIGNED) AS month_bytes \
          FROM usage_periods WHERE user_name = ? \
          UNION ALL \
-         SELECT ?, 'open', id, started_at, updated_at, day_marks, bytes_received, bytes_sent, \
-         CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED) FROM sessions WHERE user_name = ? AND ended_at IS NULL \
+         SELECT ?, 'open', o.id, o.started_at, o.updated_at, v.seen_at, o.day_marks, o.bytes_received, o.bytes_sent, \
+         CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED) FROM sessions o LEFT JOIN servers v ON v.name = o.server \
+         AND v.run_started = o.run_started WHERE o.user_name = ? AND o.ended_at IS NULL \
          UNION ALL \
-         SELECT ?, 'granted', NULL, NULL, NULL, NULL, \
-         CAST(COALESCE(SUM(CASE WHEN kind = 'data' THEN amount END), 0) AS UNSIGNED), CAST(0 AS UNSIGNED), \
-         CAST(COALESCE(SUM(CASE WHEN kind = 'time' THEN amount END), 0) AS UNSIGNED), \
-         CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED) FROM quota_grants WHERE user_name = ? AND valid_until > ?",
+         SELECT ?, CASE kind WHEN 'data' THEN 'data' ELSE 'time' END, CAST(id AS CHAR), NULL, valid_until, NULL, NULL, \
+         CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), amount, \
+         CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED), CAST(0 AS UNSIGNED) \
+         FROM quota_grants WHERE user_name = ? AND valid_until > ?",
         " UNION ALL ",
         "",
     )
@@ -269,17 +345,24 @@ pub const ADD_USAGE: (&str, &str) = (
     "(?,?,?,?,?,?)",
 );
 
+/// The start of an insert of servers, and one row of it.
+pub const MARK_SERVERS: (&str, &str) = (
+    "INSERT INTO servers (name, address, openvpn_version, run_started, seen_at, sessions) VALUES ",
+    "(?,?,?,?,?,?)",
+);
+
 /// The start of an insert of what happened in an hour, and one row of it.
 pub const ADD_ACTIVITY: (&str, &str) =
     ("INSERT INTO activity (starts_at, server, kind, reason, amount) VALUES ", "(?,?,?,?,?)");
 
-/// Events of logins.
-static ADD_AUTH_EVENTS: LazyLock<Batch> = LazyLock::new(|| {
-    Batch::new(
-        "INSERT INTO auth_events (kind, user_name, network, origin, created_at) VALUES ",
-        "(?,?,?,?,?)",
-        "",
-    )
+/// The start of an insert of what happened to logins, and one row of it.
+pub const ADD_AUTH_EVENTS: (&str, &str) = (
+    "INSERT INTO auth_events (kind, user_name, network, origin, created_at, serial) VALUES ",
+    "(?,?,?,?,?,?)",
+);
+
+static REMOVE_SESSIONS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new("DELETE FROM sessions WHERE state = 'closed' AND id IN (", "?", ")")
 });
 
 static NO_BATCH: LazyLock<Batch> = LazyLock::new(|| Batch::new("", "", ""));
@@ -289,6 +372,7 @@ pub const COMMON: Statements = Statements {
     begin: "",
     applied: "SELECT version, success, checksum FROM _sqlx_migrations ORDER BY version",
     facts: "",
+    facts_of_many: None,
     upgrade_hash: "",
     user: concat!("SELECT ", user_columns!(), " FROM users u WHERE u.name = ?"),
     lock_user: "",
@@ -297,13 +381,15 @@ pub const COMMON: Statements = Statements {
         user_columns!(),
         " FROM users u WHERE u.name > ? ORDER BY u.name LIMIT ?"
     ),
+    nobodys_rows: nobodys!("second_factors" "recovery_codes" "user_config" "device_enrolments"),
     add_user: "INSERT INTO users (name, password_hash, policy, enabled, valid_from, valid_until, \
                password_changed_at, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    patch_user: "UPDATE users SET password_hash = COALESCE(?, password_hash), \
-                 policy = COALESCE(?, policy), enabled = COALESCE(?, enabled), \
-                 valid_from = CASE WHEN ? THEN ? ELSE valid_from END, \
-                 valid_until = CASE WHEN ? THEN ? ELSE valid_until END, \
-                 updated_at = ? WHERE id = ?",
+    set_password_hash: "UPDATE users SET password_hash = ? WHERE id = ?",
+    set_user_policy: "UPDATE users SET policy = ? WHERE id = ?",
+    set_enabled: "UPDATE users SET enabled = ? WHERE id = ?",
+    set_valid_from: "UPDATE users SET valid_from = ? WHERE id = ?",
+    set_valid_until: "UPDATE users SET valid_until = ? WHERE id = ?",
+    touch_user: "UPDATE users SET updated_at = ? WHERE id = ?",
     password_changed: "UPDATE users SET password_changed_at = ? WHERE id = ?",
     remove_devices: "DELETE FROM devices WHERE user_id = ?",
     remove_user: "DELETE FROM users WHERE id = ?",
@@ -324,21 +410,28 @@ pub const COMMON: Statements = Statements {
     set_device_status: "UPDATE devices SET status = ?, updated_at = ? \
                         WHERE user_id = ? AND identifier = ?",
     remove_device: "DELETE FROM devices WHERE user_id = ? AND identifier = ?",
+    device_ends: "SELECT u.name AS user_name, e.identifier, e.valid_until \
+                  FROM device_ends e JOIN users u ON u.id = e.user_id",
+    device_ends_of: "SELECT u.name AS user_name, e.identifier, e.valid_until \
+                     FROM device_ends e JOIN users u ON u.id = e.user_id WHERE u.name = ?",
+    add_device_end: "INSERT INTO device_ends (user_id, identifier, valid_until) VALUES (?, ?, ?)",
+    remove_device_end: "DELETE FROM device_ends WHERE user_id = ? AND identifier = ?",
+    remove_device_ends: "DELETE FROM device_ends WHERE user_id = ?",
     policy: concat!("SELECT ", policy_columns!(), " FROM policies p WHERE p.name = ?"),
     policies: concat!("SELECT ", policy_columns!(), " FROM policies p ORDER BY p.name"),
     add_policy: "INSERT INTO policies (session_limit_s, expiry_action, device_mode, max_devices, \
                  max_sessions, on_limit, cooldown_s, time_zone, time_quota_day_s, \
                  time_quota_week_s, time_quota_month_s, time_quota_total_s, \
                  data_quota_day_bytes, data_quota_week_bytes, data_quota_month_bytes, \
-                 data_quota_total_bytes, idle_s, idle_bytes, require_fingerprint, second_factor, updated_at, \
-                 name, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 data_quota_total_bytes, idle_s, idle_bytes, require_fingerprint, second_factor, retention_days, updated_at, \
+                 name, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     replace_policy: "UPDATE policies SET session_limit_s = ?, expiry_action = ?, \
                      device_mode = ?, max_devices = ?, max_sessions = ?, on_limit = ?, \
                      cooldown_s = ?, time_zone = ?, time_quota_day_s = ?, \
                      time_quota_week_s = ?, time_quota_month_s = ?, time_quota_total_s = ?, \
                      data_quota_day_bytes = ?, data_quota_week_bytes = ?, \
                      data_quota_month_bytes = ?, data_quota_total_bytes = ?, idle_s = ?, \
-                     idle_bytes = ?, require_fingerprint = ?, second_factor = ?, updated_at = ? WHERE name = ?",
+                     idle_bytes = ?, require_fingerprint = ?, second_factor = ?, retention_days = ?, updated_at = ? WHERE name = ?",
     policy_in_use: "SELECT id FROM users WHERE policy = ? LIMIT 1",
     remove_policy: "DELETE FROM policies WHERE name = ?",
     persist: &NO_BATCH,
@@ -347,7 +440,14 @@ pub const COMMON: Statements = Statements {
         session_columns!(),
         " FROM sessions WHERE ended_at IS NULL AND server = ? ORDER BY started_at, id"
     ),
-    standings: "",
+    zones: "",
+    server: "SELECT name, address, openvpn_version, run_started, seen_at, sessions FROM servers \
+             WHERE name = ?",
+    mark_servers: &NO_BATCH,
+    standings: &NO_BATCH,
+    standings_of: &NO_BATCH,
+    changes: "SELECT id, action, target FROM admin_audit WHERE id > ? ORDER BY id LIMIT ?",
+    last_change: "SELECT id, action, target FROM admin_audit ORDER BY id DESC LIMIT 1",
     session: concat!("SELECT ", session_columns!(), " FROM sessions WHERE id = ?"),
     sessions_by_prefix: concat!(
         "SELECT ",
@@ -355,11 +455,14 @@ pub const COMMON: Statements = Statements {
         " FROM sessions WHERE id >= ? AND id < ? ORDER BY id LIMIT 2"
     ),
     sessions: &SESSIONS,
-    count_devices: "SELECT COUNT(*) AS devices FROM devices WHERE user_id = ?",
+    count_devices: "SELECT COUNT(*) AS devices FROM devices \
+                    WHERE user_id = ? AND (kind = 'fingerprint') = ?",
     device_status: "SELECT identifier, status FROM devices WHERE user_id = ? AND identifier = ?",
     use_enrolment: "DELETE FROM device_enrolments WHERE user_id = ? AND open_until > ?",
     close_enrolment: "DELETE FROM device_enrolments WHERE user_id = ?",
     open_enrolment: "INSERT INTO device_enrolments (user_id, open_until) VALUES (?, ?)",
+    enrolment: "SELECT u.name, e.open_until FROM users u \
+                JOIN device_enrolments e ON e.user_id = u.id WHERE u.name = ? AND e.open_until > ?",
     mark_user: "",
     // One statement, so that it sees one state: a session that comes in between two would be in neither.
     places_of_user: "SELECT id, server, device, 0 AS is_claim, started_at AS since FROM sessions \
@@ -387,7 +490,9 @@ pub const COMMON: Statements = Statements {
                   AND OCTET_LENGTH(u.name) = OCTET_LENGTH(s.user_name) \
                   GROUP BY u.name, s.device, d.identifier, d.status \
                   ORDER BY u.name, s.device LIMIT ?",
-    remove_ended: "",
+    retentions: "SELECT DISTINCT retention_days FROM policies WHERE retention_days > 0",
+    ended: "",
+    remove_sessions: &REMOVE_SESSIONS,
     add_command: "INSERT INTO session_commands (session_id, server, action, reason, deadline, \
                   actor, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
     command_handled: "SELECT id, handled_at FROM session_commands WHERE id = ?",
@@ -402,10 +507,13 @@ pub const COMMON: Statements = Statements {
                    AND session_id = ?",
     add_grant: "INSERT INTO quota_grants (user_name, kind, amount, valid_until, created_at, actor) \
                 VALUES (?, ?, ?, ?, ?, ?)",
+    grants: "SELECT id, kind, amount, valid_until, created_at, actor FROM quota_grants \
+             WHERE user_name = ? AND valid_until > ? ORDER BY valid_until, id LIMIT ?",
+    remove_grant: "DELETE FROM quota_grants WHERE user_name = ? AND id = ?",
     remove_grants: "DELETE FROM quota_grants WHERE user_name = ?",
     add_hours: "INSERT INTO allowed_hours (policy, weekday, opens, closes) VALUES (?, ?, ?, ?)",
     remove_hours: "DELETE FROM allowed_hours WHERE policy = ?",
-    add_auth_events: &ADD_AUTH_EVENTS,
+    add_auth_events: &NO_BATCH,
     auth_events: "SELECT id, kind, user_name, network, created_at FROM auth_events \
                   WHERE created_at >= ? AND origin <> ? ORDER BY created_at DESC, id DESC LIMIT ?",
     remove_auth_events: "",
@@ -434,10 +542,13 @@ pub const COMMON: Statements = Statements {
     add_user_config: "INSERT INTO user_config (user_id, server, position, option_line, address) \
                       VALUES (?, ?, ?, ?, ?)",
     remove_user_config: "DELETE FROM user_config WHERE user_id = ?",
-    // On one server, or on all of which that is one.
+    // On one server, or on all of which that is one. A row that somebody has written by hand may lack its address.
     address_of_another: "SELECT u.name FROM user_config g JOIN users u ON u.id = g.user_id \
-                         WHERE g.address = ? AND g.user_id <> ? \
-                         AND (g.server = ? OR g.server = '' OR ? = '') LIMIT 1",
+                         WHERE (g.address = ? OR g.address IS NULL AND g.option_line LIKE ?) \
+                         AND g.user_id <> ? AND (g.server = ? OR g.server = '' OR ? = '') LIMIT 1",
+    // Of rows whose user is gone: an operator's own table of users takes nothing with it.
+    free_address: "DELETE FROM user_config WHERE address = ? \
+                   AND user_id NOT IN (SELECT u.id FROM users u)",
     policy_config: "SELECT server, option_line FROM policy_config WHERE policy = ? \
                     ORDER BY server, position LIMIT 1000",
     add_policy_config: "INSERT INTO policy_config (policy, server, position, option_line) \

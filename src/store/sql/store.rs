@@ -4,17 +4,19 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use super::{Connector, SqlStore};
+use super::{Connector, Question, SqlStore};
 use crate::{
     store::{
-        ActivityKey, Actor, AuditRecord, AuthEvent, Claim, CommandAction, CommandId, ConfigOwner,
-        DeviceRecord, DeviceStatus, DeviceUse, EnrolmentTerms, Facts, ForeignRow, ForeignTable,
-        HourSum, ImportNote, Imported, ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice,
-        NewLine, NewSecondFactor, NewUser, OpenSessions, PendingCommands, PolicyRecord, QuotaGrant,
-        Schema, SecondFactorStatus, SessionFilter, SessionRecord, SpanCursor, SpanPage, Standing,
-        Store, StoreError, StoredLine, Usage, UserPatch, UserRecord,
+        ActivityKey, Actor, AuditRecord, AuthEvent, Change, Claim, CommandAction, CommandId,
+        ConfigOwner, DeviceRecord, DeviceStatus, DeviceUse, EndedCursor, EndedSession,
+        EnrolmentTerms, Facts, ForeignRow, ForeignTable, GrantRecord, HourSum, ImportNote,
+        Imported, ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice, NewLine,
+        NewSecondFactor, NewUser, OpenSessions, PendingCommands, Place, Policies, PolicyChange,
+        PolicyRecord, QuotaGrant, Schema, SecondFactorStatus, ServerRecord, SessionFilter,
+        SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, StoredLine, Usage,
+        UsedCode, UserPatch, UserRecord,
     },
-    types::{DeviceId, Fingerprint, Password, Periods, ServerName, SessionId, Timestamp, Username},
+    types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username},
 };
 
 #[async_trait]
@@ -42,7 +44,13 @@ impl<C: Connector> Store for SqlStore<C> {
         certificate: Option<&Fingerprint>,
         now: Timestamp,
     ) -> Result<Option<Facts>, StoreError> {
-        self.timed("facts", Self::facts(self, user, device, certificate, now)).await
+        let question = Question {
+            user: user.clone(),
+            device: device.cloned(),
+            certificate: certificate.copied(),
+            now,
+        };
+        self.timed("facts", self.asking.facts(question)).await
     }
 
     async fn usage(
@@ -98,6 +106,18 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::grant_quota(self, grant, by).await
     }
 
+    async fn grants(
+        &self,
+        user: &Username,
+        now: Timestamp,
+    ) -> Result<Vec<GrantRecord>, StoreError> {
+        Self::grants(self, user, now).await
+    }
+
+    async fn revoke_grant(&self, user: &Username, id: i64, by: &Actor) -> Result<(), StoreError> {
+        Self::revoke_grant(self, user, id, by).await
+    }
+
     async fn enrol_device(
         &self,
         device: &NewDevice,
@@ -116,7 +136,15 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::open_enrolment(self, user, until, by).await
     }
 
-    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    async fn enrolment(
+        &self,
+        user: &Username,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        Self::enrolment(self, user, now).await
+    }
+
+    async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<Place, StoreError> {
         self.timed("claim", Self::claim(self, claim, now)).await
     }
 
@@ -134,24 +162,32 @@ impl<C: Connector> Store for SqlStore<C> {
         self.timed("upgrade_hash", Self::upgrade_hash(self, user, old, new, now)).await
     }
 
-    async fn take_step(&self, user: i64, secret: &Password, step: u64) -> Result<bool, StoreError> {
-        self.timed("take_step", Self::take_step(self, user, secret, step)).await
-    }
-
-    async fn take_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError> {
-        self.timed("take_recovery_code", Self::take_recovery_code(self, user, digest)).await
+    async fn take_code(&self, user: i64, code: &UsedCode) -> Result<bool, StoreError> {
+        self.timed("take_code", Self::take_code(self, user, code)).await
     }
 
     async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
         self.timed("persist", Self::persist(self, sessions)).await
     }
 
+    async fn mark_servers(&self, servers: &[ServerRecord]) -> Result<(), StoreError> {
+        self.timed("mark_servers", Self::mark_servers(self, servers)).await
+    }
+
     async fn open_sessions(&self, server: &ServerName) -> Result<OpenSessions, StoreError> {
         self.timed("open_sessions", Self::open_sessions(self, server)).await
     }
 
-    async fn standings(&self, server: &ServerName) -> Result<Vec<Standing>, StoreError> {
-        self.timed("standings", Self::standings(self, server)).await
+    async fn standings(&self, servers: &[ServerName]) -> Result<Vec<Standing>, StoreError> {
+        self.timed("standings", Self::standings(self, servers)).await
+    }
+
+    async fn standings_of(&self, users: &[Username]) -> Result<Vec<Standing>, StoreError> {
+        self.timed("standings_of", Self::standings_of(self, users)).await
+    }
+
+    async fn changes(&self, after: Option<i64>) -> Result<Vec<Change>, StoreError> {
+        self.timed("changes", Self::changes(self, after)).await
     }
 
     async fn pending_commands(
@@ -193,6 +229,10 @@ impl<C: Connector> Store for SqlStore<C> {
         limit: u32,
     ) -> Result<Vec<UserRecord>, StoreError> {
         Self::users(self, after, limit).await
+    }
+
+    async fn nobodys_rows(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        Self::nobodys_rows(self).await
     }
 
     async fn patch_user(
@@ -259,6 +299,16 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::set_device_status(self, user, device, status, by).await
     }
 
+    async fn set_device_end(
+        &self,
+        user: &Username,
+        device: &DeviceId,
+        until: Option<Timestamp>,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        Self::set_device_end(self, user, device, until, by).await
+    }
+
     async fn remove_device(
         &self,
         user: &Username,
@@ -281,7 +331,16 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::policy(self, name).await
     }
 
-    async fn policies(&self) -> Result<Vec<PolicyRecord>, StoreError> {
+    async fn change_policy(
+        &self,
+        name: &str,
+        change: PolicyChange<'_>,
+        by: &Actor,
+    ) -> Result<PolicyRecord, StoreError> {
+        Self::change_policy(self, name, change, by).await
+    }
+
+    async fn policies(&self) -> Result<Policies, StoreError> {
         Self::policies(self).await
     }
 
@@ -327,8 +386,21 @@ impl<C: Connector> Store for SqlStore<C> {
         self.timed("device_uses", Self::device_uses(self, since, limit)).await
     }
 
-    async fn remove_ended(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        self.timed("remove_ended", Self::remove_ended(self, before, limit)).await
+    async fn retentions(&self) -> Result<Vec<u32>, StoreError> {
+        self.timed("retentions", Self::retentions(self)).await
+    }
+
+    async fn ended(
+        &self,
+        after: Option<&EndedCursor>,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<EndedSession>, StoreError> {
+        self.timed("ended", Self::ended(self, after, before, limit)).await
+    }
+
+    async fn remove_sessions(&self, sessions: &[SessionId]) -> Result<u64, StoreError> {
+        self.timed("remove_sessions", Self::remove_sessions(self, sessions)).await
     }
 
     async fn request(

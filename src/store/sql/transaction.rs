@@ -123,6 +123,7 @@ impl<C: Connector> SqlStore<C> {
             | SqlError::Schema(_)
             | SqlError::Corrupt(_)
             | SqlError::Collation(_)
+            | SqlError::NotUpdatable(_)
             | SqlError::Refused(_) => false,
         }
     }

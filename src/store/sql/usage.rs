@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Attempt, Cells, Connector, Row, SqlStore, Value, audit_row, transaction};
 use crate::{
-    store::{Actor, DayShare, Granted, OpenUse, QuotaGrant, SessionRecord, StoreError, Usage},
+    store::{
+        Actor, DayShare, GrantRecord, Granted, OpenUse, QuotaGrant, SessionRecord, StoreError,
+        Usage,
+    },
     types::{Periods, Timestamp, Username},
 };
 
@@ -12,8 +15,10 @@ use crate::{
 const MOST_USERS: usize = 1_000;
 /// Most rows that are put together in one transaction.
 const MOST_ROWS: u32 = 10_000;
-/// Most bytes of one session and day; more is a damaged counter, and sums have to fit.
-const MOST_BYTES: u64 = 1 << 50;
+/// Most bytes, and milliseconds, of one session and day; more is a damaged counter, and sums have to fit.
+const MOST: u64 = 1 << 50;
+/// Most grants of a user that are in force at once.
+const MOST_GRANTS: u32 = 1_000;
 /// The day of what was put together.
 const FOLDED: Timestamp = Timestamp::from_secs(0);
 
@@ -92,6 +97,11 @@ impl<C: Connector> SqlStore<C> {
         let audit = audit_row(by, "user.grant", grant.user.as_str(), Some(&detail));
         transaction!(self, Attempt::new(false, false), |tx| {
             self.lock_user(tx, &grant.user).await?;
+            let held = [grant.user.as_str().into(), by.at.into(), MOST_GRANTS.into()];
+            if tx.fetch(self.sql.grants, &held).await?.len() >= MOST_GRANTS as usize {
+                let what = format!("user `{}` has {MOST_GRANTS} grants already", grant.user);
+                return Err(StoreError::Refused(what).into());
+            }
             let args = [
                 grant.user.as_str().into(),
                 kind.into(),
@@ -101,6 +111,48 @@ impl<C: Connector> SqlStore<C> {
                 Value::cut(&by.name, 128),
             ];
             tx.execute(self.sql.add_grant, &args).await?;
+            tx.execute(self.sql.audit, &audit).await?;
+            Ok(())
+        })
+        .map_err(StoreError::from)
+    }
+
+    pub async fn grants(
+        &self,
+        user: &Username,
+        now: Timestamp,
+    ) -> Result<Vec<GrantRecord>, StoreError> {
+        let args = vec![user.as_str().into(), now.into(), MOST_GRANTS.into()];
+        let rows = self.read(self.sql.grants, args).await?;
+        let grant = |row: &Row| {
+            let cells = Cells::new(row, "quota_grants", "id");
+            let amount = cells.some_number("amount")?;
+            Ok(GrantRecord {
+                id: cells.some_number("id")?,
+                amount: match cells.some_text("kind")? {
+                    "data" => Granted::Data(amount),
+                    _ => Granted::Time(amount),
+                },
+                valid_until: cells.some_time("valid_until")?,
+                created_at: cells.some_time("created_at")?,
+                actor: cells.some_text("actor")?.to_owned(),
+            })
+        };
+        rows.iter().map(grant).collect()
+    }
+
+    pub async fn revoke_grant(
+        &self,
+        user: &Username,
+        id: i64,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        let audit = audit_row(by, "user.revoke", user.as_str(), Some(&format!("grant={id}")));
+        transaction!(self, Attempt::new(false, false), |tx| {
+            let key = [user.as_str().into(), id.into()];
+            if tx.execute(self.sql.remove_grant, &key).await?.affected == 0 {
+                return Err(StoreError::NotFound(format!("grant {id} of user `{user}`")).into());
+            }
             tx.execute(self.sql.audit, &audit).await?;
             Ok(())
         })
@@ -121,14 +173,18 @@ fn add(usage: &mut Usage, row: &Row) -> Result<(), StoreError> {
             let bytes = |column| cells.some_number(column);
             usage.bytes = [bytes("day_bytes")?, bytes("week_bytes")?, bytes("month_bytes")?, total];
         }
-        "granted" => {
-            usage.granted_time = Duration::from_secs(cells.some_number("total_ms")?);
-            usage.granted_bytes = cells.some_number("bytes_received")?;
+        kind @ ("time" | "data") => {
+            let cells = Cells::new(row, "quota_grants", "id");
+            let amount = cells.some_number("total_ms");
+            let amount = amount.map_err(|_| cells.corrupt("amount", "is no amount"))?;
+            let amount = if kind == "time" { Granted::Time(amount) } else { Granted::Data(amount) };
+            usage.grants.push((amount, cells.some_time("updated_at")?));
         }
         _ => usage.open.push(OpenUse {
             session: cells.some_parsed("id")?,
             started_at: cells.some_time("started_at")?,
             updated_at: cells.some_time("updated_at")?,
+            seen_at: cells.some_time("updated_at")?.max(cells.time("seen_at")?.unwrap_or_default()),
             bytes_received: cells.some_number("bytes_received")?,
             bytes_sent: cells.some_number("bytes_sent")?,
             marks: cells.parsed("day_marks")?.unwrap_or_default(),
@@ -143,8 +199,8 @@ pub fn push_share(args: &mut Vec<Value>, session: &SessionRecord, share: &DaySha
         session.user.as_str().into(),
         share.starts_at.into(),
         session.id.to_string().into(),
-        u64::try_from(share.time.as_millis()).unwrap_or(u64::MAX >> 1).into(),
-        share.bytes_received.min(MOST_BYTES).into(),
-        share.bytes_sent.min(MOST_BYTES).into(),
+        u64::try_from(share.time.as_millis()).unwrap_or(MOST).min(MOST).into(),
+        share.bytes_received.min(MOST).into(),
+        share.bytes_sent.min(MOST).into(),
     ]);
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     store::{Actor, NewUser, StoreError, UserPatch, UserRecord, sql::transaction::Tx},
-    types::Username,
+    types::{Timestamp, Username},
 };
 
 /// The most users or devices one call returns.
@@ -68,6 +68,21 @@ impl<C: Connector> SqlStore<C> {
         Ok(None)
     }
 
+    pub async fn enrolment(
+        &self,
+        user: &Username,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let rows = self.read(self.sql.enrolment, vec![user.as_str().into(), now.into()]).await;
+        for row in &none_of_that_name(rows, user)? {
+            let cells = super::Cells::new(row, "device_enrolments", "name");
+            if cells.some_text("name")? == user.as_str() {
+                return cells.some_time("open_until").map(Some);
+            }
+        }
+        Ok(None)
+    }
+
     pub async fn users(
         &self,
         after: Option<&Username>,
@@ -77,6 +92,16 @@ impl<C: Connector> SqlStore<C> {
         let args = vec![after.into(), limit.min(MOST).into()];
         let rows = self.read(self.sql.users, args).await?;
         rows.iter().map(record::user).collect()
+    }
+
+    pub async fn nobodys_rows(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let rows = self.read(self.sql.nobodys_rows, Vec::new()).await?;
+        let count = |row: &super::Row| {
+            let cells = super::Cells::new(row, "users", "place");
+            Ok((cells.some_text("place")?.to_owned(), cells.some_number("amount")?))
+        };
+        let counts: Result<Vec<_>, StoreError> = rows.iter().map(count).collect();
+        Ok(counts?.into_iter().filter(|(_, amount)| *amount > 0).collect())
     }
 
     pub async fn patch_user(
@@ -89,21 +114,26 @@ impl<C: Connector> SqlStore<C> {
         transaction!(self, Attempt::new(false, false), |tx| {
             let id = self.lock_user(tx, name).await?;
             self.need_policy(tx, patch.policy.as_deref()).await?;
-            let args = [
-                patch.password_hash.as_deref().into(),
-                patch.policy.as_deref().into(),
-                patch.enabled.into(),
-                patch.valid_from.is_some().into(),
-                patch.valid_from.flatten().into(),
-                patch.valid_until.is_some().into(),
-                patch.valid_until.flatten().into(),
-                by.at.into(),
-                id.into(),
+            let sql = self.sql;
+            let wanted = [
+                (sql.set_password_hash, patch.password_hash.as_deref().map(Value::from)),
+                (sql.set_user_policy, patch.policy.as_deref().map(Value::from)),
+                (sql.set_enabled, patch.enabled.map(Value::from)),
+                (sql.set_valid_from, patch.valid_from.map(Value::from)),
+                (sql.set_valid_until, patch.valid_until.map(Value::from)),
             ];
-            tx.execute(self.sql.patch_user, &args).await?;
-            // By itself, so that a view without such a column hinders nothing else.
-            if patch.password_hash.is_some() {
-                tx.execute(self.sql.password_changed, &[by.at.into(), id.into()]).await?;
+            for (sql, value) in wanted {
+                if let Some(value) = value {
+                    tx.execute(sql, &[value, id.into()]).await?;
+                }
+            }
+            let password = patch.password_hash.as_ref().map(|_| sql.password_changed);
+            for sql in password.into_iter().chain([sql.touch_user]) {
+                match tx.execute(sql, &[by.at.into(), id.into()]).await {
+                    // Nobody asked for it, and an operator's own table may have no place for it.
+                    Ok(_) | Err(SqlError::NotUpdatable(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
             tx.execute(self.sql.audit, &audit).await?;
             Ok(())
@@ -118,6 +148,7 @@ impl<C: Connector> SqlStore<C> {
             let id = Value::from(user);
             // The foreign key would do it, but an operator's own tables may have none.
             tx.execute(self.sql.remove_devices, std::slice::from_ref(&id)).await?;
+            tx.execute(self.sql.remove_device_ends, std::slice::from_ref(&id)).await?;
             tx.execute(self.sql.close_enrolment, std::slice::from_ref(&id)).await?;
             tx.execute(self.sql.remove_grants, &[name.as_str().into()]).await?;
             tx.execute(self.sql.remove_user_config, std::slice::from_ref(&id)).await?;
@@ -158,9 +189,7 @@ impl<C: Connector> SqlStore<C> {
 
 /// What changed, for the audit; of a password only that it did.
 fn describe(patch: &UserPatch) -> String {
-    let time = |at: Option<crate::types::Timestamp>| {
-        at.map_or_else(|| "none".to_owned(), |at| at.to_string())
-    };
+    let time = |at: Option<Timestamp>| at.map_or_else(|| "none".to_owned(), |at| at.to_string());
     [
         patch.password_hash.as_ref().map(|_| "password".to_owned()),
         patch.policy.as_ref().map(|policy| format!("policy={policy}")),

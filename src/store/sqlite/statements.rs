@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use crate::store::sql::{
-    ADD_ACTIVITY, ADD_USAGE, Batch, COMMON, PERSIST_HEAD, PERSIST_ROW, Statements, login_columns,
-    policy_of_user, standing_columns,
+    ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, Batch, COMMON, MARK_SERVERS, PERSIST_HEAD,
+    PERSIST_ROW, Statements, login_columns, policy_of_user, standing_columns,
 };
 
 macro_rules! upsert {
@@ -33,6 +33,43 @@ static PERSIST: LazyLock<Batch> = LazyLock::new(|| {
 static ADD_USAGE_ROWS: LazyLock<Batch> =
     LazyLock::new(|| Batch::new(ADD_USAGE.0, ADD_USAGE.1, " ON CONFLICT DO NOTHING"));
 
+/// Of sessions that have not ended, and of which a condition is to follow.
+macro_rules! standings {
+    () => {
+        concat!(
+            "SELECT ",
+            standing_columns!(),
+            policy_of_user!(),
+            " FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
+             LEFT JOIN policies p ON p.name = \
+             COALESCE(u.policy, 'default') \
+             LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = s.device \
+             WHERE s.ended_at IS NULL AND "
+        )
+    };
+}
+
+static STANDINGS: LazyLock<Batch> =
+    LazyLock::new(|| Batch::new(concat!(standings!(), "s.server IN ("), "?", ")"));
+
+static STANDINGS_OF: LazyLock<Batch> =
+    LazyLock::new(|| Batch::new(concat!(standings!(), "s.user_name IN ("), "?", ")"));
+
+static MARK_SERVER_ROWS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(
+        MARK_SERVERS.0,
+        MARK_SERVERS.1,
+        " ON CONFLICT DO UPDATE SET seen_at = CASE WHEN run_started = excluded.run_started \
+         THEN MAX(seen_at, excluded.seen_at) ELSE excluded.seen_at END, \
+         run_started = excluded.run_started, address = excluded.address, \
+         openvpn_version = excluded.openvpn_version, sessions = excluded.sessions",
+    )
+});
+
+/// What was written already stays as it is.
+static ADD_AUTH_EVENT_ROWS: LazyLock<Batch> =
+    LazyLock::new(|| Batch::new(ADD_AUTH_EVENTS.0, ADD_AUTH_EVENTS.1, " ON CONFLICT DO NOTHING"));
+
 static ADD_ACTIVITY_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(
         ADD_ACTIVITY.0,
@@ -54,22 +91,22 @@ pub const STATEMENTS: Statements = Statements {
          LEFT JOIN second_factors f ON f.user_id = u.id \
          WHERE u.name = ?"
     ),
-    standings: concat!(
-        "SELECT ",
-        standing_columns!(),
-        policy_of_user!(),
-        " FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
-         LEFT JOIN policies p ON p.name = COALESCE(u.policy, 'default') \
-         LEFT JOIN devices d ON d.user_id = u.id AND d.identifier = s.device \
-         WHERE s.ended_at IS NULL AND s.server = ?"
-    ),
+    standings: &STANDINGS,
+    standings_of: &STANDINGS_OF,
     upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
                    AND CAST(name AS BLOB) = CAST(? AS BLOB) AND password_hash = ?",
     lock_user: "SELECT id, name FROM users WHERE name = ?",
     mark_user: "INSERT INTO user_marks (user_id, serial) VALUES (?, 1) \
                 ON CONFLICT (user_id) DO UPDATE SET serial = serial + 1",
+    zones: "SELECT DISTINCT s.user_name, u.name, p.time_zone FROM sessions s \
+            JOIN users u ON u.name = s.user_name \
+            JOIN policies p ON p.name = \
+            COALESCE(u.policy, 'default') \
+            WHERE s.ended_at IS NULL AND s.server = ? AND p.time_zone IS NOT NULL",
+    mark_servers: &MARK_SERVER_ROWS,
     persist: &PERSIST,
     add_usage: &ADD_USAGE_ROWS,
+    add_auth_events: &ADD_AUTH_EVENT_ROWS,
     add_old_usage: "INSERT INTO usage_periods (user_name, starts_at, session_id, duration_ms, \
                     bytes_received, bytes_sent) VALUES (?, ?, '', ?, ?, ?) \
                     ON CONFLICT DO UPDATE SET duration_ms = duration_ms + excluded.duration_ms, \
@@ -85,7 +122,11 @@ pub const STATEMENTS: Statements = Statements {
     remove_activity: "DELETE FROM activity WHERE (starts_at, server, kind, reason) IN \
                       (SELECT starts_at, server, kind, reason FROM activity \
                       WHERE starts_at < ? ORDER BY starts_at LIMIT ?)",
-    remove_ended: "DELETE FROM sessions WHERE rowid IN (SELECT rowid FROM sessions \
-                   WHERE ended_at < ? AND state = 'closed' ORDER BY ended_at LIMIT ?)",
+    ended: "SELECT s.id, s.server, s.ended_at, s.user_name, u.name AS own_name, p.retention_days \
+            FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
+            LEFT JOIN policies p ON p.name = COALESCE(u.policy, 'default') \
+            WHERE s.ended_at >= ? AND s.ended_at < ? AND s.state = 'closed' \
+            AND (s.ended_at > ? OR s.server > ? OR (s.server = ? AND s.id > ?)) \
+            ORDER BY s.ended_at, s.server, s.id LIMIT ?",
     ..COMMON
 };

@@ -257,6 +257,64 @@ fn check_looks_at_an_embedded_database_without_being_told_to_connect() {
     assert!(bench.ok(&["check"]).contains("its schema is current"));
 }
 
+#[tokio::test]
+async fn tables_of_ones_own_that_let_nobody_in_are_a_fault() {
+    let bench = bench(None);
+    bench.ok(&["migrate"]);
+    let found = |words: &str| {
+        let checked = bench.run(&["check"]);
+        assert_eq!(checked.code, 3, "{checked:?}");
+        assert!(checked.out.contains("nobody can log in"), "{checked:?}");
+        assert!(
+            checked.out.contains(words) && checked.out.contains("docs/schema.md"),
+            "{checked:?}"
+        );
+    };
+    assert!(!bench.run(&["check"]).out.contains("nobody can log in"));
+    bench
+        .sql(
+            "DROP TABLE devices; DROP TABLE users; \
+             CREATE TABLE staff (id INTEGER, name TEXT, active INTEGER, made TEXT); \
+             INSERT INTO staff VALUES (1, 'alice', 7, '2026-01-01 00:00:00.000'); \
+             CREATE VIEW devices AS SELECT 1 AS user_id, 'mac' AS kind, '' AS identifier, \
+             NULL AS label, 'approved' AS status, '' AS created_at, '' AS updated_at WHERE 0; \
+             CREATE VIEW users AS SELECT id, name, NULL AS password_hash, NULL AS policy, \
+             active AS enabled, NULL AS valid_from, NULL AS valid_until, made AS created_at, \
+             made AS updated_at FROM staff",
+        )
+        .await;
+    found("password_changed_at");
+    let refused = bench.run(&["user", "list"]);
+    assert!(refused.err.contains("docs/schema.md"), "{refused:?}");
+    bench
+        .sql(
+            "DROP VIEW users; CREATE VIEW users AS SELECT id, name, NULL AS password_hash, \
+             NULL AS policy, active AS enabled, NULL AS valid_from, NULL AS valid_until, \
+             NULL AS password_changed_at, made AS created_at, made AS updated_at FROM staff",
+        )
+        .await;
+    found("users.enabled where name is `alice`");
+    bench.sql("UPDATE staff SET active = 1").await;
+    let checked = bench.run(&["check"]);
+    assert!(
+        !checked.out.contains("nobody can log in") && !checked.out.contains("gone"),
+        "{checked:?}"
+    );
+    bench
+        .sql(
+            "INSERT INTO device_enrolments VALUES (1, '2999-01-01 00:00:00.000'); \
+             INSERT INTO second_factors (user_id, secret, created_at) \
+             VALUES (7, 'JBSWY3DPEHPK3PXP', '2026-01-01 00:00:00.000')",
+        )
+        .await;
+    let checked = bench.run(&["check"]);
+    assert!(
+        checked.out.contains("1 rows of second_factors are of users that are gone"),
+        "{checked:?}"
+    );
+    assert!(!checked.out.contains("device_enrolments"), "{checked:?}");
+}
+
 #[test]
 fn check_names_a_folder_that_is_not_there_and_a_server_that_it_does_not_visit() {
     let folder = Bench::new();

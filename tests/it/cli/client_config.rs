@@ -61,7 +61,7 @@ fn what_openvpn_would_ignore_is_not_stored_and_what_is_wrong_is_said() {
         (&["user", "config", "alice", "--add", "plugin x"], 2, "possible are push, "),
         (&["user", "config", "alice", "--add", "session-timeout 60"], 2, "--session-limit-s"),
         (&["user", "config", "alice", "--add", "disable"], 2, "`user disable`"),
-        (&["user", "config", "alice", "--route", "10.1.0.5/16"], 2, "addresses that are some"),
+        (&["user", "config", "alice", "--route", "10.1.0.5/16"], 2, "nothing beyond them"),
         (&["user", "config", "alice", "--remove", "push-reset"], 2, "there is no such line"),
         (
             &["user", "config", "bob", "--address", "10.8.0.5/24"],
@@ -106,4 +106,32 @@ fn explain_shows_what_the_client_would_get() {
     let policy = bench.json(&["policy", "show", "default"]);
     assert_eq!(lines(&policy["config"]), [ROUTE]);
     assert!(bench.ok(&["policy", "show", "default"]).contains(ROUTE));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_given_nothing_and_may_be_cleared() {
+    let bench = bench();
+    bench.ok(&["user", "config", "alice", "--server", "old", "--address", "10.8.0.5/24"]);
+    let url = format!("sqlite://{}", bench.path("warden.db"));
+    bench.configure(&format!(
+        "[database]\nurl = \"{url}\"\n[[servers]]\nname = \"udp\"\nmanagement = \"tcp://127.0.0.1:9\"\n"
+    ));
+    for whose in [["user", "config", "alice"], ["policy", "config", "default"]] {
+        let typo = [&whose[..], &["--server", "udb", "--route", "10.1.0.0/16"]].concat();
+        let refused = bench.run(&typo);
+        refused.fails(2, "server `udb` is not configured");
+        assert!(refused.err.contains("configured are `udp`"), "{refused:?}");
+    }
+    bench.ok(&["user", "config", "alice", "--server", "udp", "--route", "::/0"]);
+    bench.ok(&["user", "config", "alice", "--server", "old", "--clear"]);
+    let shown = lines(&bench.json(&["user", "config", "alice"]));
+    assert_eq!(shown, ["udp push \"route-ipv6 ::/0\""]);
+}
+
+#[test]
+fn a_pipe_without_a_writer_is_not_waited_for() {
+    let bench = bench();
+    let pipe = bench.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    bench.run(&["user", "config", "alice", "--file", &pipe]).fails(2, "is not a regular file");
 }

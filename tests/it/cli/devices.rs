@@ -43,6 +43,44 @@ fn ids_of_mobile_clients_are_kept_as_they_are() {
 }
 
 #[test]
+fn a_device_may_connect_until_then() {
+    let bench = Bench::new();
+    bench.add_user("alice");
+    let mac = "02:1a:2b:3c:4d:5e";
+    let ends = || bench.json(&["device", "list", "alice"])[0]["valid_until"].clone();
+    let explained = |at: &str| {
+        let args = ["explain", "alice", "--server", "udp", "--device", mac, "--at", at, "--json"];
+        let out = bench.run(&args);
+        serde_json::from_str::<Value>(&out.out).unwrap()
+    };
+    bench.ok(&["device", "add", "alice", mac, "--valid-until", "2030-01-01"]);
+    assert_eq!(ends(), "2030-01-01T00:00:00.000Z");
+    assert!(bench.ok(&["device", "list"]).contains("2030-01-01"));
+    let before = explained("2029-12-31T23:00:00Z");
+    assert_eq!(
+        (&before["allowed"], &before["deadline_reason"]),
+        (&json!(true), &json!("device_blocked"))
+    );
+    assert_eq!(before["deadline"], "2030-01-01T00:00:00.000Z");
+    let after = explained("2030-01-01");
+    assert_eq!((&after["allowed"], &after["reason"]), (&json!(false), &json!("device_blocked")));
+    assert!(after["client_sees"].as_str().unwrap().contains("approved is over"), "{after}");
+    let rule = after["rules"].as_array().unwrap().iter().find(|r| r["verdict"] == "deny").unwrap();
+    assert_eq!(rule["rule"], "device_validity");
+    bench.ok(&["device", "set", "alice", mac, "--valid-until", "none"]);
+    assert_eq!(ends(), Value::Null);
+    bench.ok(&["device", "approve", "alice", mac, "--valid-until", "2031-01-01"]);
+    bench.ok(&["device", "approve", "alice", mac]);
+    assert_eq!(ends(), "2031-01-01T00:00:00.000Z", "it stays");
+    bench.run(&["device", "set", "alice", mac, "--valid-until", "soon"]).fails(2, "--valid-until");
+    bench.run(&["device", "set", "bob", mac, "--valid-until", "none"]).fails(1, "bob");
+    // A device of the same id that comes later is another one.
+    bench.ok(&["device", "remove", "alice", mac, "--yes"]);
+    bench.ok(&["device", "add", "alice", mac]);
+    assert_eq!(ends(), Value::Null);
+}
+
+#[test]
 fn what_cannot_be_is_refused_and_said() {
     let bench = Bench::new();
     bench.add_user("alice");
@@ -72,4 +110,20 @@ fn removing_a_user_removes_its_devices() {
     bench.ok(&["device", "add", "alice", "02:1a:2b:3c:4d:5e"]);
     bench.ok(&["user", "remove", "alice", "--yes"]);
     assert_eq!(bench.json(&["device", "list"]), json!([]));
+}
+
+#[test]
+fn an_enrolment_is_open_for_a_while_and_shown() {
+    let bench = Bench::new();
+    bench.add_user("alice");
+    for nothing in ["0", "0s", "0h"] {
+        bench.run(&["device", "enrol", "alice", "--for", nothing]).fails(2, "over at once");
+    }
+    let until = || bench.json(&["user", "show", "alice"])["enrolment_until"].clone();
+    assert_eq!(until(), Value::Null);
+    let opened = bench.json(&["device", "enrol", "alice", "--for", "2h"]);
+    assert_eq!(until(), opened["until"]);
+    assert!(bench.ok(&["user", "show", "alice"]).contains("is registered until"));
+    bench.ok(&["device", "enrol", "alice", "--close"]);
+    assert_eq!(until(), Value::Null);
 }

@@ -142,6 +142,120 @@ async fn a_session_too_many_is_told() {
     let (code, view) = explained(&bench, b"", &args);
     assert_eq!((code, &view["reason"]), (3, &"too_many_sessions".into()));
     assert_eq!(verdict(&view, "max_sessions"), "deny");
+    let holder = &view["holders"][0];
+    assert_eq!(
+        (&holder["session_id"], &holder["server"]),
+        (&"0190ab12-3456-7abc-8def-000000000001".into(), &"udp".into())
+    );
+    let shown = bench.run(&["explain", "alice", "--device", MAC, "--server", "udp"]);
+    assert!(shown.out.contains("session 0190ab12-3456-7abc-8def-000000000001 on server udp"));
     bench.ok(&["policy", "set", "default", "--on-limit", "replace_oldest"]);
     assert_eq!(explained(&bench, b"", &args).0, 0, "the other session would be ended");
+}
+
+#[tokio::test]
+async fn codes_and_logins_that_are_held_back_are_told_but_not_where_the_user_lately_was() {
+    let bench = bench();
+    bench.ok(&["user", "totp", "alice"]);
+    let held = async |network: &str| {
+        bench
+            .sql(&format!(
+                "DELETE FROM lockouts; INSERT INTO lockouts (user_name, network, failures, since, held_until) \
+                 VALUES ('alice', '{network}', 20, '2026-11-01 00:00:00.000', '2999-01-01 00:00:00.000')"
+            ))
+            .await;
+    };
+    let args = |more: &[&'static str]| [&["alice", "--device", MAC][..], more].concat();
+    bench.open_session("0190ab12-3456-7abc-8def-000000000001", "udp", 1, "alice").await;
+    bench.sql("UPDATE sessions SET started_at = strftime('%Y-%m-%d %H:%M:%S.000', 'now')").await;
+    let (known, strange) = (["--client-ip", "198.51.100.207"], ["--client-ip", "192.0.2.9"]);
+    for network in ["", "*"] {
+        held(network).await;
+        for more in [&[][..], &strange] {
+            let (code, view) = explained(&bench, b"", &args(more));
+            assert_eq!((code, &view["reason"]), (3, &"throttled".into()), "{network} {more:?}");
+            assert_eq!(verdict(&view, "throttle"), "deny");
+        }
+        let (code, view) = explained(&bench, b"", &args(&known));
+        assert_eq!((code, verdict(&view, "throttle")), (0, "pass"), "{network}");
+    }
+    // Who has no second factor shows no code.
+    held("").await;
+    bench.ok(&["user", "totp", "alice", "--disable"]);
+    assert_eq!(explained(&bench, b"", &args(&strange)).0, 0);
+    let scope = bench.json(&["lockout", "list"])[0]["scope"].clone();
+    assert_eq!(scope, "code");
+}
+
+#[test]
+fn who_is_refused_for_his_certificate_reads_of_it() {
+    let bench = bench();
+    bench.ok(&["policy", "set", "default", "--require-fingerprint", "yes"]);
+    let print = "0a".repeat(32);
+    for (more, reason) in
+        [(&[][..], "device_missing"), (&["--fingerprint", &print], "device_unknown")]
+    {
+        let args = [&["alice", "--device", MAC][..], more].concat();
+        let (code, view) = explained(&bench, b"", &args);
+        assert_eq!((code, &view["reason"]), (3, &reason.into()));
+        assert_eq!((verdict(&view, "device"), verdict(&view, "certificate")), ("pass", "deny"));
+        assert!(view["client_sees"].as_str().unwrap().contains("certificate"), "{view}");
+    }
+}
+
+#[tokio::test]
+async fn a_stored_hash_that_lets_nobody_in_is_told_without_a_password_too() {
+    let bench = bench();
+    let args = ["alice", "--device", MAC];
+    let (_, view) = explained(&bench, b"", &args);
+    assert_eq!(verdict(&view, "throttle"), "not_checked");
+    for (hash, reason, fault) in [
+        ("NULL", "bad_credentials", None),
+        (
+            "'{SHA1}5baa61e4c9b93f3f0682250b6cf8331b7ee68fd8'",
+            "backend_unavailable",
+            Some("does not allow"),
+        ),
+        ("'hunter2'", "backend_unavailable", Some("no known scheme")),
+        ("'$argon2id$v=19$m=64'", "backend_unavailable", Some("damaged")),
+    ] {
+        bench.sql(&format!("UPDATE users SET password_hash = {hash}")).await;
+        for stdin in [&[][..], &["--password-stdin"]] {
+            let (code, view) = explained(&bench, b"correct horse", &[&args[..], stdin].concat());
+            assert_eq!((code, &view["reason"]), (3, &reason.into()), "{hash}: {view}");
+            assert_eq!(verdict(&view, "password"), "deny", "{hash}");
+            assert_eq!(verdict(&view, "device"), "pass", "the other rules are asked all the same");
+            match fault {
+                None => assert_eq!(view["fault"], Value::Null),
+                Some(words) => assert!(view["fault"].as_str().unwrap().contains(words), "{view}"),
+            }
+            assert!(!view.to_string().contains("hunter2"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_was_spoilt_in_the_database_is_told_with_its_place() {
+    let bench = bench();
+    bench
+        .sql("INSERT INTO policy_config VALUES ('default', 'udp', 0, 'ifconfig-push 10.8.0.5 255.255.255.0')")
+        .await;
+    let (code, view) = explained(&bench, b"", &["alice", "--device", MAC]);
+    assert_eq!((code, &view["reason"]), (3, &"backend_unavailable".into()), "{view}");
+    assert_eq!(verdict(&view, "client_config"), "deny");
+    let fault = view["fault"].as_str().unwrap();
+    assert!(
+        fault.contains("policy_config of policy `default`: line 1, for server `udp`"),
+        "{fault}"
+    );
+    bench.ok(&[
+        "policy",
+        "config",
+        "default",
+        "--server",
+        "udp",
+        "--remove",
+        "ifconfig-push 10.8.0.5 255.255.255.0",
+    ]);
+    assert_eq!(explained(&bench, b"", &["alice", "--device", MAC]).0, 0);
 }

@@ -1,6 +1,7 @@
 //! `import …`.
 
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::bench::Bench;
 
@@ -211,4 +212,46 @@ fn any_table_comes_by_a_view() {
 fn sql_new(bench: &Bench, text: &str) {
     std::fs::write(bench.path("warden.db"), "").unwrap();
     sql(bench, text);
+}
+
+/// Killed while it holds the database's lock for writing, in the middle of its one transaction.
+#[test]
+fn an_import_that_is_killed_leaves_nothing() {
+    let bench = Bench::new();
+    bench.add_user("bob");
+    let file = bench.path("people.csv");
+    let rows =
+        (0..60_000).map(|n| format!("user{n},02:00:00:00:{:02x}:{:02x}\n", n / 256 % 256, n % 256));
+    std::fs::write(&file, format!("name,devices\n{}", rows.collect::<String>())).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let options = SqliteConnectOptions::new()
+            .filename(bench.path("warden.db"))
+            .busy_timeout(std::time::Duration::ZERO);
+        let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+        let mut import = bench.command(&["-q", "import", "csv", &file, "--apply"]).spawn().unwrap();
+        loop {
+            let locked = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await;
+            if locked.is_err() {
+                break;
+            }
+            sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+            assert_eq!(import.try_wait().unwrap(), None, "it was done before it was killed");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        // Some of its rows are written by now, though for nobody else.
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        assert_eq!(import.try_wait().unwrap(), None, "it was done before it was killed");
+        import.kill().unwrap();
+        import.wait().unwrap();
+        other.close().await.unwrap();
+    });
+    assert_eq!(names(&bench), ["bob"]);
+    assert_eq!(bench.json(&["device", "list"]), json!([]));
+    let audit = "SELECT CAST(COUNT(*) AS TEXT) FROM admin_audit WHERE action = 'import'";
+    assert_eq!(ask(&bench, audit).as_deref(), Some("0"));
+    // And nothing hinders the next one.
+    std::fs::write(&file, "name,devices\nuser1,02:00:00:00:00:01\n").unwrap();
+    bench.ok(&["import", "csv", &file, "--apply"]);
+    assert_eq!(names(&bench), ["bob", "user1"]);
 }

@@ -49,6 +49,8 @@ async fn lockouts_are_listed_and_cleared() {
     bench.run(&["lockout", "clear", "--yes"]).fails(2, "--user");
     let said = bench.ok(&["lockout", "clear", "--user", "alice", "--yes"]);
     assert!(said.contains("of user `alice` are forgotten (1 were held back)"), "{said}");
+    let typo = bench.run(&["lockout", "clear", "--user", "alcie", "--yes"]);
+    assert!(typo.code == 0 && typo.err.contains("there is no user `alcie`"), "{typo:?}");
     assert_eq!(reason("192.0.2.7"), json!(null));
     let args = ["lockout", "clear", "--address", "2001:db8::99", "--yes"];
     assert_eq!(bench.json(&args), json!({"lockouts": 1}));

@@ -14,6 +14,7 @@ fn the_story_of_a_policy() {
             "hours": null, "time_zone": null, "time_quota_s": {}, "data_quota_bytes": {},
             "idle_s": null, "idle_bytes": null, "require_fingerprint": null,
             "second_factor": null,
+            "retention_days": null,
         })
     };
     assert_eq!(bench.json(&["policy", "list"]), json!([policy("default", None, None, None)]));
@@ -75,6 +76,8 @@ fn what_cannot_be_is_refused_and_said() {
     bench.run(&["policy", "add", "none"]).fails(2, "none");
     bench.run(&["policy", "add", "x", "--device-mode", "strict"]).fails(2, "enforce");
     bench.run(&["policy", "add", "x", "--cooldown-s", "86401"]).fails(2, "at most 86400");
+    bench.run(&["policy", "add", "x", "--max-sessions", "1001"]).fails(2, "at most 1000");
+    bench.run(&["policy", "add", "x", "--max-sessions", "-1"]).fails(2, "");
     bench.run(&["policy", "add", "x", "--on-limit", "kick"]).fails(2, "replace_oldest");
     bench.run(&["policy", "add", "x", "--expiry-action", "stop"]).fails(2, "restart");
     bench.run(&["policy", "add", "x", "--session-limit-s", "-5"]).fails(2, "");
@@ -88,6 +91,31 @@ fn what_cannot_be_is_refused_and_said() {
     bench.add_user("alice");
     bench.ok(&["user", "set", "alice", "--policy", "staff"]);
     bench.run(&["policy", "remove", "staff", "--yes"]).fails(1, "in use");
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_is_told_and_mended() {
+    let bench = Bench::new();
+    bench.ok(&["policy", "add", "staff", "--hours", "mon 08:00-18:00"]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(bench.sql(
+        "INSERT INTO allowed_hours (policy, weekday, opens, closes) \
+         VALUES ('staff', 6, '9:00', '18:00')",
+    ));
+    let listed = bench.run(&["policy", "list"]);
+    assert_eq!(listed.code, 0, "{listed:?}");
+    assert!(listed.out.contains("default") && !listed.out.contains("staff"), "{listed:?}");
+    assert!(listed.err.contains("policy `staff` is not listed"), "{listed:?}");
+    assert!(listed.err.contains("`6 9:00-18:00` of `allowed_hours`"), "{listed:?}");
+    bench.run(&["policy", "show", "staff"]).fails(1, "--hours");
+    bench.run(&["policy", "set", "staff", "--max-sessions", "2"]).fails(1, "--hours");
+    let file = bench.path("people.csv");
+    std::fs::write(&file, "name,policy\nalice,staff\n").unwrap();
+    let imported = bench.run(&["import", "csv", &file]);
+    assert_eq!(imported.code, 0, "{imported:?}");
+    assert!(imported.err.contains("policy `staff`"), "{imported:?}");
+    bench.ok(&["policy", "set", "staff", "--hours", "sat 09:00-18:00"]);
+    assert_eq!(bench.json(&["policy", "show", "staff"])["hours"], "sat 09:00-18:00");
 }
 
 #[test]
@@ -133,6 +161,20 @@ fn hours_quotas_and_idle_time_are_set_shown_used_and_granted() {
     let rows = bench.json(&["user", "usage", "alice"]);
     assert_eq!((&rows[0]["time_left_s"], &rows[2]["time_left_s"]), (&json!(9_000), &json!(73_800)));
     assert_eq!(rows[1]["data_left_bytes"], 6_442_450_944_u64);
+
+    let grants = bench.json(&["user", "grants", "alice"]);
+    let data = grants.as_array().unwrap().iter().find(|grant| grant["kind"] == "data").unwrap();
+    assert_eq!((&data["amount"], grants.as_array().unwrap().len()), (&json!(1 << 30), 2));
+    assert!(bench.ok(&["user", "grants", "alice"]).contains("1GiB"));
+    let id = data["id"].to_string();
+    let said = bench.ok(&["user", "grants", "alice", "--revoke", &id]);
+    assert_eq!(said, format!("grant {id} of user `alice` is taken back\n"));
+    bench.run(&["user", "grants", "alice", "--revoke", &id]).fails(1, "not found");
+    assert_eq!(bench.json(&["user", "usage", "alice"])[1]["data_left_bytes"], 5_368_709_120_u64);
+    let said = bench.ok(&["user", "grant", "alice", "--time", "1m", "--until", "+3d"]);
+    assert!(said.contains("may use 60 s more each day until"), "{said}");
+    let most = "9223372036854775807";
+    bench.run(&["user", "grant", "alice", "--time", most]).fails(2, "more than ten years");
 
     let explained = |at: &str| {
         let ended = bench.run(&["explain", "alice", "--server", "udp", "--at", at, "--json"]);

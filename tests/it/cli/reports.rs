@@ -110,19 +110,26 @@ async fn what_is_about_to_end_is_listed() {
              deadline_reason = 'session_limit' WHERE cid = 4",
         )
         .await;
+    for (mac, until) in [("01", "+3h"), ("02", "+9d"), ("03", "+3h")] {
+        let mac = format!("02:00:00:00:00:{mac}");
+        bench.ok(&["device", "add", "zoe", &mac, "--valid-until", until]);
+    }
+    bench.ok(&["device", "block", "zoe", "02:00:00:00:00:03"]);
     let list = bench.json(&["report", "expiring"]);
-    assert_eq!(list.as_array().unwrap().len(), 2, "{list}");
+    assert_eq!(list.as_array().unwrap().len(), 3, "{list}");
+    assert_eq!((&list[2]["kind"], &list[2]["user"]), (&json!("device"), &json!("zoe")));
+    assert_eq!(list[2]["device"], "02:00:00:00:00:01");
     assert_eq!((&list[0]["kind"], &list[0]["user"]), (&json!("session"), &json!("alice")));
     assert_eq!(list[0]["reason"], "session_limit");
     assert!((3_500..=3_600).contains(&list[0]["left_s"].as_u64().unwrap()), "{list}");
     assert_eq!((&list[1]["kind"], &list[1]["user"]), (&json!("account"), &json!("zoe")));
     assert_eq!(list[1]["reason"], "account_expiry");
-    assert_eq!(bench.json(&["report", "expiring", "--within", "10d"]).as_array().unwrap().len(), 3);
+    assert_eq!(bench.json(&["report", "expiring", "--within", "10d"]).as_array().unwrap().len(), 5);
     assert_eq!(bench.json(&["report", "expiring", "--within", "5m"]), json!([]));
-    let header = "kind,user,ends_at,left_s,reason,server,session_id\r\n";
+    let header = "kind,user,ends_at,left_s,reason,server,session_id,device\r\n";
     assert_eq!(bench.ok(&["report", "expiring", "--within", "5m", "--csv"]), header);
     let csv = bench.ok(&["report", "expiring", "--csv"]);
-    assert!(csv.starts_with(header) && csv.lines().count() == 3, "{csv}");
+    assert!(csv.starts_with(header) && csv.lines().count() == 4, "{csv}");
     bench.run(&["report", "expiring", "--within", "soon"]).fails(2, "not a duration");
 }
 

@@ -105,6 +105,9 @@ fn what_cannot_be_is_refused_and_said() {
         .fails(2, "never be valid");
     add(&[""]).fails(2, "NAME");
     add(&["a\nb"]).fails(2, "not permitted");
+    for name in [" sp", "sp ", "\u{a0}sp"] {
+        add(&[name]).fails(2, "begins or ends with a space");
+    }
     bench.run(&["user", "set", "alice"]).fails(2, "--policy");
     bench.run(&["user", "set", "nobody", "--policy", "none"]).fails(1, "user `nobody` not found");
     bench.run(&["user", "disable", "nobody"]).fails(1, "user `nobody` not found");

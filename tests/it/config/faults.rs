@@ -61,7 +61,7 @@ fn errors_name_file_key_and_mend_in_one_line_each() {
         ),
         (
             "[auth]\npassword_schemes = [\"argon2id\", \"des\"]\n",
-            "config.toml: auth.password_schemes: `des` is not one of the permitted words; use argon2id, argon2i, argon2d, bcrypt, sha512-crypt, sha256-crypt, md5-crypt, phpass, pbkdf2-sha256, scrypt, mysql, ssha, ssha256, ssha512, nt, md5, sha1 or sha256",
+            "config.toml: auth.password_schemes: `des` is not one of the permitted words; use argon2id, argon2i, argon2d, bcrypt, sha512-crypt, sha256-crypt, md5-crypt, phpass, pbkdf2-sha256, pbkdf2-sha1, pbkdf2-sha512, scrypt, mysql, ssha, ssha256, ssha512, nt, md5, sha1 or sha256",
         ),
         (
             "[auth]\npassword_schemes = [\"bcrypt\"]\n",

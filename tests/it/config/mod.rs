@@ -282,6 +282,7 @@ fn every_number_has_both_bounds() {
         ("journal", "max_mib", 1, 65_536),
         ("auth", "challenge_timeout_s", 10, 240),
         ("throttle", "code_failures", 0, 1_000_000),
+        ("throttle", "everywhere_failures", 0, 1_000_000),
         ("webhook", "timeout_ms", 100, 60_000),
         ("webhook", "queue", 1, 100_000),
     ] {

@@ -1,11 +1,12 @@
 //! Limits of policies through the whole daemon: cool-down, sessions at once, devices that users bring.
 
 use ovpn_warden::{
-    store::{Granted, OnLimit, PolicyRecord, QuotaGrant},
+    store::{Granted, OnLimit, PolicyRecord, QuotaGrant, UserPatch},
     types::{Cause, DenyReason, Hours, Quotas},
 };
 
 use chrono::Datelike;
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::*;
 
@@ -198,6 +199,38 @@ async fn a_quota_of_time_is_shared_by_sessions_and_moved_by_a_grant() {
 }
 
 #[tokio::test]
+async fn one_users_row_that_cannot_be_read_stops_nobody_elses_review() {
+    let time_quota = Quotas::parse_time("100h/total").unwrap();
+    let limits = PolicyRecord { time_quota, ..Default::default() };
+    let (_listener, bed, daemon, mut controller) = with(limits).await;
+    bed.add_user("bob", "staple").await;
+    assert!(log_in(&mut controller, 0, MAC).await.starts_with("client-auth 0 1"));
+    controller.connect(1, "bob", "staple", Some(MAC)).await;
+    assert!(controller.command().await.starts_with("client-auth 1 1"));
+    while controller.line().await != "END" {}
+    controller.establish(1).await;
+    let options = SqliteConnectOptions::new().filename(bed.database());
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    let grant = "INSERT INTO quota_grants (user_name, kind, amount, valid_until, created_at, actor) \
+                 VALUES ('alice', 'time', -1, '2999-01-01 00:00:00.000', '2026-01-01 00:00:00.000', 'x')";
+    sqlx::raw_sql(grant).execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    // Of alice nobody can say what she has used: she is refused, and stays where she is in.
+    controller.connect(2, "alice", "correct horse", Some(MAC)).await;
+    expect_denial(&mut controller, "backend_unavailable", "").await;
+    let off = UserPatch { enabled: Some(false), ..Default::default() };
+    bed.store.patch_user(&"bob".parse().unwrap(), &off, &bed.actor()).await.unwrap();
+    let kill = controller.command().await;
+    assert!(kill.starts_with("client-kill 1 "), "{kill}");
+    controller.say("SUCCESS: client-kill command succeeded\n").await;
+    // The database is not away for it: who did nothing to it comes in.
+    bed.add_user("carol", "staple").await;
+    controller.connect(3, "carol", "staple", Some(MAC)).await;
+    assert!(controller.command().await.starts_with("client-auth 3 1"));
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn who_does_nothing_has_to_go() {
     let limits = PolicyRecord { idle_s: Some(1), ..Default::default() };
     let (_listener, bed, daemon, mut controller) = with(limits).await;
@@ -208,5 +241,36 @@ async fn who_does_nothing_has_to_go() {
     controller.disconnect(0).await;
     let closed = bed.session(|session| session.state == SessionState::Closed).await;
     assert_eq!(closed.cause, Some(Cause::Idle));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn guesses_from_many_addresses_hold_a_user_back_but_not_where_he_was() {
+    let (_listener, bed, daemon, mut controller) = attached().await;
+    controller.connect(0, "alice", "correct horse", Some(MAC)).await;
+    controller.expect("client-auth 0 1").await;
+    while controller.line().await != "END" {}
+    controller.establish(0).await;
+    bed.session(|session| session.state == SessionState::Active).await;
+    let mut come = async |cid: u32, password: &str| {
+        controller
+            .say(&format!(
+                ">CLIENT:CONNECT,{cid},1\n>CLIENT:ENV,password={password}\n\
+                 >CLIENT:ENV,username=alice\n>CLIENT:ENV,UV_CLIENT_MAC={MAC}\n\
+                 >CLIENT:ENV,untrusted_ip=198.51.100.{cid}\n>CLIENT:ENV,END\n"
+            ))
+            .await;
+        let line = controller.line().await;
+        controller.say("SUCCESS: client-deny command succeeded\n").await;
+        line
+    };
+    for cid in 1..10 {
+        let line = come(cid, "wrong").await;
+        assert!(line.contains("bad_credentials"), "{line}");
+    }
+    let line = come(10, "correct horse").await;
+    assert!(line.contains("throttled"), "{line}");
+    controller.connect(11, "alice", "correct horse", Some(MAC)).await;
+    controller.expect("client-auth 11 1").await;
     daemon.stop().await;
 }

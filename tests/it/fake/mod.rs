@@ -111,6 +111,7 @@ impl Bed {
             id: DeviceId::parse(MAC).unwrap(),
             label: None,
             status: DeviceStatus::Approved,
+            valid_until: None,
         };
         self.store.add_device(&device, &self.actor()).await.unwrap();
     }
@@ -222,6 +223,7 @@ fn config(url: &str, management: Endpoint, password: Option<&str>) -> Config {
         throttle: config::Throttle {
             user_failures: 3,
             address_failures: 20,
+            everywhere_failures: 9,
             code_failures: 5,
             window: Duration::from_secs(900),
         },

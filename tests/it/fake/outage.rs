@@ -118,7 +118,8 @@ async fn changes_during_an_outage_survive_the_end_of_the_daemon() {
     expect_denial(&mut controller, "backend_unavailable", "").await;
     daemon.stop().await;
     assert!(bed.clock.now().mono - started < Duration::from_secs(6), "it waits for nothing");
-    assert!(store::Journal::new(path, 1 << 20).holds_rows().await.unwrap());
+    let journal = store::Journal::new(path, 1 << 20);
+    assert!(!journal.first(1).await.unwrap().sessions.is_empty());
     assert_eq!(bed.session(|_| true).await.state, SessionState::Active);
     let daemon = bed.start();
     let mut controller = listener.accept().await;
@@ -157,7 +158,8 @@ async fn changes_during_an_outage_survive_a_daemon_that_is_killed() {
     program.logs("\"event\":\"journal.written\"").await;
     program.kill();
     sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
-    assert!(is_up().await && bed.sessions().await.len() == 2, "the database knows nothing of it");
+    let known = bed.sessions().await;
+    assert!(is_up().await && known.len() == 2, "the database knows nothing of it: {known:?}");
     let program = start();
     let mut controller = listener.accept().await;
     controller.attach(RUN, &[client_row(1, "alice", "10.8.0.6")]).await;
@@ -170,4 +172,41 @@ async fn changes_during_an_outage_survive_a_daemon_that_is_killed() {
     assert_eq!((left.bytes_received, left.bytes_sent), (4_000, 5_000));
     assert_eq!(stayed.state, SessionState::Active);
     assert!(!program.log().contains("journal.failed"), "{}", program.log());
+}
+
+#[tokio::test]
+async fn who_was_approved_in_the_moment_before_a_kill_has_a_row() {
+    let listener = Listener::tcp().await;
+    let bed = Bed::new(&listener).await;
+    let more = journal(&bed);
+    let start = || Program::start(bed.folder(), listener.address().port(), &more);
+    let program = start();
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    program.logs("\"event\":\"link.up\"").await;
+    // The database can be read, and a row would take a while.
+    let url = format!("sqlite://{}", bed.folder().join("warden.db").display());
+    let mut holder = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+    controller.connect(0, "alice", "correct horse", Some(MAC)).await;
+    controller.expect("client-auth 0 1").await;
+    program.kill();
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    assert_eq!(bed.sessions().await.len(), 0, "the database knows nothing of it");
+    // It came and went while nobody was there.
+    let program = start();
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    let session = bed.session(|s| s.state == SessionState::Closed).await;
+    assert_eq!((session.cid.0, session.cause), (0, Some(Cause::Unknown)));
+    program.kill();
+    // Nor does it come twice.
+    let program = start();
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    program.logs("\"event\":\"link.up\"").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(bed.sessions().await.len(), 1);
+    let told = program.log().matches("\"event\":\"session.closed\"").count();
+    assert_eq!(told, 1, "{}", program.log());
 }

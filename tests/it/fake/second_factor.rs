@@ -6,6 +6,7 @@ use ovpn_warden::{
     store::{NewSecondFactor, PolicyRecord, SecondFactorMode, UserPatch},
     types::Username,
 };
+use sqlx::Connection as _;
 use totp_rs::{Builder, Secret};
 
 use super::*;
@@ -395,7 +396,10 @@ async fn a_secret_that_is_damaged_denies_for_a_moment() {
 #[tokio::test]
 async fn guessing_codes_from_many_addresses_is_throttled_too() {
     let (_listener, bed, daemon, mut controller) = attached().await;
-    bed.enrol().await;
+    let recovery = bed.enrol().await;
+    controller.come(100, &scrv1(PASSWORD, &bed.code(0))).await;
+    controller.let_in(100).await;
+    bed.any_session(|session| session.client_ip.is_some()).await;
     let mut come = async |cid: u32, code: &str| {
         let password = scrv1(PASSWORD, code);
         controller
@@ -415,6 +419,11 @@ async fn guessing_codes_from_many_addresses_is_throttled_too() {
     }
     let line = come(5, &bed.code(0)).await;
     assert!(line.contains("throttled"), "{line}");
+    // Who has stolen the password keeps nobody out of where he usually is, nor from a recovery code.
+    controller.come(6, &scrv1(PASSWORD, &bed.code(1))).await;
+    controller.let_in(6).await;
+    controller.connect(7, "alice", &scrv1(PASSWORD, &recovery), Some(MAC)).await;
+    controller.let_in(7).await;
     daemon.stop().await;
 }
 
@@ -452,4 +461,112 @@ async fn with_a_shared_key_the_answer_may_come_to_another_daemon() {
         first.stop().await;
         second.stop().await;
     }
+}
+
+/// Runs SQL of the test's own.
+async fn sql(bed: &Bed, text: &str) {
+    let url = format!("sqlite://{}", bed.database().display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text.to_owned())).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fault_after_the_code_is_no_failed_login_and_does_not_use_the_code_up() {
+    let (_listener, bed, daemon, mut controller) = attached().await;
+    let recovery = bed.enrol().await;
+    let policy = PolicyRecord { max_sessions: Some(9), ..Default::default() };
+    let policy = PolicyRecord { name: "default".into(), ..policy };
+    bed.store.put_policy(&policy, true, &bed.actor()).await.unwrap();
+    sql(
+        &bed,
+        "CREATE TRIGGER fault BEFORE INSERT ON session_claims \
+         BEGIN SELECT RAISE(ABORT, 'a fault of the test'); END",
+    )
+    .await;
+    let by_code = scrv1(PASSWORD, &bed.code(1));
+    for cid in 0..6 {
+        let sent = if cid % 2 == 0 { by_code.clone() } else { scrv1(PASSWORD, &recovery) };
+        controller.come(cid, &sent).await;
+        expect_denial(&mut controller, "backend_unavailable", "TEMP").await;
+    }
+    sql(&bed, "DROP TRIGGER fault").await;
+    controller.come(6, &by_code).await;
+    controller.let_in(6).await;
+    controller.come(7, &scrv1(PASSWORD, &recovery)).await;
+    controller.let_in(7).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_code_that_was_used_is_refused_and_nobodys_guess() {
+    let (_listener, bed, daemon, mut controller) = attached().await;
+    let recovery = scrv1(PASSWORD, &bed.enrol().await);
+    let by_code = scrv1(PASSWORD, &bed.code(0));
+    for (cid, sent) in [(0, &by_code), (1, &recovery)] {
+        controller.come(cid, sent).await;
+        controller.let_in(cid).await;
+    }
+    for cid in 2..10 {
+        controller.come(cid, if cid % 2 == 0 { &by_code } else { &recovery }).await;
+        controller.is_wrong().await;
+    }
+    controller.come(10, &scrv1(PASSWORD, &bed.code(1))).await;
+    controller.let_in(10).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_hash_of_who_is_asked_for_a_code_is_strengthened_too() {
+    let listener = Listener::tcp().await;
+    let mut bed = Bed::new(&listener).await;
+    bed.config.session.accounting_interval = Duration::from_secs(60);
+    bed.config.auth.argon2_t = 2;
+    bed.enrol().await;
+    let daemon = bed.start();
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    controller.come(0, PASSWORD).await;
+    controller.challenged(0).await;
+    let is_stronger = async || {
+        let user = bed.store.user(&alice()).await.unwrap().unwrap();
+        user.password_hash.unwrap().contains("t=2")
+    };
+    for _ in 0..200 {
+        if is_stronger().await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(is_stronger().await);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_renegotiation_with_the_password_alone_does_not_pass_for_one_with_a_code() {
+    let (_listener, bed, daemon, mut controller) = attached().await;
+    bed.enrol().await;
+    controller.come(0, &scrv1(PASSWORD, &bed.code(0))).await;
+    controller.let_in(0).await;
+    // Who has the password alone, and sends from the client's address and port.
+    controller.ask("REAUTH", 0, 2, "alice", PASSWORD, Some(MAC)).await;
+    let line = controller.line().await;
+    assert!(line.starts_with("client-deny 0 2 \"second_factor_required\""), "{line}");
+    controller.say("SUCCESS: client-deny command succeeded\n").await;
+    controller.expect("client-kill 0 \"RESTART,Please log in again\"").await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_renegotiation_may_bring_a_code_of_its_own() {
+    let (_listener, bed, daemon, mut controller) = attached().await;
+    bed.enrol().await;
+    controller.come(0, &scrv1(PASSWORD, &bed.code(0))).await;
+    controller.let_in(0).await;
+    controller.ask("REAUTH", 0, 2, "alice", &scrv1(PASSWORD, &bed.code(1)), Some(MAC)).await;
+    controller.expect("client-auth-nt 0 2").await;
+    controller.say("SUCCESS: client-auth command succeeded\n").await;
+    controller.come(1, &scrv1(PASSWORD, &bed.code(1))).await;
+    controller.is_wrong().await;
+    daemon.stop().await;
 }

@@ -61,7 +61,7 @@ fn a_line_that_openvpn_would_ignore_lets_nobody_in_without_it() {
     let mark = site.warden.mark();
     let client = site.client(ClientOptions::default());
     let fault = site.warden.wait_event_since(mark, "auth.error", |_| true, SOON);
-    assert!(fault["error"].as_str().unwrap().contains("user_config.option_line"), "{fault}");
+    assert!(fault["error"].as_str().unwrap().contains("user_config of user"), "{fault}");
     let denied = site.warden.wait_event_since(mark, "auth.denied", |_| true, SOON);
     assert_eq!(denied["reason"], "backend_unavailable", "{}", client.log());
     drop(client);

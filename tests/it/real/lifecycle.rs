@@ -34,6 +34,34 @@ fn limit(test: &str, backend: Backend) {
     );
 }
 
+#[test]
+fn who_does_not_heed_the_end_is_removed_all_the_same_and_refused_afterwards() {
+    let Some(site) = Site::new("unheeded", Backend::Mariadb, ServerOptions::default(), "") else {
+        return;
+    };
+    let limits = ["--session-limit-s", "5", "--cooldown-s", "600"];
+    site.warden.ok(&[&["policy", "set", "default"][..], &limits].concat(), "");
+    let extra = ["--ping-restart", "4", "--connect-retry", "1", "2"].map(String::from).to_vec();
+    let mut alice = site.connected(ClientOptions { real_tun: true, extra, ..Default::default() });
+    assert_eq!(alice.ping(1), 1);
+    // It hears nothing any more, as one that does not heed HALT.
+    alice.set_link(false);
+    let expired = site.warden.wait_event("session.expired", |_| true, SOON);
+    let closed = site.warden.wait_event("session.closed", |_| true, Duration::from_secs(15));
+    assert_eq!(
+        (&closed["cause"], &closed["session_id"]),
+        (&"session_limit".into(), &expired["session_id"])
+    );
+    assert!(alice.is_running(), "{}", alice.log());
+    let mark = site.warden.mark();
+    alice.set_link(true);
+    let denied =
+        site.warden.wait_event_since(mark, "auth.denied", |_| true, Duration::from_secs(30));
+    assert_eq!((&denied["reason"], &denied["user"]), (&"cooldown".into(), &"alice".into()));
+    assert!(alice.wait_exit(SOON).is_some(), "{}", alice.log());
+    assert!(alice.log().contains("wait before you connect again"), "{}", alice.log());
+}
+
 fn restart(test: &str, backend: Backend) {
     let more = "[session]\nlimit_s = 12\n";
     let Some(mut site) = Site::new(test, backend, ServerOptions::default(), more) else { return };
@@ -115,6 +143,37 @@ fn an_operator_ends_and_extends_sessions_within_two_seconds() {
     assert!(alice.wait_exit(SOON).is_some(), "{}", alice.log());
     assert!(alice.log().contains("maintenance tonight"), "{}", alice.log());
     site.warden.wait_event("session.closed", |event| event["cause"] == "admin", SOON);
+}
+
+#[test]
+fn who_is_extended_beyond_openvpns_own_limit_is_back_within_seconds() {
+    let more = "[session]\nlimit_s = 8\nbackstop_s = 5\n";
+    let Some(site) = Site::new("renewal", Backend::Mariadb, ServerOptions::default(), more) else {
+        return;
+    };
+    let alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
+    let row = site.session(|row| row["state"] == "active");
+    let id = row["id"].as_str().unwrap();
+    site.warden.ok(&["session", "extend", id, "1h"], "");
+    let mark = site.warden.mark();
+    if site.server.version() < (2, 6) {
+        // OpenVPN 2.5 has no limit of its own: the session goes on.
+        let gone =
+            crate::lab::wait_until(Duration::from_secs(15), || (alice.ping(1) == 0).then_some(()));
+        assert!(gone.is_none(), "{}", alice.log());
+        return;
+    }
+    let in_time = Duration::from_secs(20);
+    let renewing = site.warden.wait_event_since(mark, "session.renewing", |_| true, in_time);
+    assert_eq!(renewing["session_id"], id);
+    let closed = site.warden.wait_event_since(mark, "session.closed", |_| true, SOON);
+    assert_eq!((&closed["session_id"], &closed["cause"]), (&row["id"], &"admin".into()));
+    let back =
+        site.warden.wait_event_since(mark, "session.opened", |_| true, Duration::from_secs(8));
+    assert_ne!(back["session_id"], id);
+    let answers =
+        crate::lab::wait_until(Duration::from_secs(3), || (alice.ping(1) == 1).then_some(()));
+    assert!(answers.is_some(), "the same client is connected again: {}", alice.log());
 }
 
 #[test]

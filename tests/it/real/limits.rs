@@ -9,8 +9,12 @@ use crate::lab::{Backend, ClientOptions, ServerOptions, wait_until};
 
 on_each_backend! {
     the_user_who_has_carried_enough_has_to_go_until_more_is_granted => data;
+    the_user_whose_time_is_up_has_to_go_and_stays_out_for_a_while => time;
+    a_newer_session_on_another_server_of_another_daemon_replaces_the_old_one => replaced;
 }
 
+/// Another device of alice.
+const PHONE: &str = "02:00:00:00:00:50";
 /// A change in the database reaches a live session within this time.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
@@ -47,6 +51,63 @@ fn data(test: &str, backend: Backend) {
     assert_eq!(usage[2]["data_used_bytes"], carried, "the month has just what the session had");
     assert_eq!(usage[2]["data_left_bytes"], 0);
     site.warden.ok(&["user", "grant", "alice", "--data", "1MiB"], "");
+    drop(site.connected(ClientOptions::default()));
+}
+
+fn time(test: &str, backend: Backend) {
+    let Some(site) = Site::new(test, backend, ServerOptions::default(), "") else { return };
+    let limits = ["--time-quota", "6s/month", "--cooldown-s", "1h"];
+    site.warden.ok(&[&["policy", "set", "default"][..], &limits].concat(), "");
+    let mut alice = site.connected(ClientOptions::default());
+    let opened = site.warden.wait_event("session.opened", |_| true, SOON);
+    assert_eq!(opened["deadline_reason"], "time_quota");
+    let expired = site.warden.wait_event("session.expired", |_| true, 2 * SOON);
+    assert_eq!(expired["deadline_reason"], "time_quota");
+    assert!(alice.wait_exit(SOON).is_some(), "HALT ends the client");
+    let words = "Your connection time is used up for this period";
+    assert!(alice.log().contains(words), "{}", alice.log());
+    let closed = site.warden.wait_event("session.closed", |_| true, SOON);
+    assert_eq!(closed["cause"], "time_quota");
+    assert!((5..=9).contains(&closed["duration_s"].as_u64().unwrap()), "{closed}");
+    refused(&site, ClientOptions::default(), "cooldown");
+    site.warden.ok(&["policy", "set", "default", "--cooldown-s", "0"], "");
+    let told = refused(&site, ClientOptions::default(), "time_quota_used");
+    assert!(told.contains(words), "{told}");
+    site.warden.ok(&["user", "grant", "alice", "--time", "1h"], "");
+    drop(site.connected(ClientOptions::default()));
+}
+
+fn replaced(test: &str, backend: Backend) {
+    let Some(site) = Site::new(test, backend, ServerOptions::default(), "") else { return };
+    let second = site.lab.server(ServerOptions::default());
+    let config = site.lab.config(&site.database, &[&second], "");
+    let config = config.replace("127.0.0.1:9176", "").replace("/journal-", "/other-journal-");
+    let mut other = site.lab.warden(&config);
+    other.start();
+    other.wait_event("link.up", |_| true, SOON);
+    assert!(second.wait_for("Initialization Sequence Completed", SOON), "{}", second.log());
+    site.warden.ok(&["device", "add", "alice", PHONE], "");
+    let limits = ["--max-sessions", "1", "--on-limit", "replace_oldest"];
+    site.warden.ok(&[&["policy", "set", "default"][..], &limits].concat(), "");
+    let mut first = site.connected(ClientOptions::default());
+    let opened = site.warden.wait_event("session.opened", |_| true, SOON);
+    let phone = ClientOptions { mac: Some(PHONE.into()), ..Default::default() };
+    let mut newer = site.lab.client(&second, phone.clone());
+    assert!(newer.connected(SOON), "{}\n{}", newer.log(), other.report());
+    assert!(first.wait_exit(SOON).is_some(), "{}", first.log());
+    assert!(first.log().contains("A newer session of yours"), "{}", first.log());
+    let closed = site.warden.wait_event("session.closed", |_| true, SOON);
+    assert_eq!(
+        (&closed["session_id"], &closed["cause"]),
+        (&opened["session_id"], &"replaced".into())
+    );
+    // Where nobody has to make room, the one that is in stays.
+    site.warden.ok(&["policy", "set", "default", "--on-limit", "deny"], "");
+    refused(&site, ClientOptions::default(), "too_many_sessions");
+    assert!(newer.is_running(), "{}", newer.log());
+    newer.signal("TERM");
+    assert!(newer.wait_exit(SOON).is_some());
+    other.wait_event("session.closed", |_| true, SOON);
     drop(site.connected(ClientOptions::default()));
 }
 

@@ -8,6 +8,7 @@ mod login;
 mod matrix;
 mod outage;
 mod relay;
+mod rules;
 mod second_factor;
 mod silence;
 mod wake_up;

@@ -75,7 +75,7 @@ pub async fn the_audit_of_a_user_has_his_devices_and_nobody_elses(bed: Arc<Bed>)
     }
     for user in ["alice", "alic"] {
         let (user, status) = (name(user), DeviceStatus::Pending);
-        let device = NewDevice { user, id: id(MAC), label: None, status };
+        let device = NewDevice { user, id: id(MAC), label: None, status, valid_until: None };
         store.add_device(&device, &by()).await.unwrap();
     }
     let actions = |records: Vec<ovpn_warden::store::AuditRecord>| {
@@ -100,6 +100,7 @@ pub async fn failed_logins_of_a_user_are_listed_newest_first(bed: Arc<Bed>) {
         user: Some(name(user)),
         network: None,
         at: at(millis),
+        serial: None,
     };
     let events = [event("alice", 1), event("bob", 2), event("alice", 3), event("alice ", 4)];
     bed.store.add_auth_events(&events, "one").await.unwrap();

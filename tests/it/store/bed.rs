@@ -103,6 +103,7 @@ impl Bed {
             id: id(device),
             label: None,
             status: DeviceStatus::Approved,
+            valid_until: None,
         };
         self.store.add_device(&device, &by()).await.unwrap();
     }

@@ -13,7 +13,7 @@ fn line(server: &str, text: &str) -> StoredLine {
     StoredLine { server, text: text.into() }
 }
 
-fn new(server: &str, text: &str, address: &str) -> NewLine {
+pub fn new(server: &str, text: &str, address: &str) -> NewLine {
     NewLine { line: line(server, text), address: address.parse().ok() }
 }
 
@@ -110,6 +110,58 @@ pub async fn an_address_belongs_to_one_user_of_a_server(bed: Arc<Bed>) {
         two.put_client_config(&bob, &[], &line, &by_other),
     );
     assert_eq!([a.is_ok(), b.is_ok()].iter().filter(|is_done| **is_done).count(), 1, "{a:?} {b:?}");
+}
+
+pub async fn an_address_for_all_servers_and_for_one_is_given_once_at_a_time(bed: Arc<Bed>) {
+    for user in ["alice", "bob"] {
+        bed.add_user(user).await;
+    }
+    let (one, two) = (bed.second(), bed.second());
+    let (alice, bob, actor) = (user("alice"), user("bob"), by());
+    for round in 1..=12 {
+        let address = format!("10.8.1.{round}");
+        let line =
+            |server| [new(server, &format!("ifconfig-push {address} 255.255.255.0"), &address)];
+        let (all, udp) = (line(""), line("udp"));
+        let (a, b) = tokio::join!(
+            one.put_client_config(&alice, &[], &all, &actor),
+            two.put_client_config(&bob, &[], &udp, &actor),
+        );
+        let done = [a.is_ok(), b.is_ok()];
+        assert_eq!(done.iter().filter(|is_done| **is_done).count(), 1, "{round}: {a:?} {b:?}");
+        bed.sql("DELETE FROM user_config").await;
+    }
+}
+
+pub async fn rows_by_hand_and_of_nobody_do_not_hold_an_address(bed: Arc<Bed>) {
+    for user in ["alice", "bob"] {
+        bed.add_user(user).await;
+    }
+    // As somebody writes it who does not know of the column `address`.
+    for (position, line) in
+        ["ifconfig-push 10.8.0.5 255.255.255.0", "ifconfig-ipv6-push fd00::5/64 fd00::1"]
+            .iter()
+            .enumerate()
+    {
+        bed.sql(&format!(
+            "INSERT INTO user_config (user_id, server, position, option_line) \
+             SELECT id, 'udp', {position}, '{line}' FROM users WHERE name = 'alice'"
+        ))
+        .await;
+    }
+    let give = async |line: &str, address: &str| {
+        let before = bed.store.client_config(&user("bob")).await.unwrap();
+        bed.store.put_client_config(&user("bob"), &before, &[new("", line, address)], &by()).await
+    };
+    let taken =
+        |address: &str| Err(StoreError::Exists(format!("address {address} of user `alice`")));
+    assert_eq!(give("ifconfig-push 10.8.0.5 255.255.255.0", "10.8.0.5").await, taken("10.8.0.5"));
+    assert_eq!(give("ifconfig-ipv6-push fd00::5/64 fd00::1", "fd00::5").await, taken("fd00::5"));
+    give("ifconfig-push 110.8.0.5 255.255.255.0", "110.8.0.5").await.unwrap();
+    // Of a user who went without our knowing, out of an operator's own table.
+    bed.sql("INSERT INTO user_config VALUES (4711, '', 0, 'ifconfig-push 10.8.0.9 255.255.255.0', '10.8.0.9')")
+        .await;
+    give("ifconfig-push 10.8.0.9 255.255.255.0", "10.8.0.9").await.unwrap();
 }
 
 pub async fn a_change_to_what_has_changed_meanwhile_is_refused(bed: Arc<Bed>) {

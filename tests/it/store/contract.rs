@@ -36,6 +36,9 @@ contract! { with:
         a_device_is_registered_judged_and_removed
         a_device_belongs_to_its_user_only
         a_device_is_enrolled_once_and_closes_the_enrolment
+        an_enrolment_approves_the_device_that_waits_for_it
+        certificates_and_devices_are_counted_apart
+        the_end_of_a_device_comes_with_the_facts_and_goes_with_it
         devices_are_listed_by_user_and_age
     }
     second_factors {
@@ -43,6 +46,7 @@ contract! { with:
         of_two_daemons_one_takes_a_code
         a_code_is_taken_only_with_the_key_it_is_of
         a_recovery_code_is_used_once
+        a_code_is_used_up_with_its_place_or_neither_is_taken
         a_second_factor_is_set_up_replaced_and_removed
         what_is_changed_is_audited_without_secrets
     }
@@ -51,6 +55,8 @@ contract! { with:
         as_many_lines_as_there_may_be_are_all_there
         an_address_belongs_to_one_user_of_a_server
         a_change_to_what_has_changed_meanwhile_is_refused
+        an_address_for_all_servers_and_for_one_is_given_once_at_a_time
+        rows_by_hand_and_of_nobody_do_not_hold_an_address
     }
     imports {
         an_import_adds_users_and_devices_and_leaves_who_is_there
@@ -67,6 +73,8 @@ contract! { with:
         a_policy_is_added_replaced_and_removed
         a_policy_in_use_is_kept
         a_bad_name_of_a_policy_is_refused
+        changes_of_two_operators_at_once_are_both_there
+        hours_that_cannot_be_read_hide_no_other_policy_and_can_be_mended
     }
     login {
         an_unknown_user_has_no_facts
@@ -75,6 +83,7 @@ contract! { with:
         a_policy_that_is_gone_is_bad_data_and_not_the_default
         bad_data_is_named_by_place
         a_certificate_is_found_by_its_fingerprint_for_its_user_only
+        logins_at_the_same_moment_get_what_each_would_get_alone
     }
     sessions {
         a_session_comes_back_as_it_was
@@ -97,11 +106,24 @@ contract! { with:
         bad_session_rows_are_named
         a_session_that_nobody_holds_is_closed_by_hand
     }
+    seen {
+        a_server_is_seen_later_and_never_earlier_in_a_run
+        open_sessions_come_with_the_zones_of_their_users
+        who_carries_nothing_is_as_long_there_as_the_server_is_seen
+        standings_of_users_are_those_on_all_servers
+        changes_are_told_after_the_last_that_is_known
+    }
+    claims {
+        of_two_that_replace_the_oldest_at_once_one_stays
+        two_that_replace_the_oldest_at_once_share_two_places
+        of_two_of_one_device_at_once_one_stays
+    }
     reports {
         spans_are_those_that_overlap_whatever_their_length
         spans_come_in_pages_and_each_session_once
         sessions_about_to_end_come_soonest_first
         only_closed_sessions_are_removed_oldest_first_in_batches
+        ended_sessions_come_with_what_their_users_policy_keeps
         radacct_has_the_columns_of_freeradius
         every_cause_has_its_radius_word
     }
@@ -110,11 +132,15 @@ contract! { with:
         open_sessions_count_by_their_own_row
         old_days_are_put_together_and_count_in_total
         grants_count_until_their_end
+        no_number_of_an_operator_is_too_large_a_sum
+        a_user_has_no_more_grants_than_can_be_read
         hours_that_cannot_be_read_let_nobody_in
     }
     lockouts {
         failures_of_others_are_read_oldest_first
         lockouts_are_listed_until_they_end_or_are_cleared
+        an_event_that_is_written_again_is_there_once
+        what_somebody_is_held_back_from_comes_back_as_it_was
     }
     commands {
         a_request_waits_until_it_is_handled

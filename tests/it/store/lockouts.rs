@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use ovpn_warden::store::{AuthEventKind, Lockout, NewAuthEvent};
+use ovpn_warden::{
+    store::{AuthEventKind, Lockout, NewAuthEvent},
+    types::LockoutScope,
+};
 
 use super::bed::{Bed, at, by, name};
 
@@ -12,12 +15,19 @@ fn here() -> Option<IpAddr> {
 
 fn failed(user: Option<&str>, millis: i64) -> NewAuthEvent {
     let user = user.map(name);
-    NewAuthEvent { kind: AuthEventKind::Failed, user, network: here(), at: at(millis) }
+    NewAuthEvent {
+        kind: AuthEventKind::Failed,
+        user,
+        network: here(),
+        at: at(millis),
+        serial: None,
+    }
 }
 
 fn lockout(user: Option<&str>, until: i64) -> Lockout {
     let (user, network) = (user.map(name), here());
-    Lockout { user, network, failures: 5, since: at(0), until: at(until) }
+    let scope = LockoutScope::Login;
+    Lockout { user, scope, network, failures: 5, since: at(0), until: at(until) }
 }
 
 pub async fn failures_of_others_are_read_oldest_first(bed: Arc<Bed>) {
@@ -34,7 +44,13 @@ pub async fn failures_of_others_are_read_oldest_first(bed: Arc<Bed>) {
     let read = bed.store.auth_events(at(60), "other").await.unwrap();
     let read: Vec<_> = read
         .into_iter()
-        .map(|e| NewAuthEvent { kind: e.kind, user: e.user, network: e.network, at: e.at })
+        .map(|e| NewAuthEvent {
+            kind: e.kind,
+            user: e.user,
+            network: e.network,
+            at: e.at,
+            serial: None,
+        })
         .collect();
     let expected: Vec<_> = events[60..].iter().cloned().chain([v6, nowhere]).collect();
     assert_eq!(read, expected);
@@ -81,4 +97,28 @@ pub async fn lockouts_are_listed_until_they_end_or_are_cleared(bed: Arc<Bed>) {
     );
     let audit = bed.texts("SELECT target FROM admin_audit ORDER BY id").await;
     assert_eq!(audit, ["bob", "alice at 192.0.2.7", "192.0.2.7"]);
+}
+
+pub async fn an_event_that_is_written_again_is_there_once(bed: Arc<Bed>) {
+    let store = &bed.store;
+    let event = |serial| NewAuthEvent { serial: Some(serial), ..failed(Some("alice"), 0) };
+    store.add_auth_events(&[event(1), event(2)], "one").await.unwrap();
+    // Nobody knows whether that was done: once more, with what has come since.
+    store.add_auth_events(&[event(1), event(2), event(3)], "one").await.unwrap();
+    store.add_auth_events(&[event(1)], "two").await.unwrap();
+    let unnumbered = failed(Some("bob"), 0);
+    store.add_auth_events(&[unnumbered.clone(), unnumbered], "one").await.unwrap();
+    let texts =
+        bed.texts("SELECT CONCAT(origin, ' ', user_name) FROM auth_events ORDER BY id").await;
+    assert_eq!(texts, ["one alice", "one alice", "one alice", "two alice", "one bob", "one bob"]);
+}
+
+pub async fn what_somebody_is_held_back_from_comes_back_as_it_was(bed: Arc<Bed>) {
+    let of = |scope| Lockout { scope, network: None, ..lockout(Some("alice"), 900) };
+    let all = [of(LockoutScope::Code), of(LockoutScope::Elsewhere), lockout(Some("alice"), 900)];
+    bed.store.add_lockouts(&all).await.unwrap();
+    let mut found = bed.store.lockouts(at(0)).await.unwrap();
+    found.sort_by_key(|lockout| (lockout.network, lockout.scope.as_str()));
+    assert_eq!(found, all);
+    assert_eq!(bed.store.clear_lockouts(Some(&name("alice")), None, &by()).await, Ok(3));
 }

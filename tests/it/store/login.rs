@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use ovpn_warden::store::{DeviceStatus, PolicyRecord, StoreError, UserPatch};
+use futures_util::future::join_all;
+use ovpn_warden::{
+    store::{
+        ConfigOwner, DeviceStatus, PolicyRecord, SessionRecord, SessionState, StoreError, UserPatch,
+    },
+    types::{Cause, DeviceId, Fingerprint},
+};
 
 use super::bed::{Backend, Bed, MAC, UUID, at, by, id, name};
 
@@ -102,7 +108,7 @@ pub async fn a_certificate_is_found_by_its_fingerprint_for_its_user_only(bed: Ar
     bed.add_user("bob").await;
     let shown = format!("sha256:{}", "0a".repeat(32));
     bed.add_device("alice", &shown).await;
-    let fingerprint: ovpn_warden::types::Fingerprint = shown.parse().unwrap();
+    let fingerprint: Fingerprint = shown.parse().unwrap();
     let standing = async |user: &str, certificate| {
         store.facts(&name(user), None, certificate, at(0)).await.unwrap().unwrap().certificate
     };
@@ -115,15 +121,83 @@ pub async fn a_certificate_is_found_by_its_fingerprint_for_its_user_only(bed: Ar
     store.set_device_status(&name("alice"), &device, DeviceStatus::Blocked, &by()).await.unwrap();
     assert_eq!(standing("alice", Some(&fingerprint)).await, Some(DeviceStatus::Blocked));
     // A session shows with which certificate it came, and is judged by it again.
-    let held = |number, certificate| ovpn_warden::store::SessionRecord {
-        certificate,
-        ..super::bed::session(number)
-    };
+    let held = |number, certificate| SessionRecord { certificate, ..super::bed::session(number) };
     let with = held(1, Some(Box::new(fingerprint)));
     store.persist(&[with.clone(), held(2, None)]).await.unwrap();
     assert_eq!(store.session(with.id).await.unwrap().unwrap(), with);
-    let mut standings = store.standings(&with.server).await.unwrap();
+    let mut standings = store.standings(std::slice::from_ref(&with.server)).await.unwrap();
     standings.sort_by_key(|standing| standing.started_at);
     let certificates: Vec<_> = standings.iter().map(|standing| standing.certificate).collect();
     assert_eq!(certificates, [Some(Some(DeviceStatus::Blocked)), None]);
+}
+
+/// Devices and certificates of one are others', too, with another standing; names differ in their
+/// case; one has bad data, one a session that its limit has ended, one that is being ended by it.
+pub async fn logins_at_the_same_moment_get_what_each_would_get_alone(bed: Arc<Bed>) {
+    let store = &bed.store;
+    let cert: Fingerprint = format!("sha256:{}", "0a".repeat(32)).parse().unwrap();
+    let other_cert: Fingerprint = format!("sha256:{}", "0b".repeat(32)).parse().unwrap();
+    for user in ["alice", "bob", "carol", "dave", "Alice"] {
+        bed.add_user(user).await;
+    }
+    for (user, device) in [
+        ("alice", MAC.to_owned()),
+        ("alice", cert.to_string()),
+        ("bob", MAC.to_owned()),
+        ("bob", UUID.to_owned()),
+        ("bob", cert.to_string()),
+        ("bob", other_cert.to_string()),
+    ] {
+        bed.add_device(user, &device).await;
+    }
+    for device in [MAC.to_owned(), cert.to_string()] {
+        let blocked = DeviceStatus::Blocked;
+        store.set_device_status(&name("bob"), &id(&device), blocked, &by()).await.unwrap();
+    }
+    let owner = ConfigOwner::User(name("bob"));
+    let line = super::client_config::new("", "push-reset", "");
+    store.put_client_config(&owner, &[], &[line], &by()).await.unwrap();
+    force(&bed, "UPDATE users SET policy = 'gone' WHERE name = 'carol'").await;
+    let of = |number, user: &str| SessionRecord {
+        user: name(user),
+        cause: Some(Cause::SessionLimit),
+        ..super::bed::session(number)
+    };
+    let ended =
+        SessionRecord { state: SessionState::Closed, ended_at: Some(at(50)), ..of(1, "dave") };
+    let ending = SessionRecord { state: SessionState::Closing, ..of(2, "alice") };
+    store.persist(&[ended, ending]).await.unwrap();
+
+    let mut questions: Vec<(&str, Option<DeviceId>, Option<Fingerprint>)> = Vec::new();
+    for user in ["alice", "bob", "carol", "dave", "Alice", "nobody", "al\u{ef}ce"] {
+        for device in [None, Some(MAC), Some(UUID)] {
+            for certificate in [None, Some(cert), Some(other_cert)] {
+                questions.push((user, device.map(id), certificate));
+            }
+        }
+    }
+    let ask =
+        async |(user, device, certificate): &(&str, Option<DeviceId>, Option<Fingerprint>)| {
+            store.facts(&name(user), device.as_ref(), certificate.as_ref(), at(60)).await
+        };
+    let mut alone = Vec::new();
+    for question in &questions {
+        alone.push(ask(question).await);
+    }
+    let bob = alone[9 + 3 + 2].as_ref().unwrap().as_ref().unwrap();
+    assert_eq!(
+        (bob.device, bob.certificate),
+        (Some(DeviceStatus::Blocked), Some(DeviceStatus::Approved))
+    );
+    assert_eq!(bob.config.user.len(), 1);
+    assert!(alone[18].is_err(), "carol's policy is gone");
+    assert!(alone[0].as_ref().unwrap().as_ref().unwrap().expired_at.is_some());
+    assert_eq!(alone[27].as_ref().unwrap().as_ref().unwrap().expired_at, Some(at(50)));
+    for _ in 0..3 {
+        for (question, (alone, together)) in
+            questions.iter().zip(alone.iter().zip(join_all(questions.iter().map(&ask)).await))
+        {
+            assert_eq!(&together, alone, "{question:?}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 mod activity;
 mod bed;
+mod claims;
 mod client_config;
 mod commands;
 mod contract;
@@ -20,6 +21,7 @@ mod reports;
 mod rows;
 mod schema;
 mod second_factors;
+mod seen;
 mod servers;
 mod sessions;
 mod sqlite;

@@ -103,15 +103,20 @@ fn span(position: usize, from: &str) -> String {
 fn sample(query: &str, position: usize) -> String {
     match query {
         "facts" if position == 0 => "02:1a:2b:3c:4d:5e".into(),
+        "facts of many" if position < 4 => "02:1a:2b:3c:4d:5e".into(),
+        "facts of many" if position == 6 => LATER.into(),
         "places_of_user" if position == 3 => SOONER.into(),
-        "open_sessions" | "pending_commands" => "server1".into(),
+        "open_sessions" | "pending_commands" | "zones" | "server" | "standings" => "server1".into(),
         "session" | "sessions_by_prefix" => session(7).id.to_string(),
         "sessions of a day" if position == 0 => SOONER.into(),
         "sessions of a day" if position == 1 => LATER.into(),
         "sessions of a device" if position == 0 => "02:00:00:00:00:07".into(),
         "auth_events" if position == 1 => "one".into(),
         "auth_events" | "lockouts" | "old auth_events" => LATER.into(),
-        "expiring sessions" | "removal" | "old usage" | "activity" | "old activity" => LATER.into(),
+        "changes" if position == 0 => "1".into(),
+        "ended" if position == 3 || position == 4 => "server1".into(),
+        "ended" if position == 5 => session(7).id.to_string(),
+        "expiring sessions" | "ended" | "old usage" | "activity" | "old activity" => LATER.into(),
         // Of each user: a number, six times, the name, number and name twice, a time.
         "usage" => match position % 13 {
             0 | 8 | 10 => "1".into(),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use ovpn_warden::{
-    store::{DeviceMode, NewUser, OnLimit, PolicyRecord, SecondFactorMode, StoreError},
+    store::{
+        DeviceMode, NewUser, OnLimit, PolicyChange, PolicyRecord, SecondFactorMode, StoreError,
+    },
     types::{ExpiryAction, Quotas},
 };
 
@@ -27,12 +29,13 @@ fn staff() -> PolicyRecord {
         on_limit: Some(OnLimit::ReplaceOldest),
         cooldown_s: Some(60),
         second_factor: Some(SecondFactorMode::Required),
+        retention_days: Some(30),
     }
 }
 
 pub async fn the_default_policy_is_there_from_the_start(bed: Arc<Bed>) {
     let default = PolicyRecord { name: "default".into(), ..PolicyRecord::default() };
-    assert_eq!(bed.store.policies().await.unwrap(), std::slice::from_ref(&default));
+    assert_eq!(bed.store.policies().await.unwrap().policies, std::slice::from_ref(&default));
     let in_use = StoreError::InUse("policy `default`".into());
     assert_eq!(bed.store.remove_policy("default", &by()).await, Err(in_use));
     let tighter = PolicyRecord { session_limit_s: Some(0), ..default };
@@ -73,6 +76,52 @@ pub async fn a_policy_in_use_is_kept(bed: Arc<Bed>) {
     assert_eq!(facts.policy, staff());
     bed.store.remove_user(&name("alice"), &by()).await.unwrap();
     bed.store.remove_policy("staff", &by()).await.unwrap();
+}
+
+pub async fn changes_of_two_operators_at_once_are_both_there(bed: Arc<Bed>) {
+    for round in 0..6_u32 {
+        let (one, two) = (bed.second(), bed.second());
+        let sessions = move |policy: &mut PolicyRecord| policy.max_sessions = Some(round);
+        let devices = move |policy: &mut PolicyRecord| policy.max_devices = Some(round);
+        let change = |apply| PolicyChange { apply, sets_hours: false };
+        let (a, b) = (by(), by());
+        let (a, b) = tokio::join!(
+            one.change_policy("default", change(&sessions), &a),
+            two.change_policy("default", change(&devices), &b),
+        );
+        assert_eq!((a.is_ok(), b.is_ok()), (true, true), "{a:?} {b:?}");
+        let found = bed.store.policy("default").await.unwrap().unwrap();
+        assert_eq!((found.max_sessions, found.max_devices), (Some(round), Some(round)));
+    }
+    let missing = PolicyChange { apply: &|_| {}, sets_hours: false };
+    let missing = bed.store.change_policy("nope", missing, &by()).await;
+    assert_eq!(missing, Err(StoreError::NotFound("policy `nope`".into())));
+}
+
+pub async fn hours_that_cannot_be_read_hide_no_other_policy_and_can_be_mended(bed: Arc<Bed>) {
+    let hours = "mon 08:00-18:00".parse().unwrap();
+    let staff = PolicyRecord { hours, max_sessions: Some(2), ..staff() };
+    bed.store.put_policy(&staff, false, &by()).await.unwrap();
+    bed.sql("INSERT INTO allowed_hours (policy, weekday, opens, closes) VALUES ('staff', 6, '9:00', '18:00')")
+        .await;
+    let all = bed.store.policies().await.unwrap();
+    assert_eq!((all.policies.len(), all.policies[0].name.as_str()), (1, "default"));
+    let [(name, error)] = &all.unreadable[..] else { panic!("{all:?}") };
+    let text =
+        "policies.hours where name is `staff`: `6 9:00-18:00` of `allowed_hours` is no range";
+    assert!(error.to_string().contains(text) && name == "staff", "{error}");
+    let limit = |policy: &mut PolicyRecord| policy.max_sessions = Some(3);
+    let change = PolicyChange { apply: &limit, sets_hours: false };
+    let refused = bed.store.change_policy("staff", change, &by()).await;
+    assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{refused:?}");
+    let hours = |policy: &mut PolicyRecord| policy.hours = "tue 08:00-18:00".parse().unwrap();
+    let change = PolicyChange { apply: &hours, sets_hours: true };
+    let mended = bed.store.change_policy("staff", change, &by()).await.unwrap();
+    assert_eq!(
+        (mended.max_sessions, mended.hours.to_string()),
+        (Some(2), "tue 08:00-18:00".into())
+    );
+    assert_eq!(bed.store.policy("staff").await, Ok(Some(mended)));
 }
 
 pub async fn a_bad_name_of_a_policy_is_refused(bed: Arc<Bed>) {

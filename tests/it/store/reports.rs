@@ -1,14 +1,14 @@
 //! What reports and retention read and remove, and the view for FreeRADIUS' tools, on every
 //! backend.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ovpn_warden::{
-    store::{SessionFilter, SessionRecord, SessionState, SpanCursor},
+    store::{PolicyRecord, SessionFilter, SessionRecord, SessionState, SpanCursor},
     types::{Cause, Timestamp},
 };
 
-use super::bed::{Backend, Bed, at, name, session};
+use super::bed::{Backend, Bed, at, by, name, session};
 
 const DAY: i64 = 86_400_000;
 
@@ -131,24 +131,46 @@ pub async fn only_closed_sessions_are_removed_oldest_first_in_batches(bed: Arc<B
         left.sort_unstable();
         left
     };
-    assert_eq!(bed.store.remove_ended(at(50), 20).await, Ok(20));
+    // In the order of their ends, page by page.
+    let mut cursor = None;
+    let mut ended = Vec::new();
+    loop {
+        let page = bed.store.ended(cursor.as_ref(), at(50), 7).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.iter().all(|session| session.retention_days.is_none()));
+        cursor = Some(last.cursor.clone());
+        ended.extend(page.into_iter().map(|session| session.cursor.id));
+    }
+    assert_eq!(ended, rows[..50].iter().map(|row| row.id).collect::<Vec<_>>());
+    assert_eq!(bed.store.remove_sessions(&ended[..20]).await, Ok(20));
     assert_eq!(left().await, (20..102).collect::<Vec<_>>());
-    // Two daemons at once share the rest.
+    // Two daemons at once share the rest; what is open, or being ended, is not touched.
+    let open = [rows[100].id, rows[101].id];
+    let all: Vec<_> = ended.iter().chain(&open).copied().collect();
     let (one, two) = (bed.second(), bed.second());
-    let sweep = async |store: Arc<dyn ovpn_warden::store::Store>| {
-        let mut removed = 0;
-        loop {
-            match store.remove_ended(at(50), 4).await.unwrap() {
-                0 => return removed,
-                rows => removed += rows,
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let (one, two) = tokio::join!(sweep(one), sweep(two));
-    assert_eq!(one + two, 30);
+    let (one, two) = tokio::join!(one.remove_sessions(&all), two.remove_sessions(&all));
+    assert_eq!(one.unwrap() + two.unwrap(), 30);
     assert_eq!(left().await, (50..102).collect::<Vec<_>>());
-    assert_eq!(bed.store.remove_ended(at(50), 20).await, Ok(0));
+    assert_eq!(bed.store.remove_sessions(&[]).await, Ok(0));
+}
+
+pub async fn ended_sessions_come_with_what_their_users_policy_keeps(bed: Arc<Bed>) {
+    bed.add_user("alice").await;
+    let kept = PolicyRecord {
+        name: "default".into(),
+        retention_days: Some(30),
+        ..PolicyRecord::default()
+    };
+    bed.store.put_policy(&kept, true, &by()).await.unwrap();
+    let none =
+        PolicyRecord { name: "none".into(), retention_days: Some(0), ..PolicyRecord::default() };
+    bed.store.put_policy(&none, false, &by()).await.unwrap();
+    assert_eq!(bed.store.retentions().await, Ok(vec![30]));
+    let gone = SessionRecord { user: name("gone"), ..lasting(2, 0, Some(2)) };
+    bed.store.persist(&[lasting(1, 0, Some(1)), gone]).await.unwrap();
+    let ended = bed.store.ended(None, at(50), 10).await.unwrap();
+    let days: Vec<_> = ended.iter().map(|session| session.retention_days).collect();
+    assert_eq!(days, [Some(30), Some(30)], "who is gone is of the policy `default`");
 }
 
 pub async fn radacct_has_the_columns_of_freeradius(bed: Arc<Bed>) {

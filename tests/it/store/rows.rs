@@ -9,7 +9,7 @@ use std::{
 };
 
 use ovpn_warden::{
-    store::{Claim, OnLimit, SessionFilter, SessionRecord, SessionState, SpanCursor},
+    store::{Claim, OnLimit, Place, SessionFilter, SessionRecord, SessionState, SpanCursor},
     types::{Cause, SessionId, Timestamp, Zone},
 };
 
@@ -129,8 +129,9 @@ async fn measure(bed: &Bed, now: Timestamp) -> Vec<(&'static str, Duration)> {
                 device: None,
                 max: 50,
                 on_limit: OnLimit::Deny,
+                code: None,
             };
-            assert!(store.claim(&claim, now).await.unwrap());
+            assert_eq!(store.claim(&claim, now).await.unwrap(), Place::Taken);
         })
         .await,
     ));
@@ -164,7 +165,7 @@ async fn measure(bed: &Bed, now: Timestamp) -> Vec<(&'static str, Duration)> {
     took.push((
         "beside: 1,250 sessions that may have to end",
         median(11, async |n| {
-            assert_eq!(store.standings(&server(n)).await.unwrap().len(), 1_250);
+            assert_eq!(store.standings(&[server(n)]).await.unwrap().len(), 1_250);
         })
         .await,
     ));
@@ -270,8 +271,9 @@ async fn measure(bed: &Bed, now: Timestamp) -> Vec<(&'static str, Duration)> {
     took.push((
         "beside: retention, a batch of 1,000",
         median(5, async |_| {
-            let removed = store.remove_ended(now.saturating_sub(day), 1_000).await.unwrap();
-            assert_eq!(removed, 1_000);
+            let old = store.ended(None, now.saturating_sub(day), 1_000).await.unwrap();
+            let old: Vec<_> = old.into_iter().map(|session| session.cursor.id).collect();
+            assert_eq!(store.remove_sessions(&old).await.unwrap(), 1_000);
         })
         .await,
     ));

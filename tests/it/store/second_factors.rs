@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use ovpn_warden::{
-    store::{NewSecondFactor, PolicyRecord, SecondFactor, SecondFactorMode, StoreError},
+    store::{
+        Claim, NewSecondFactor, OnLimit, Place, PolicyRecord, SecondFactor, SecondFactorMode,
+        SessionRecord, StoreError, UsedCode,
+    },
     types::Password,
 };
 
-use super::bed::{Bed, at, by, name};
+use super::bed::{Bed, at, by, name, session};
 
 const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 const OTHER: &str = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U";
@@ -22,6 +25,14 @@ fn factor(secret: &str, replace: bool) -> NewSecondFactor {
         recovery_codes: (0..3).map(digest).collect(),
         replace,
     }
+}
+
+fn used(secret: &Password, step: u64) -> UsedCode {
+    UsedCode::Step { secret: secret.clone(), step }
+}
+
+fn recovery(digest: &str) -> UsedCode {
+    UsedCode::Recovery(digest.to_owned())
 }
 
 /// Alice, with a second factor; her id.
@@ -43,7 +54,7 @@ pub async fn facts_hold_the_second_factor_and_its_policy(bed: Arc<Bed>) {
     let secret = Password::from(SECRET.as_bytes());
     let fresh = SecondFactor { secret: secret.clone(), last_step: None, enrolled_at: by().at };
     assert_eq!(found(&bed).await, Some(fresh.clone()));
-    assert_eq!(bed.store.take_step(id, &secret, u64::MAX >> 1).await, Ok(true));
+    assert_eq!(bed.store.take_code(id, &used(&secret, u64::MAX >> 1)).await, Ok(true));
     let used = SecondFactor { last_step: Some(u64::MAX >> 1), ..fresh };
     assert_eq!(found(&bed).await, Some(used));
     let mode = Some(SecondFactorMode::Required);
@@ -64,7 +75,7 @@ pub async fn of_two_daemons_one_takes_a_code(bed: Arc<Bed>) {
         let daemons = [bed.second(), bed.second(), bed.second(), bed.second()];
         let tries = daemons.into_iter().map(|daemon| {
             let secret = secret.clone();
-            tokio::spawn(async move { daemon.take_step(id, &secret, step).await.unwrap() })
+            tokio::spawn(async move { daemon.take_code(id, &used(&secret, step)).await.unwrap() })
         });
         let mut taken = 0;
         for done in tries.collect::<Vec<_>>() {
@@ -73,7 +84,7 @@ pub async fn of_two_daemons_one_takes_a_code(bed: Arc<Bed>) {
         assert_eq!(taken, 1, "step {step}");
     }
     for step in [0, 100, 104, 105] {
-        assert_eq!(bed.store.take_step(id, &secret, step).await, Ok(false), "step {step}");
+        assert_eq!(bed.store.take_code(id, &used(&secret, step)).await, Ok(false), "step {step}");
     }
     assert_eq!(found(&bed).await.unwrap().last_step, Some(105));
 }
@@ -81,30 +92,62 @@ pub async fn of_two_daemons_one_takes_a_code(bed: Arc<Bed>) {
 pub async fn a_code_is_taken_only_with_the_key_it_is_of(bed: Arc<Bed>) {
     let id = enrolled(&bed).await;
     let (own, other) = (Password::from(SECRET.as_bytes()), Password::from(OTHER.as_bytes()));
-    assert_eq!(bed.store.take_step(id, &other, 7).await, Ok(false));
-    assert_eq!(bed.store.take_step(id + 1, &own, 7).await, Ok(false));
+    assert_eq!(bed.store.take_code(id, &used(&other, 7)).await, Ok(false));
+    assert_eq!(bed.store.take_code(id + 1, &used(&own, 7)).await, Ok(false));
     bed.store.put_second_factor(&name("alice"), &factor(OTHER, true), &by()).await.unwrap();
-    assert_eq!(bed.store.take_step(id, &own, 7).await, Ok(false), "it was replaced meanwhile");
-    assert_eq!(bed.store.take_step(id, &other, 7).await, Ok(true));
+    assert_eq!(
+        bed.store.take_code(id, &used(&own, 7)).await,
+        Ok(false),
+        "it was replaced meanwhile"
+    );
+    assert_eq!(bed.store.take_code(id, &used(&other, 7)).await, Ok(true));
 }
 
 pub async fn a_recovery_code_is_used_once(bed: Arc<Bed>) {
     let id = enrolled(&bed).await;
     let (one, two) = (bed.second(), bed.second());
-    let (code, other) = (digest(0), digest(1));
-    let (one, two) =
-        tokio::join!(one.take_recovery_code(id, &code), two.take_recovery_code(id, &code),);
+    let (code, other) = (recovery(&digest(0)), recovery(&digest(1)));
+    let (one, two) = tokio::join!(one.take_code(id, &code), two.take_code(id, &code),);
     assert_eq!([one.unwrap(), two.unwrap()].iter().filter(|taken| **taken).count(), 1);
-    assert_eq!(bed.store.take_recovery_code(id, &code).await, Ok(false));
-    assert_eq!(bed.store.take_recovery_code(id, &digest(9)).await, Ok(false));
-    assert_eq!(bed.store.take_recovery_code(id + 1, &other).await, Ok(false), "somebody else's");
+    assert_eq!(bed.store.take_code(id, &code).await, Ok(false));
+    assert_eq!(bed.store.take_code(id, &recovery(&digest(9))).await, Ok(false));
+    assert_eq!(bed.store.take_code(id + 1, &other).await, Ok(false), "somebody else's");
     let left = async || bed.store.second_factor(&name("alice")).await.unwrap().unwrap();
     assert_eq!(left().await.recovery_codes, 2);
     let fresh = [digest(20)];
     bed.store.put_recovery_codes(&name("alice"), &fresh, &by()).await.unwrap();
     assert_eq!(left().await.recovery_codes, 1);
-    assert_eq!(bed.store.take_recovery_code(id, &other).await, Ok(false), "the old ones are void");
-    assert_eq!(bed.store.take_recovery_code(id, &fresh[0]).await, Ok(true));
+    assert_eq!(bed.store.take_code(id, &other).await, Ok(false), "the old ones are void");
+    assert_eq!(bed.store.take_code(id, &recovery(&fresh[0])).await, Ok(true));
+}
+
+pub async fn a_code_is_used_up_with_its_place_or_neither_is_taken(bed: Arc<Bed>) {
+    let id = enrolled(&bed).await;
+    let (user, server) = (name("alice"), "udp-1194".parse().unwrap());
+    let secret = Password::from(SECRET.as_bytes());
+    let open = SessionRecord { device: None, ..session(1) };
+    bed.store.persist(std::slice::from_ref(&open)).await.unwrap();
+    let claim = async |code: &UsedCode, on_limit| {
+        let session = session(2).id;
+        let (device, max, code) = (None, 1, Some(code));
+        let claim = Claim { session, server: &server, user: &user, device, max, on_limit, code };
+        bed.store.claim(&claim, at(0)).await.unwrap()
+    };
+    let asked =
+        async || bed.store.pending_commands(&[server.clone()]).await.unwrap().commands.len();
+    for code in [used(&secret, 7), recovery(&digest(0))] {
+        assert_eq!(claim(&code, OnLimit::Deny).await, Place::Full);
+    }
+    for unknown in [used(&Password::from(OTHER.as_bytes()), 7), recovery(&digest(9))] {
+        assert_eq!(claim(&unknown, OnLimit::ReplaceOldest).await, Place::CodeUsed);
+    }
+    assert_eq!(asked().await, 0, "nobody is asked to leave for it");
+    assert_eq!(found(&bed).await.unwrap().last_step, None);
+    assert_eq!(claim(&used(&secret, 7), OnLimit::ReplaceOldest).await, Place::Taken);
+    assert_eq!(asked().await, 1);
+    assert_eq!(found(&bed).await.unwrap().last_step, Some(7));
+    assert_eq!(bed.store.take_code(id, &used(&secret, 7)).await, Ok(false));
+    assert_eq!(bed.store.take_code(id, &recovery(&digest(0))).await, Ok(true), "it was left");
 }
 
 pub async fn a_second_factor_is_set_up_replaced_and_removed(bed: Arc<Bed>) {
@@ -120,7 +163,7 @@ pub async fn a_second_factor_is_set_up_replaced_and_removed(bed: Arc<Bed>) {
     assert_eq!(found(&bed).await.unwrap().secret.expose(), SECRET.as_bytes(), "nothing happened");
     assert_eq!(bed.store.second_factor(&alice).await.unwrap().unwrap().recovery_codes, 3);
     let secret = Password::from(SECRET.as_bytes());
-    assert_eq!(bed.store.take_step(id, &secret, 9).await, Ok(true));
+    assert_eq!(bed.store.take_code(id, &used(&secret, 9)).await, Ok(true));
     let status = bed.store.second_factor(&alice).await.unwrap().unwrap();
     assert_eq!((status.enrolled_at, status.last_step), (by().at, Some(9)));
     put(&factor(OTHER, true)).await.unwrap();

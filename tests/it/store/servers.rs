@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use ovpn_warden::store::{Options, SessionRecord, Store, StoreError, open};
 
 use super::{
@@ -23,6 +24,7 @@ pub(super) use on_servers;
 
 on_servers! {
     facts_take_one_round_trip
+    logins_at_the_same_moment_share_round_trips
     a_killed_connection_is_replaced_unnoticed
     a_server_that_is_gone_is_unavailable_and_comes_back
     a_server_that_hangs_holds_nobody_up_and_comes_back
@@ -70,6 +72,30 @@ async fn facts_take_one_round_trip(bed: Arc<Bed>) {
     }
     assert_eq!(proxy.requests() - before, 10);
     assert_eq!(proxy.connections(), 1);
+}
+
+async fn logins_at_the_same_moment_share_round_trips(bed: Arc<Bed>) {
+    let (proxy, url) = proxied(&bed).await;
+    let store = store(&format!("{url}?ssl-mode=DISABLED"));
+    let users: Vec<_> = (0..64).map(|number| name(&format!("user{number}"))).collect();
+    for user in &users {
+        bed.add_user(user.as_str()).await;
+    }
+    let ask = async || {
+        let facts = users.iter().map(|user| store.facts(user, None, None, at(0)));
+        let before = proxy.requests();
+        for (facts, user) in join_all(facts).await.into_iter().zip(&users) {
+            assert_eq!(facts.unwrap().unwrap().user.name, *user);
+        }
+        proxy.requests() - before
+    };
+    // Connections and statements are made.
+    ask().await;
+    ask().await;
+    // One alone, and the others by sixteen at most: more where the machine is slow, as they are
+    // asked side by side then.
+    let trips = ask().await;
+    assert!((5..=32).contains(&trips), "{trips}");
 }
 
 async fn a_killed_connection_is_replaced_unnoticed(bed: Arc<Bed>) {

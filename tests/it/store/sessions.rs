@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use ovpn_warden::{
     store::{
-        Claim, CommandAction, DeviceStatus, OnLimit, SessionFilter, SessionRecord, SessionState,
-        StoreError, UserPatch,
+        Claim, CommandAction, DeviceStatus, OnLimit, Place, SessionFilter, SessionRecord,
+        SessionState, StoreError, UserPatch,
     },
     types::{Cause, Cid, DeviceId, ExpiryAction, ServerName, SessionId, Timestamp, Username},
 };
@@ -210,7 +210,7 @@ pub async fn standings_are_what_live_sessions_are_judged_by(bed: Arc<Bed>) {
     let elsewhere = SessionRecord { server: "tcp-443".parse().unwrap(), ..session(4) };
     store.persist(&[session(1), closed(2, 1), bob, elsewhere]).await.unwrap();
     let standings = async || {
-        let mut all = store.standings(&server).await.unwrap();
+        let mut all = store.standings(std::slice::from_ref(&server)).await.unwrap();
         all.sort_by_key(|standing| standing.session);
         all
     };
@@ -278,7 +278,7 @@ pub async fn facts_tell_whose_time_was_over(bed: Arc<Bed>) {
 fn claim<'a>(number: u32, user: &'a Username, device: Option<&'a DeviceId>, max: u32) -> Claim<'a> {
     static SERVER: LazyLock<ServerName> = LazyLock::new(|| "udp-1194".parse().unwrap());
     let on_limit = OnLimit::ReplaceSameDevice;
-    Claim { session: session(number).id, server: &SERVER, user, device, max, on_limit }
+    Claim { session: session(number).id, server: &SERVER, user, device, max, on_limit, code: None }
 }
 
 pub async fn places_are_claimed_over_all_servers_and_claims_grow_old(bed: Arc<Bed>) {
@@ -288,15 +288,15 @@ pub async fn places_are_claimed_over_all_servers_and_claims_grow_old(bed: Arc<Be
     let elsewhere =
         SessionRecord { server: "tcp-443".parse().unwrap(), device: Some(id(UUID)), ..session(1) };
     store.persist(&[elsewhere, closed(2, 1)]).await.unwrap();
-    assert_eq!(store.claim(&claim(3, &alice, Some(&mac), 1), at(0)).await, Ok(false));
-    assert_eq!(store.claim(&claim(3, &alice, Some(&mac), 2), at(0)).await, Ok(true));
+    assert_eq!(store.claim(&claim(3, &alice, Some(&mac), 1), at(0)).await, Ok(Place::Full));
+    assert_eq!(store.claim(&claim(3, &alice, Some(&mac), 2), at(0)).await, Ok(Place::Taken));
     let other = id("0a:1a:2b:3c:4d:5e");
     let second = claim(4, &alice, Some(&other), 2);
-    assert_eq!(store.claim(&second, at(30_000)).await, Ok(false), "the place is taken");
-    assert_eq!(store.claim(&second, at(61_000)).await, Ok(true), "it never came");
+    assert_eq!(store.claim(&second, at(30_000)).await, Ok(Place::Full), "the place is taken");
+    assert_eq!(store.claim(&second, at(61_000)).await, Ok(Place::Taken), "it never came");
     // Its row is there: it counts once.
     store.persist(&[SessionRecord { device: None, ..session(4) }]).await.unwrap();
-    assert_eq!(store.claim(&claim(5, &alice, Some(&mac), 3), at(62_000)).await, Ok(true));
+    assert_eq!(store.claim(&claim(5, &alice, Some(&mac), 3), at(62_000)).await, Ok(Place::Taken));
 
     let all = (10..30).map(|number| {
         let (store, alice) = (Arc::clone(store), alice.clone());
@@ -304,7 +304,7 @@ pub async fn places_are_claimed_over_all_servers_and_claims_grow_old(bed: Arc<Be
     });
     let mut taken = 0;
     for one in all.collect::<Vec<_>>() {
-        taken += u32::from(one.await.unwrap().unwrap());
+        taken += u32::from(one.await.unwrap().unwrap() == Place::Taken);
     }
     assert_eq!(taken, 3, "two sessions, one claim and three more");
 }
@@ -315,7 +315,7 @@ pub async fn a_login_that_came_to_nothing_is_not_in_the_way_of_the_next(bed: Arc
     let (alice, mac) = (name("alice"), id(MAC));
     for number in 1..4 {
         let claim = Claim { on_limit: OnLimit::Deny, ..claim(number, &alice, Some(&mac), 1) };
-        assert_eq!(store.claim(&claim, at(i64::from(number))).await, Ok(true), "{number}");
+        assert_eq!(store.claim(&claim, at(i64::from(number))).await, Ok(Place::Taken), "{number}");
     }
     // Should one of them come up all the same, it is asked to leave.
     let asked = store.pending_commands(&["udp-1194".parse().unwrap()]).await.unwrap().commands;
@@ -329,7 +329,7 @@ pub async fn sessions_make_room_for_a_newer_one(bed: Arc<Bed>) {
     let (alice, mac) = (name("alice"), id(MAC));
     store.persist(&[session(1)]).await.unwrap();
     let newer = claim(2, &alice, Some(&mac), 1);
-    assert_eq!(store.claim(&newer, at(100)).await, Ok(true));
+    assert_eq!(store.claim(&newer, at(100)).await, Ok(Place::Taken));
     let asked = store.pending_commands(&[session(1).server]).await.unwrap().commands;
     let [replace] = &asked[..] else { panic!("{asked:?}") };
     assert_eq!((replace.session, &replace.action), (session(1).id, &CommandAction::Replace));

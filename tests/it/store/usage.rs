@@ -124,15 +124,73 @@ pub async fn grants_count_until_their_end(bed: Arc<Bed>) {
         store.grant_quota(&grant(amount, until), &by()).await.unwrap();
     }
     let found = usage(&bed, "alice", periods(0, 0, 0)).await;
-    assert_eq!(found.granted_time, Duration::from_secs(65));
-    assert_eq!(found.granted_bytes, u64::MAX >> 2);
+    let now = at(10 * DAY);
+    assert_eq!(found.granted_time(now), Duration::from_secs(65));
+    assert_eq!(
+        found.granted_time(at(11 * DAY)),
+        Duration::from_secs(60),
+        "its end is no more of it"
+    );
+    assert_eq!(found.granted_bytes(now), u64::MAX >> 2);
     assert_eq!(usage(&bed, "bob", periods(0, 0, 0)).await, Usage::default());
+    let listed = store.grants(&name("alice"), now).await.unwrap();
+    let ends: Vec<_> = listed.iter().map(|grant| (grant.amount, grant.valid_until)).collect();
+    assert_eq!(ends[0], (Granted::Time(5), at(11 * DAY)));
+    assert_eq!((ends.len(), listed[0].actor.as_str()), (3, "cli:test"));
+    store.revoke_grant(&name("alice"), listed[0].id, &by()).await.unwrap();
+    let again = store.revoke_grant(&name("alice"), listed[0].id, &by()).await;
+    assert!(matches!(again, Err(StoreError::NotFound(_))), "{again:?}");
+    let others = store.revoke_grant(&name("bob"), listed[1].id, &by()).await;
+    assert!(matches!(others, Err(StoreError::NotFound(_))), "{others:?}");
+    let found = usage(&bed, "alice", periods(0, 0, 0)).await;
+    assert_eq!(found.granted_time(now), Duration::from_secs(60));
     // Who gets the name later begins anew.
     store.remove_user(&name("alice"), &by()).await.unwrap();
     store.add_user(&new_user("alice"), &by()).await.unwrap();
-    assert_eq!(usage(&bed, "alice", periods(0, 0, 0)).await.granted_bytes, 0);
+    assert_eq!(usage(&bed, "alice", periods(0, 0, 0)).await.grants, []);
     let audit = bed.texts("SELECT action FROM admin_audit WHERE action = 'user.grant'").await;
     assert_eq!(audit.len(), 4);
+}
+
+pub async fn no_number_of_an_operator_is_too_large_a_sum(bed: Arc<Bed>) {
+    bed.add_user("alice").await;
+    for kind in ["time", "data"] {
+        for _ in 0..2 {
+            bed.sql(&format!(
+                "INSERT INTO quota_grants (user_name, kind, amount, valid_until, created_at, actor) \
+                 VALUES ('alice', '{kind}', 9223372036854775807, '2036-01-01', '2026-01-01', 'x')"
+            ))
+            .await;
+        }
+    }
+    let found = usage(&bed, "alice", periods(0, 0, 0)).await;
+    assert_eq!(found.granted_bytes(at(0)), u64::MAX - 1);
+    assert_eq!(found.granted_time(at(0)), Duration::from_secs(u64::MAX - 1));
+    if bed.backend != Backend::Sqlite {
+        return;
+    }
+    // The others have no place for less than nothing.
+    bed.sql("UPDATE quota_grants SET amount = -1 WHERE id = 1").await;
+    let found = bed.store.usage(&[(name("alice"), periods(0, 0, 0))], at(0)).await;
+    let text = "quota_grants.amount where id is `1`: is no amount";
+    assert_eq!(found, Err(StoreError::Corrupt(text.into())));
+}
+
+pub async fn a_user_has_no_more_grants_than_can_be_read(bed: Arc<Bed>) {
+    bed.add_user("alice").await;
+    let row = "('alice', 'time', 60, '2036-01-01', '2026-01-01', 'x')";
+    let rows = vec![row; 999].join(",");
+    bed.sql(&format!(
+        "INSERT INTO quota_grants (user_name, kind, amount, valid_until, created_at, actor) VALUES {rows}"
+    ))
+    .await;
+    let grant = QuotaGrant { user: name("alice"), amount: Granted::Time(60), valid_until: at(DAY) };
+    bed.store.grant_quota(&grant, &by()).await.unwrap();
+    let refused = bed.store.grant_quota(&grant, &by()).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Refused(text)) if text.contains("1000")),
+        "{refused:?}"
+    );
 }
 
 pub async fn hours_that_cannot_be_read_let_nobody_in(bed: Arc<Bed>) {

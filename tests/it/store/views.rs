@@ -76,6 +76,15 @@ async fn an_operators_own_tables_serve_by_views(bed: Arc<Bed>) {
         let upgraded = store.upgrade_hash(&name(other), "$argon2id$canary", "x", at(0)).await;
         assert_eq!(upgraded, Ok(false), "{other}");
     }
+    // At the same moment each hears the same; a name that the table cannot hold is nobody else's fault.
+    let names = ["bob", "Bob", "zo\u{eb}", "\u{1f9d1}", "bob ", "zoe", "bob"].map(name);
+    let asked = names.iter().map(|name| store.facts(name, None, None, at(0)));
+    let found: Vec<_> = futures_util::future::join_all(asked)
+        .await
+        .into_iter()
+        .map(|facts| facts.unwrap().map(|facts| facts.user.id))
+        .collect();
+    assert_eq!(found, [Some(8), None, Some(7), None, None, None, Some(8)]);
     assert_eq!(store.users(None, 10).await.unwrap().len(), 2);
     assert_eq!(store.devices(Some(&zoe), 10).await.unwrap().len(), 2);
 
@@ -83,14 +92,35 @@ async fn an_operators_own_tables_serve_by_views(bed: Arc<Bed>) {
     assert!(store.upgrade_hash(&zoe, "$argon2id$canary", "$argon2id$new", at(0)).await.unwrap());
     assert_eq!(bed.texts("SELECT pw FROM staff WHERE nr = 7").await, ["$argon2id$new"]);
     let off = UserPatch { enabled: Some(false), ..UserPatch::default() };
-    let refused = store.patch_user(&zoe, &off, &by()).await;
-    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    store.patch_user(&zoe, &off, &by()).await.unwrap();
+    assert_eq!(bed.texts("SELECT active FROM staff WHERE nr = 7").await, ["0"]);
+    let password =
+        UserPatch { password_hash: Some("$argon2id$mine".into()), ..UserPatch::default() };
+    store.patch_user(&zoe, &password, &by()).await.unwrap();
+    assert_eq!(bed.texts("SELECT pw FROM staff WHERE nr = 7").await, ["$argon2id$mine"]);
+    let last = Timestamp::parse("2028-12-31", at(0)).unwrap();
+    let until = UserPatch { valid_until: Some(Some(last)), ..UserPatch::default() };
+    store.patch_user(&zoe, &until, &by()).await.unwrap();
+    assert_eq!(store.user(&zoe).await.unwrap().unwrap().valid_until, Some(last));
+    let audited = bed.texts("SELECT detail FROM admin_audit WHERE action = 'user.set'").await;
+    assert_eq!(audited.len(), 3);
+    // A view has no place for it: it is refused, and with it what else was asked for.
+    let from =
+        UserPatch { valid_from: Some(Some(at(0))), enabled: Some(true), ..UserPatch::default() };
+    let refused = store.patch_user(&zoe, &from, &by()).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Refused(text)) if text.contains("valid_from")),
+        "{refused:?}"
+    );
+    assert_eq!(bed.texts("SELECT active FROM staff WHERE nr = 7").await, ["0"]);
+    bed.sql("DELETE FROM admin_audit").await;
     // What cannot be written says so and leaves nothing behind.
     let device = NewDevice {
         user: zoe,
         id: id("02:00:00:00:00:01"),
         label: None,
         status: DeviceStatus::Approved,
+        valid_until: None,
     };
     let refused =
         [store.add_user(&new_user("carol"), &by()).await, store.add_device(&device, &by()).await];

@@ -86,6 +86,8 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let lab = Lab::new();
         let mut engine = lab.engine;
+        // A policy may lengthen sessions beyond it: `sessions` has the renewal that follows.
+        engine.settings.backstop = Duration::from_secs(86_400);
         engine.settings.wake_up = rng.random();
         engine.handle_store_ready(true, lab.now);
         Self {
@@ -422,6 +424,7 @@ impl World {
 
     fn deliver_rows(&mut self) {
         if let Some(rows) = self.loaded.take() {
+            let rows = rows.into_iter().map(OpenSession::from).collect();
             self.engine.handle_open_sessions(rows, self.now);
             self.drain();
         } else if self.is_loading && self.database_is_up && self.backlog.is_empty() {
@@ -548,6 +551,9 @@ impl World {
                     let old = self.backlog.get(&row.id).map_or(0, |old| old.version);
                     assert!(row.version > old, "versions grow: {row:?}");
                     self.backlog.insert(row.id, *row);
+                }
+                Output::MarkServer(server) => {
+                    assert!(self.openvpn.is_linked, "{server:?} is seen without a link");
                 }
                 Output::Relayed(..) => panic!("nobody has asked"),
                 Output::LoadOpenSessions => {

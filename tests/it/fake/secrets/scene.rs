@@ -90,7 +90,7 @@ impl Scene {
             "[database]\nurl_file = \"{}\"\ntimeout_ms = 2000\n\
              [auth]\nargon2_m_kib = 8\nargon2_t = 1\nwake_up = false\nchallenge_key_file = \"{}\"\n\
              [session]\naccounting_interval_s = 1\n[throttle]\nuser_failures = 0\naddress_failures = 0\n\
-             code_failures = 0\n[log]\nlevel = \"trace\"\n\
+             code_failures = 0\neverywhere_failures = 0\n[log]\nlevel = \"trace\"\n\
              [console]\nlisten = \"127.0.0.1:{}\"\ntoken_file = \"{}\"\n\
              [[servers]]\nname = \"udp\"\nmanagement = \"tcp://{}\"\npassword_file = \"{}\"\n{}{more}",
             file("database.url"),

@@ -24,7 +24,7 @@ use ovpn_warden::{
     },
     engine::{Engine, Output, RelayId, Settings, Ticket},
     proto::{Asked, Command, ManagementCodec, asked},
-    store::{CommandAction, CommandId, SessionCommand},
+    store::{CommandAction, CommandId, OpenSession, SessionCommand},
     types::{Cause, DenyReason, ExpiryAction, Mono, Now, Password, SessionId, Timestamp, Zone},
 };
 use tokio_util::codec::Decoder;
@@ -304,6 +304,7 @@ impl Lab {
                 }
                 Output::CancelAuth(_) | Output::Report(_) | Output::Relayed(..) => {}
                 Output::Persist(record) => self.store.write(*record),
+                Output::MarkServer(_) => {}
                 Output::LoadOpenSessions => self.loads += 1,
                 Output::Reconnect(_) => self.lose(),
             }
@@ -355,6 +356,7 @@ impl Lab {
         let user = Claimed::Valid("alice".parse().unwrap());
         let request = AuthRequest {
             proven: None,
+            is_other: false,
             server: "udp".parse().unwrap(),
             kind: RequestKind::Connect,
             user,
@@ -420,7 +422,8 @@ impl Lab {
     fn load(&mut self) {
         if self.loads > 0 {
             self.loads -= 1;
-            self.engine.handle_open_sessions(self.store.open(), self.now);
+            let open = self.store.open().into_iter().map(OpenSession::from).collect();
+            self.engine.handle_open_sessions(open, self.now);
             self.drain();
         }
     }
@@ -466,7 +469,7 @@ impl Lab {
 
     fn restart(&mut self, in_order: bool) {
         if in_order {
-            self.engine.handle_shutdown(self.now);
+            self.engine.handle_shutdown();
             self.drain();
             self.store.set_slow(false);
         }
@@ -496,7 +499,7 @@ impl Lab {
         assert!(self.engine.is_ready(), "the link does not come up again");
         assert_eq!(self.engine.session_count(), 0, "sessions of a run that is over");
         assert_eq!(self.store.open(), [], "rows of a run that is over");
-        self.engine.handle_shutdown(self.now);
+        self.engine.handle_shutdown();
         self.drain();
     }
 }

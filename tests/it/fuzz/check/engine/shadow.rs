@@ -223,6 +223,9 @@ impl Shadow {
                 *verdict = Verdict::Cancelled;
             }
             Output::Persist(record) => self.stored(record),
+            Output::MarkServer(server) => {
+                assert!(self.is_connected, "{server:?} is seen without a connection");
+            }
             Output::LoadOpenSessions => {
                 assert!(self.is_connected, "open sessions are asked for without a connection");
             }

@@ -1,0 +1,137 @@
+//! How fast logins are decided while some wait, over all servers: core, but for its lock.
+//!
+//! Who cannot be decided in time is to hear so at once, and not when the time is over. What counts is what
+//! comes out, whatever it is that takes long: hashing, the database, or others on the machine.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::types::Mono;
+
+/// A pause of the machine is no pace.
+const LONGEST: Duration = Duration::from_secs(1);
+/// A new interval counts as one part in so many.
+const SHARE: u32 = 16;
+
+/// Shared by the questions of all servers.
+#[derive(Debug, Default)]
+pub(super) struct Pace(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// From one decision to the next; nothing before there was any.
+    each: Duration,
+    last: Option<Mono>,
+    /// Logins under way and waiting, of all servers.
+    all: usize,
+    /// Servers of which some wait.
+    crowded: usize,
+}
+
+/// What one server has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) under_way: usize,
+    pub(super) waiting: usize,
+}
+
+impl Load {
+    const fn all(self) -> usize {
+        self.under_way + self.waiting
+    }
+}
+
+impl Pace {
+    /// A server's load is another now.
+    pub(super) fn changed(&self, before: Load, after: Load) {
+        let mut state = self.state();
+        state.all = (state.all + after.all()).saturating_sub(before.all());
+        let (was, is) = (usize::from(before.waiting > 0), usize::from(after.waiting > 0));
+        state.crowded = (state.crowded + is).saturating_sub(was);
+        if state.crowded == 0 {
+            state.last = None;
+        }
+    }
+
+    /// One has been decided.
+    pub(super) fn decided(&self, now: Mono) {
+        let mut state = self.state();
+        // What comes while nobody waits says how often it comes, and not how fast it could go.
+        if state.crowded == 0 {
+            return;
+        }
+        if let Some(last) = state.last.replace(now) {
+            let interval = (now - last).min(LONGEST);
+            state.each = if state.each.is_zero() {
+                interval
+            } else {
+                (state.each * (SHARE - 1) + interval) / SHARE
+            };
+        }
+    }
+
+    /// How long until one is decided before which a server has so many, as far as is known. Crowded servers
+    /// are served in turn.
+    pub(super) fn wait(&self, before: usize) -> Duration {
+        let state = self.state();
+        let turns =
+            before.saturating_add(1).saturating_mul(state.crowded.max(1)).min(state.all + 1);
+        state.each * u32::try_from(turns).unwrap_or(u32::MAX)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EACH: Duration = Duration::from_millis(10);
+
+    fn load(under_way: usize, waiting: usize) -> Load {
+        Load { under_way, waiting }
+    }
+
+    /// So many decisions, one after the other.
+    fn decide(pace: &Pace, from: Mono, count: u32) -> Mono {
+        for number in 1..=count {
+            pace.decided(from + EACH * number);
+        }
+        from + EACH * count
+    }
+
+    #[test]
+    fn the_wait_is_that_of_those_before_at_the_pace_of_the_last_decisions() {
+        let pace = Pace::default();
+        pace.changed(load(0, 0), load(32, 100));
+        assert_eq!(pace.wait(131), Duration::ZERO, "nothing is known");
+        decide(&pace, Mono::default(), 3);
+        assert_eq!(pace.wait(0), EACH);
+        assert_eq!(pace.wait(131), EACH * 132);
+        // A second server takes its turns, but there is no more to do than there is.
+        pace.changed(load(0, 0), load(32, 1));
+        assert_eq!(pace.wait(49), EACH * 100);
+        assert_eq!(pace.wait(131), EACH * 166);
+        pace.changed(load(32, 1), load(32, 0));
+        assert_eq!(pace.wait(49), EACH * 50);
+    }
+
+    #[test]
+    fn what_comes_when_nobody_waits_and_a_machine_that_slept_are_no_pace() {
+        let pace = Pace::default();
+        pace.changed(load(0, 0), load(32, 10));
+        let last = decide(&pace, Mono::default(), 3);
+        pace.changed(load(32, 10), load(1, 0));
+        let hours = Duration::from_secs(7_200);
+        pace.decided(last + hours);
+        pace.changed(load(1, 0), load(32, 10));
+        let last = decide(&pace, last + hours * 2, 1);
+        assert_eq!(pace.wait(0), EACH);
+        pace.decided(last + hours);
+        assert!(pace.wait(0) < EACH * 8);
+    }
+}

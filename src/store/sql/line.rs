@@ -1,0 +1,66 @@
+//! A session's row as one line of text, with the values that a database would get.
+
+use std::sync::{Arc, LazyLock};
+
+use serde_json::Value as Json;
+
+use super::{
+    Row, Value,
+    record::{self, push_session},
+    statements::SESSION_COLUMNS,
+};
+use crate::{
+    store::{SessionRecord, StoreError},
+    types::Timestamp,
+};
+
+static NAMES: LazyLock<Arc<[Box<str>]>> =
+    LazyLock::new(|| SESSION_COLUMNS.split(", ").map(Box::from).collect());
+
+/// The line, with its end.
+pub fn encode(session: &SessionRecord) -> Vec<u8> {
+    let mut values = Vec::with_capacity(NAMES.len() + 1);
+    push_session(&mut values, session);
+    let cells: Vec<Json> = values.into_iter().take(NAMES.len()).map(json).collect();
+    let mut line = Json::Array(cells).to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+/// The row of such a line.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for anything else.
+pub fn decode(line: &[u8]) -> Result<SessionRecord, StoreError> {
+    let corrupt = || StoreError::Corrupt("it is no line of a session".into());
+    let cells: Vec<Json> = serde_json::from_slice(line).map_err(|_| corrupt())?;
+    let values: Option<Vec<Value>> = cells.into_iter().map(value).collect();
+    let values = values.filter(|values| values.len() == NAMES.len()).ok_or_else(corrupt)?;
+    record::session(&Row { names: Arc::clone(&NAMES), values })
+}
+
+fn json(value: Value) -> Json {
+    match value {
+        Value::Int(number) => number.into(),
+        Value::Uint(number) => number.into(),
+        Value::Text(text) => text.into(),
+        Value::Time(at) => Json::Array(vec![at.as_millis().into()]),
+        Value::Null | Value::Bytes(_) | Value::Foreign => Json::Null,
+    }
+}
+
+fn value(json: Json) -> Option<Value> {
+    Some(match json {
+        Json::Null => Value::Null,
+        Json::String(text) => Value::Text(text),
+        Json::Number(number) => match number.as_i64() {
+            Some(number) => Value::Int(number),
+            None => Value::Uint(number.as_u64()?),
+        },
+        Json::Array(time) => match time.as_slice() {
+            [at] => Value::Time(Timestamp::from_millis(at.as_i64()?)),
+            _ => return None,
+        },
+        Json::Bool(_) | Json::Object(_) => return None,
+    })
+}
