@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 const ROOMS: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("listen", &[]),
-    ("fail_point", &[]),
+    ("fail_point.rs", &[]),
     ("proto", &["types"]),
     ("store", &["types", "fail_point"]),
     ("auth/service", &["types", "store", "auth"]),

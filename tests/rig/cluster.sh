@@ -117,7 +117,8 @@ spaces() {
 run() { # N [ARGUMENT...] : starts it
   local own
   own "$1"
-  launch "$dir/$1/pid" "$dir/$1/log" nsenter --net="/proc/$(<"$dir/$1.keeper")/ns/net" "${server[@]}" "${own[@]}" "${@:2}"
+  launch "$dir/$1/pid" "$dir/$1/log" nsenter --net="/proc/$(<"$dir/$1.keeper")/ns/net" \
+    env TMPDIR="$dir/$1/tmp" "${server[@]}" "${own[@]}" "${@:2}"
 }
 
 sees_all() { # N : it sees itself and the others as they should be
@@ -185,11 +186,12 @@ start() {
   spaces
   mkdir -p "$dir"/{1,2,3}/tmp
   if [[ "$kind" == galera ]]; then
-    mariadb-install-db --no-defaults --user=mysql --datadir="$dir/1/data" --innodb-log-file-size=16M \
-      --auth-root-authentication-method=normal --skip-test-db >"$dir/log" 2>&1 </dev/null ||
-      { tail -n 20 "$dir/log" >&2; fail "mariadb-install-db failed"; }
+    # Galera's own scripts are not to run as root, and have their files where the server has its.
     chown -R mysql "$dir"/{1,2,3}
     chmod 711 "$dir"
+    TMPDIR=$dir/1/tmp mariadb-install-db --no-defaults --user=mysql --datadir="$dir/1/data" --innodb-log-file-size=16M \
+      --auth-root-authentication-method=normal --skip-test-db >"$dir/log" 2>&1 </dev/null ||
+      { tail -n 20 "$dir/log" >&2; fail "mariadb-install-db failed"; }
     cp -a --sparse=always "$dir/1/data" "$dir/2/"
     cp -a --sparse=always "$dir/1/data" "$dir/3/"
     run 1 --wsrep-new-cluster

@@ -255,7 +255,9 @@ impl Case<'_> {
         let (gone, why) = self.gone();
         let is_lost = self.evidence.links.iter().any(|link| {
             let until = link.until.unwrap_or(Millis::MAX);
-            link.server == server && asked <= until && until <= row.started + SECOND
+            // A server that stands still reads its approval late, or never.
+            let slack = SECOND + self.stalled(Span { from: row.started, until });
+            link.server == server && asked <= until && until <= row.started.saturating_add(slack)
         });
         if row.ended.is_none() {
             verdict.find(format!("stays open: {row:?}"));
@@ -375,8 +377,10 @@ impl Case<'_> {
 
         // The oldest that the row may be: what was stored last.
         let from = seen_until.min(self.forgotten_since(admitted, gone));
-        let oldest = from - 2 * accounting - SECOND;
-        let oldest_count = from - accounting - SECOND;
+        let least =
+            |due: Millis| due - self.stalled(Span { from: due - LONGEST_STALL, until: from });
+        let oldest = least(from - 2 * accounting - SECOND);
+        let oldest_count = least(from - accounting - SECOND);
         let name = match (is_seen, why) {
             (true, _) => "",
             (false, End::ServerDied) if !is_watched => "server_died_without_daemon",

@@ -4,6 +4,7 @@ mod browser;
 mod console;
 mod crash;
 mod grace;
+mod hostile;
 mod limits;
 mod listen;
 mod many;

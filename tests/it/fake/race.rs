@@ -98,7 +98,8 @@ async fn of_two_sessions_that_race_for_the_last_place_on_two_daemons_one_gets_it
     for daemon in daemons {
         daemon.stop().await;
     }
-    (first.store.close().await, second.store.close().await);
+    first.store.close().await;
+    second.store.close().await;
     database.sql(&format!("DROP DATABASE {}", database.name)).await;
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{SOON, Site};
-use crate::lab::{Backend, ClientOptions, ServerOptions, wait_until};
+use crate::lab::{Backend, ClientOptions, ServerOptions, arguments, wait_until};
 
 /// How long OpenVPN stands still.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -57,7 +57,9 @@ fn memory(site: &Site) -> u64 {
 #[test]
 fn a_server_that_stands_still_for_a_minute_holds_up_and_costs_nothing_and_its_deadlines_are_kept() {
     let test = "a minute";
-    let options = ServerOptions::default();
+    // Its clients wait for it longer than it stands still.
+    let extra = arguments(&["--keepalive", "10", "120"]);
+    let options = ServerOptions { extra, ..Default::default() };
     let Some(mut site) = Site::new(test, Backend::Sqlite, options.clone(), ACCOUNTING) else {
         return;
     };

@@ -32,6 +32,7 @@ on_servers! {
     a_wrong_password_is_told_without_the_password
     a_database_that_is_not_there_is_named
     the_next_host_takes_over
+    a_host_that_hangs_is_left_before_its_statements_are_given_up
     a_table_that_is_missing_is_named
     a_table_or_column_that_is_away_is_named_until_it_is_back
     a_row_lock_that_outlasts_the_servers_patience_is_waited_for_again
@@ -244,6 +245,40 @@ async fn the_next_host_takes_over(bed: Arc<Bed>) {
     for port in [1, one.port, two.port] {
         assert!(text.contains(&format!("127.0.0.1:{port}: ")), "{text}");
     }
+}
+
+async fn a_host_that_hangs_is_left_before_its_statements_are_given_up(bed: Arc<Bed>) {
+    let (one, two) = (Proxy::start(port(&bed.url)).await, Proxy::start(port(&bed.url)).await);
+    let hosts = format!("127.0.0.1:{},127.0.0.1:{}", one.port, two.port);
+    let store = open(&Options {
+        connect_timeout: Duration::from_secs(4),
+        statement_timeout: Duration::from_secs(30),
+        ..options(&with_hosts(&bed.url, &hosts))
+    })
+    .unwrap();
+    bed.add_user("alice").await;
+    assert!(store.facts(&name("alice"), None, None, at(0)).await.unwrap().is_some());
+    assert_eq!(two.connections(), 0);
+    one.set(Mode::Stalled);
+    let begun = tokio::time::Instant::now();
+    let logins: Vec<_> = (0..25)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.facts(&name("alice"), None, None, at(0)).await })
+        })
+        .collect();
+    let row = [session(1)];
+    let written = store.persist(&row).await;
+    for login in logins {
+        // Those that could not even begin are told so; nobody waits for the thirty seconds.
+        let found = login.await.unwrap();
+        assert!(matches!(found, Ok(Some(_)) | Err(StoreError::Unavailable(_))), "{found:?}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(matches!(written, Ok(()) | Err(StoreError::Unavailable(_))), "{written:?}");
+    assert!(two.connections() > 0);
+    assert!(store.facts(&name("alice"), None, None, at(0)).await.unwrap().is_some());
+    assert_eq!(store.persist(&row).await, Ok(()));
 }
 
 async fn a_table_that_is_missing_is_named(bed: Arc<Bed>) {
