@@ -299,7 +299,8 @@ impl Poller {
         Ok(all)
     }
 
-    /// What is to become of each session, by server; those are left out of whose users nobody can say it.
+    /// What is to become of each session, by server. Of whose user nobody can say what he has used, the terms
+    /// stay as they are.
     async fn judged(
         &self,
         standings: &[Standing],
@@ -310,12 +311,11 @@ impl Poller {
         let nothing = Usage::default();
         let mut judged: HashMap<ServerName, Vec<Review>> = HashMap::new();
         for standing in standings {
-            let usage = match used.get(&standing.user) {
-                Some(Some(usage)) => usage,
-                Some(None) => continue,
-                None => &nothing,
+            let verdict = match used.get(&standing.user) {
+                Some(Some(usage)) => review(standing, usage, &self.defaults, now),
+                Some(None) => review(standing, &nothing, &self.defaults, now).map(|_| None),
+                None => review(standing, &nothing, &self.defaults, now),
             };
-            let verdict = review(standing, usage, &self.defaults, now);
             judged.entry(standing.server.clone()).or_default().push((standing.session, verdict));
         }
         Ok(judged)

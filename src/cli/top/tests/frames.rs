@@ -50,7 +50,7 @@ fn no_size_of_terminal_is_a_panic_and_nothing_leaves_it() {
     let mut hostile = watched(COLOR);
     let name = "\u{1f9d1}\u{200d}\u{1f4bb}日本語\u{301}\u{202e}".repeat(4);
     let mut many: Vec<_> = (0..200).map(|n| session(n, &name, "udp-1194", Some(5))).collect();
-    many[0].vpn_ip = Some("\u{1b}[2J".repeat(9));
+    many[0].vpn_ip = Some("\u{1b}[2J".repeat(9).into());
     hostile.handle_sessions(found(many), now(200));
     let sizes = [(1, 1), (2, 2), (1, 40), (300, 1), (7, 5), (20, 10), (80, 24), (300, 100)];
     for keys in ["", "/x", "?", "\n", "k", "k\n", "e", "e\n"] {
