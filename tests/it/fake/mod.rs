@@ -2,6 +2,7 @@
 
 mod browser;
 mod console;
+mod console_proxy;
 mod grace;
 mod limits;
 mod listen;
