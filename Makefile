@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RIG := tests/rig
 
-.PHONY: help build demo test test-matrix test-kills test-monitor test-rows sbom deb test-deb chaos soak check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit fuzz fuzz-keep bench bench-openvpn fleet
+.PHONY: help build demo test test-matrix test-kills test-monitor test-rows sbom deb test-deb chaos soak check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit check-dashboard fuzz fuzz-keep bench bench-openvpn fleet
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -23,8 +23,9 @@ sbom: ## what the program is made of, as CycloneDX JSON, in target
 
 deb: build ## a Debian package, in target/debian
 	@conf/deb/build.sh
-test-deb: deb ## that package installed, upgraded, removed and purged in a clean Debian
+test-deb: deb ## that package installed, upgraded, removed and purged in a clean Debian, without systemd and under one
 	@$(RIG)/deb.sh $$(ls -t "$${CARGO_TARGET_DIR:-target}"/debian/*.deb | head -n 1)
+	@$(RIG)/systemd.sh $$(ls -t "$${CARGO_TARGET_DIR:-target}"/debian/*.deb | head -n 1)
 
 # ARGS go to cargo test: make test ARGS='--test it store'
 test: ## every test, against a private MySQL and MariaDB and a real OpenVPN
@@ -85,3 +86,5 @@ check-compose: ## docker-compose.yml, as far as that goes without an engine
 	@$(RIG)/compose-check.sh
 check-unit: ## the systemd unit, and how exposed systemd thinks it is
 	@$(RIG)/unit-check.sh
+check-dashboard: ## the Grafana dashboard, by Grafana's own schema; needs npm
+	@$(RIG)/dashboard.sh

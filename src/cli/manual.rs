@@ -33,6 +33,11 @@ pub struct ManArgs {
 pub(super) fn completions(args: &CompletionsArgs) -> Result<Exit, CliError> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut args::command(), NAME, &mut script);
+    if args.shell == Shell::Bash {
+        // clap_complete has two names for the commands of a program whose own name has a dash, and then finds none.
+        let text = String::from_utf8_lossy(&script);
+        return print(text.replace("ovpn__subcmd__warden", "ovpn__warden").as_bytes());
+    }
     print(&script)
 }
 

@@ -54,12 +54,16 @@ fn listen(section: &mut Section<'_>) -> Option<ConsoleListen> {
 
 fn token(section: &mut Section<'_>) -> Option<Password> {
     let (token, at) = section.secret("token")?;
-    if token.expose().len() < SHORTEST_TOKEN {
-        let problem = format!(
-            "it has less than {SHORTEST_TOKEN} bytes, so that it could be guessed; `openssl rand -hex 32` makes one"
-        );
-        section.report.errors.push(ConfigError::Invalid { at, problem });
-    }
+    let problem = if token.expose().len() < SHORTEST_TOKEN {
+        format!("it has less than {SHORTEST_TOKEN} bytes, so that it could be guessed")
+    } else if !token.expose().iter().all(u8::is_ascii_graphic) {
+        "it has a space, or something else that no form sends as it is; letters and digits are best"
+            .to_owned()
+    } else {
+        return Some(token);
+    };
+    let problem = format!("{problem}; `openssl rand -hex 32` makes one");
+    section.report.errors.push(ConfigError::Invalid { at, problem });
     Some(token)
 }
 

@@ -108,8 +108,8 @@ impl Access {
         self.token.is_some()
     }
 
-    /// Takes a token; the value of the cookie that stands for it from now on.
-    pub(super) fn log_in(&self, token: &[u8]) -> Result<HeaderValue, Refusal> {
+    /// Takes a token; the value of the cookie that stands for it from now on. The browser's visit of before ends.
+    pub(super) fn log_in(&self, token: &[u8], headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
         let now = self.clock.now().mono;
         let mut visits = self.visits();
         if now - visits.failures_since >= MINUTE {
@@ -128,6 +128,9 @@ impl Access {
         }
         let cookie = hex(&rand::random::<Secret>());
         visits.by_cookie.retain(|_, visit| !visit.is_over(now));
+        if let Some(old) = self::cookie(headers) {
+            visits.by_cookie.remove(&digest(old));
+        }
         if visits.by_cookie.len() >= MOST_VISITS
             && let Some(idlest) = visits.by_cookie.iter().min_by_key(|(_, visit)| visit.seen)
         {
@@ -142,7 +145,7 @@ impl Access {
             target: "console".into(),
         }
         .emit();
-        Ok(set_cookie(&cookie, LONGEST))
+        Ok(set_cookie(&cookie, LONGEST, headers))
     }
 
     /// Ends a visit; the value that removes its cookie.
@@ -150,7 +153,7 @@ impl Access {
         if let Some(cookie) = cookie(headers) {
             self.visits().by_cookie.remove(&digest(cookie));
         }
-        set_cookie("", Duration::ZERO)
+        set_cookie("", Duration::ZERO, headers)
     }
 
     /// Who sends this; `None`: nobody that may.
@@ -173,6 +176,10 @@ impl Access {
         let mut values = headers.get_all(self.proxy_header.as_ref()?).iter();
         let name = values.next()?.to_str().ok()?.trim();
         if values.next().is_some() || name.is_empty() || name.len() > MAX_NAME {
+            return None;
+        }
+        // In the audit he would be whoever has the token.
+        if name == TOKEN_NAME {
             return None;
         }
         let shown = Printable(name.as_bytes()).to_string();
@@ -218,9 +225,13 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
         .map(|(_, value)| value)
 }
 
-fn set_cookie(value: &str, lifetime: Duration) -> HeaderValue {
+/// Only over TLS, where a proxy says that the browser has come so: anybody who says it binds himself only.
+fn set_cookie(value: &str, lifetime: Duration, headers: &HeaderMap) -> HeaderValue {
     let seconds = lifetime.as_secs();
-    let text = format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict");
+    let is_tls = headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+    let secure = if is_tls { "; Secure" } else { "" };
+    let text =
+        format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
     // Hexadecimal digits always make a header.
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
@@ -316,16 +327,32 @@ mod tests {
     #[test]
     fn the_token_becomes_a_cookie_until_it_is_given_back() {
         let access = access();
-        let set = access.log_in(TOKEN).unwrap();
+        let set = access.log_in(TOKEN, &HeaderMap::new()).unwrap();
         let text = set.to_str().unwrap();
         assert!(text.contains("HttpOnly") && text.contains("SameSite=Strict"), "{text}");
         assert!(!text.contains("0123456789abcdef0123"), "never the token itself");
         let visitor = access.visitor(&with_cookie(&set)).unwrap();
         assert_eq!(visitor.actor(), "console:token");
-        let other = access.visitor(&with_cookie(&access.log_in(TOKEN).unwrap())).unwrap();
+        let other = access
+            .visitor(&with_cookie(&access.log_in(TOKEN, &HeaderMap::new()).unwrap()))
+            .unwrap();
         assert_ne!(visitor.signature, other.signature, "a form is of one visit");
         access.log_out(&with_cookie(&set));
         assert_eq!(access.visitor(&with_cookie(&set)), None);
+    }
+
+    #[test]
+    fn a_new_login_ends_the_visit_before_and_tls_binds_the_cookie() {
+        let access = access();
+        let first = access.log_in(TOKEN, &HeaderMap::new()).unwrap();
+        assert!(!first.to_str().unwrap().contains("Secure"), "it would never come back");
+        let mut sent = with_cookie(&first);
+        sent.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        let second = access.log_in(TOKEN, &sent).unwrap();
+        assert!(second.to_str().unwrap().ends_with("; Secure"), "{second:?}");
+        assert_eq!(access.visitor(&with_cookie(&first)), None);
+        assert!(access.visitor(&with_cookie(&second)).is_some());
+        assert_eq!(access.visits().by_cookie.len(), 1);
     }
 
     #[test]
@@ -338,7 +365,7 @@ mod tests {
         for wrong in
             [&b""[..], b"0123456789abcdef0123456789abcde", b"0123456789abcdef0123456789abcdeF"]
         {
-            assert_eq!(access.log_in(wrong), Err(Refusal::Wrong));
+            assert_eq!(access.log_in(wrong, &HeaderMap::new()), Err(Refusal::Wrong));
         }
         // Without a header that is configured, none counts.
         let forged = headers(HeaderName::from_static("x-forwarded-user"), &["anna"]);
@@ -349,18 +376,18 @@ mod tests {
     fn after_many_wrong_tokens_all_wait() {
         let access = access();
         for _ in 0..MOST_FAILURES {
-            assert_eq!(access.log_in(b"x"), Err(Refusal::Wrong));
+            assert_eq!(access.log_in(b"x", &HeaderMap::new()), Err(Refusal::Wrong));
         }
-        assert_eq!(access.log_in(b"x"), Err(Refusal::Wait));
-        assert_eq!(access.log_in(TOKEN), Err(Refusal::Wait));
+        assert_eq!(access.log_in(b"x", &HeaderMap::new()), Err(Refusal::Wait));
+        assert_eq!(access.log_in(TOKEN, &HeaderMap::new()), Err(Refusal::Wait));
     }
 
     #[test]
     fn visits_are_few() {
         let access = access();
-        let first = access.log_in(TOKEN).unwrap();
+        let first = access.log_in(TOKEN, &HeaderMap::new()).unwrap();
         for _ in 0..MOST_VISITS {
-            access.log_in(TOKEN).unwrap();
+            access.log_in(TOKEN, &HeaderMap::new()).unwrap();
         }
         assert_eq!(access.visits().by_cookie.len(), MOST_VISITS);
         assert_eq!(access.visitor(&with_cookie(&first)), None);
@@ -375,10 +402,15 @@ mod tests {
         };
         assert_eq!(who(&["anna"]).as_deref(), Some("console:anna"));
         let long = "x".repeat(MAX_NAME + 1);
-        for bad in [&[][..], &[""], &[" "], &["anna", "root"], &[&long], &["b\u{f6}b"]] {
+        for bad in [&[][..], &[""], &[" "], &["anna", "root"], &[&long], &["b\u{f6}b"], &["token"]]
+        {
             assert_eq!(who(bad), None, "{bad:?}");
         }
-        assert_eq!(access.log_in(TOKEN), Err(Refusal::Wrong), "there is no token");
+        assert_eq!(
+            access.log_in(TOKEN, &HeaderMap::new()),
+            Err(Refusal::Wrong),
+            "there is no token"
+        );
     }
 
     #[test]

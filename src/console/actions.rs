@@ -109,9 +109,13 @@ fn tell(visitor: &Visitor, action: &'static str, target: String) {
     Event::AdminAction { actor: visitor.actor(), action, target }.emit();
 }
 
-pub(super) async fn login(State(desk): State<Shared>, Anonymous(fields): Anonymous) -> Response {
+pub(super) async fn login(
+    State(desk): State<Shared>,
+    headers: HeaderMap,
+    Anonymous(fields): Anonymous,
+) -> Response {
     let next = inside(fields.get("next"));
-    match desk.access.log_in(fields.word("token").unwrap_or("").as_bytes()) {
+    match desk.access.log_in(fields.word("token").unwrap_or("").as_bytes(), &headers) {
         Ok(cookie) => ([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response(),
         Err(Refusal::Wrong) => {
             Event::ConsoleDenied { reason: "wrong token" }.emit();

@@ -151,9 +151,16 @@ mod tests {
         for next in ["/", "/user?name=al%2Fice", "/sessions"] {
             assert_eq!(inside(Some(next)), next);
         }
-        for bad in
-            ["//evil.example", "/\\evil.example", "https://evil.example", "", "evil", "/\r\nx: y"]
-        {
+        for bad in [
+            "//evil.example",
+            "/\\evil.example",
+            // Browsers leave tabs out.
+            "/\t/evil.example",
+            "https://evil.example",
+            "",
+            "evil",
+            "/\r\nx: y",
+        ] {
             assert_eq!(inside(Some(bad)), "/", "{bad:?}");
         }
         assert_eq!(inside(None), "/");

@@ -11,12 +11,13 @@ mod charts;
 mod fields;
 mod pages;
 
-use std::{future::Future, io, path::Path, sync::Arc, time::Duration};
+use std::{future::Future, io, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    middleware::map_response,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::{Next, from_fn, map_response},
     response::{IntoResponse, Response},
     routing::{get, post},
     serve::Listener,
@@ -34,6 +35,7 @@ use crate::{
 };
 
 use access::Access;
+use answer::Fault;
 
 /// Connections that are served at a time.
 const MAX_CONNECTIONS: usize = 32;
@@ -96,9 +98,12 @@ pub async fn serve(
     Ok(match &config.listen {
         ConsoleListen::Tcp(address) => {
             let listener = TcpListener::bind(address).await?;
+            let router = router.layer(from_fn(only_local)).layer(map_response(harden));
             tokio::spawn(until_stopped(listener, router, stop))
         }
-        ConsoleListen::Unix(path) => serve_unix(path, router, stop).await?,
+        ConsoleListen::Unix(path) => {
+            serve_unix(path, router.layer(map_response(harden)), stop).await?
+        }
     })
 }
 
@@ -154,7 +159,6 @@ fn router(desk: Shared) -> Router {
         .route("/console.css", get(style))
         .route("/console.js", get(script))
         .fallback(answer::no_such_page)
-        .layer(map_response(harden))
         .with_state(desk)
 }
 
@@ -170,6 +174,31 @@ fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
     (StatusCode::OK, [(header::CONTENT_TYPE, kind)], text)
 }
 
+/// On a port: a page elsewhere whose name was made to lead to this machine is of the same site to its browser, and
+/// could hold the login shut with wrong tokens.
+async fn only_local(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    if host.is_some_and(is_local) {
+        return next.run(request).await;
+    }
+    Fault::Forbidden(
+        "the console answers here as 127.0.0.1 or localhost only; a proxy belongs in front of a unix socket",
+    )
+    .into_response()
+}
+
+/// Whether a name, with a port or without, is of this machine whatever a name server says.
+fn is_local(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(""),
+        None => host.split(':').next().unwrap_or(""),
+    };
+    let name = name.to_ascii_lowercase();
+    name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        || name == "localhost"
+        || name.ends_with(".localhost")
+}
+
 /// What browsers are told about every answer.
 async fn harden(mut response: Response) -> Response {
     let headers: &mut HeaderMap = response.headers_mut();
@@ -177,6 +206,7 @@ async fn harden(mut response: Response) -> Response {
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (header::CACHE_CONTROL, "no-store"),
         // A connection lasts for one answer: then its time cannot run out in the middle of another.
         (header::CONNECTION, "close"),
@@ -184,4 +214,34 @@ async fn harden(mut response: Response) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_this_machine_are_known() {
+        for host in [
+            "127.0.0.1:9177",
+            "127.8.0.1",
+            "localhost",
+            "LocalHost:1",
+            "vpn.localhost:9",
+            "[::1]:9177",
+        ] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example:9177",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "[fe80::1]",
+            "0.0.0.0",
+            "xlocalhost",
+        ] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::types::ServerName;
+use crate::types::{DenyReason, ServerName};
 
 use super::events::Event;
 
@@ -82,11 +82,33 @@ fn describe() {
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     // A series that begins at nought shows its first event as a step.
     let _ = histogram!(LATENESS);
+    counter!(WEBHOOK_DROPPED).increment(0);
 }
 
-/// Begins the series of a server.
+/// Kinds of `protocol.rejected`: those of the protocol's own list.
+const REJECT_KINDS: [&str; 9] = [
+    "bad_id",
+    "unknown_event",
+    "line_too_long",
+    "block_too_large",
+    "interrupted_block",
+    "duplicate_key",
+    "malformed",
+    "truncated",
+    "status",
+];
+
+/// Begins the series of a server, those that alerts wait for: the first event counts for them only as a step.
 fn begin(server: &ServerName) {
     counter!(LINK_RECONNECTS, "server" => name(server)).increment(0);
+    for kind in REJECT_KINDS {
+        counter!(REJECTED, "server" => name(server), "kind" => kind).increment(0);
+    }
+    for reason in DenyReason::ALL.iter().filter(|reason| reason.is_temporary()) {
+        let reason = reason.as_str();
+        counter!(AUTH_TOTAL, "server" => name(server), "outcome" => "denied", "reason" => reason)
+            .increment(0);
+    }
 }
 
 fn name(server: &ServerName) -> String {
@@ -221,6 +243,9 @@ mod tests {
                 "ovpn_warden_deadline_lateness_seconds_count 0",
                 "ovpn_warden_link_reconnects_total{server=\"udp\"} 0",
                 "ovpn_warden_link_reconnects_total{server=\"tcp\"} 0",
+                "ovpn_warden_webhook_dropped_total 0",
+                "ovpn_warden_protocol_rejected_total{server=\"udp\",kind=\"truncated\"} 0",
+                "ovpn_warden_auth_total{server=\"udp\",outcome=\"denied\",reason=\"timeout\"} 0",
             ] {
                 assert!(text.lines().any(|found| found == line), "{line}\n{text}");
             }

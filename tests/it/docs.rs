@@ -147,6 +147,13 @@ fn every_command_in_a_sentence_exists() {
 }
 
 #[test]
+fn the_readme_is_two_screens() {
+    let text = fs::read_to_string("README.md").unwrap();
+    let lines: usize = text.lines().map(|line| line.chars().count().div_ceil(120).max(1)).sum();
+    assert!(lines <= 100, "{lines} lines of 120 columns");
+}
+
+#[test]
 fn every_link_leads_somewhere() {
     let anchor = |heading: &str| {
         let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

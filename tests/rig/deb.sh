@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # deb.sh PACKAGE.deb : what `make test-deb` calls. Installs, upgrades, removes and purges the package in a
-# clean Debian of its own (debootstrap, kept in .rig), and looks at what it leaves at each step.
+# clean Debian of its own (debootstrap, kept in .rig), and looks at what it leaves at each step. Without systemd, as
+# a container has it; systemd.sh is about the unit.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 package=$(realpath "$1")
@@ -9,48 +10,11 @@ if [[ -z "${WARDEN_RIG_CONTAINED:-}" ]]; then
   WARDEN_RIG_CONTAINED=1 exec "$here/contain.sh" "${BASH_SOURCE[0]}" "$@"
 fi
 unset WARDEN_RIG_CONTAINED
-cache=${WARDEN_RIG_DIR:-$here/../../.rig}
-mkdir -p "$cache"
-cache=$(cd "$cache" && pwd)
-suite=bookworm
-base=$cache/deb-$suite
-exec 9>"$base.lock"
-flock 9
+# shellcheck source=tests/rig/root.sh
+source "$here/root.sh"
+clean_root deb adduser,man-db,init-system-helpers
+mount -t proc proc "$root/proc"
 
-if [[ ! -e "$base/.complete" ]]; then
-  echo "making a clean Debian $suite (a minute, once)"
-  rm -rf "$base"
-  # shellcheck disable=SC2016  # apt expands these itself
-  uri=$(apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' | awk '$1 == "Debian" { print $2; exit }')
-  debootstrap --variant=minbase --include=adduser,man-db,init-system-helpers "$suite" "$base" "$uri" >"$base.log" 2>&1 ||
-    { tail -n 20 "$base.log"; exit 1; }
-  : >"$base/.complete"
-fi
-
-# Everything happens in a layer above it, in the mount namespace of contain.sh.
-dir=$(mktemp -d "${TMPDIR:-/tmp}/warden-deb.XXXXXX")
-cleanup() {
-  umount -l "$dir/root/proc" "$dir/root" "$dir" 2>/dev/null || true
-  rm -rf "$dir"
-}
-trap cleanup EXIT
-trap 'exit 130' INT TERM
-mount -t tmpfs tmpfs "$dir"
-mkdir "$dir"/{upper,work,root}
-mount -t overlay overlay -o "lowerdir=$base,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"
-mount -t proc proc "$dir/root/proc"
-root=$dir/root
-
-failed=0
-ok() { # WHAT COMMAND...
-  local what=$1
-  shift
-  if "$@" >"$dir/out" 2>&1; then echo "ok    $what"; else
-    echo "FAIL  $what"
-    tail -n 15 "$dir/out"
-    failed=1
-  fi
-}
 inside() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"; }
 warden() { inside runuser -u ovpn-warden -- ovpn-warden "$@"; }
 is() { # FILE "OWNER:GROUP MODE"
@@ -58,17 +22,10 @@ is() { # FILE "OWNER:GROUP MODE"
   found=$(inside stat -c '%U:%G %a' "$1")
   [[ "$found" == "$2" ]] || { echo "$1 is $found, not $2"; return 1; }
 }
-gone() { [[ ! -e "$root$1" ]] || { echo "$1 is still there"; return 1; }; }
-has() { grep -q -- "$2" "$root$1"; }
 add_alice() { warden user add alice --password-stdin <<<"correct horse battery staple"; }
 install_() { cp "$1" "$root/tmp/new.deb" && inside dpkg -i --force-confold /tmp/new.deb; }
 
-# The same with a higher version, and with another default configuration: an upgrade.
-mkdir "$dir/newer"
-dpkg-deb -R "$package" "$dir/newer"
-sed -i 's/^Version: .*/&+1/' "$dir/newer/DEBIAN/control"
-echo '# a later version' >>"$dir/newer/etc/ovpn-warden/config.toml"
-dpkg-deb --build --root-owner-group "$dir/newer" "$dir/newer.deb" >/dev/null
+newer "$package"
 
 echo "== install"
 ok "dpkg installs it, with nothing but a minimal Debian" install_ "$package"

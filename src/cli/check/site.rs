@@ -12,7 +12,7 @@ use super::{
     lint::{Ours, Severity},
 };
 use crate::{
-    config::{Config, Endpoint, Server},
+    config::{Config, ConsoleListen, Endpoint, Server},
     types::Password,
 };
 
@@ -20,6 +20,8 @@ use crate::{
 const OTHERS_WRITE: u32 = 0o002;
 const OTHERS_ENTER: u32 = 0o001;
 const OTHERS_READ: u32 = 0o004;
+/// By RuntimeDirectory=, whenever it starts.
+const UNIT_MAKES: &str = "/run/ovpn-warden";
 /// Longest line of a password file that is compared, in bytes.
 const LONGEST: u64 = 4097;
 
@@ -94,9 +96,37 @@ fn read(file: &Path) -> Result<(Password, bool), std::io::Error> {
 }
 
 /// Who may open the sockets that we attach to. OpenVPN makes them for everybody (mode 0777 less
-/// its umask): their folder decides.
+/// its umask): their folder decides. And whether ours can be made.
 pub fn sockets(config: &Config) -> Vec<Line> {
-    config.servers.iter().filter_map(socket).collect()
+    let console = config.console.as_ref().and_then(|console| match &console.listen {
+        ConsoleListen::Unix(path) => {
+            Some((Severity::Fault, "console".to_owned(), path, "the daemon does not start"))
+        }
+        ConsoleListen::Tcp(_) => None,
+    });
+    let relays = config.servers.iter().filter_map(|server| match &server.relay {
+        Some(Endpoint::Unix(path)) => Some((
+            Severity::Warning,
+            format!("relay of {}", server.name),
+            path,
+            "nobody can use it",
+        )),
+        Some(Endpoint::Tcp { .. } | Endpoint::Listen(_)) | None => None,
+    });
+    let homeless = console.into_iter().chain(relays).filter_map(|(severity, whose, path, effect)| {
+        let folder = path.parent().filter(|folder| *folder != Path::new(UNIT_MAKES))?;
+        matches!(folder.try_exists(), Ok(false)).then(|| {
+            Line::new(
+                severity.as_str(),
+                format!("{whose} ({})", path.display()),
+                format!("the directory {} is not there: {effect}", folder.display()),
+                Some(format!(
+                    "use {UNIT_MAKES}, which the unit makes, or make it when the system starts, as docs/console.md has it"
+                )),
+            )
+        })
+    });
+    config.servers.iter().filter_map(socket).chain(homeless).collect()
 }
 
 fn socket(server: &Server) -> Option<Line> {

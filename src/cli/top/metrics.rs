@@ -73,7 +73,8 @@ impl Answers {
     fn add(&mut self, sample: &Sample<'_>) {
         match sample.label("outcome").as_deref() {
             Some("allowed") => self.allowed += sample.value,
-            Some("denied") => {
+            // What has never happened is no line.
+            Some("denied") if sample.value > 0.0 => {
                 let reason = sample.label("reason").and_then(|word| word.parse().ok());
                 let reason = reason.map_or(OTHER, DenyReason::as_str);
                 *self.denied.entry(reason).or_default() += sample.value;
@@ -144,6 +145,7 @@ mod tests {
         ovpn_warden_auth_total{server=\"udp\",outcome=\"allowed\",reason=\"\"} 7\n\
         ovpn_warden_auth_total{server=\"tcp\",outcome=\"allowed\",reason=\"\"} 2\n\
         ovpn_warden_auth_total{server=\"udp\",outcome=\"denied\",reason=\"bad_credentials\"} 3\n\
+        ovpn_warden_auth_total{server=\"udp\",outcome=\"denied\",reason=\"timeout\"} 0\n\
         ovpn_warden_auth_total{server=\"udp\",outcome=\"denied\",reason=\"of_tomorrow\"} 4\n\
         ovpn_warden_link_up{server=\"udp\"} 1\novpn_warden_link_up{server=\"tcp\"} 0\n\
         ovpn_warden_store_up 1\novpn_warden_store_backlog 12\novpn_warden_hash_queue 3\n\

@@ -53,13 +53,15 @@ impl Sources {
 
     /// The open sessions; no question that grows with the past.
     pub async fn sessions(&self) -> Result<Found, String> {
+        // One more than is shown, to know whether that is all.
         let filter =
-            SessionFilter { server: self.server.clone(), limit: MOST, ..Default::default() };
-        match self.store.sessions(&filter).await {
+            SessionFilter { server: self.server.clone(), limit: MOST + 1, ..Default::default() };
+        let found = match self.store.sessions(&filter).await {
             Ok(sessions) => Ok(Found { sessions, unreadable: None }),
             Err(StoreError::Corrupt(_)) => self.readable().await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
-        }
+        };
+        found.map(|found| found.of_at_most(MOST as usize))
     }
 
     /// One row that cannot be read does not hide the others, of the servers that are known here.
@@ -73,7 +75,6 @@ impl Sources {
             found.unreadable =
                 found.unreadable.or(open.unreadable.first().map(ToString::to_string));
         }
-        found.sessions.truncate(MOST as usize);
         Ok(found)
     }
 }

@@ -37,8 +37,21 @@ pub struct Setup {
 #[derive(Debug, Clone, Default)]
 pub struct Found {
     pub sessions: Vec<SessionRecord>,
-    /// Why others cannot be read.
+    /// Why others are not among them.
     pub unreadable: Option<String>,
+}
+
+impl Found {
+    /// The first of them, and a word about the others.
+    pub fn of_at_most(mut self, most: usize) -> Self {
+        if self.sessions.len() > most {
+            self.sessions.truncate(most);
+            let text = format!("there are more than {most}; --server shows one server's");
+            self.unreadable =
+                Some(self.unreadable.map_or(text.clone(), |e| format!("{text}; {e}")));
+        }
+        self
+    }
 }
 
 /// One of the two sources.

@@ -1,10 +1,11 @@
 "use strict";
 // Comfort only: every page works without this.
 
-// What cannot be undone is asked about.
-for (const form of document.querySelectorAll("form[data-confirm]")) {
+// What ends sessions is asked about.
+for (const form of document.forms) {
   form.addEventListener("submit", (event) => {
-    if (!window.confirm(form.dataset.confirm)) event.preventDefault();
+    const question = event.submitter?.dataset.confirm ?? form.dataset.confirm;
+    if (question && !window.confirm(question)) event.preventDefault();
   });
 }
 

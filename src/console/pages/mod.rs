@@ -199,6 +199,7 @@ fn device_forms(device: &DeviceRecord, visitor: &Visitor, from: &str) -> Markup 
             input type="hidden" name="from" value=(from);
             @for (status, text) in choices {
                 button name="status" value=(status) class=(status)
+                    data-confirm=[(status == DeviceStatus::Blocked).then_some("Block this device and end its sessions?")]
                     aria-label=(format!("{text} device {} of {}", plain(&device.identifier), plain(device.user.as_str()))) {
                     (text)
                 }

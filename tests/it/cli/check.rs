@@ -327,6 +327,35 @@ fn check_names_a_folder_that_is_not_there_and_a_server_that_it_does_not_visit() 
 }
 
 #[test]
+fn a_socket_of_ours_that_has_no_folder_is_a_fault() {
+    let bench = Bench::new();
+    let configure = |folder: &str| {
+        bench.configure(&format!(
+            "[database]\nurl = \"sqlite://{}\"\n[[servers]]\nname = \"udp\"\nmanagement = \"tcp://127.0.0.1:9\"\n\
+             relay = \"unix://{folder}/udp.sock\"\n[console]\nlisten = \"unix://{folder}/console.sock\"\n\
+             proxy_header = \"X-Forwarded-User\"\n",
+            bench.path("warden.db")
+        ));
+    };
+    configure(&bench.path("no"));
+    let shown = bench.run(&["check"]);
+    assert_eq!(shown.code, 3, "{shown:?}");
+    for text in [
+        "fault    console (",
+        "no is not there: the daemon does not start",
+        "warning  relay of udp (",
+        "no is not there: nobody can use it",
+    ] {
+        assert!(shown.out.contains(text), "{shown:?}");
+    }
+    // The unit makes it.
+    configure("/run/ovpn-warden");
+    assert_eq!(bench.run(&["check"]).code, 0);
+    configure(&bench.path("."));
+    assert_eq!(bench.run(&["check"]).code, 0);
+}
+
+#[test]
 fn check_refuses_an_address_that_no_command_accepts() {
     bench(Some("postgres://canary@localhost/x")).run(&["check"]).fails(
         2,

@@ -11,7 +11,10 @@ use fantoccini::{
     key::Key,
     wd::{Capabilities, WebDriverCompatibleCommand},
 };
-use ovpn_warden::store::{ActivityKey, ActivityKind, SessionState};
+use ovpn_warden::{
+    store::{ActivityKey, ActivityKind, DeviceStatus, SessionState},
+    types::{DenyReason, Timestamp},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -177,12 +180,12 @@ async fn log_in(browser: &Client, site: &Site) {
 /// An hour in which something has happened.
 async fn fill(site: &Site) {
     let now = site.bed.clock.now().utc;
-    let hour = ovpn_warden::types::Timestamp::from_secs(now.as_secs() / 3_600 * 3_600);
+    let hour = Timestamp::from_secs(now.as_secs() / 3_600 * 3_600);
     let key = |kind, reason| ActivityKey { hour, server: "udp".parse().unwrap(), kind, reason };
     let counts = [
         (key(ActivityKind::Sessions, None), 7),
         (key(ActivityKind::Allowed, None), 40),
-        (key(ActivityKind::Denied, Some(ovpn_warden::types::DenyReason::BadCredentials)), 5),
+        (key(ActivityKind::Denied, Some(DenyReason::BadCredentials)), 5),
         (key(ActivityKind::Received, None), 1 << 30),
         (key(ActivityKind::Sent, None), 3 << 30),
     ];
@@ -227,6 +230,16 @@ async fn an_operator_works_by_keyboard_alone() {
     keys(&browser, &String::from(char::from(Key::Enter))).await;
     let focus = browser.execute("return document.activeElement.id", vec![]).await.unwrap();
     assert_eq!(focus, json!("main"));
+
+    // What ends sessions is asked about first.
+    browser.goto(&format!("http://127.0.0.1:{}/devices", site.port)).await.unwrap();
+    let block = browser.find(Locator::Css("button[value=blocked]")).await.unwrap();
+    block.click().await.unwrap();
+    let asked = browser.get_alert_text().await.unwrap();
+    assert_eq!(asked, "Block this device and end its sessions?");
+    browser.dismiss_alert().await.unwrap();
+    let devices = site.bed.store.devices(None, 10).await.unwrap();
+    assert_eq!(devices[0].status, DeviceStatus::Approved, "he has thought better of it");
 
     let session = site.bed.session(|session| session.vpn_ip.is_some()).await;
     let url = format!("http://127.0.0.1:{}/sessions", site.port);
@@ -278,4 +291,60 @@ async fn an_operator_works_by_keyboard_alone() {
         "{gone}"
     );
     browser.close().await.unwrap();
+}
+
+/// A month of a server with a few hundred people, the same each time.
+async fn fill_month(site: &Site) {
+    let this_hour = site.bed.clock.now().utc.as_secs() / 3_600;
+    let mut seed: u64 = 7;
+    let mut counts = Vec::new();
+    for hour in this_hour - 30 * 24..=this_hour {
+        let mut some = |most: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) % most
+        };
+        let people = if (7..18).contains(&(hour % 24)) { 200 + some(160) } else { 40 + some(80) };
+        let denied = |reason| (ActivityKind::Denied, Some(reason));
+        for (kind, reason, amount) in [
+            ((ActivityKind::Sessions, None), people),
+            ((ActivityKind::Allowed, None), people / 3 + some(40)),
+            ((ActivityKind::Challenged, None), some(16)),
+            (denied(DenyReason::BadCredentials), some(18)),
+            (denied(DenyReason::DeviceUnknown), some(12)),
+            (denied(DenyReason::Throttled), some(6)),
+            ((ActivityKind::Received, None), people * (1 << 24)),
+            ((ActivityKind::Sent, None), people * (1 << 26)),
+        ]
+        .map(|((kind, reason), amount)| (kind, reason, amount))
+        {
+            let hour = Timestamp::from_secs(hour * 3_600);
+            let key = ActivityKey { hour, server: "udp".parse().unwrap(), kind, reason };
+            counts.push((key, amount));
+        }
+    }
+    for some in counts.chunks(500) {
+        site.bed.store.add_activity(some).await.unwrap();
+    }
+}
+
+/// The pictures in the documentation: `BLESS=1 cargo test --test it the_pictures` takes them anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pictures_in_the_documentation_are_there() {
+    let pictures =
+        [(false, "/", "docs/console.png"), (true, "/?range=month", "docs/console-dark.png")];
+    if std::env::var_os("BLESS").is_some() {
+        let (site, driver) = (site().await, Driver::start().await);
+        fill_month(&site).await;
+        for (is_dark, path, file) in pictures {
+            let browser = driver.browser(is_dark).await;
+            log_in(&browser, &site).await;
+            browser.goto(&format!("http://127.0.0.1:{}{path}", site.port)).await.unwrap();
+            std::fs::write(file, browser.screenshot().await.unwrap()).unwrap();
+            browser.close().await.unwrap();
+        }
+    }
+    for (_, _, file) in pictures {
+        let bytes = std::fs::read(file).unwrap();
+        assert!(bytes.starts_with(b"\x89PNG") && bytes.len() > 20_000, "{file}");
+    }
 }

@@ -1,13 +1,22 @@
 //! The web console of a running daemon, over its own sockets.
 
-use std::{collections::BTreeMap, os::unix::fs::MetadataExt, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc, time::Duration,
+};
 
-use ovpn_warden::store::{DeviceStatus, SessionState};
+use ovpn_warden::{
+    config::{self, ConsoleListen},
+    console::Console,
+    daemon,
+    store::{self, DeviceStatus, SessionState},
+    types::Password,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixStream},
     process::Child,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Bed, Controller, Listener, MAC,
@@ -36,29 +45,29 @@ pub async fn site() -> Site {
 
 /// What a server answers.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: String,
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
 }
 
 impl Answer {
     /// Where it sends the browser.
     #[track_caller]
-    fn to(&self) -> &str {
+    pub fn to(&self) -> &str {
         assert_eq!(self.status, 303, "{self:?}");
         &self.headers["location"]
     }
 
     /// The signature of the page's forms.
     #[track_caller]
-    fn signature(&self) -> String {
+    pub fn signature(&self) -> String {
         let (_, rest) = self.body.split_once("name=\"signature\" value=\"").unwrap();
         rest.split_once('"').unwrap().0.to_owned()
     }
 }
 
-async fn speak(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
+pub async fn speak(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
@@ -73,14 +82,14 @@ async fn speak(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -
     Answer { status, headers, body: body.to_owned() }
 }
 
-fn get(path: &str, headers: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n")
+pub fn get(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
 }
 
-fn post(path: &str, headers: &str, form: &str) -> String {
+pub fn post(path: &str, headers: &str, form: &str) -> String {
     let length = form.len();
     format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\n{headers}\r\n{form}"
     )
 }
@@ -144,6 +153,13 @@ async fn nobody_sees_or_changes_anything_without_logging_in() {
         }
     }
     assert!(site.ask(&get("/nothing", "")).await.to().starts_with("/login"));
+    // To a page whose name was made to lead here, the login is not there either.
+    for host in ["evil.example", "localhost.evil.example:9177"] {
+        let request = post("/login", "", &format!("token={TOKEN}"));
+        let answer = site.ask(&request.replace("Host: localhost", &format!("Host: {host}"))).await;
+        assert_eq!(answer.status, 403, "{answer:?}");
+        assert!(!answer.headers.contains_key("set-cookie"));
+    }
     // Afterwards he is where he wanted to go.
     let there = site.ask(&get("/user?name=alice", "")).await;
     assert_eq!(there.to(), "/login?next=%2Fuser%3Fname%3Dalice");
@@ -154,6 +170,7 @@ async fn nobody_sees_or_changes_anything_without_logging_in() {
         assert_eq!(answer.status, 200, "{path}");
         assert!(answer.headers["content-security-policy"].starts_with("default-src 'none'"));
         assert_eq!(answer.headers["cache-control"], "no-store");
+        assert_eq!(answer.headers["cross-origin-resource-policy"], "same-origin");
     }
 }
 
@@ -269,6 +286,58 @@ async fn devices_are_judged_and_accounts_switched() {
         assert_eq!(site.ask(&get(path, &cookie)).await.status, status, "{path}");
     }
     site.log_with(|log| log.contains("\"device.block\"") && log.contains("\"user.disable\"")).await;
+}
+
+#[tokio::test]
+async fn without_the_database_it_says_so_and_changes_nothing() {
+    let bed = Bed::new(&Listener::tcp().await).await;
+    let port = free_port().await;
+    // Nobody listens there.
+    let url = format!("mysql://warden:canary-secret@127.0.0.1:{}/vpn", free_port().await);
+    let console = Console {
+        store: store::open(&store::Options::new(Password::from(url.as_bytes()))).unwrap(),
+        servers: vec!["udp".parse().unwrap()],
+        defaults: daemon::defaults(&bed.config),
+        schemes: bed.config.auth.password_schemes.clone(),
+        readiness: Arc::default(),
+        clock: bed.clock,
+    };
+    let config = config::Console {
+        listen: ConsoleListen::Tcp(([127, 0, 0, 1], port).into()),
+        token: Some(Password::from(TOKEN.as_bytes())),
+        proxy_header: None,
+    };
+    let stop = CancellationToken::new();
+    let served = ovpn_warden::console::serve(&config, console, stop.clone()).await.unwrap();
+    let ask = async |request: String| {
+        speak(TcpStream::connect(("127.0.0.1", port)).await.unwrap(), &request).await
+    };
+    let answer = ask(post("/login", "", &format!("token={TOKEN}"))).await;
+    let cookie = format!("Cookie: {}\r\n", answer.headers["set-cookie"].split(';').next().unwrap());
+    let overview = ask(get("/", &cookie)).await;
+    assert_eq!(overview.status, 200, "{overview:?}");
+    for text in ["the database does not answer", "not attached", "role=\"alert\""] {
+        assert!(overview.body.contains(text), "{text}: {overview:?}");
+    }
+    assert!(!overview.body.contains("canary"), "{overview:?}");
+    for path in ["/sessions", "/users", "/user?name=alice", "/devices", "/explain?user=alice"] {
+        let page = ask(get(path, &cookie)).await;
+        assert_eq!(page.status, 503, "{path}: {page:?}");
+        assert!(!page.body.contains("canary"), "{page:?}");
+    }
+    let id = "01a20843-fc7f-7707-8707-070707070707";
+    let signature = overview.signature();
+    for (path, form) in [
+        ("/session/kill", format!("id={id}")),
+        ("/session/extend", format!("id={id}&by=1h")),
+        ("/device", format!("user=alice&device={MAC}&status=approved")),
+        ("/user/enabled", "user=alice&enabled=true".to_owned()),
+    ] {
+        let answer = ask(post(path, &cookie, &format!("{form}&signature={signature}"))).await;
+        assert_eq!(answer.status, 503, "{path}: {answer:?}");
+    }
+    stop.cancel();
+    served.await.unwrap();
 }
 
 fn escaped(text: &str) -> String {

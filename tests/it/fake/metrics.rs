@@ -8,7 +8,10 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{Bed, Controller, Listener, MAC, RUN};
+use ovpn_warden::proto::RejectKind;
+
+use super::{Bed, Controller, Listener, MAC, RUN, expect_denial};
+use crate::watching::{Query, queries};
 
 async fn scrape(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -84,4 +87,47 @@ async fn the_metrics_tell_what_waits_and_how_long_the_database_takes() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("not all of {wanted:?} in:\n{text}");
+}
+
+/// The samples of a metric on a page, a histogram's with its parts.
+fn samples<'a>(page: &'a str, metric: &str) -> Vec<&'a str> {
+    let is_of = |line: &&str| {
+        let name = line.split(['{', ' ']).next().unwrap_or("");
+        name == metric
+    };
+    page.lines().filter(is_of).collect()
+}
+
+#[tokio::test]
+async fn whatever_dashboard_and_alerts_ask_for_is_on_the_page_of_a_daemon_at_work() {
+    let listener = Listener::tcp().await;
+    let (_bed, _daemon, mut controller, http) = beside(&listener).await;
+    controller.say(">CLIENT:ODD,1\n").await;
+    controller.connect(1, "alice", "wrong", Some(MAC)).await;
+    expect_denial(&mut controller, "bad_credentials", "").await;
+    controller.disconnect(0).await;
+    let asked = queries();
+    assert!(asked.len() > 25, "{asked:?}");
+    let mut missing = Vec::new();
+    for _ in 0..100 {
+        let page = scrape(http).await;
+        let has = |query: &&Query| {
+            let samples = samples(&page, &query.metric);
+            let has_label =
+                |label: &String| samples.iter().any(|line| line.contains(&format!("{label}=\"")));
+            !samples.is_empty() && query.labels.iter().all(has_label)
+        };
+        missing = asked.iter().filter(|query| !has(query)).collect();
+        if missing.is_empty() {
+            // An alert hears the first of each kind only when its series was there before.
+            for kind in RejectKind::ALL {
+                let kind = format!("kind=\"{kind}\"");
+                let rejected = samples(&page, "ovpn_warden_protocol_rejected_total");
+                assert!(rejected.iter().any(|line| line.contains(&kind)), "{kind} in:\n{page}");
+            }
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{missing:?} not in:\n{}", scrape(http).await);
 }

@@ -3,6 +3,7 @@
 mod browser;
 mod console;
 mod crash;
+mod console_proxy;
 mod grace;
 mod hostile;
 mod limits;

@@ -225,3 +225,15 @@ fn scripts_get_a_frame_without_keys_and_a_snapshot() {
     assert_eq!(json["metrics"], serde_json::json!({ "available": false, "error": "off" }));
     assert_eq!(json["database"]["available"], false, "it was not asked");
 }
+
+#[test]
+fn sessions_beyond_the_most_are_told_of() {
+    let all = found(four()).unwrap();
+    assert_eq!(all.clone().of_at_most(4).unreadable, None);
+    let cut = all.of_at_most(3);
+    assert_eq!(cut.sessions.len(), 3);
+    let mut state = empty(COLOR);
+    state.handle_sessions(Ok(cut), now(0));
+    let lines = frame(&state, 80).join("\n");
+    assert!(lines.contains("3 sessions") && lines.contains("there are more than 3"), "{lines}");
+}

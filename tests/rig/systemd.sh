@@ -1,0 +1,211 @@
+#!/usr/bin/env bash
+# systemd.sh PACKAGE.deb : what `make test-deb` calls too. The package under a real systemd, process 1 of a clean Debian in
+# namespaces of its own: the unit is started, reloaded, restarted, killed, hung, upgraded, cut off and removed, while a client of
+# a real OpenVPN goes on.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+if [[ "$1" == --boot ]]; then # ROOT: in namespaces of its own, from below
+  root=$2
+  mount -t proc proc "$root/proc"
+  mount -t sysfs -o ro sysfs "$root/sys"
+  mount -t tmpfs tmpfs "$root/sys/fs/cgroup"
+  mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+  for folder in run tmp dev; do mount -t tmpfs -o mode=755 tmpfs "$root/$folder"; done
+  chmod 1777 "$root/tmp"
+  mkdir "$root"/dev/{net,pts,shm}
+  for node in null zero full random urandom tty net/tun; do
+    : >"$root/dev/$node"
+    mount --bind "/dev/$node" "$root/dev/$node"
+  done
+  mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
+  ln -s pts/ptmx "$root/dev/ptmx"
+  ip link set lo up
+  hostname warden-rig
+  mkdir -p "$root/old"
+  cd "$root"
+  pivot_root . old
+  exec /usr/bin/env -i container=rig PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+    /bin/sh -c 'umount -l /old && exec /lib/systemd/systemd' <dev/null >dev/null 2>&1
+fi
+
+package=$(realpath "$1")
+if [[ -z "${WARDEN_RIG_CONTAINED:-}" ]]; then
+  ((EUID == 0)) || { echo "systemd.sh: needs root, for namespaces" >&2; exit 1; }
+  [[ -c /dev/net/tun ]] || { echo "systemd.sh: this machine has no /dev/net/tun" >&2; exit 1; }
+  "$here/install.sh" debootstrap openvpn
+  WARDEN_RIG_CONTAINED=1 exec "$here/contain.sh" "${BASH_SOURCE[0]}" "$@"
+fi
+unset WARDEN_RIG_CONTAINED
+# shellcheck source=tests/rig/root.sh
+source "$here/root.sh"
+clean_root systemd adduser,init-system-helpers,systemd,systemd-sysv,openvpn,iproute2,iputils-ping,procps,socat
+docs=$here/../../docs
+
+# ---- The machine -----------------------------------------------------------------------------------
+
+# A control group of its own, so that this systemd sees and touches no other's.
+groups=/sys/fs/cgroup
+[[ -e "$groups/cgroup.procs" ]] || groups=$groups/unified
+group=$groups/warden-rig.$$.$RANDOM
+# shellcheck disable=SC2317  # called by the trap
+clear_machine() {
+  [[ -z "${machine:-}" ]] || cut_off
+  find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+  clear_root
+}
+trap clear_machine EXIT
+mkdir "$group"
+cut_off() { { kill -KILL "$machine" && wait "$machine"; } 2>/dev/null || true; }
+
+boot() { # -> $pid, the systemd, and $machine, what holds its namespaces
+  ( echo "$BASHPID" >"$group/cgroup.procs"
+    exec unshare --mount --pid --fork --kill-child --uts --ipc --net --cgroup "${BASH_SOURCE[0]}" --boot "$root" ) 9>&- &
+  machine=$!
+  within 60 has_child
+  pid=$(tr -d ' ' <"/proc/$machine/task/$machine/children")
+  within 120 running
+}
+has_child() { [[ -n "$(<"/proc/$machine/task/$machine/children")" ]]; }
+running() { [[ "$(inside systemctl is-system-running 2>/dev/null)" =~ ^(running|degraded)$ ]]; }
+inside() {
+  nsenter -t "$pid" -m -u -i -n -p -C -r -w \
+    /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"
+}
+within() { # SECONDS COMMAND... : polls until it holds; fails when the time is up
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS < end)) || return 1
+    sleep 0.2
+  done
+}
+warden() { inside runuser -u ovpn-warden -- ovpn-warden "$@"; }
+unit() { inside systemctl "$1" --no-pager ovpn-warden; }
+main() { inside systemctl show -p MainPID --value ovpn-warden; }
+lines() { inside journalctl -u ovpn-warden -o cat --no-pager; }
+# Of this run of the daemon.
+said() { inside journalctl "_PID=$(main)" -o cat --no-pager | grep -F "\"event\":\"$1\""; }
+install_() { cp "$1" "$root/root/new.deb" && inside dpkg -i --force-confold /root/new.deb; }
+
+# ---- What may not change under the client ----------------------------------------------------------
+
+address() { inside ip netns exec client ping -n -c 3 -i 0.2 -W 2 10.8.0.1; }
+session() { warden --json session list | grep -oE '"id": ?"[^"]*"' | head -n 1; }
+goes_on() { # the same tunnel, the same session, the same OpenVPN
+  address || { echo "nothing through the tunnel"; return 1; }
+  (($(inside journalctl -u client -o cat | grep -c 'Initialization Sequence Completed') == 1)) || { echo "it has connected again"; return 1; }
+  [[ "$(session)" == "$first" && -n "$first" ]] || { echo "the session is $(session), not $first"; return 1; }
+  [[ "$(inside systemctl show -p MainPID --value openvpn-server@warden)" == "$server" ]] || { echo "OpenVPN is another"; return 1; }
+}
+another() { [[ "$(main)" != "$1" && "$(main)" != 0 ]]; }
+at_socket() { # USER: what the console answers to who came by the proxy
+  printf 'GET / HTTP/1.0\r\nX-Forwarded-User: anna\r\n\r\n' |
+    inside timeout 20 setpriv --reuid "$1" --regid "$1" --clear-groups socat -,ignoreeof UNIX:/run/ovpn-warden-console/console.sock
+}
+cannot() { ! "$@"; }
+
+newer "$package"
+boot
+
+echo "== install"
+ok "dpkg installs it" install_ "$package"
+ok "the unit is enabled" unit is-enabled
+ok "and started; it has told systemd that it is ready" unit is-active
+ok "it waits for OpenVPN" within 10 said link.lost
+ok "journald has JSON lines" grep -q '^{"timestamp":"' <(lines)
+
+# As docs/console.md says.
+grep '^d /run/ovpn-warden-console' "$docs/console.md" >"$root/etc/tmpfiles.d/ovpn-warden-console.conf"
+mkdir "$root/etc/systemd/system/ovpn-warden.service.d"
+{ echo '[Service]'; grep '^ReadWritePaths=' "$docs/console.md"; } >"$root/etc/systemd/system/ovpn-warden.service.d/console.conf"
+inside systemd-tmpfiles --create /etc/tmpfiles.d/ovpn-warden-console.conf
+cat >>"$root/etc/ovpn-warden/config.toml" <<'CONF'
+relay = "unix:///run/ovpn-warden/openvpn.sock"
+[console]
+listen = "unix:///run/ovpn-warden-console/console.sock"
+proxy_header = "X-Forwarded-User"
+CONF
+inside systemctl daemon-reload
+ok "the configuration is accepted" warden check
+ok "systemctl restart takes it" unit restart
+ok "the relay has its socket" within 5 inside test -S /run/ovpn-warden/openvpn.sock
+ok "the proxy's user gets at the console" grep -q 'Signed in: <b>anna</b>' <(at_socket www-data)
+ok "but not at the daemon's secrets" cannot inside setpriv --reuid www-data --regid www-data --clear-groups cat /etc/ovpn-warden/mgmt.pw
+ok "nobody else gets at the console" cannot at_socket nobody
+
+echo "== a client of a real OpenVPN"
+"$here/pki.sh" "$root/etc/openvpn/server" >/dev/null
+cp "$root"/etc/openvpn/server/{ca.crt,client.crt,client.key,tls-crypt.key} "$root/etc/openvpn/client/"
+sed 's|management.pw|/etc/ovpn-warden/mgmt.pw|' "$root/usr/share/doc/ovpn-warden/openvpn-server.conf" >"$root/etc/openvpn/server/warden.conf"
+sed 's/^remote .*/remote 192.0.2.1 1194 udp/' "$here/../../conf/client.ovpn" >"$root/etc/openvpn/client/client.conf"
+password='correct horse battery staple'
+printf 'alice\n%s\n' "$password" >"$root/etc/openvpn/client/login"
+chmod 600 "$root/etc/openvpn/client/login"
+inside sh -ec 'ip netns add client
+  ip link add to-client type veth peer name to-server netns client
+  ip addr add 192.0.2.1/24 dev to-client; ip link set to-client up
+  ip -n client link set lo up; ip -n client addr add 192.0.2.2/24 dev to-server; ip -n client link set to-server up
+  ip -n client route add default via 192.0.2.254'
+ok "the user and the device are added" eval "warden user add alice --password-stdin <<<'$password' && warden device add alice 02:00:5e:10:00:01"
+ok "openvpn-server@warden starts" inside systemctl enable --now openvpn-server@warden
+ok "the daemon has attached" within 15 said link.up
+ok "a client is started" inside systemd-run -q --unit=client ip netns exec client \
+  openvpn --cd /etc/openvpn/client --config client.conf --auth-user-pass login
+ok "and gets through" within 20 address
+ok "it has a session" within 10 session
+first=$(session)
+server=$(inside systemctl show -p MainPID --value openvpn-server@warden)
+ok "which journald tells of" said session.opened
+
+echo "== the unit, under it"
+old=$(main)
+sed -i '$a [log]\nlevel = "debug"' "$root/etc/ovpn-warden/config.toml"
+ok "systemctl reload is taken" unit reload
+ok "by the same process" test "$(main)" == "$old"
+ok "and told" within 5 said config.reloaded
+ok "systemctl restart" unit restart
+ok "the session is adopted" within 15 said session.adopted
+ok "and the client goes on" goes_on
+old=$(main)
+inside kill -KILL "$old"
+ok "a daemon that is killed is started again" within 15 another "$old"
+ok "the session is adopted" within 15 said session.adopted
+ok "and the client goes on" goes_on
+old=$(main)
+inside kill -STOP "$old"
+ok "one that hangs is ended by the watchdog and started again" within 60 another "$old"
+ok "the session is adopted" within 15 said session.adopted
+ok "and the client goes on" goes_on
+ok "systemctl stop" unit stop
+ok "takes less than its time-out and is clean" test "$(inside systemctl show -p Result --value ovpn-warden)" == success
+ok "the daemon has said so" grep -q '"event":"daemon.stopping"' <(lines)
+ok "nothing is left in /run" cannot inside test -e /run/ovpn-warden
+ok "systemctl start" unit start
+ok "the session is adopted" within 15 said session.adopted
+ok "and the client goes on" goes_on
+
+echo "== upgrade"
+old=$(main)
+ok "dpkg upgrades it" install_ "$dir/newer.deb"
+ok "the new one runs" another "$old"
+ok "the session is adopted" within 15 said session.adopted
+ok "and the client goes on" goes_on
+ok "the unit is still enabled" unit is-enabled
+
+echo "== power cut"
+cut_off
+boot
+ok "after it the unit is active" within 30 unit is-active
+ok "and attached to OpenVPN" within 30 said link.up
+closed() { warden --json session list --all | tr -d '\n ' | grep -F "${first//[[:space:]]/}" | grep -q '"cause":"server_restarted"'; }
+ok "the session of before is closed" within 15 closed
+
+echo "== remove"
+ok "dpkg removes it" inside dpkg -r ovpn-warden
+ok "the daemon is stopped" cannot unit is-active
+ok "OpenVPN is not" inside systemctl is-active openvpn-server@warden
+ok "dpkg purges it" inside dpkg -P ovpn-warden
+ok "systemd knows no such unit" cannot inside systemctl cat ovpn-warden
+((failed == 0)) && echo "all held"
+exit "$failed"
