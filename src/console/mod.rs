@@ -33,6 +33,9 @@ use crate::{
     types::{Clock, ServerName, Timestamp},
 };
 
+pub use answer::inside;
+pub use fields::{Fields, link};
+
 use access::Access;
 
 /// Connections that are served at a time.

@@ -14,12 +14,27 @@ use std::{
 type Check = fn(&[u8]);
 
 /// Every target and its check.
-const TARGETS: [(&str, Check); 5] = [
+const TARGETS: [(&str, Check); 20] = [
+    ("bounds", check::model::check_bounds),
     ("command", check::command::check),
+    ("config_line", check::config_line::check),
+    ("console", check::console::check),
+    ("csv", check::csv::check),
+    ("cuts", check::framer::check_everywhere),
+    ("decode", check::decode::check),
+    ("device", check::device::check),
     ("engine", check::engine::check),
     ("framer", check::framer::check),
+    ("hash", check::hash::check),
+    ("hours", check::hours::check),
+    ("lexer", check::lexer::check),
     ("message", check::message::check),
+    ("model", check::model::check),
     ("reencode", check::reencode::check),
+    ("relay", check::relay::check),
+    ("response", check::response::check),
+    ("tap", check::tap::check),
+    ("words", check::words::check),
 ];
 
 fn fuzz(path: &str) -> PathBuf {
@@ -48,8 +63,43 @@ fn replay(target: &str) {
 }
 
 #[test]
+fn the_corpus_of_bounds_holds() {
+    replay("bounds");
+}
+
+#[test]
 fn the_corpus_of_command_holds() {
     replay("command");
+}
+
+#[test]
+fn the_corpus_of_config_line_holds() {
+    replay("config_line");
+}
+
+#[test]
+fn the_corpus_of_console_holds() {
+    replay("console");
+}
+
+#[test]
+fn the_corpus_of_csv_holds() {
+    replay("csv");
+}
+
+#[test]
+fn the_corpus_of_cuts_holds() {
+    replay("cuts");
+}
+
+#[test]
+fn the_corpus_of_decode_holds() {
+    replay("decode");
+}
+
+#[test]
+fn the_corpus_of_device_holds() {
+    replay("device");
 }
 
 #[test]
@@ -63,13 +113,53 @@ fn the_corpus_of_framer_holds() {
 }
 
 #[test]
+fn the_corpus_of_hash_holds() {
+    replay("hash");
+}
+
+#[test]
+fn the_corpus_of_hours_holds() {
+    replay("hours");
+}
+
+#[test]
+fn the_corpus_of_lexer_holds() {
+    replay("lexer");
+}
+
+#[test]
 fn the_corpus_of_message_holds() {
     replay("message");
 }
 
 #[test]
+fn the_corpus_of_model_holds() {
+    replay("model");
+}
+
+#[test]
 fn the_corpus_of_reencode_holds() {
     replay("reencode");
+}
+
+#[test]
+fn the_corpus_of_relay_holds() {
+    replay("relay");
+}
+
+#[test]
+fn the_corpus_of_response_holds() {
+    replay("response");
+}
+
+#[test]
+fn the_corpus_of_tap_holds() {
+    replay("tap");
+}
+
+#[test]
+fn the_corpus_of_words_holds() {
+    replay("words");
 }
 
 #[test]
