@@ -93,20 +93,23 @@ cd "$top"
 options=(--sanitizer "${WARDEN_FUZZ_SANITIZER:-none}")
 mkdir -p "$rig/fuzz"
 echo "building the fuzz targets (some minutes, the first time)"
-for target in "${targets[@]}"; do
-  "${cargo[@]}" fuzz build "${options[@]}" "$target" 2>"$rig/fuzz.log" || {
-    tail -n 40 "$rig/fuzz.log" >&2
-    fail "the targets do not build"
-  }
-done
-limits=(-timeout=10 -rss_limit_mb=2048)
+"${cargo[@]}" fuzz build "${options[@]}" check 2>"$rig/fuzz.log" || { tail -n 40 "$rig/fuzz.log" >&2; fail "the targets do not build"; }
+
+# libFuzzer on one target.
+fuzz() { # TARGET CORPUS... OPTION...
+  local target=$1
+  shift
+  mkdir -p "fuzz/artifacts/$target"
+  WARDEN_FUZZ_TARGET=$target "${cargo[@]}" fuzz run "${options[@]}" check -- \
+    "$@" -artifact_prefix="fuzz/artifacts/$target/" -timeout=10 -rss_limit_mb=2048
+}
 
 # Runs one target with inputs up to a length, and adds a line to the list of runs.
 part() { # TARGET LENGTH SECONDS COMPARES
   local log=$rig/fuzz/$1.log found=$rig/fuzz/$1 begun executions status=0
   begun=$(date +%s)
-  WARDEN_FUZZ_COMPARES=$4 "${cargo[@]}" fuzz run "${options[@]}" "$1" "$found" "fuzz/corpus/$1" -- \
-    "${limits[@]}" -max_len="$2" -max_total_time="$3" -print_final_stats=1 >"$log" 2>&1 || status=1
+  WARDEN_FUZZ_COMPARES=$4 fuzz "$1" "$found" "fuzz/corpus/$1" \
+    -max_len="$2" -max_total_time="$3" -print_final_stats=1 >"$log" 2>&1 || status=1
   executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
   printf '%s\t%s\t%s\t%s\n' "$1" "$2" "${executions:-0}" $(($(date +%s) - begun)) >>"$runs"
   ((status == 0)) || {
@@ -130,8 +133,8 @@ keep() { # TARGET
   cover=$(mktemp -d)
   mkdir -p "$found"
   # The fewest inputs that together reach every branch; those that reach most come first.
-  "${cargo[@]}" fuzz run "${options[@]}" "$1" "$cover" "$corpus" "$found" -- \
-    "${limits[@]}" -max_len="$longest" -use_counters=0 -set_cover_merge=1 >"$found.log" 2>&1 || {
+  fuzz "$1" "$cover" "$corpus" "$found" \
+    -max_len="$longest" -use_counters=0 -set_cover_merge=1 >"$found.log" 2>&1 || {
     tail -n 20 "$found.log" >&2
     return 1
   }

@@ -23,6 +23,33 @@ pub(crate) mod tap;
 pub(crate) mod wire;
 pub(crate) mod words;
 
+/// What holds for every input of a target; panics where it does not.
+pub(crate) type Check = fn(&[u8]);
+
+/// Every target and its check.
+pub(crate) const TARGETS: [(&str, Check); 20] = [
+    ("bounds", model::check_bounds),
+    ("command", command::check),
+    ("config_line", config_line::check),
+    ("console", console::check),
+    ("csv", csv::check),
+    ("cuts", framer::check_everywhere),
+    ("decode", decode::check),
+    ("device", device::check),
+    ("engine", engine::check),
+    ("framer", framer::check),
+    ("hash", hash::check),
+    ("hours", hours::check),
+    ("lexer", lexer::check),
+    ("message", message::check),
+    ("model", model::check),
+    ("reencode", reencode::check),
+    ("relay", relay::check),
+    ("response", response::check),
+    ("tap", tap::check),
+    ("words", words::check),
+];
+
 /// The input with its repetitions written out, so that a few bytes reach every bound:
 /// `FE n` stands for 256 to 32,768 times the byte before (n < 128), or for 16 to 2,048 times the
 /// line before. No more than `most` bytes come of that.
