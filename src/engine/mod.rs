@@ -221,7 +221,7 @@ impl Engine {
             | Message::ByteCount { .. }
                 if !self.can_send() => {}
             Message::State(state) => self.on_state(state, now),
-            Message::Auth(event) => self.on_auth_event(*event, now),
+            Message::Auth(event) => self.on_auth_event(event, now),
             Message::Established { cid, env } => self.on_established(cid, &env, now),
             Message::Disconnect { cid, env } => self.on_disconnect(cid, &env, now),
             Message::Address { cid, address, primary } => self.on_address(cid, &address, primary),

@@ -7,7 +7,7 @@ use crate::types::{Cid, Kid};
 
 use super::{
     Env,
-    grammar::Head,
+    grammar::{self, Head, VARIABLE},
     limits::{MAX_BLOCK_BYTES, MAX_VARIABLES},
     message::{AuthEvent, AuthKind, Message, RefusedBlock, RejectKind, Rejected},
 };
@@ -33,9 +33,24 @@ const fn identity(key: &[u8]) -> Option<u16> {
     })
 }
 
+/// The variable that is a secret.
+const PASSWORD: &[u8] = b"password";
+
+/// Whether [`identity`] or [`is_of_certificate`] may know the name, by its first byte: most names are
+/// done with then.
+const fn may_be_single(key: &[u8]) -> bool {
+    matches!(key.first(), Some(b'u' | b'p' | b'c' | b's' | b't' | b'i' | b'X'))
+}
+
 /// Whether OpenVPN takes a variable of this name from the certificate, once each.
 fn is_of_certificate(key: &[u8]) -> bool {
     key.starts_with(b"tls_") || key.starts_with(b"X509_")
+}
+
+/// One of 64 bits, always the same for a name: of two with different bits nothing has to be compared.
+fn trait_of(key: &[u8]) -> u64 {
+    let last = usize::from(key.last().copied().unwrap_or_default());
+    1 << ((7 * key.len() + last) % 64)
 }
 
 /// Gathers the lines of one block at a time.
@@ -54,17 +69,21 @@ enum State {
     /// Inside a block that was refused.
     Skipping,
     /// Inside a block.
-    Open(Box<Block>),
+    Open(Block),
 }
 
 #[derive(Debug)]
 struct Block {
     head: OwnedHead,
+    /// Whether what it says of the client is believed.
+    is_login: bool,
     env: Env,
     /// The bits of [`identity`] that have come.
     seen: u16,
     /// Index of the first variable of the certificate: none before it can be one.
     certificate: Option<usize>,
+    /// The bits of [`trait_of`] that variables of the certificate have shown.
+    traits: u64,
 }
 
 #[derive(Debug)]
@@ -88,27 +107,58 @@ impl Block {
         }
     }
 
+    /// Whether a variable may come; `unkept` are the lines of others that have been noted.
+    #[inline]
+    fn admit(&mut self, key: &[u8], value: &[u8], unkept: &[u8]) -> Result<(), RejectKind> {
+        let is_single = self.is_login && may_be_single(key);
+        if is_single && self.is_forged(key, unkept) {
+            return Err(RejectKind::DuplicateKey);
+        }
+        let is_full = self.env.len() >= MAX_VARIABLES
+            || self.env.byte_len() + key.len() + value.len() > MAX_BLOCK_BYTES;
+        if is_full && key != PASSWORD {
+            return Err(RejectKind::BlockTooLarge);
+        }
+        Ok(())
+    }
+
     /// Whether this variable may not come, because it has come already.
-    fn is_forged(&mut self, key: &[u8]) -> bool {
-        if !matches!(self.head, OwnedHead::Auth(..)) {
-            return false;
+    fn is_forged(&mut self, key: &[u8], unkept: &[u8]) -> bool {
+        if is_of_certificate(key) {
+            let first = *self.certificate.get_or_insert(self.env.len());
+            let bit = trait_of(key);
+            let is_like_another = self.traits & bit != 0;
+            self.traits |= bit;
+            return is_like_another && self.env.has_since(first, key, unkept);
         }
-        if let Some(bit) = identity(key) {
-            let seen = self.seen & bit != 0;
-            self.seen |= bit;
-            return seen;
+        let bit = identity(key).unwrap_or(0);
+        let seen = self.seen & bit != 0;
+        self.seen |= bit;
+        seen
+    }
+
+    /// See [`Assembler::take`].
+    fn take(&mut self, buffer: &[u8]) -> (usize, Result<(), RejectKind>) {
+        let (mut at, mut admitted) = (0, Ok(()));
+        while let Some((key, value, octets)) = grammar::variable(&buffer[at..]) {
+            if key == PASSWORD {
+                break;
+            }
+            admitted = self.admit(key, value, &buffer[..at]);
+            if admitted.is_err() {
+                break;
+            }
+            self.env.note(at + VARIABLE.len(), key, value);
+            at += octets;
         }
-        if !is_of_certificate(key) {
-            return false;
-        }
-        let first = *self.certificate.get_or_insert(self.env.len());
-        self.env.has_since(first, key)
+        self.env.keep(&buffer[..at]);
+        (at, admitted)
     }
 
     fn finish(self) -> Message {
         match self.head {
             OwnedHead::Auth(kind, cid, kid) => {
-                Message::Auth(Box::new(AuthEvent { kind, cid, kid, env: self.env }))
+                Message::Auth(AuthEvent { kind, cid, kid, env: self.env })
             }
             OwnedHead::Established(cid) => Message::Established { cid, env: self.env },
             OwnedHead::Disconnect(cid) => Message::Disconnect { cid, env: self.env },
@@ -130,8 +180,9 @@ impl Assembler {
             Head::Disconnect(cid) => OwnedHead::Disconnect(cid),
         };
         let env = Env::with_room();
-        let block = Block { head, env, seen: 0, certificate: None };
-        self.state = State::Open(Box::new(block));
+        let is_login = matches!(head, OwnedHead::Auth(..));
+        let block = Block { head, is_login, env, seen: 0, certificate: None, traits: 0 };
+        self.state = State::Open(block);
         interrupted
     }
 
@@ -152,31 +203,37 @@ impl Assembler {
         }
     }
 
+    /// Takes the lines of variables at the start of `buffer`, as far as they are whole, may come and
+    /// hold no secret: in one go, because they come by the dozen. Their octets, and the refusal of the
+    /// block where the next one may not come. What follows is to be told line by line.
+    pub(super) fn take(&mut self, buffer: &[u8], offset: u64) -> (usize, Option<Message>) {
+        let State::Open(block) = &mut self.state else { return (0, None) };
+        let (octets, admitted) = block.take(buffer);
+        let refusal = admitted.err().and_then(|kind| self.reject(kind, offset + octets as u64));
+        (octets, refusal)
+    }
+
     /// A variable.
     pub(super) fn variable(&mut self, key: &[u8], value: &[u8], offset: u64) -> Option<Message> {
-        let block = match &mut self.state {
-            State::Open(block) => block,
-            State::Orphans | State::Skipping => return None,
+        match &mut self.state {
+            State::Open(block) => match block.admit(key, value, &[]) {
+                Ok(()) if key == PASSWORD => {
+                    block.env.set_password(value.into());
+                    None
+                }
+                Ok(()) => {
+                    block.env.push(key, value);
+                    None
+                }
+                Err(kind) => self.reject(kind, offset),
+            },
+            State::Orphans | State::Skipping => None,
             State::Idle => {
                 self.state = State::Orphans;
                 let kind = RejectKind::Malformed;
-                return Some(Message::Rejected(Rejected { kind, block: None, offset }));
+                Some(Message::Rejected(Rejected { kind, block: None, offset }))
             }
-        };
-        if block.is_forged(key) {
-            return self.reject(RejectKind::DuplicateKey, offset);
         }
-        if key == b"password" {
-            block.env.set_password(value.into());
-            return None;
-        }
-        let is_full = block.env.len() >= MAX_VARIABLES
-            || block.env.byte_len() + key.len() + value.len() > MAX_BLOCK_BYTES;
-        if is_full {
-            return self.reject(RejectKind::BlockTooLarge, offset);
-        }
-        block.env.push(key, value);
-        None
     }
 
     /// `ENV,END`.
@@ -193,5 +250,65 @@ impl Assembler {
         let block = Some(block.refused());
         self.state = State::Skipping;
         Some(Message::Rejected(Rejected { kind, block, offset }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use tokio_util::codec::Decoder;
+
+    use super::*;
+    use crate::proto::ManagementCodec;
+
+    /// What a block with these variables is refused for, and the offset of the line at fault, read in
+    /// pieces of `step` bytes.
+    fn refusal(names: &[String], step: usize) -> Option<(RejectKind, usize)> {
+        let mut text = ">CLIENT:CONNECT,1,2\r\n".to_owned();
+        names.iter().for_each(|name| text += &format!(">CLIENT:ENV,{name}=x\r\n"));
+        text += ">CLIENT:ENV,END\r\n";
+        let (mut codec, mut buffer, mut found) =
+            (ManagementCodec::default(), BytesMut::new(), vec![]);
+        for piece in text.as_bytes().chunks(step) {
+            buffer.extend_from_slice(piece);
+            while let Some(message) = codec.decode(&mut buffer).unwrap() {
+                found.push(message);
+            }
+        }
+        let [message] = found.as_slice() else { panic!("{found:?}") };
+        let Message::Rejected(rejected) = message else { return None };
+        assert_eq!(rejected.due(), Some((Cid(1), Kid(2))));
+        Some((rejected.kind, usize::try_from(rejected.offset).unwrap()))
+    }
+
+    #[test]
+    fn what_a_block_is_refused_for_does_not_depend_on_how_it_was_read() {
+        let names = |count: usize| (0..count).map(|n| format!("v{n}")).collect::<Vec<_>>();
+        let with = |count: usize, more: &[&str]| {
+            [names(count), more.iter().map(|name| (*name).to_owned()).collect()].concat()
+        };
+        let full = MAX_VARIABLES - 1;
+        let table: [(Vec<String>, Option<(RejectKind, &str)>); 7] = [
+            (with(full, &["username", "password"]), None),
+            (with(full, &["a", "username"]), Some((RejectKind::BlockTooLarge, "username"))),
+            (with(full, &["a", "X509_0_CN"]), Some((RejectKind::BlockTooLarge, "X509_0_CN"))),
+            (with(full, &["username", "username"]), Some((RejectKind::DuplicateKey, "username"))),
+            (with(3, &["tls_id_0", "tls_id_1", "X509_0_CN"]), None),
+            (
+                with(3, &["tls_id_0", "password", "tls_id_0"]),
+                Some((RejectKind::DuplicateKey, "tls_id_0")),
+            ),
+            (with(3, &["password", "a", "password"]), Some((RejectKind::DuplicateKey, "password"))),
+        ];
+        for (names, expected) in table {
+            let lines = |names: &[String]| names.iter().map(|name| name.len() + 16).sum::<usize>();
+            let expected = expected.map(|(kind, name)| {
+                let at = names.iter().rposition(|known| known == name).unwrap();
+                (kind, ">CLIENT:CONNECT,1,2\r\n".len() + lines(&names[..at]))
+            });
+            for step in [1, 7, 16, 1_000, usize::MAX] {
+                assert_eq!(refusal(&names, step), expected, "{:?} {step}", names.last());
+            }
+        }
     }
 }

@@ -146,6 +146,18 @@ impl Decoder for ManagementCodec {
         // Where the next line begins. The buffer is moved on once for each message, not each line.
         let mut at = 0;
         loop {
+            if self.framer.is_at_start() {
+                let (consumed, refusal) = self.assembler.take(&buffer[at..], self.offset);
+                if let Some(tap) = &mut self.tap {
+                    tap.lines(&buffer[at..at + consumed]);
+                }
+                at += consumed;
+                self.offset += consumed as u64;
+                if refusal.is_some() {
+                    buffer.advance(at);
+                    return Ok(refusal);
+                }
+            }
             let (message, consumed, secret) = match self.framer.cut(&buffer[at..]) {
                 None => {
                     buffer.advance(at);

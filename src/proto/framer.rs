@@ -45,8 +45,7 @@ impl Framer {
         if end > MAX_LINE {
             return Some((Cut::TooLong, end + 1));
         }
-        let line = &buffer[..end];
-        Some((Cut::Line(line.strip_suffix(b"\r").unwrap_or(line)), end + 1))
+        Some((Cut::Line(without_cr(&buffer[..end])), end + 1))
     }
 
     fn without_end<'a>(&mut self, buffer: &'a [u8]) -> Option<(Cut<'a>, usize)> {
@@ -63,10 +62,27 @@ impl Framer {
         None
     }
 
+    /// Whether what stands in front is the start of a line of which nothing is known yet.
+    pub(super) const fn is_at_start(&self) -> bool {
+        self.searched == 0 && !self.is_discarding
+    }
+
     /// Whether the bytes in front belong to a line that was refused already.
     pub(super) const fn is_discarding(&self) -> bool {
         self.is_discarding
     }
+}
+
+/// A whole line within the bound at the start of `buffer`, and its octets with its end.
+#[inline]
+pub(super) fn whole_line(buffer: &[u8]) -> Option<(&[u8], usize)> {
+    let end = memchr::memchr(b'\n', buffer)?;
+    (end <= MAX_LINE).then(|| (without_cr(&buffer[..end]), end + 1))
+}
+
+/// What stood before an LF, without the CR that may stand there, too.
+pub(super) fn without_cr(text: &[u8]) -> &[u8] {
+    text.strip_suffix(b"\r").unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -6,14 +6,21 @@ use nom::{
     bytes::complete::{tag, take_till, take_while_m_n},
     character::complete::char,
     combinator::{all_consuming, map, map_opt, rest, value},
+    error::{Error, ErrorKind},
     sequence::{preceded, separated_pair, terminated},
 };
 
 use crate::types::{Cid, Kid, Timestamp};
 
-use super::message::{State, StateName};
+use super::{
+    framer,
+    message::{State, StateName},
+};
 
 type Parsed<'a, T> = IResult<&'a [u8], T>;
+
+/// How a line begins that holds a variable.
+pub(super) const VARIABLE: &[u8] = b">CLIENT:ENV,";
 
 /// A line of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +72,7 @@ pub(super) fn line(input: &[u8]) -> Line<'_> {
     match input {
         [] => Line::Empty,
         // The one kind of line that comes by the dozen goes first.
-        [b'>', ..] => match input.strip_prefix(b">CLIENT:ENV,") {
+        [b'>', ..] => match input.strip_prefix(VARIABLE) {
             Some(variable) => env(variable),
             None => notification(&input[1..]),
         },
@@ -91,10 +98,45 @@ fn env(variable: &[u8]) -> Line<'_> {
     if variable == b"END" {
         return Line::EnvEnd;
     }
-    match memchr::memchr(b'=', variable) {
+    match name_length(variable, variable.len()) {
         Some(at) => Line::Env(&variable[..at], &variable[at + 1..]),
         None => Line::Env(variable, b""),
     }
+}
+
+/// Name and value of `variable = ">CLIENT:ENV," NAME "=" VALUE`, if a whole line at the start of
+/// `buffer` is one, and its octets with its end. What else there may be [`line`] reads.
+#[inline]
+pub(super) fn variable(buffer: &[u8]) -> Option<(&[u8], &[u8], usize)> {
+    let rest = buffer.strip_prefix(VARIABLE)?;
+    let (text, octets) = framer::whole_line(buffer)?;
+    let variable = &text[VARIABLE.len()..];
+    let at = name_length(rest, variable.len())?;
+    Some((&variable[..at], &variable[at + 1..], octets))
+}
+
+/// How many of the first `most` bytes of `text` stand before a `=`; `None`: there is none. Names are
+/// short: by eight bytes at a time this is found sooner than by `memchr`.
+#[inline]
+fn name_length(text: &[u8], most: usize) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH_BITS: u64 = ONES << 7;
+    const EQUALS: u64 = ONES * b'=' as u64;
+    let mut at = 0;
+    for word in text.as_chunks::<8>().0 {
+        if at >= most {
+            return None;
+        }
+        let word = u64::from_le_bytes(*word) ^ EQUALS;
+        // The lowest bit that is set stands in the lowest byte that was equal.
+        let equal = word.wrapping_sub(ONES) & !word & HIGH_BITS;
+        if equal != 0 {
+            at += equal.trailing_zeros() as usize / 8;
+            return (at < most).then_some(at);
+        }
+        at += 8;
+    }
+    memchr::memchr(b'=', text.get(at..most)?).map(|found| at + found)
 }
 
 /// `notification = ">" SOURCE ":" text`
@@ -114,10 +156,15 @@ fn notification(input: &[u8]) -> Line<'_> {
 /// `number = 1*10DIGIT`, at most 32 bits. Digits only: `sscanf` would take `-1` and `9abc`.
 /// Leading zeros are accepted; OpenVPN sends none.
 fn number(input: &[u8]) -> Parsed<'_, u32> {
-    map_opt(take_while_m_n(1, 10, |b: u8| b.is_ascii_digit()), |digits: &[u8]| {
-        std::str::from_utf8(digits).ok()?.parse().ok()
-    })
-    .parse(input)
+    let (mut value, mut length) = (0, 0);
+    while let Some(digit) = input.get(length).filter(|byte| length < 10 && byte.is_ascii_digit()) {
+        value = 10 * value + u64::from(digit - b'0');
+        length += 1;
+    }
+    match u32::try_from(value) {
+        Ok(value) if length > 0 => Ok((&input[length..], value)),
+        Ok(_) | Err(_) => Err(nom::Err::Error(Error::new(input, ErrorKind::Digit))),
+    }
 }
 
 /// `counter = 1*20DIGIT`, at most 64 bits
@@ -205,6 +252,7 @@ pub(super) fn greeting_version(text: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::limits::MAX_LINE;
 
     #[test]
     fn ids_are_plain_numbers_and_nothing_else() {
@@ -251,6 +299,54 @@ mod tests {
         assert_eq!(line(b">CLIENT:ENV,END=1"), Line::Env(b"END", b"1"));
         assert_eq!(line(b">CLIENT:ENV,ENDX"), Line::Env(b"ENDX", b""));
         assert_eq!(line(b">CLIENT:ENV,END "), Line::Env(b"END ", b""));
+    }
+
+    #[test]
+    fn a_name_ends_at_the_first_equals_sign_wherever_that_is() {
+        for length in 0..40 {
+            for ahead in 0..20 {
+                let text = vec![b'<'; length];
+                assert_eq!(name_length(&[&text[..], b"==", &vec![b'x'; ahead]].concat(), 40), {
+                    Some(length).filter(|length| *length < 40)
+                });
+                let (text, most) = ([&text[..], b">=b"].concat(), length + 1);
+                assert_eq!(name_length(&text, most), None, "the next line does not count");
+                assert_eq!(name_length(&text[..most], most), None);
+            }
+        }
+        // One bit away from it, and the highest.
+        for byte in [b'<', b'?', b'5', 0xbd, 0x00, 0xff] {
+            assert_eq!(name_length(&[byte; 30], 30), None, "{byte:x}");
+        }
+    }
+
+    #[test]
+    fn a_variable_is_read_from_a_buffer_as_it_is_from_its_line() {
+        let long = ["a".repeat(MAX_LINE - 20), "a".repeat(MAX_LINE)];
+        let texts =
+            ["END", "END=1", "a=b", "a=b=c", "a=", "=", "=b", "a", "", "password=x", "a=b\r"];
+        let texts = texts.into_iter().chain(long.iter().map(String::as_str));
+        for text in texts.flat_map(|text| [text.to_owned(), format!("name_of_sixteen_={text}")]) {
+            for end in ["\n", "\r\n"] {
+                let whole = format!(">CLIENT:ENV,{text}{end}");
+                let content = framer::without_cr(&whole.as_bytes()[..whole.len() - 1]);
+                let expected = match line(content) {
+                    Line::Env(key, value) if content.contains(&b'=') && whole.len() <= MAX_LINE => {
+                        Some((key, value, whole.len()))
+                    }
+                    _ => None,
+                };
+                for after in ["", "x=y", ">CLIENT:ENV,x=y\r\n"] {
+                    let buffer = format!("{whole}{after}");
+                    assert_eq!(variable(buffer.as_bytes()), expected, "{buffer:.60}");
+                }
+                assert_eq!(variable(&whole.as_bytes()[..whole.len() - 1]), None, "not whole");
+            }
+        }
+        for other in [">CLIENT:EN,a=b\n", "CLIENT:ENV,a=b\n", ">CLIENT:ENV", "", "\n", ">LOG:a=b\n"]
+        {
+            assert_eq!(variable(other.as_bytes()), None);
+        }
     }
 
     #[test]

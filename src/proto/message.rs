@@ -27,7 +27,7 @@ pub enum Message {
     /// Another notification of a known or unknown source; its source word (`PASSWORD`, `ECHO`, …).
     Other(Box<str>),
     /// A client asks to be let in, again to be let in, or answers a challenge.
-    Auth(Box<AuthEvent>),
+    Auth(AuthEvent),
     /// `>CLIENT:ESTABLISHED`: the client's configuration was handled (not always with success).
     Established {
         /// The client.

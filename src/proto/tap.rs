@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::limits::MAX_LINE;
+use super::{framer, limits::MAX_LINE};
 
 /// How lines begin that hold a secret, and how many commas stand before it.
 ///
@@ -22,6 +22,15 @@ impl Tap {
             self.0.put_slice(b"***");
         }
         self.0.put_u8(b'\n');
+    }
+
+    /// Whole lines with their ends.
+    pub(super) fn lines(&mut self, lines: &[u8]) {
+        for text in
+            lines.strip_suffix(b"\n").into_iter().flat_map(|lines| lines.split(|b| *b == b'\n'))
+        {
+            self.line(framer::without_cr(text));
+        }
     }
 
     /// The password prompt, which has no line end.

@@ -246,7 +246,7 @@ fn auth(kind: AuthKind, cid: u32, kid: u32, user: &str) -> Message {
         env.push(key.as_bytes(), value.as_bytes());
     }
     env.set_password(Password::from(&b"pw"[..]));
-    Message::Auth(Box::new(AuthEvent { kind, cid: Cid(cid), kid: Kid(kid), env }))
+    Message::Auth(AuthEvent { kind, cid: Cid(cid), kid: Kid(kid), env })
 }
 
 fn limited(deadline: Option<Timestamp>) -> Terms {

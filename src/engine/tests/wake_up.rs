@@ -23,7 +23,7 @@ fn client(kind: AuthKind, peer_info: &[(&str, &str)]) -> Message {
         env.push(key.as_bytes(), value.as_bytes());
     }
     env.set_password(Password::from(&b"pw"[..]));
-    Message::Auth(Box::new(AuthEvent { kind, cid: Cid(4), kid: Kid(1), env }))
+    Message::Auth(AuthEvent { kind, cid: Cid(4), kid: Kid(1), env })
 }
 
 /// The words of the commands that approve such a client.

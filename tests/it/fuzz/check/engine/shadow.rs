@@ -441,7 +441,7 @@ mod tests {
 
     fn connect() -> Message {
         let (env, kind) = (Env::default(), AuthKind::Connect);
-        Message::Auth(Box::new(AuthEvent { kind, cid: Cid(0), kid: Kid(1), env }))
+        Message::Auth(AuthEvent { kind, cid: Cid(0), kid: Kid(1), env })
     }
 
     fn approve(shadow: &mut Shadow) {
