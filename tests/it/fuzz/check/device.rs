@@ -122,7 +122,7 @@ fn claimed(env: &Env, sent: &[(usize, &[u8])], sources: &[DeviceSource]) {
             DeviceId::Mac(_) | DeviceId::Opaque(_) if which == certificate => {
                 Err(MacError::Malformed)
             }
-            id => Ok(id),
+            id @ (DeviceId::Mac(_) | DeviceId::Opaque(_) | DeviceId::Fingerprint(_)) => Ok(id),
         }
     };
     let found = claim(env, sources);

@@ -5,7 +5,7 @@ use ovpn_warden::{
         AuthEvent, AuthKind, Env, Message, RefusedBlock, RejectKind, Rejected,
         limits::{MAX_BLOCK_BYTES, MAX_VARIABLES},
     },
-    types::Password,
+    types::{Cid, Kid, Password},
 };
 
 use super::{line::Head, refusal};
@@ -40,10 +40,14 @@ pub(super) enum Assembly {
 }
 
 pub(super) struct Block {
-    refused: RefusedBlock,
-    /// Empty of variables.
-    message: Message,
+    event: Event,
     variables: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+enum Event {
+    Auth(AuthKind, Cid, Kid),
+    Established(Cid),
+    Disconnect(Cid),
 }
 
 impl Assembly {
@@ -53,30 +57,16 @@ impl Assembly {
 
     pub(super) fn begin(&mut self, head: Head<'_>, offset: u64) -> Option<Message> {
         let interrupted = self.refuse(RejectKind::InterruptedBlock, offset);
-        let auth = |kind, cid, kid| {
-            Message::Auth(Box::new(AuthEvent { kind, cid, kid, env: Env::default() }))
-        };
-        let (refused, message) = match head {
-            Head::Connect(cid, kid) => {
-                (RefusedBlock::Login(cid, kid), auth(AuthKind::Connect, cid, kid))
-            }
-            Head::Reauth(cid, kid) => {
-                (RefusedBlock::Login(cid, kid), auth(AuthKind::Reauth, cid, kid))
-            }
+        let event = match head {
+            Head::Connect(cid, kid) => Event::Auth(AuthKind::Connect, cid, kid),
+            Head::Reauth(cid, kid) => Event::Auth(AuthKind::Reauth, cid, kid),
             Head::CrResponse(cid, kid, answer) => {
-                let kind = AuthKind::CrResponse(Password::from(answer));
-                (RefusedBlock::Response(cid, kid), auth(kind, cid, kid))
+                Event::Auth(AuthKind::CrResponse(Password::from(answer)), cid, kid)
             }
-            Head::Established(cid) => {
-                let env = Env::default();
-                (RefusedBlock::Notice(cid), Message::Established { cid, env })
-            }
-            Head::Disconnect(cid) => {
-                let env = Env::default();
-                (RefusedBlock::Notice(cid), Message::Disconnect { cid, env })
-            }
+            Head::Established(cid) => Event::Established(cid),
+            Head::Disconnect(cid) => Event::Disconnect(cid),
         };
-        *self = Self::Open(Block { refused, message, variables: Vec::new() });
+        *self = Self::Open(Block { event, variables: Vec::new() });
         interrupted
     }
 
@@ -113,7 +103,7 @@ impl Assembly {
     /// The refusal of an open block, the rest of which is skipped.
     pub(super) fn refuse(&mut self, kind: RejectKind, offset: u64) -> Option<Message> {
         let Self::Open(block) = self else { return None };
-        let block = Some(block.refused);
+        let block = Some(block.event.refused());
         *self = Self::Skipped;
         Some(Message::Rejected(Rejected { kind, block, offset }))
     }
@@ -123,27 +113,36 @@ impl Block {
     fn is_forged(&self, name: &[u8]) -> bool {
         let is_single =
             ONCE.contains(&name) || name.starts_with(b"tls_") || name.starts_with(b"X509_");
-        matches!(self.message, Message::Auth(_))
+        matches!(self.event, Event::Auth(..))
             && is_single
             && self.variables.iter().any(|(known, _)| known == name)
     }
 
     fn finish(self) -> Message {
-        let mut filled = Env::default();
+        let mut env = Env::default();
         for (name, value) in &self.variables {
             match name.as_slice() {
-                b"password" => filled.set_password(Password::from(value.as_slice())),
-                name => filled.push(name, value),
+                b"password" => env.set_password(Password::from(value.as_slice())),
+                name => env.push(name, value),
             }
         }
-        match self.message {
-            Message::Auth(mut event) => {
-                event.env = filled;
-                Message::Auth(event)
+        match self.event {
+            Event::Auth(kind, cid, kid) => Message::Auth(AuthEvent { kind, cid, kid, env }),
+            Event::Established(cid) => Message::Established { cid, env },
+            Event::Disconnect(cid) => Message::Disconnect { cid, env },
+        }
+    }
+}
+
+impl Event {
+    /// The block, once it is refused.
+    const fn refused(&self) -> RefusedBlock {
+        match self {
+            Self::Auth(AuthKind::CrResponse(_), cid, kid) => RefusedBlock::Response(*cid, *kid),
+            Self::Auth(AuthKind::Connect | AuthKind::Reauth, cid, kid) => {
+                RefusedBlock::Login(*cid, *kid)
             }
-            Message::Established { cid, .. } => Message::Established { cid, env: filled },
-            Message::Disconnect { cid, .. } => Message::Disconnect { cid, env: filled },
-            other => other,
+            Self::Established(cid) | Self::Disconnect(cid) => RefusedBlock::Notice(*cid),
         }
     }
 }

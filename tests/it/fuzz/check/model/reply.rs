@@ -45,21 +45,21 @@ pub(super) struct Status {
 /// A line that is no notification, no reply of one line and no END.
 pub(super) fn text(reply: &mut Option<Reply>, line: &[u8], offset: u64) -> Option<Message> {
     let is_title = line.starts_with(b"TITLE\t");
-    match reply {
+    let is_taken = match reply {
         Some(Reply::Status(status)) if is_of_status(line) && !is_title => {
             status.line(line);
-            return None;
+            true
         }
-        Some(Reply::Version(version)) => {
-            if read_version(version, line) {
-                return None;
-            }
+        Some(Reply::Version(version)) => read_version(version, line),
+        Some(Reply::States(states)) => {
+            let state = state(line);
+            states.extend(state.filter(|_| states.len() < MAX_STATES));
+            state.is_some()
         }
-        Some(Reply::States(states)) if state(line).is_some() => {
-            states.extend(state(line).filter(|_| states.len() < MAX_STATES));
-            return None;
-        }
-        _ => {}
+        Some(Reply::Status(_)) | None => false,
+    };
+    if is_taken {
+        return None;
     }
     let mut version = Version::default();
     let new = if is_of_status(line) {
