@@ -196,7 +196,7 @@ impl Engine {
             server: self.server(),
             run_started: self.run.unwrap_or(Timestamp::from_secs(now.utc.as_secs())),
             cid,
-            user: who.user.as_deref()?.parse().ok()?,
+            user: who.user.clone()?.try_into().ok()?,
             common_name: who.common_name.as_deref().map(|cn| cut(cn, 255)),
             device: pending.device.clone(),
             certificate: pending.certificate.clone(),

@@ -9,7 +9,7 @@ use crate::{
     },
     proto::{Command, KillMessage},
     telemetry::events::ClientRef,
-    types::{Cause, Cid, DeviceId, Fingerprint, Kid, Mono, Now, SessionId, Timestamp},
+    types::{Cause, Cid, DeviceId, Fingerprint, Kid, Mono, Now, SessionId, ShortText, Timestamp},
 };
 
 use super::{live::Session, replies::Expect};
@@ -63,11 +63,11 @@ pub(super) struct Pending {
     /// Whether the client understands `AUTH_PENDING`.
     pub(super) knows_pending: bool,
     /// Address in the tunnel, of an adoption.
-    pub(super) vpn_ip: Option<String>,
+    pub(super) vpn_ip: Option<ShortText>,
     /// `IV_VER`.
-    pub(super) client_version: Option<String>,
+    pub(super) client_version: Option<ShortText>,
     /// `IV_PLAT`.
-    pub(super) client_platform: Option<String>,
+    pub(super) client_platform: Option<ShortText>,
     /// The device that the client named.
     pub(super) device: Option<DeviceId>,
     /// The fingerprint of its certificate.

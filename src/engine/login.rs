@@ -12,7 +12,7 @@ use crate::{
     },
     proto::{AuthEvent, AuthKind, Command, Env, Parameter, RejectKind, Rejected},
     telemetry::events::{ClientRef, Event},
-    types::{Cause, Cid, DenyReason, Kid, Now, Timestamp, Username, truncate_on_char},
+    types::{Cause, Cid, DenyReason, Kid, Now, ShortText, Timestamp, Username, truncate_on_char},
 };
 
 use super::{
@@ -142,7 +142,7 @@ impl Engine {
             token,
             response,
             proven: proven.filter(|_| kind != RequestKind::Connect),
-            common_name: env.text(b"common_name").map(|cn| cut(cn, 255).into()),
+            common_name: env.text(b"common_name").map(|cn| truncate_on_char(cn, 255).into()),
             device: device.map(|claim| claim.map(|claim| claim.id)),
             certificate: certificate.map(Box::new),
             client_ip: self.clients.get(cid).and_then(|client| client.who.client_ip),
@@ -220,7 +220,7 @@ impl Engine {
         cid: Cid,
         who: ClientRef,
         connected_since: Timestamp,
-        vpn_ip: Option<String>,
+        vpn_ip: Option<ShortText>,
         now: Now,
     ) {
         let serial = self.next_serial();
@@ -328,8 +328,8 @@ impl Engine {
     }
 }
 
-pub(super) fn cut(text: &str, max: usize) -> String {
-    truncate_on_char(text, max).to_owned()
+pub(super) fn cut(text: &str, max: usize) -> ShortText {
+    truncate_on_char(text, max).into()
 }
 
 /// Whether `IV_VER` names an OpenVPN that knows `AUTH_PENDING`.

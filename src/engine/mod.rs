@@ -57,6 +57,8 @@ pub const UTC_RECHECK: Duration = Duration::from_secs(60);
 /// Pause before `status` is asked again after a list that cannot be trusted, and before an
 /// adoption that the database could not answer is tried again.
 pub const STATUS_RETRY: Duration = Duration::from_secs(5);
+/// Room for outputs that an engine keeps.
+const OUTPUTS_KEPT: usize = 16;
 /// Clients that left unknown, of which the times are remembered.
 const MOST_LEFT_UNKNOWN: usize = 65_536;
 /// A username longer than this is refused unseen: it would cut `status` (protocol notes, 3.4).
@@ -242,7 +244,12 @@ impl Engine {
 
     /// The next thing for the shell to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            // What a moment with much to do needed is given back: there may be hundreds of links.
+            self.outputs.shrink_to(OUTPUTS_KEPT);
+        }
+        output
     }
 
     /// When [`Self::handle_timeout`] is to be called at the latest.

@@ -305,13 +305,11 @@ mod tests {
     fn a_name_ends_at_the_first_equals_sign_wherever_that_is() {
         for length in 0..40 {
             for ahead in 0..20 {
-                let text = vec![b'<'; length];
-                assert_eq!(name_length(&[&text[..], b"==", &vec![b'x'; ahead]].concat(), 40), {
-                    Some(length).filter(|length| *length < 40)
-                });
-                let (text, most) = ([&text[..], b">=b"].concat(), length + 1);
-                assert_eq!(name_length(&text, most), None, "the next line does not count");
-                assert_eq!(name_length(&text[..most], most), None);
+                let text = [&vec![b'<'; length][..], b"==", &vec![b'x'; ahead]].concat();
+                assert_eq!(name_length(&text, text.len()), Some(length));
+                // What is behind the line does not count.
+                assert_eq!(name_length(&text, length), None);
+                assert_eq!(name_length(&text[..length], length), None);
             }
         }
         // One bit away from it, and the highest.

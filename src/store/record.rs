@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use crate::types::{
     Cause, Cid, DeviceId, DeviceKind, ExpiryAction, Fingerprint, Hours, Password, Quotas,
-    ServerName, SessionId, Timestamp, Username, Zone, words,
+    ServerName, SessionId, ShortText, Timestamp, Username, Zone, words,
 };
 
 /// Who made a change, for `admin_audit`, and when.
@@ -369,7 +369,7 @@ pub struct SessionRecord {
     /// Who.
     pub user: Username,
     /// From the certificate, at most 255 bytes.
-    pub common_name: Option<String>,
+    pub common_name: Option<ShortText>,
     /// The device that was accepted.
     pub device: Option<DeviceId>,
     /// The fingerprint of the client's certificate.
@@ -379,11 +379,11 @@ pub struct SessionRecord {
     /// Its port.
     pub client_port: Option<u16>,
     /// Address in the tunnel, at most 45 bytes.
-    pub vpn_ip: Option<String>,
+    pub vpn_ip: Option<ShortText>,
     /// `IV_VER`, at most 64 bytes.
-    pub client_version: Option<String>,
+    pub client_version: Option<ShortText>,
     /// `IV_PLAT`, at most 64 bytes.
-    pub client_platform: Option<String>,
+    pub client_platform: Option<ShortText>,
     /// When it was approved.
     pub started_at: Timestamp,
     /// When it was last seen alive (or ended).

@@ -121,6 +121,15 @@ impl FromStr for Username {
     type Err = IdError;
 
     fn from_str(s: &str) -> Result<Self, IdError> {
+        Arc::<str>::from(s).try_into()
+    }
+}
+
+/// Shares the text.
+impl TryFrom<Arc<str>> for Username {
+    type Error = IdError;
+
+    fn try_from(s: Arc<str>) -> Result<Self, IdError> {
         if s.is_empty() {
             return Err(IdError::Empty);
         }
@@ -130,7 +139,7 @@ impl FromStr for Username {
         if s.chars().any(char::is_control) {
             return Err(IdError::BadCharacter);
         }
-        Ok(Self(s.into()))
+        Ok(Self(s))
     }
 }
 

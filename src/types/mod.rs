@@ -22,6 +22,6 @@ pub(crate) use reason::words;
 pub use reason::{Cause, DenyReason, ExpiryAction, Factor, ParseNameError};
 pub use secret::Password;
 pub(crate) use text::is_unsafe;
-pub use text::{Printable, short_bytes, short_duration, truncate_on_char};
+pub use text::{Printable, ShortText, short_bytes, short_duration, truncate_on_char};
 pub use time::{Clock, Mono, Now, Timestamp, TimestampError, parse_duration};
 pub use zone::{Periods, Zone, ZoneError};

@@ -5,6 +5,9 @@ use std::{
     time::Duration,
 };
 
+/// Text that is mostly short, of which there is a lot: up to 24 bytes lie within.
+pub use compact_str::CompactString as ShortText;
+
 /// Shows bytes as one line of text that no terminal interprets: invalid UTF-8 becomes U+FFFD,
 /// control characters (C0, DEL, C1), bidi controls and line separators become `\u{…}`.
 #[derive(Debug, Clone, Copy)]

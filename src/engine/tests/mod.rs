@@ -4,6 +4,7 @@ mod attach;
 mod challenge;
 mod limits;
 mod login;
+mod memory;
 mod reconcile;
 mod relay;
 mod renegotiation;

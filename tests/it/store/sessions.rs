@@ -82,18 +82,18 @@ pub async fn extremes_are_kept(bed: Arc<Bed>) {
 
 pub async fn texts_too_long_are_cut_on_a_character(bed: Arc<Bed>) {
     let long = SessionRecord {
-        common_name: Some("\u{1f9d1}".repeat(100)),
-        client_version: Some("v".repeat(1_000)),
-        client_platform: Some(format!("{}\u{e4}", "p".repeat(63))),
-        vpn_ip: Some("1".repeat(46)),
+        common_name: Some("\u{1f9d1}".repeat(100).into()),
+        client_version: Some("v".repeat(1_000).into()),
+        client_platform: Some(format!("{}\u{e4}", "p".repeat(63)).into()),
+        vpn_ip: Some("1".repeat(46).into()),
         ..session(1)
     };
     bed.store.persist(&[long]).await.unwrap();
     let read = read(&bed, 1).await;
-    assert_eq!(read.common_name, Some("\u{1f9d1}".repeat(63)));
-    assert_eq!(read.client_version, Some("v".repeat(64)));
-    assert_eq!(read.client_platform, Some("p".repeat(63)));
-    assert_eq!(read.vpn_ip, Some("1".repeat(45)));
+    assert_eq!(read.common_name, Some("\u{1f9d1}".repeat(63).into()));
+    assert_eq!(read.client_version, Some("v".repeat(64).into()));
+    assert_eq!(read.client_platform, Some("p".repeat(63).into()));
+    assert_eq!(read.vpn_ip, Some("1".repeat(45).into()));
 }
 
 pub async fn a_lower_or_equal_version_changes_nothing(bed: Arc<Bed>) {

@@ -40,7 +40,7 @@ fn session(number: u8, user: &str, server: &str, left: Option<u64>) -> SessionRe
         device: DeviceId::parse(&format!("02:1a:2b:3c:4d:{number:02x}")).ok(),
         client_ip: Some(format!("198.51.100.{number}").parse().unwrap()),
         client_port: Some(40_000),
-        vpn_ip: Some(format!("10.8.0.{number}")),
+        vpn_ip: Some(format!("10.8.0.{number}").into()),
         client_version: Some("2.6.14".into()),
         client_platform: Some("linux".into()),
         started_at,

@@ -1,0 +1,33 @@
+//! What a live session and a quiet link hold: a daemon may have a hundred thousand of the one and
+//! hundreds of the other.
+
+use super::*;
+use crate::engine::{clients::Client, live::Session};
+
+#[test]
+fn a_session_and_its_client_stay_small() {
+    assert!(size_of::<Session>() <= 360, "{}", size_of::<Session>());
+    assert!(size_of::<Client>() <= 136, "{}", size_of::<Client>());
+}
+
+#[test]
+fn the_row_of_a_login_and_its_log_lines_share_one_name() {
+    let mut lab = Lab::up();
+    lab.establish(4, "alice", 3_600);
+    let client = lab.engine.clients.get(Cid(4)).unwrap();
+    let row = &client.session.as_ref().unwrap().record;
+    let shown = client.who.user.as_ref().unwrap();
+    assert_eq!(row.user.as_str().as_ptr(), shown.as_ptr());
+    assert!(row.vpn_ip.as_ref().is_some_and(|ip| !ip.is_heap_allocated()));
+}
+
+#[test]
+fn what_a_busy_moment_needed_is_given_back() {
+    let mut lab = Lab::up();
+    for _ in 0..1_000 {
+        lab.engine.outputs.push_back(Output::LoadOpenSessions);
+    }
+    assert!(lab.engine.outputs.capacity() >= 1_000);
+    while lab.engine.poll_output().is_some() {}
+    assert!(lab.engine.outputs.capacity() <= 2 * OUTPUTS_KEPT);
+}
