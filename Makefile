@@ -62,7 +62,7 @@ fleet: ## a fleet of stand-ins for OpenVPN, and a daemon under its load
 	cargo run --release --locked --example ovpn-warden-fleet -- $(or $(ARGS),--help)
 
 # TARGET=engine SECONDS=600: one target, and how long each runs
-fuzz: ## the fuzz targets for a minute each; needs a nightly toolchain
+fuzz: ## the fuzz targets for a minute each
 	@$(RIG)/fuzz.sh run $(or $(SECONDS),60) $(TARGET)
 fuzz-keep: ## what they found since, minimised, into the corpus that the tests replay
 	@$(RIG)/fuzz.sh keep $(TARGET)

@@ -38,6 +38,7 @@ use crate::{
 use args::Command;
 pub use args::{CheckArgs, DecodeArgs, Globals, RunArgs};
 pub use exit::{CliError, Exit};
+pub use import::{Plan, Raw, Refused, Rules, parse as parse_csv, plan};
 use output::Output;
 
 /// Runs the command that `args` (with the program's name first) ask for.

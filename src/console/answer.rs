@@ -123,7 +123,7 @@ pub(super) fn done(path: &str, fields: &[(&str, &str)], note: Note) -> Response 
 }
 
 /// A path of this site, or the start: nobody is sent elsewhere.
-pub(super) fn inside(next: Option<&str>) -> &str {
+pub fn inside(next: Option<&str>) -> &str {
     let is_ours = |next: &&str| {
         let rest = next.strip_prefix('/');
         rest.is_some_and(|rest| !rest.starts_with(['/', '\\'])) && next.parse::<Uri>().is_ok()

@@ -11,17 +11,17 @@ const MOST: usize = 32;
 
 /// Names and values. An empty value is none: a browser sends it for a field that was left open.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Fields(Vec<(String, String)>);
+pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
     /// Reads `a=b&c=d`.
-    pub(super) fn parse(bytes: &[u8]) -> Self {
+    pub fn parse(bytes: &[u8]) -> Self {
         let pairs = form_urlencoded::parse(bytes).take(MOST);
         Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
     }
 
     /// A value, if there is one.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
@@ -58,7 +58,7 @@ pub(super) fn bad(name: &str, text: &str, error: impl Display) -> Fault {
 }
 
 /// A path with a query, for links.
-pub(super) fn link(path: &str, fields: &[(&str, &str)]) -> String {
+pub fn link(path: &str, fields: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(fields.iter().filter(|(_, value)| !value.is_empty()));
     match query.finish() {

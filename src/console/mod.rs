@@ -34,6 +34,9 @@ use crate::{
     types::{Clock, ServerName, Timestamp},
 };
 
+pub use answer::inside;
+pub use fields::{Fields, link};
+
 use access::Access;
 use answer::Fault;
 

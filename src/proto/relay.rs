@@ -112,7 +112,10 @@ fn stream(stream: Stream, rest: &[&str]) -> Asked {
         ["on", "all"] => Asked::Switch { stream, is_on: true, history: Some(list("all")) },
         ["off"] => Asked::Switch { stream, is_on: false, history: None },
         ["all"] => Asked::Pass(list("all")),
-        [count] if count.len() <= 6 && count.bytes().all(|byte| byte.is_ascii_digit()) => {
+        [count]
+            if (1..=6).contains(&count.len())
+                && count.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
             Asked::Pass(list(count))
         }
         _ => Asked::Answer(format!(
@@ -206,6 +209,7 @@ mod tests {
             "push-update-broad x",
             "net",
             "nonsense",
+            "log \"\"",
             "client-kill\u{1b}[2J 0",
         ] {
             let Asked::Answer(answer) = asked(line.as_bytes()) else { panic!("{line}") };

@@ -34,9 +34,14 @@ pub fn read(path: &Path) -> Result<Vec<Raw>, CliError> {
     parse(&bytes).map_err(|(what, next)| CliError::usage(format!("{shown}: {what}")).or_next(next))
 }
 
-type Fault = (String, &'static str);
+/// What is wrong with a file as a whole, and what to do about it.
+pub type Fault = (String, &'static str);
 
-fn parse(bytes: &[u8]) -> Result<Vec<Raw>, Fault> {
+/// The rows of a file, sound or not.
+///
+/// # Errors
+/// Where no row can be read for what it is.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Raw>, Fault> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     // Of each line it is said whether it has as many fields as the header: none is passed over.
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);

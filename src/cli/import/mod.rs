@@ -26,7 +26,8 @@ use crate::{
     store::{ForeignRow, ForeignTable, ImportNote, Imported, Policies, Store, StoreError},
     types::{Password, Username},
 };
-use row::{Plan, Raw, Refused, Rules};
+pub use file::parse;
+pub use row::{Plan, Raw, Refused, Rules, plan};
 
 /// Users read at once.
 const PAGE: u32 = 1_000;
@@ -133,7 +134,7 @@ async fn run(
         policies.into_iter().map(|policy| policy.name).chain(unreadable).collect();
     let rules =
         Rules { schemes: &config.auth.password_schemes, policies, existing: existing(desk).await? };
-    let plan = row::plan(rows, &rules);
+    let plan = plan(rows, &rules);
     let stops = !plan.refused.is_empty() && !how.skip_refused;
     let applied = how.apply && !stops;
     let written = match applied {

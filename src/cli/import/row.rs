@@ -22,12 +22,19 @@ const MAX_HASH: usize = 512;
 pub struct Raw {
     /// Where it stands, as `line 7`.
     pub row: String,
+    /// The user's name.
     pub name: String,
+    /// In the form that is stored here.
     pub password_hash: Option<String>,
+    /// The name of a policy that is there.
     pub policy: Option<String>,
+    /// `yes` or `no`, in several words.
     pub enabled: Option<String>,
+    /// A date or a moment.
     pub valid_from: Option<String>,
+    /// A date or a moment.
     pub valid_until: Option<String>,
+    /// One each.
     pub devices: Vec<String>,
     /// What is wrong with it already.
     pub problems: Vec<String>,
@@ -55,24 +62,34 @@ impl Raw {
 /// A row that is not taken, and every reason for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refused {
+    /// Where it stands.
     pub row: String,
+    /// The name in it.
     pub user: String,
+    /// One each, never empty.
     pub reasons: Vec<String>,
 }
 
 /// What rows are judged by.
 pub struct Rules<'a> {
+    /// Of stored hashes that logins may use.
     pub schemes: &'a Schemes,
+    /// That are there.
     pub policies: BTreeSet<String>,
+    /// Users that are there.
     pub existing: HashSet<Username>,
 }
 
 /// What an import would do.
 #[derive(Default)]
 pub struct Plan {
+    /// That were read.
     pub rows: u64,
+    /// That would be added.
     pub users: Vec<ImportedUser>,
+    /// That are there already.
     pub existing: u64,
+    /// Rows that are not taken.
     pub refused: Vec<Refused>,
 }
 

@@ -11,17 +11,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-type Check = fn(&[u8]);
-
-/// Every target and its check.
-const TARGETS: [(&str, Check); 5] = [
-    ("command", check::command::check),
-    ("engine", check::engine::check),
-    ("framer", check::framer::check),
-    ("message", check::message::check),
-    ("reencode", check::reencode::check),
-];
-
 fn fuzz(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(path)
 }
@@ -36,7 +25,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn replay(target: &str) {
-    let check = TARGETS.iter().find(|(name, _)| *name == target).unwrap().1;
+    let check = check::TARGETS.iter().find(|(name, _)| *name == target).unwrap().1;
     let corpus = entries(&fuzz("corpus").join(target));
     assert!(!corpus.is_empty(), "fuzz/corpus/{target} is empty");
     let regressions = entries(&fuzz("regressions").join(target));
@@ -48,8 +37,43 @@ fn replay(target: &str) {
 }
 
 #[test]
+fn the_corpus_of_bounds_holds() {
+    replay("bounds");
+}
+
+#[test]
 fn the_corpus_of_command_holds() {
     replay("command");
+}
+
+#[test]
+fn the_corpus_of_config_line_holds() {
+    replay("config_line");
+}
+
+#[test]
+fn the_corpus_of_console_holds() {
+    replay("console");
+}
+
+#[test]
+fn the_corpus_of_csv_holds() {
+    replay("csv");
+}
+
+#[test]
+fn the_corpus_of_cuts_holds() {
+    replay("cuts");
+}
+
+#[test]
+fn the_corpus_of_decode_holds() {
+    replay("decode");
+}
+
+#[test]
+fn the_corpus_of_device_holds() {
+    replay("device");
 }
 
 #[test]
@@ -63,8 +87,28 @@ fn the_corpus_of_framer_holds() {
 }
 
 #[test]
+fn the_corpus_of_hash_holds() {
+    replay("hash");
+}
+
+#[test]
+fn the_corpus_of_hours_holds() {
+    replay("hours");
+}
+
+#[test]
+fn the_corpus_of_lexer_holds() {
+    replay("lexer");
+}
+
+#[test]
 fn the_corpus_of_message_holds() {
     replay("message");
+}
+
+#[test]
+fn the_corpus_of_model_holds() {
+    replay("model");
 }
 
 #[test]
@@ -73,13 +117,32 @@ fn the_corpus_of_reencode_holds() {
 }
 
 #[test]
+fn the_corpus_of_relay_holds() {
+    replay("relay");
+}
+
+#[test]
+fn the_corpus_of_response_holds() {
+    replay("response");
+}
+
+#[test]
+fn the_corpus_of_tap_holds() {
+    replay("tap");
+}
+
+#[test]
+fn the_corpus_of_words_holds() {
+    replay("words");
+}
+
+#[test]
 fn every_target_and_every_folder_of_inputs_is_replayed() {
-    let targets: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
+    let targets: Vec<&str> = check::TARGETS.iter().map(|(name, _)| *name).collect();
     let names = |folder: &str| -> Vec<String> {
         let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
         entries(&fuzz(folder)).iter().map(stem).collect()
     };
-    assert_eq!(names("fuzz_targets"), targets);
     assert_eq!(names("corpus"), targets);
     let known = |name: &String| targets.contains(&name.as_str());
     assert!(names("regressions").iter().all(known), "{:?}", names("regressions"));

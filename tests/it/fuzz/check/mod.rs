@@ -4,11 +4,51 @@
 //! An input of the protocol's targets is what a server says, as it stands in a recording.
 
 pub(crate) mod command;
+pub(crate) mod config_line;
+pub(crate) mod console;
+pub(crate) mod csv;
+pub(crate) mod decode;
+pub(crate) mod device;
 pub(crate) mod engine;
 pub(crate) mod framer;
+pub(crate) mod hash;
+pub(crate) mod hours;
+pub(crate) mod lexer;
 pub(crate) mod message;
+pub(crate) mod model;
 pub(crate) mod reencode;
+pub(crate) mod relay;
+pub(crate) mod response;
+pub(crate) mod tap;
 pub(crate) mod wire;
+pub(crate) mod words;
+
+/// What holds for every input of a target; panics where it does not.
+pub(crate) type Check = fn(&[u8]);
+
+/// Every target and its check.
+pub(crate) const TARGETS: [(&str, Check); 20] = [
+    ("bounds", model::check_bounds),
+    ("command", command::check),
+    ("config_line", config_line::check),
+    ("console", console::check),
+    ("csv", csv::check),
+    ("cuts", framer::check_everywhere),
+    ("decode", decode::check),
+    ("device", device::check),
+    ("engine", engine::check),
+    ("framer", framer::check),
+    ("hash", hash::check),
+    ("hours", hours::check),
+    ("lexer", lexer::check),
+    ("message", message::check),
+    ("model", model::check),
+    ("reencode", reencode::check),
+    ("relay", relay::check),
+    ("response", response::check),
+    ("tap", tap::check),
+    ("words", words::check),
+];
 
 /// The input with its repetitions written out, so that a few bytes reach every bound:
 /// `FE n` stands for 256 to 32,768 times the byte before (n < 128), or for 16 to 2,048 times the
