@@ -43,6 +43,8 @@ pub(super) struct Backlog {
     hurry: Notify,
     /// Where rows wait on disk, if anywhere.
     pub(super) journal: Option<Journal>,
+    /// Somebody reads what is left.
+    taking_over: tokio::sync::Mutex<()>,
     /// Somebody has found rows in the journal.
     wants_replay: AtomicBool,
 }
@@ -98,11 +100,13 @@ impl Backlog {
         }
     }
 
-    /// Takes over what processes that are gone had approved just before.
+    /// Takes over what processes that are gone had approved just before. Whoever calls this while another
+    /// does waits for that: what one reads is not to be found by the other, nor missing in memory.
     pub(super) async fn take_over_left(&self) {
         let Some(path) = self.journal.as_ref().map(|journal| journal.path().to_owned()) else {
             return;
         };
+        let _turn = self.taking_over.lock().await;
         let left = tokio::task::spawn_blocking(move || Approvals::left(&path)).await;
         let left = match left {
             Ok(Ok(left)) => left,
@@ -207,18 +211,21 @@ impl Backlog {
         self.waiting().all().any(|row| row.id == session)
     }
 
-    /// A server's rows in memory that the database may not hold yet.
-    pub(super) fn unwritten(&self, server: &ServerName) -> Unwritten {
+    /// A server's rows in memory that the database may not hold yet; and those of them that were taken
+    /// over, of which only the database can tell whether they are new to it.
+    pub(super) fn unwritten(&self, server: &ServerName) -> (Unwritten, Vec<SessionRecord>) {
         let waiting = self.waiting();
-        // Whether these are new to the database, only that can tell: they come back as its own rows.
         let left = waiting.left.iter().flat_map(|left| &left.sessions);
         let left: HashSet<SessionId> = left.map(|session| session.id).collect();
-        let is_known = |row: &SessionRecord| row.version > 1 || !left.contains(&row.id);
-        let mut rows = HashMap::new();
-        for row in waiting.all().filter(|row| row.server == *server && is_known(row)) {
-            put(&mut rows, row.clone());
+        let (mut rows, mut taken_over) = (HashMap::new(), Vec::new());
+        for row in waiting.all().filter(|row| row.server == *server) {
+            if row.version == 1 && left.contains(&row.id) {
+                taken_over.push(row.clone());
+            } else {
+                put(&mut rows, row.clone());
+            }
         }
-        Unwritten(rows)
+        (Unwritten(rows), taken_over)
     }
 
     /// A server's rows that wait on disk, because the database is behind; the writer is told of them. A
@@ -367,7 +374,7 @@ pub(super) mod tests {
         assert_eq!(backlog.admit(DenyReason::Throttled.into()), DenyReason::Throttled.into());
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_a_killed_process_had_approved_is_taken_over_and_goes_when_it_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.db");
@@ -384,6 +391,8 @@ pub(super) mod tests {
         let next = backlog(2);
         next.push(row(1, 9, SessionState::Closed));
         next.take_over_left().await;
+        let (known, taken_over) = next.unwritten(&row(1, 1, SessionState::Pending).server);
+        assert!(known.applied_to(vec![]).is_empty() && taken_over.is_empty(), "it has ended");
         let rows = next.take();
         let rows: Vec<_> = rows.iter().map(|row| (row.cid.0, row.version)).collect();
         assert_eq!(rows, [(1, 9)], "a newer version stays, and one that was known is not noted");
@@ -394,6 +403,25 @@ pub(super) mod tests {
         assert_eq!(files(), 1);
         next.forget_approvals(true);
         assert_eq!(files(), 0);
+        // Two servers of one daemon are compared at the same time.
+        let killed = backlog(6);
+        killed.push(row(6, 1, SessionState::Pending));
+        drop(killed);
+        let both = Arc::new(backlog(7));
+        let pending = row(6, 1, SessionState::Pending);
+        let compared = |both: Arc<Backlog>, server: ServerName| async move {
+            both.take_over_left().await;
+            both.unwritten(&server).1.len()
+        };
+        let tasks: Vec<_> = (0..8)
+            .map(|_| tokio::spawn(compared(Arc::clone(&both), pending.server.clone())))
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), 1, "each finds it in memory");
+        }
+        both.take();
+        both.finish_batch();
+        both.forget_approvals(true);
         // One that is killed again before it has written them leaves them to the next.
         let killed = backlog(3);
         killed.push(row(3, 1, SessionState::Pending));
@@ -403,7 +431,10 @@ pub(super) mod tests {
         drop(killed);
         let last = backlog(5);
         last.take_over_left().await;
-        assert_eq!(last.len(), 1);
+        let pending = row(3, 1, SessionState::Pending);
+        let (known, taken_over) = last.unwritten(&pending.server);
+        assert!(known.applied_to(vec![]).is_empty(), "only the database knows");
+        assert_eq!(taken_over, [pending]);
     }
 
     #[test]
@@ -470,7 +501,7 @@ pub(super) mod tests {
         backlog.push(row(3, 5, Active));
         backlog.push(row(5, 1, Pending));
         backlog.push(row(6, 2, Closed));
-        let unwritten = backlog.unwritten(&"udp".parse().unwrap());
+        let (unwritten, _) = backlog.unwritten(&"udp".parse().unwrap());
         let read =
             vec![row(1, 2, Active), row(2, 1_004, Active), row(3, 4, Pending), row(4, 1, Active)];
         let open: Vec<_> = unwritten
@@ -482,6 +513,6 @@ pub(super) mod tests {
         backlog.put_back(&batch);
         backlog.finish_batch();
         assert_eq!(backlog.len(), 5);
-        assert!(backlog.unwritten(&"tcp".parse().unwrap()).applied_to(vec![]).is_empty());
+        assert!(backlog.unwritten(&"tcp".parse().unwrap()).0.applied_to(vec![]).is_empty());
     }
 }

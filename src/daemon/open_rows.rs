@@ -42,7 +42,7 @@ pub(super) async fn load(
         let _ = timeout(wait, backlog.settled(|row| row.server == server)).await;
         // In this order: rows only leave memory for the journal or the database, and the journal for
         // the database.
-        let unwritten = backlog.unwritten(&server);
+        let (unwritten, left) = backlog.unwritten(&server);
         let journaled = backlog.journaled(&server).await;
         if !journaled.is_empty() && clock.now().mono < patient_until {
             sleep(JOURNAL_POLL).await;
@@ -55,7 +55,8 @@ pub(super) async fn load(
                     Event::StoreUnreadable { server, error }.emit();
                 }
                 let mut sessions = open.sessions;
-                match newer(&*store, &sessions, journaled).await {
+                let waiting = left.into_iter().chain(journaled).collect();
+                match newer(&*store, &sessions, waiting).await {
                     Ok(newer) => sessions.extend(newer),
                     Err(error) => {
                         tracing::debug!(%server, %error, "what the journal holds is not compared yet");
@@ -79,26 +80,25 @@ pub(super) async fn load(
     }
 }
 
-/// Open sessions that only the journal knows, and those that it knows better than the database.
+/// Of rows that wait for the database, those that are new to it or newer than its own, which was read a moment
+/// before.
 async fn newer(
     store: &dyn Store,
     open: &[SessionRecord],
-    journaled: Vec<SessionRecord>,
+    waiting: Vec<SessionRecord>,
 ) -> Result<Vec<SessionRecord>, StoreError> {
     let mut newer = Vec::new();
-    for row in journaled {
-        let known = match open.iter().find(|known| known.id == row.id) {
-            Some(known) => Some(known.version),
-            // It may have ended there since.
-            None => store.session(row.id).await?.map(|known| match known.state {
-                SessionState::Closed => u32::MAX,
-                SessionState::Pending | SessionState::Active | SessionState::Closing => {
-                    known.version
-                }
-            }),
-        };
-        if known.is_none_or(|version| version < row.version) {
-            newer.push(row);
+    for row in waiting {
+        if let Some(known) = open.iter().find(|known| known.id == row.id) {
+            newer.extend((known.version < row.version).then_some(row));
+            continue;
+        }
+        match store.session(row.id).await? {
+            // It has ended there since.
+            Some(known) if known.state == SessionState::Closed => {}
+            // It was written since the others were read.
+            Some(known) if known.version >= row.version => newer.push(known),
+            Some(_) | None => newer.push(row),
         }
     }
     Ok(newer)
@@ -134,15 +134,20 @@ mod tests {
         let store = open(&Options::new(Password::from(url.as_bytes()))).unwrap();
         store.migrate(false).await.unwrap();
         let known = [row(2, 5, Closed), row(3, 4, Active), row(4, 9, Active)];
+        // Written since `known` was read.
+        let since = [row(5, 7, Active), row(6, 8, Active)];
         store.persist(&known).await.unwrap();
-        let journaled = [1, 2, 3, 4].map(|number| row(number, 7, Active));
-        let found = newer(&*store, &known[1..], journaled.to_vec()).await.unwrap();
-        assert_eq!(found, [row(1, 7, Active), row(3, 7, Active)]);
+        store.persist(&since).await.unwrap();
+        let waiting = [1, 2, 3, 4, 5, 6].map(|number| row(number, 7, Active));
+        let found = newer(&*store, &known[1..], waiting.to_vec()).await.unwrap();
+        let [five, six] = since;
+        assert_eq!(found, [row(1, 7, Active), row(3, 7, Active), five, six]);
         let open = Backlog::default()
             .unwritten(&row(1, 1, Active).server)
+            .0
             .applied_to(known[1..].iter().cloned().chain(found).collect());
         let open: Vec<_> = open.iter().map(|row| (row.cid.0, row.version)).collect();
-        assert_eq!(open, [(1, 7), (3, 7), (4, 9)]);
+        assert_eq!(open, [(1, 7), (3, 7), (4, 9), (5, 7), (6, 8)]);
     }
 
     #[test]

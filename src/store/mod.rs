@@ -5,6 +5,7 @@
 
 mod activity;
 mod approvals;
+mod claim;
 mod client_config;
 mod error;
 mod failure;
@@ -28,6 +29,7 @@ use crate::types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timest
 
 pub use activity::{ActivityKey, ActivityKind, AuditRecord, Change, HourSum};
 pub use approvals::{Approvals, Left};
+pub use claim::{Claim, Place, UsedCode};
 pub use client_config::{ClientConfig, ConfigOwner, MAX_CLIENT_LINES, NewLine, StoredLine};
 pub use error::StoreError;
 pub use failure::{AuthEvent, AuthEventKind, Lockout, NewAuthEvent};
@@ -38,12 +40,12 @@ pub use open::{Location, Options, location, open, open_to_look};
 #[doc(hidden)]
 pub use plan::hot_queries;
 pub use record::{
-    Account, Actor, Claim, CommandAction, CommandId, DeviceEnds, DeviceMode, DeviceRecord,
-    DeviceStatus, DeviceUse, EndedCursor, EndedSession, EnrolmentTerms, Facts, NewDevice,
-    NewSecondFactor, NewUser, OnLimit, OpenSession, OpenSessions, PendingCommands, Place, Policies,
-    PolicyChange, PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus, ServerRecord,
-    SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage,
-    Standing, UsedCode, UserPatch, UserRecord,
+    Account, Actor, CommandAction, CommandId, DeviceEnds, DeviceMode, DeviceRecord, DeviceStatus,
+    DeviceUse, EndedCursor, EndedSession, EnrolmentTerms, Facts, NewDevice, NewSecondFactor,
+    NewUser, OnLimit, OpenSession, OpenSessions, PendingCommands, Policies, PolicyChange,
+    PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus, ServerRecord, SessionCommand,
+    SessionFilter, SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage, Standing,
+    UserPatch, UserRecord,
 };
 
 pub use usage::{
@@ -137,6 +139,9 @@ pub trait Store: Send + Sync + 'static {
     /// the key is still this one (compare and swap), or a recovery code, if it is there. False when not: of two
     /// daemons one succeeds.
     async fn take_code(&self, user: i64, code: &UsedCode) -> Result<bool, StoreError>;
+
+    /// Whether a user has this recovery code, by its digest.
+    async fn has_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError>;
 
     /// Takes a place among a user's sessions, and uses a code up with it, in one transaction over all
     /// daemons. Sessions that have to make room are asked to end, as by an operator.

@@ -59,6 +59,8 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
     let name = |name: &str| name.parse().ok();
     let open = SessionFilter::default();
     let of_user = SessionFilter { user: name("alice"), ended: true, ..SessionFilter::default() };
+    let since = Some(Timestamp::MAX);
+    let of_user_lately = SessionFilter { since, ..of_user.clone() };
     let of_device =
         SessionFilter { device: Some(String::new()), ended: true, ..SessionFilter::default() };
     let of_a_day = SessionFilter {
@@ -70,6 +72,7 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
     for (name, filter) in [
         ("sessions, open", open),
         ("sessions of a user", of_user),
+        ("sessions of a user lately", of_user_lately),
         ("sessions of a device", of_device),
         ("sessions of a day", of_a_day),
     ] {

@@ -36,9 +36,11 @@ fn block_lines(text: &str) -> Vec<&str> {
 /// People, policies, a device and a session, as examples have them.
 async fn example() -> Bench {
     let bench = Bench::new();
-    let server = "[[servers]]\nname = \"udp-1194\"\nmanagement = \"tcp://127.0.0.1:9\"\n";
+    let server = |name: &str, port: u16| {
+        format!("[[servers]]\nname = \"{name}\"\nmanagement = \"tcp://127.0.0.1:{port}\"\n")
+    };
     let configured = fs::read_to_string(bench.path("config.toml")).unwrap();
-    bench.configure(&format!("{configured}{server}"));
+    bench.configure(&[configured, server("udp-1194", 9), server("tcp-443", 13)].concat());
     bench.ok(&["migrate"]);
     for policy in ["staff", "guests"] {
         bench.ok(&["policy", "add", policy]);

@@ -311,7 +311,13 @@ impl Play<'_> {
         let cluster = self.cluster.take().context("no cluster")?;
         let node = match fault.hit {
             Hit::Node(Some(number)) => number,
-            _ => cluster.in_use().await,
+            Hit::Daemon
+            | Hit::Database
+            | Hit::Both
+            | Hit::Server(_)
+            | Hit::Servers
+            | Hit::Node(None)
+            | Hit::NodeAndDaemon => cluster.in_use().await,
         };
         let from = self.now();
         let struck = cluster.strike(node, how, fault.away);

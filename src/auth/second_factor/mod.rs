@@ -39,8 +39,8 @@ pub enum FactorCheck {
     Missing,
     /// The code was wrong.
     Wrong,
-    /// The code was used before. It refuses, and is nobody's guess: a login that a fault of ours has
-    /// stopped after its code was taken comes again with the same.
+    /// The code was used before, or is a recovery code that there is none. It refuses, and is nobody's guess: a login
+    /// that a fault of ours has stopped after its code was taken comes again with the same.
     Used,
     /// The user needs one and has none.
     NotEnrolled,

@@ -220,7 +220,15 @@ impl Authenticator {
                 if self.is_code_held(request, user, factor).await? {
                     return Ok(Err(DenyReason::Throttled));
                 }
-                (factor, code)
+                match &code {
+                    // Before anything is said of device, hours or limits: it has to be half of a whole login.
+                    Some(UsedCode::Recovery(digest))
+                        if !self.store.has_recovery_code(facts.user.id, digest).await? =>
+                    {
+                        (FactorCheck::Used, None)
+                    }
+                    Some(_) | None => (factor, code),
+                }
             }
             (Some(_) | None, _) => (FactorCheck::NotNeeded, None),
         };

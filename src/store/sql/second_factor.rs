@@ -14,6 +14,11 @@ impl<C: Connector> SqlStore<C> {
             .map_err(StoreError::from)
     }
 
+    pub async fn has_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError> {
+        let args = vec![user.into(), digest.into()];
+        Ok(!self.read(self.sql.recovery_code, args).await?.is_empty())
+    }
+
     /// Whether a code is used up by this.
     pub async fn use_code(
         &self,

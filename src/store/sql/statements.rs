@@ -98,6 +98,7 @@ pub struct Statements {
     pub forget_lockouts: &'static str,
     pub take_step: &'static str,
     pub take_recovery_code: &'static str,
+    pub recovery_code: &'static str,
     pub second_factor: &'static str,
     pub second_factor_of: &'static str,
     pub add_second_factor: &'static str,
@@ -526,6 +527,7 @@ pub const COMMON: Statements = Statements {
                       AND (? = '' OR network = ?)",
     take_step: "UPDATE second_factors SET last_step = ? WHERE user_id = ? AND secret = ? \
                 AND (last_step IS NULL OR last_step < ?)",
+    recovery_code: "SELECT user_id FROM recovery_codes WHERE user_id = ? AND code_hash = ?",
     take_recovery_code: "DELETE FROM recovery_codes WHERE user_id = ? AND code_hash = ?",
     second_factor: "SELECT user_id FROM second_factors WHERE user_id = ?",
     second_factor_of: "SELECT u.name, f.user_id, f.last_step, f.created_at, \

@@ -166,6 +166,10 @@ impl<C: Connector> Store for SqlStore<C> {
         self.timed("take_code", Self::take_code(self, user, code)).await
     }
 
+    async fn has_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError> {
+        self.timed("has_recovery_code", Self::has_recovery_code(self, user, digest)).await
+    }
+
     async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
         self.timed("persist", Self::persist(self, sessions)).await
     }

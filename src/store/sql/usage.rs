@@ -178,7 +178,9 @@ fn add(usage: &mut Usage, row: &Row) -> Result<(), StoreError> {
             let amount = cells.some_number("total_ms");
             let amount = amount.map_err(|_| cells.corrupt("amount", "is no amount"))?;
             let amount = if kind == "time" { Granted::Time(amount) } else { Granted::Data(amount) };
-            usage.grants.push((amount, cells.some_time("updated_at")?));
+            let until = cells.some_time("updated_at");
+            let until = until.map_err(|_| cells.corrupt("valid_until", "is not a time"))?;
+            usage.grants.push((amount, until));
         }
         _ => usage.open.push(OpenUse {
             session: cells.some_parsed("id")?,

@@ -20,11 +20,11 @@ async fn lockouts_are_listed_and_cleared() {
         bench.json(&["lockout", "list"]),
         json!([
             {
-                "user": null, "network": "2001:db8::/64", "failures": 20,
+                "user": null, "scope": "login", "network": "2001:db8::/64", "failures": 20,
                 "since": "2026-11-24T12:00:00.000Z", "until": "2999-01-02T00:00:00.000Z",
             },
             {
-                "user": "alice", "network": "192.0.2.7", "failures": 5,
+                "user": "alice", "scope": "login", "network": "192.0.2.7", "failures": 5,
                 "since": "2026-11-24T12:00:00.000Z", "until": "2999-01-01T00:00:00.000Z",
             },
         ])

@@ -227,6 +227,12 @@ async fn one_users_row_that_cannot_be_read_stops_nobody_elses_review() {
     bed.add_user("carol", "staple").await;
     controller.connect(3, "carol", "staple", Some(MAC)).await;
     assert!(controller.command().await.starts_with("client-auth 3 1"));
+    while controller.line().await != "END" {}
+    controller.establish(3).await;
+    // And what can be said of alice counts.
+    bed.store.patch_user(&"alice".parse().unwrap(), &off, &bed.actor()).await.unwrap();
+    let kill = controller.command().await;
+    assert!(kill.starts_with("client-kill 0 "), "{kill}");
     daemon.stop().await;
 }
 

@@ -517,6 +517,18 @@ async fn a_code_that_was_used_is_refused_and_nobodys_guess() {
 }
 
 #[tokio::test]
+async fn a_made_up_recovery_code_says_nothing_of_the_device() {
+    let (_listener, bed, daemon, mut controller) = attached().await;
+    bed.enrol().await;
+    for (cid, mac) in [(0, "02:00:00:00:00:99"), (1, MAC)] {
+        let password = scrv1(PASSWORD, "aaaa-bbbb-cccc-dddd");
+        controller.connect(cid, "alice", &password, Some(mac)).await;
+        controller.is_wrong().await;
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn the_hash_of_who_is_asked_for_a_code_is_strengthened_too() {
     let listener = Listener::tcp().await;
     let mut bed = Bed::new(&listener).await;

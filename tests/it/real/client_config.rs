@@ -12,7 +12,9 @@ fn configured(test: &str, backend: Backend) {
         extra: arguments(&["--route", "10.55.0.0", "255.255.0.0", "--verb", "4"]),
         ..ServerOptions::default()
     };
-    let Some(site) = Site::new(test, backend, options, "") else { return };
+    // Nobody answers there.
+    let another = "[[servers]]\nname = \"another\"\nmanagement = \"tcp://127.0.0.1:9\"\n";
+    let Some(site) = Site::new(test, backend, options, another) else { return };
     let set =
         |args: &[&str]| site.warden.ok(&[&["user", "config", "alice"][..], args].concat(), "");
     let name = site.server.name();

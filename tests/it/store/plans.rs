@@ -108,6 +108,7 @@ fn sample(query: &str, position: usize) -> String {
         "places_of_user" if position == 3 => SOONER.into(),
         "open_sessions" | "pending_commands" | "zones" | "server" | "standings" => "server1".into(),
         "session" | "sessions_by_prefix" => session(7).id.to_string(),
+        "sessions of a user lately" if position == 2 => SOONER.into(),
         "sessions of a day" if position == 0 => SOONER.into(),
         "sessions of a day" if position == 1 => LATER.into(),
         "sessions of a device" if position == 0 => "02:00:00:00:00:07".into(),

@@ -111,6 +111,9 @@ pub async fn a_recovery_code_is_used_once(bed: Arc<Bed>) {
     assert_eq!([one.unwrap(), two.unwrap()].iter().filter(|taken| **taken).count(), 1);
     assert_eq!(bed.store.take_code(id, &code).await, Ok(false));
     assert_eq!(bed.store.take_code(id, &recovery(&digest(9))).await, Ok(false));
+    let has =
+        async |user, number| bed.store.has_recovery_code(user, &digest(number)).await.unwrap();
+    assert!(has(id, 1).await && !has(id, 0).await && !has(id, 9).await && !has(id + 1, 1).await);
     assert_eq!(bed.store.take_code(id + 1, &other).await, Ok(false), "somebody else's");
     let left = async || bed.store.second_factor(&name("alice")).await.unwrap().unwrap();
     assert_eq!(left().await.recovery_codes, 2);

@@ -158,7 +158,7 @@ pub async fn no_number_of_an_operator_is_too_large_a_sum(bed: Arc<Bed>) {
         for _ in 0..2 {
             bed.sql(&format!(
                 "INSERT INTO quota_grants (user_name, kind, amount, valid_until, created_at, actor) \
-                 VALUES ('alice', '{kind}', 9223372036854775807, '2036-01-01', '2026-01-01', 'x')"
+                 VALUES ('alice', '{kind}', 9223372036854775807, '2036-01-01 00:00:00.000', '2026-01-01 00:00:00.000', 'x')"
             ))
             .await;
         }
@@ -178,7 +178,7 @@ pub async fn no_number_of_an_operator_is_too_large_a_sum(bed: Arc<Bed>) {
 
 pub async fn a_user_has_no_more_grants_than_can_be_read(bed: Arc<Bed>) {
     bed.add_user("alice").await;
-    let row = "('alice', 'time', 60, '2036-01-01', '2026-01-01', 'x')";
+    let row = "('alice', 'time', 60, '2036-01-01 00:00:00.000', '2026-01-01 00:00:00.000', 'x')";
     let rows = vec![row; 999].join(",");
     bed.sql(&format!(
         "INSERT INTO quota_grants (user_name, kind, amount, valid_until, created_at, actor) VALUES {rows}"
