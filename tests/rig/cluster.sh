@@ -145,9 +145,17 @@ wait_for() { # SECONDS COMMAND...
   done
 }
 
-member() { # N [SIZE] : waits until it is one of them
-  local end=$((SECONDS + 100)) state
-  until all_see_all "${2:-3}"; do
+member() { # N [SIZE] : waits until it is one of them, and nobody is about to find another away
+  local end=$((SECONDS + 100)) state since=-1 calm
+  # By then all would have noticed a server that was away for less than that takes.
+  if (($# > 1)); then calm=0; elif [[ "$kind" == galera ]]; then calm=4; else calm=8; fi
+  while :; do
+    if ! all_see_all "${2:-3}"; then
+      since=-1
+    elif ((since < 0)); then
+      since=$SECONDS
+    fi
+    ((since < 0 || SECONDS - since < calm)) || return 0
     if ! alive "$dir/$1/pid" "$dir/$1/" || ((SECONDS > end)); then
       tail -n 30 "$dir/$1/log" >&2
       fail "server $1 does not join"

@@ -529,8 +529,7 @@ impl Play<'_> {
         let mut found = Vec::new();
         if wait > TAKEOVER {
             let from = since(from);
-            found
-                .push(format!("none for {wait} ms of usable nodes; the login before: {from:.1} s"));
+            found.push(format!("no login for {wait} ms of a usable node, from {from:.1} s on"));
         }
         if raced.both_won > 0 {
             found.push(format!("{} times two had one place", raced.both_won));

@@ -13,7 +13,7 @@ mod statements;
 pub use statements::STATEMENTS;
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -52,9 +52,7 @@ pub struct MySql {
     hosts: Vec<Host>,
     /// Where the last connection was made, or the next is to be.
     current: AtomicUsize,
-    generation: AtomicU64,
-    /// Of generations before this one nothing is waited for any more.
-    condemned: watch::Sender<u64>,
+    generation: watch::Sender<u64>,
     /// For one host: all together take no longer than one alone may.
     timeout: Duration,
 }
@@ -73,8 +71,7 @@ impl MySql {
         Self {
             hosts,
             current: AtomicUsize::new(0),
-            generation: AtomicU64::new(0),
-            condemned: watch::Sender::new(0),
+            generation: watch::Sender::new(0),
             timeout: timeout / share,
         }
     }
@@ -114,12 +111,26 @@ impl MySql {
         }
     }
 
+    /// Connections of that generation are of the past; whether they were not yet.
+    fn go_on_from(&self, generation: u64) -> bool {
+        self.generation.send_if_modified(|now| {
+            let is_present = *now == generation;
+            *now += u64::from(is_present);
+            is_present
+        })
+    }
+
     /// Connections to another host than this are of the past; returns the new generation.
     fn settle(&self, index: usize) -> u64 {
         if self.current.swap(index, Ordering::AcqRel) == index {
             self.generation()
         } else {
-            self.generation.fetch_add(1, Ordering::AcqRel) + 1
+            let mut settled = 0;
+            self.generation.send_modify(|generation| {
+                *generation += 1;
+                settled = *generation;
+            });
+            settled
         }
     }
 }
@@ -157,17 +168,11 @@ impl Connector for MySql {
     }
 
     fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        *self.generation.borrow()
     }
 
     fn abandon(&self, generation: u64) -> bool {
-        // Only the first to notice counts.
-        let _ = self.generation.compare_exchange(
-            generation,
-            generation + 1,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
+        self.go_on_from(generation);
         self.hosts.len() > 1
     }
 
@@ -183,18 +188,17 @@ impl Connector for MySql {
             connection.close().await;
             return;
         }
-        let next = (current + 1) % self.hosts.len();
-        let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
         // Somebody may have gone elsewhere meanwhile.
-        if self.generation.compare_exchange(generation, generation + 1, order, failed).is_ok() {
+        if self.go_on_from(generation) {
+            let next = (current + 1) % self.hosts.len();
+            let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
             let _ = self.current.compare_exchange(current, next, order, failed);
-            self.condemned.send_replace(generation + 1);
         }
     }
 
     async fn left(&self, generation: u64) {
-        // It ends only with this connector.
-        let _ = self.condemned.subscribe().wait_for(|condemned| generation < *condemned).await;
+        // It fails only without a sender, which is here.
+        let _ = self.generation.subscribe().wait_for(|now| *now != generation).await;
     }
 
     fn has_single_writer(&self) -> bool {

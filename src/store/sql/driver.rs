@@ -65,7 +65,7 @@ pub trait Connector: Send + Sync + 'static {
     /// Looks at the server in use, and leaves it where it is of no use.
     fn examine(&self) -> impl Future<Output = ()> + Send;
 
-    /// Until the server of that generation's connections was left because it is of no use.
+    /// Until the server of that generation's connections was left.
     fn left(&self, generation: u64) -> impl Future<Output = ()> + Send;
 
     /// Whether only one transaction can write at a time.

@@ -161,7 +161,7 @@ impl<C: Connector> Pool<C> {
         });
     }
 
-    /// A statement's answer, as long as that may take and its server is of use.
+    /// A statement's answer: within its time, or, where its server is left meanwhile, within a moment.
     async fn answer<T>(
         self: &Arc<Self>,
         generation: u64,
@@ -171,21 +171,19 @@ impl<C: Connector> Pool<C> {
         let mut call = pin!(timeout(limit, call));
         let answer = match self.connector.patience() {
             None => call.await,
-            Some(patience) => {
-                let mut left = pin!(self.connector.left(generation));
-                let is_left = || Ok(Err(SqlError::Lost("its server was left".into())));
-                tokio::select! {
-                    answer = &mut call => answer,
-                    () = &mut left => is_left(),
-                    () = sleep(patience) => {
-                        self.look(LOOK_AGAIN);
-                        tokio::select! {
-                            answer = call => answer,
-                            () = left => is_left(),
+            Some(patience) => tokio::select! {
+                answer = &mut call => answer,
+                () = sleep(patience) => {
+                    self.look(LOOK_AGAIN);
+                    tokio::select! {
+                        answer = &mut call => answer,
+                        // Whatever it was left for: this statement has had its time there.
+                        () = self.connector.left(generation) => {
+                            Ok(Err(SqlError::Lost("its server was left".into())))
                         }
                     }
                 }
-            }
+            },
         };
         answer.map_err(|_| Elapsed(limit))
     }
