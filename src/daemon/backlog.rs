@@ -35,7 +35,7 @@ pub(super) struct Backlog {
     waiting: Mutex<Waiting>,
     pub(super) ready: Notify,
     written: Notify,
-    /// A batch is full, or somebody waits until all is written.
+    /// A batch is full, a session ends, or somebody waits until all is written.
     hurry: Notify,
     /// Where rows wait on disk, if anywhere.
     pub(super) journal: Option<Journal>,
@@ -57,13 +57,15 @@ impl Backlog {
 
     /// Keeps the newer version of a row.
     pub(super) fn push(&self, record: SessionRecord) {
+        // Who was sent away comes again at once, and is judged by this row.
+        let is_end = record.cause.is_some();
         let is_full = {
             let mut waiting = self.waiting();
             put(&mut waiting.rows, record);
             waiting.rows.len() >= BATCH
         };
         self.ready.notify_one();
-        if is_full {
+        if is_end || is_full {
             self.hurry.notify_one();
         }
     }
@@ -218,7 +220,7 @@ pub(super) mod tests {
     use crate::{
         auth::request::Grant,
         store::SessionState,
-        types::{Cid, ExpiryAction, Timestamp},
+        types::{Cause, Cid, ExpiryAction, Timestamp},
     };
 
     pub(in super::super) fn row(number: u32, version: u32, state: SessionState) -> SessionRecord {
@@ -298,6 +300,9 @@ pub(super) mod tests {
         let server = "udp".parse().unwrap();
         let mut settled = Box::pin(backlog.settled(&server));
         assert!(settled.as_mut().now_or_never().is_none());
+        backlog.gather().await;
+        let ending = SessionRecord { cause: Some(Cause::Idle), ..row(2, 2, SessionState::Closing) };
+        backlog.push(ending);
         backlog.gather().await;
         for number in 3..3 + BATCH as u32 {
             backlog.push(row(number, 1, SessionState::Active));

@@ -108,7 +108,7 @@ pub async fn a_certificate_is_found_by_its_fingerprint_for_its_user_only(bed: Ar
     bed.add_user("bob").await;
     let shown = format!("sha256:{}", "0a".repeat(32));
     bed.add_device("alice", &shown).await;
-    let fingerprint: ovpn_warden::types::Fingerprint = shown.parse().unwrap();
+    let fingerprint: Fingerprint = shown.parse().unwrap();
     let standing = async |user: &str, certificate| {
         store.facts(&name(user), None, certificate, at(0)).await.unwrap().unwrap().certificate
     };
@@ -121,10 +121,7 @@ pub async fn a_certificate_is_found_by_its_fingerprint_for_its_user_only(bed: Ar
     store.set_device_status(&name("alice"), &device, DeviceStatus::Blocked, &by()).await.unwrap();
     assert_eq!(standing("alice", Some(&fingerprint)).await, Some(DeviceStatus::Blocked));
     // A session shows with which certificate it came, and is judged by it again.
-    let held = |number, certificate| ovpn_warden::store::SessionRecord {
-        certificate,
-        ..super::bed::session(number)
-    };
+    let held = |number, certificate| SessionRecord { certificate, ..super::bed::session(number) };
     let with = held(1, Some(Box::new(fingerprint)));
     store.persist(&[with.clone(), held(2, None)]).await.unwrap();
     assert_eq!(store.session(with.id).await.unwrap().unwrap(), with);
