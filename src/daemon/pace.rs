@@ -12,10 +12,11 @@ use crate::types::Mono;
 
 /// A pause of the machine is no pace.
 const LONGEST: Duration = Duration::from_secs(1);
-/// Decisions come in bursts, as questions are asked together: what is shorter says nothing.
-const SHORTEST: Duration = Duration::from_secs(1);
-/// What is older than one or two of these counts no more.
-const SPAN: Duration = Duration::from_secs(4);
+/// Decisions come in bursts, as questions are asked together, and a storm begins slowly: what is shorter
+/// than this part of the time in question says nothing of it.
+const SHORTEST: u32 = 4;
+/// What is older than one or two of these counts no more. A fourth of any `auth.timeout_ms` is less.
+const SPAN: Duration = Duration::from_secs(8);
 /// After so long a time another storm may be another matter.
 const FRESH: Duration = Duration::from_secs(60);
 
@@ -84,11 +85,11 @@ impl Pace {
 
     /// How long until one is decided before which a server has so many, as far as is known. Crowded servers
     /// are served in turn.
-    pub(super) fn wait(&self, before: usize) -> Duration {
+    pub(super) fn wait(&self, before: usize, patience: Duration) -> Duration {
         let state = self.state();
         let turns =
             before.saturating_add(1).saturating_mul(state.crowded.max(1)).min(state.all + 1);
-        state.each() * u32::try_from(turns).unwrap_or(u32::MAX)
+        state.each(patience / SHORTEST) * u32::try_from(turns).unwrap_or(u32::MAX)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -98,10 +99,10 @@ impl Pace {
 
 impl State {
     /// From one decision to the next; nothing as long as nobody knows.
-    fn each(&self) -> Duration {
+    fn each(&self, shortest: Duration) -> Duration {
         let time = self.before.0 + self.present.0;
         match self.before.1 + self.present.1 {
-            count if time >= SHORTEST => time / count.max(1),
+            count if time >= shortest => time / count.max(1),
             _ => Duration::ZERO,
         }
     }
@@ -112,6 +113,7 @@ mod tests {
     use super::*;
 
     const EACH: Duration = Duration::from_millis(10);
+    const PATIENCE: Duration = Duration::from_secs(4);
 
     fn load(under_way: usize, waiting: usize) -> Load {
         Load { under_way, waiting }
@@ -130,16 +132,16 @@ mod tests {
         let pace = Pace::default();
         pace.changed(load(0, 0), load(32, 100));
         let last = decide(&pace, Mono::default(), 100);
-        assert_eq!(pace.wait(131), Duration::ZERO, "nothing is known");
+        assert_eq!(pace.wait(131, PATIENCE), Duration::ZERO, "nothing is known");
         decide(&pace, last, 1);
-        assert_eq!(pace.wait(0), EACH);
-        assert_eq!(pace.wait(131), EACH * 132);
+        assert_eq!(pace.wait(0, PATIENCE), EACH);
+        assert_eq!(pace.wait(131, PATIENCE), EACH * 132);
         // A second server takes its turns, but there is no more to do than there is.
         pace.changed(load(0, 0), load(32, 1));
-        assert_eq!(pace.wait(49), EACH * 100);
-        assert_eq!(pace.wait(131), EACH * 166);
+        assert_eq!(pace.wait(49, PATIENCE), EACH * 100);
+        assert_eq!(pace.wait(131, PATIENCE), EACH * 166);
         pace.changed(load(32, 1), load(32, 0));
-        assert_eq!(pace.wait(49), EACH * 50);
+        assert_eq!(pace.wait(49, PATIENCE), EACH * 50);
     }
 
     #[test]
@@ -151,13 +153,13 @@ mod tests {
         pace.decided(last + FRESH / 3);
         pace.changed(load(1, 0), load(32, 10));
         let last = decide(&pace, last + FRESH / 2, 100);
-        assert_eq!(pace.wait(0), EACH);
+        assert_eq!(pace.wait(0, PATIENCE), EACH);
         pace.decided(last + FRESH / 2);
-        assert!(pace.wait(0) < EACH * 3 / 2, "{:?}", pace.wait(0));
+        assert!(pace.wait(0, PATIENCE) < EACH * 3 / 2, "{:?}", pace.wait(0, PATIENCE));
         // Two spans later that is over, too.
-        let last = decide(&pace, last + FRESH / 2, 1_000);
-        assert_eq!(pace.wait(0), EACH);
+        let last = decide(&pace, last + FRESH / 2, 2_000);
+        assert_eq!(pace.wait(0, PATIENCE), EACH);
         decide(&pace, last + FRESH * 2, 10);
-        assert_eq!(pace.wait(0), Duration::ZERO, "it was another storm");
+        assert_eq!(pace.wait(0, PATIENCE), Duration::ZERO, "it was another storm");
     }
 }

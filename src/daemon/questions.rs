@@ -78,7 +78,7 @@ impl Questions {
         if is_live || self.handles.len() < self.bounds.at_once {
             self.begin(ticket, request);
         } else if self.waiting.len() < self.bounds.waiting
-            && self.bounds.pace.wait(before) <= patience
+            && self.bounds.pace.wait(before, patience) <= patience
         {
             let due = self.clock.now().mono + patience;
             self.waiting.push_back(Waiting { ticket, request, due });
@@ -131,7 +131,7 @@ impl Questions {
         let now = self.clock.now().mono;
         while let Some(last) = self.waiting.back() {
             let before = self.handles.len() + self.waiting.len() - 1;
-            if now + self.bounds.pace.wait(before) <= last.due {
+            if now + self.bounds.pace.wait(before, self.bounds.patience) <= last.due {
                 break;
             }
             self.refused.extend(self.waiting.pop_back().map(|last| last.ticket));
