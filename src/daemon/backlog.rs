@@ -39,7 +39,7 @@ pub(super) struct Backlog {
     waiting: Mutex<Waiting>,
     pub(super) ready: Notify,
     written: Notify,
-    /// A batch is full, or somebody waits until all is written.
+    /// A batch is full, a session ends, or somebody waits until all is written.
     hurry: Notify,
     /// Where rows wait on disk, if anywhere.
     pub(super) journal: Option<Journal>,
@@ -76,6 +76,8 @@ impl Backlog {
     /// Keeps the newer version of a row. One that begins is on disk when this returns: this process may
     /// be killed before the database has it.
     pub(super) fn push(&self, record: SessionRecord) {
+        // Who was sent away comes again at once, and is judged by this row.
+        let is_end = record.cause.is_some();
         let is_full = {
             let mut waiting = self.waiting();
             if record.version == 1 {
@@ -85,7 +87,7 @@ impl Backlog {
             waiting.rows.len() >= BATCH
         };
         self.ready.notify_one();
-        if is_full {
+        if is_end || is_full {
             self.hurry.notify_one();
         }
     }
@@ -341,7 +343,11 @@ pub(super) mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::{auth::request::Grant, store::SessionState, types::Timestamp};
+    use crate::{
+        auth::request::Grant,
+        store::SessionState,
+        types::{Cause, Timestamp},
+    };
 
     pub(in super::super) use crate::store::tests::session as row;
 
@@ -481,6 +487,9 @@ pub(super) mod tests {
         backlog.push(row(2, 1, SessionState::Pending));
         let mut settled = Box::pin(backlog.settled(|row| row.cid.0 == 2));
         assert!(settled.as_mut().now_or_never().is_none());
+        backlog.gather().await;
+        let ending = SessionRecord { cause: Some(Cause::Idle), ..row(2, 2, SessionState::Closing) };
+        backlog.push(ending);
         backlog.gather().await;
         for number in 3..3 + BATCH as u32 {
             backlog.push(row(number, 1, SessionState::Active));

@@ -78,7 +78,7 @@ impl Questions {
         if is_live || self.handles.len() < self.bounds.at_once {
             self.begin(ticket, request);
         } else if self.waiting.len() < self.bounds.waiting
-            && self.bounds.pace.wait(before) <= patience
+            && self.bounds.pace.wait(before, patience) <= patience
         {
             let due = self.clock.now().mono + patience;
             self.waiting.push_back(Waiting { ticket, request, due });
@@ -131,7 +131,7 @@ impl Questions {
         let now = self.clock.now().mono;
         while let Some(last) = self.waiting.back() {
             let before = self.handles.len() + self.waiting.len() - 1;
-            if now + self.bounds.pace.wait(before) <= last.due {
+            if now + self.bounds.pace.wait(before, self.bounds.patience) <= last.due {
                 break;
             }
             self.refused.extend(self.waiting.pop_back().map(|last| last.ticket));
@@ -223,8 +223,7 @@ mod tests {
         let pace = Arc::<Pace>::default();
         let crowd = Load { under_way: 1, waiting: 1 };
         pace.changed(Load::default(), crowd);
-        pace.decided(Mono::default());
-        pace.decided(Mono::default() + EACH);
+        (0..=10).for_each(|number| pace.decided(Mono::default() + EACH * number));
         pace.changed(crowd, Load::default());
         let bounds =
             Bounds { at_once: 1, waiting: 100, patience: EACH * 8, pace: Arc::clone(&pace) };
@@ -242,9 +241,8 @@ mod tests {
         questions.cancel(ticket(10));
 
         // It goes slower now: the last two that wait are told, and not when their time is over.
-        for second in 2..4 {
-            pace.decided(Mono::default() + Duration::from_secs(second));
-        }
+        let slow = EACH * 11 / 5;
+        (1..=10).for_each(|number| pace.decided(Mono::default() + EACH * 10 + slow * number));
         let mut told = Vec::new();
         for _ in 0..3 {
             if let Some((ticket, decision)) = questions.next().await {

@@ -288,7 +288,8 @@ mod tests {
             [names(count), more.iter().map(|name| (*name).to_owned()).collect()].concat()
         };
         let full = MAX_VARIABLES - 1;
-        let table: [(Vec<String>, Option<(RejectKind, &str)>); 7] = [
+        type Refused = Option<(RejectKind, &'static str)>;
+        let table: [(Vec<String>, Refused); 7] = [
             (with(full, &["username", "password"]), None),
             (with(full, &["a", "username"]), Some((RejectKind::BlockTooLarge, "username"))),
             (with(full, &["a", "X509_0_CN"]), Some((RejectKind::BlockTooLarge, "X509_0_CN"))),

@@ -178,11 +178,11 @@ mod tests {
         for piece in text.as_bytes().chunks(step) {
             buffer.extend_from_slice(piece);
             while let Some(message) = codec.decode(&mut buffer).unwrap() {
-                found = match message {
-                    Message::Auth(event) => Some(event.env),
-                    Message::Hold => found,
-                    other => panic!("{other:?}"),
-                };
+                if let Message::Auth(event) = message {
+                    found = Some(event.env);
+                } else {
+                    assert_eq!(message, Message::Hold);
+                }
             }
         }
         found.unwrap()

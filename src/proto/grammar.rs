@@ -328,11 +328,11 @@ mod tests {
             for end in ["\n", "\r\n"] {
                 let whole = format!(">CLIENT:ENV,{text}{end}");
                 let content = framer::without_cr(&whole.as_bytes()[..whole.len() - 1]);
-                let expected = match line(content) {
-                    Line::Env(key, value) if content.contains(&b'=') && whole.len() <= MAX_LINE => {
-                        Some((key, value, whole.len()))
-                    }
-                    _ => None,
+                let is_short = content.contains(&b'=') && whole.len() <= MAX_LINE;
+                let expected = if let (Line::Env(key, value), true) = (line(content), is_short) {
+                    Some((key, value, whole.len()))
+                } else {
+                    None
                 };
                 for after in ["", "x=y", ">CLIENT:ENV,x=y\r\n"] {
                     let buffer = format!("{whole}{after}");

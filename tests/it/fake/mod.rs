@@ -2,8 +2,8 @@
 
 mod browser;
 mod console;
-mod crash;
 mod console_proxy;
+mod crash;
 mod grace;
 mod hostile;
 mod limits;

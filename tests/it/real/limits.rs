@@ -93,7 +93,7 @@ fn replaced(test: &str, backend: Backend) {
     let mut first = site.connected(ClientOptions::default());
     let opened = site.warden.wait_event("session.opened", |_| true, SOON);
     let phone = ClientOptions { mac: Some(PHONE.into()), ..Default::default() };
-    let mut newer = site.lab.client(&second, phone.clone());
+    let mut newer = site.lab.client(&second, phone);
     assert!(newer.connected(SOON), "{}\n{}", newer.log(), other.report());
     assert!(first.wait_exit(SOON).is_some(), "{}", first.log());
     assert!(first.log().contains("A newer session of yours"), "{}", first.log());

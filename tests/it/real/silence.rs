@@ -20,6 +20,7 @@ fn loopback(site: &Site, state: &str) {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "other processes live in real time")]
 fn a_half_open_connection_is_noticed_in_time_and_made_again_when_the_network_is_back() {
     let test = "half-open";
     let options = ServerOptions::default();
@@ -55,6 +56,7 @@ fn memory(site: &Site) -> u64 {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "other processes live in real time")]
 fn a_server_that_stands_still_for_a_minute_holds_up_and_costs_nothing_and_its_deadlines_are_kept() {
     let test = "a minute";
     // Its clients wait for it longer than it stands still.

@@ -136,8 +136,9 @@ pub async fn a_code_is_used_up_with_its_place_or_neither_is_taken(bed: Arc<Bed>)
         let claim = Claim { session, server: &server, user: &user, device, max, on_limit, code };
         bed.store.claim(&claim, at(0)).await.unwrap()
     };
-    let asked =
-        async || bed.store.pending_commands(&[server.clone()]).await.unwrap().commands.len();
+    let asked = async || {
+        bed.store.pending_commands(std::slice::from_ref(&server)).await.unwrap().commands.len()
+    };
     for code in [used(&secret, 7), recovery(&digest(0))] {
         assert_eq!(claim(&code, OnLimit::Deny).await, Place::Full);
     }

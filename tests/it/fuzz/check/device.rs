@@ -91,13 +91,13 @@ fn mac(text: &str) -> Option<Result<MacAddr, MacError>> {
         let groups: Vec<&str> = text.split(*separator).collect();
         let is_form =
             matches!(lengths(&groups)[..], [2, 2, 2, 2, 2, 2] | [4, 4, 4] | [6, 6] | [12]);
-        (is_form && groups.iter().all(|group| is_hex(&group))).then(|| groups.concat())
+        (is_form && groups.iter().all(is_hex)).then(|| groups.concat())
     });
     let short = [':', '-'].iter().find_map(|separator| {
         let groups: Vec<&str> = text.split(*separator).collect();
         let is_short =
-            |group: &&str| group.len() == 1 || group.len() == 2 && !group.starts_with('0');
-        (groups.len() == 6 && groups.iter().all(|group| is_hex(&group) && is_short(&group)))
+            |group: &str| group.len() == 1 || group.len() == 2 && !group.starts_with('0');
+        (groups.len() == 6 && groups.iter().all(|group| is_hex(group) && is_short(group)))
             .then(|| groups.iter().map(|group| format!("{group:0>2}")).collect::<String>())
     });
     let digits = padded.or(short)?;
@@ -127,7 +127,7 @@ fn claimed(env: &Env, sent: &[(usize, &[u8])], sources: &[DeviceSource]) {
     };
     let found = claim(env, sources);
     let mut first = None;
-    for which in 0..sources.len() {
+    for (which, source) in sources.iter().enumerate() {
         let values: Vec<&[u8]> =
             sent.iter().filter(|(w, _)| *w == which).map(|(_, v)| *v).collect();
         let Some(value) = values.first() else { continue };
@@ -136,7 +136,7 @@ fn claimed(env: &Env, sent: &[(usize, &[u8])], sources: &[DeviceSource]) {
             other == value || id(which, value).is_ok() && id(which, other) == id(which, value)
         });
         if !is_one {
-            assert_eq!(found, Err(DeviceError::Conflicting(sources[which].clone())));
+            assert_eq!(found, Err(DeviceError::Conflicting(source.clone())));
             return;
         }
         if first.is_none() && !value.is_empty() {
