@@ -14,6 +14,7 @@ mod hand_over;
 mod journal;
 mod mysql;
 mod open;
+mod open_session;
 mod plan;
 mod record;
 mod sql;
@@ -37,15 +38,15 @@ pub use foreign::{ForeignRow, ForeignTable, ImportNote, Imported, ImportedUser};
 pub use hand_over::{HandedOver, extended, hand_over};
 pub use journal::Journal;
 pub use open::{Location, Options, location, open, open_to_look};
+pub use open_session::{EndedCursor, EndedSession, OpenSession, OpenSessions, ServerRecord};
 #[doc(hidden)]
 pub use plan::hot_queries;
 pub use record::{
     Account, Actor, CommandAction, CommandId, DeviceEnds, DeviceMode, DeviceRecord, DeviceStatus,
-    DeviceUse, EndedCursor, EndedSession, EnrolmentTerms, Facts, NewDevice, NewSecondFactor,
-    NewUser, OnLimit, OpenSession, OpenSessions, PendingCommands, Policies, PolicyChange,
-    PolicyRecord, SecondFactor, SecondFactorMode, SecondFactorStatus, ServerRecord, SessionCommand,
-    SessionFilter, SessionRecord, SessionSpan, SessionState, SpanCursor, SpanPage, Standing,
-    UserPatch, UserRecord,
+    DeviceUse, EnrolmentTerms, Facts, NewDevice, NewSecondFactor, NewUser, OnLimit,
+    PendingCommands, Policies, PolicyChange, PolicyRecord, SecondFactor, SecondFactorMode,
+    SecondFactorStatus, SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState,
+    SpanCursor, SpanPage, Standing, UserPatch, UserRecord,
 };
 
 pub use usage::{

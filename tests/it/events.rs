@@ -149,6 +149,10 @@ const FIELDS: &[(&str, &str)] = &[
     ("before", "they had ended before this moment; RFC 3339"),
     ("state", "of the session"),
     ("network", "an IPv4 address, or the first one of an IPv6 /64"),
+    (
+        "scope",
+        "from what: `login` at an address, `elsewhere` than where the user lately was, `code` (one-time codes there)",
+    ),
     ("failures", "failed logins in `throttle.window_s`, on all daemons"),
     ("until", "until then; RFC 3339"),
     ("started_at", "when the session was approved"),

@@ -191,7 +191,7 @@ async fn codes_and_logins_that_are_held_back_are_told_but_not_where_the_user_lat
 fn who_is_refused_for_his_certificate_reads_of_it() {
     let bench = bench();
     bench.ok(&["policy", "set", "default", "--require-fingerprint", "yes"]);
-    let print = "0a".repeat(32);
+    let print = format!("sha256:{}", "0a".repeat(32));
     for (more, reason) in
         [(&[][..], "device_missing"), (&["--fingerprint", &print], "device_unknown")]
     {

@@ -52,7 +52,7 @@ fn a_name_appears_once_in_the_variables() {
     assert_eq!(
         decoded(input),
         [
-            r#"{"event":"connect","cid":1,"kid":2,"env":{"IV_B":"2","UV_A":"3","\\xff":"4","\\xfe":"5"},"device":null}"#
+            r#"{"event":"connect","cid":1,"kid":2,"env":{"IV_B":"2","UV_A":"3","\\xff":"4","\\xfe":"5"},"device":null,"device_error":"UV_A was sent several times with different values"}"#
         ]
     );
 }

@@ -92,6 +92,7 @@ fn is_sound(text: &str) -> bool {
         ["inactive", seconds, bytes] => is_number(seconds) && is_number(bytes),
         ["push-remove", option] => !option.trim().is_empty(),
         ["iroute", network] => is_address(network),
+        ["iroute", "0.0.0.0", "0.0.0.0"] => true,
         ["iroute", network, mask] => is_address(network) && is_network(network, mask),
         ["iroute-ipv6", network] => is_network6(network),
         ["ifconfig-ipv6-push", network, gateway] => {
@@ -182,6 +183,6 @@ fn is_host(address: &str, second: &str) -> bool {
 fn is_network6(text: &str) -> bool {
     let Some((address, bits)) = text.split_once('/') else { return false };
     address.parse::<Ipv6Addr>().is_ok()
-        && is_number(bits)
+        && (bits == "0" || is_number(bits))
         && bits.parse::<u64>().is_ok_and(|bits| bits <= 128)
 }
