@@ -129,11 +129,6 @@ impl Backlog {
         self.ready.notify_one();
     }
 
-    /// Whether rows that were taken over may wait.
-    pub(super) fn holds_left(&self) -> bool {
-        !self.waiting().left.is_empty()
-    }
-
     /// Nothing of what was approved is needed any more, if nothing waits. At the end of the process the
     /// file goes.
     pub(super) fn forget_approvals(&self, is_end: bool) {

@@ -36,10 +36,8 @@ pub(super) async fn load(
     let patient_until = clock.now().mono + PATIENCE;
     loop {
         backlog.take_over_left().await;
-        // Bounded: while everybody logs in there may always be something to write. What a process
-        // that is gone has left is compared only when the database has it.
-        let wait = if backlog.holds_left() { PATIENCE } else { SETTLE };
-        let _ = timeout(wait, backlog.settled(|row| row.server == server)).await;
+        // Bounded: while everybody logs in there may always be something to write.
+        let _ = timeout(SETTLE, backlog.settled(|row| row.server == server)).await;
         // In this order: rows only leave memory for the journal or the database, and the journal for
         // the database.
         let (unwritten, left) = backlog.unwritten(&server);

@@ -19,8 +19,9 @@ use super::{
 };
 use crate::types::SessionId;
 
-/// From this size on the file is emptied when nothing of it is needed, in bytes.
-const LARGE: u64 = 256 << 10;
+/// From this size on the file is emptied when nothing of it is needed, in bytes: whoever takes it over looks each of
+/// its some hundred sessions up.
+const LARGE: u64 = 64 << 10;
 /// The file grows no larger: so much more than waits in memory at most.
 const LARGEST: u64 = 64 << 20;
 

@@ -23,7 +23,10 @@ impl Sources {
             } else if path.extension().is_some_and(|end| end == "rs") {
                 let module = path.strip_prefix(root).unwrap().with_extension("");
                 let module = module.to_str().unwrap().replace('/', "::");
-                let module = module.strip_suffix("::mod").unwrap_or(&module).to_owned();
+                let module = module.strip_suffix("::mod").unwrap_or(&module);
+                // `#[path = "…_tests.rs"] mod tests;`
+                let own = module.strip_suffix("_tests").map(|of| format!("{of}::tests"));
+                let module = own.unwrap_or_else(|| module.to_owned());
                 self.0.entry(module).or_default().push_str(&fs::read_to_string(&path).unwrap());
             }
         }

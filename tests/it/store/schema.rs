@@ -100,7 +100,7 @@ pub async fn a_broken_migration_is_named(bed: Arc<Bed>) {
 
 pub async fn a_migration_that_is_missing_is_applied(bed: Arc<Bed>) {
     let (version, name) = files(bed.backend).pop().unwrap();
-    assert_eq!(name, "device_ends", "undo the newest migration here");
+    assert_eq!(name, "device ends", "undo the newest migration here");
     bed.sql(&format!(
         "DROP TABLE device_ends; DELETE FROM _sqlx_migrations WHERE version = {version}"
     ))

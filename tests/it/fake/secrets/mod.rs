@@ -25,7 +25,7 @@ const WRONG_DATABASE: &str = "xS6/cD3+vF0 bG7=nH4%mJ1kL8";
 const WEBHOOK: &str = "hA5/sD2+fG9 jH6=kL3%qW0eR7";
 const WEBHOOK_PATH: &str = "rT4yU1iO8pA5sD2fG9hJ6";
 const CHALLENGE: &str = "cZ3/xC0+vB7 nM4=aS1%dF8gH5jK2lQ9";
-const CONSOLE: &str = "oW2/eR9+tY6 uI3=oP0%aS7dF4gH1jK8";
+const CONSOLE: &str = "oW2/eR9+tY6<uI3=oP0%aS7dF4gH1jK8";
 const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$bE1nV8mC5xZ2$kD9sA6fG3hJ0qW7eR4tY1uI8!!";
 
 fn canaries() -> Canaries {
@@ -51,7 +51,7 @@ fn canaries() -> Canaries {
 fn post(path: &str, form: &str) -> String {
     let length = form.len();
     format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}"
     )
 }

@@ -241,7 +241,7 @@ impl Scene {
 
     pub async fn get(&mut self, port: u16, path: &str, headers: &str) {
         let request =
-            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
         let answer = self.http(port, &request).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
         self.see(path, answer);
