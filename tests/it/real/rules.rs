@@ -1,5 +1,7 @@
 //! The rules that need more than one login, at real clients: what each is told, and in the log.
 
+use std::time::Duration;
+
 use super::{SOON, Site};
 use crate::lab::{Backend, Client, ClientOptions, PASSWORD, ServerOptions, arguments, wait_until};
 
@@ -89,6 +91,8 @@ fn accounts_and_limits_refuse_with_their_reason() {
     policy(&["--second-factor", "none", "--max-sessions", "1", "--on-limit", "deny"]);
     let first = site.connected(alice());
     site.is_refused(alice(), "too_many_sessions", "as many devices as permitted");
+    // Longer than the quota that follows.
+    let _: Option<()> = wait_until(Duration::from_millis(1_500), || None);
     site.has_left(first);
     policy(&["--max-sessions", "none", "--time-quota", "1s/day"]);
     site.is_refused(alice(), "time_quota_used", "connection time is used up");
