@@ -76,8 +76,9 @@ impl Backlog {
     /// Keeps the newer version of a row. One that begins is on disk when this returns: this process may
     /// be killed before the database has it.
     pub(super) fn push(&self, record: SessionRecord) {
-        // Who was sent away comes again at once, and is judged by this row.
-        let is_end = record.cause.is_some();
+        // Who was sent away comes again at once, and is judged by this row; and who comes a second time by
+        // that of his first session, which has to be there to hold its place.
+        let is_urgent = record.cause.is_some() || record.version == 1;
         let is_full = {
             let mut waiting = self.waiting();
             if record.version == 1 {
@@ -87,7 +88,7 @@ impl Backlog {
             waiting.rows.len() >= BATCH
         };
         self.ready.notify_one();
-        if is_end || is_full {
+        if is_urgent || is_full {
             self.hurry.notify_one();
         }
     }
@@ -468,22 +469,24 @@ pub(super) mod tests {
         let begun = Instant::now();
         backlog.gather().await;
         assert_eq!(begun.elapsed(), Duration::ZERO, "there is nothing");
-        backlog.push(row(1, 1, SessionState::Pending));
+        backlog.push(row(1, 2, SessionState::Pending));
         let connected = async {
             sleep(GATHER / 2).await;
-            backlog.push(row(1, 2, SessionState::Active));
+            backlog.push(row(1, 3, SessionState::Active));
         };
         tokio::join!(backlog.gather(), connected);
         assert_eq!(begun.elapsed(), GATHER);
         let batch = backlog.take();
-        assert_eq!(batch.iter().map(|row| row.version).collect::<Vec<_>>(), [2], "one row of both");
+        assert_eq!(batch.iter().map(|row| row.version).collect::<Vec<_>>(), [3], "one row of both");
         backlog.finish_batch();
         let begun = Instant::now();
         backlog.push(row(2, 1, SessionState::Pending));
+        backlog.gather().await;
+        backlog.push(row(2, 2, SessionState::Pending));
         let mut settled = Box::pin(backlog.settled(|row| row.cid.0 == 2));
         assert!(settled.as_mut().now_or_never().is_none());
         backlog.gather().await;
-        let ending = SessionRecord { cause: Some(Cause::Idle), ..row(2, 2, SessionState::Closing) };
+        let ending = SessionRecord { cause: Some(Cause::Idle), ..row(2, 3, SessionState::Closing) };
         backlog.push(ending);
         backlog.gather().await;
         for number in 3..3 + BATCH as u32 {
