@@ -258,23 +258,11 @@ async fn guesses_from_many_addresses_hold_a_user_back_but_not_where_he_was() {
     while controller.line().await != "END" {}
     controller.establish(0).await;
     bed.session(|session| session.state == SessionState::Active).await;
-    let mut come = async |cid: u32, password: &str| {
-        controller
-            .say(&format!(
-                ">CLIENT:CONNECT,{cid},1\n>CLIENT:ENV,password={password}\n\
-                 >CLIENT:ENV,username=alice\n>CLIENT:ENV,UV_CLIENT_MAC={MAC}\n\
-                 >CLIENT:ENV,untrusted_ip=198.51.100.{cid}\n>CLIENT:ENV,END\n"
-            ))
-            .await;
-        let line = controller.line().await;
-        controller.say("SUCCESS: client-deny command succeeded\n").await;
-        line
-    };
     for cid in 1..10 {
-        let line = come(cid, "wrong").await;
+        let line = controller.denial_elsewhere(cid, "wrong").await;
         assert!(line.contains("bad_credentials"), "{line}");
     }
-    let line = come(10, "correct horse").await;
+    let line = controller.denial_elsewhere(10, "correct horse").await;
     assert!(line.contains("throttled"), "{line}");
     controller.connect(11, "alice", "correct horse", Some(MAC)).await;
     controller.expect("client-auth 11 1").await;

@@ -400,24 +400,11 @@ async fn guessing_codes_from_many_addresses_is_throttled_too() {
     controller.come(100, &scrv1(PASSWORD, &bed.code(0))).await;
     controller.let_in(100).await;
     bed.any_session(|session| session.client_ip.is_some()).await;
-    let mut come = async |cid: u32, code: &str| {
-        let password = scrv1(PASSWORD, code);
-        controller
-            .say(&format!(
-                ">CLIENT:CONNECT,{cid},1\n>CLIENT:ENV,password={password}\n\
-                 >CLIENT:ENV,username=alice\n>CLIENT:ENV,UV_CLIENT_MAC={MAC}\n\
-                 >CLIENT:ENV,untrusted_ip=198.51.100.{cid}\n>CLIENT:ENV,END\n"
-            ))
-            .await;
-        let line = controller.line().await;
-        controller.say("SUCCESS: client-deny command succeeded\n").await;
-        line
-    };
     for cid in 0..5 {
-        let line = come(cid, "000000").await;
+        let line = controller.denial_elsewhere(cid, &scrv1(PASSWORD, "000000")).await;
         assert!(line.contains("bad_second_factor"), "{line}");
     }
-    let line = come(5, &bed.code(0)).await;
+    let line = controller.denial_elsewhere(5, &scrv1(PASSWORD, &bed.code(0))).await;
     assert!(line.contains("throttled"), "{line}");
     // Who has stolen the password keeps nobody out of where he usually is, nor from a recovery code.
     controller.come(6, &scrv1(PASSWORD, &bed.code(1))).await;

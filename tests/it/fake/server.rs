@@ -8,6 +8,8 @@ use tokio::{
     time::timeout,
 };
 
+use super::MAC;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 pub const RUN: i64 = 1_795_435_003;
 
@@ -146,6 +148,19 @@ impl Controller {
 
     pub async fn connect(&mut self, cid: u32, user: &str, password: &str, mac: Option<&str>) {
         self.ask("CONNECT", cid, 1, user, password, mac).await;
+    }
+
+    /// The answer to a login of alice from an address that only this client has; takes it as a denial.
+    pub async fn denial_elsewhere(&mut self, cid: u32, password: &str) -> String {
+        self.say(&format!(
+            ">CLIENT:CONNECT,{cid},1\n>CLIENT:ENV,password={password}\n\
+             >CLIENT:ENV,username=alice\n>CLIENT:ENV,UV_CLIENT_MAC={MAC}\n\
+             >CLIENT:ENV,untrusted_ip=198.51.100.{cid}\n>CLIENT:ENV,END\n"
+        ))
+        .await;
+        let line = self.line().await;
+        self.say("SUCCESS: client-deny command succeeded\n").await;
+        line
     }
 
     pub async fn ask(
