@@ -9,10 +9,9 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
-use tokio::{sync::Notify, time::sleep};
+use tokio::sync::Notify;
 
 use crate::{
     auth::request::Decision,
@@ -29,9 +28,6 @@ const MOST_OFFLINE: usize = 10_000;
 const MOST: usize = 100_000;
 /// Rows in one statement.
 pub(super) const BATCH: usize = 500;
-/// How long a change waits for others. A client is up some milliseconds after it was let in: the row
-/// is written once, not twice, and those of a storm by the hundred.
-const GATHER: Duration = Duration::from_millis(100);
 
 /// Where links put their changes. Never blocks.
 #[derive(Default)]
@@ -39,8 +35,6 @@ pub(super) struct Backlog {
     waiting: Mutex<Waiting>,
     pub(super) ready: Notify,
     written: Notify,
-    /// A batch is full, a session ends, or somebody waits until all is written.
-    hurry: Notify,
     /// Where rows wait on disk, if anywhere.
     pub(super) journal: Option<Journal>,
     /// Somebody reads what is left.
@@ -76,31 +70,13 @@ impl Backlog {
     /// Keeps the newer version of a row. One that begins is on disk when this returns: this process may
     /// be killed before the database has it.
     pub(super) fn push(&self, record: SessionRecord) {
-        // Who was sent away comes again at once, and is judged by this row; and who comes a second time by
-        // that of his first session, which has to be there to hold its place.
-        let is_urgent = record.cause.is_some() || record.version == 1;
-        let is_full = {
-            let mut waiting = self.waiting();
-            if record.version == 1 {
-                waiting.note(&record);
-            }
-            put(&mut waiting.rows, record);
-            waiting.rows.len() >= BATCH
-        };
+        let mut waiting = self.waiting();
+        if record.version == 1 {
+            waiting.note(&record);
+        }
+        put(&mut waiting.rows, record);
+        drop(waiting);
         self.ready.notify_one();
-        if is_urgent || is_full {
-            self.hurry.notify_one();
-        }
-    }
-
-    /// Waits a moment for more, if there is something and no hurry.
-    pub(super) async fn gather(&self) {
-        if (1..BATCH).contains(&self.len()) {
-            tokio::select! {
-                () = sleep(GATHER) => {}
-                () = self.hurry.notified() => {}
-            }
-        }
     }
 
     /// Takes over what processes that are gone had approved just before. Whoever calls this while another
@@ -199,7 +175,6 @@ impl Backlog {
             if !self.waiting().all().any(&wanted) {
                 return;
             }
-            self.hurry.notify_one();
             written.await;
         }
     }
@@ -335,9 +310,6 @@ fn put(rows: &mut HashMap<SessionId, SessionRecord>, record: SessionRecord) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use futures_util::FutureExt;
-    use tokio::time::Instant;
-
     use super::*;
     use crate::{
         auth::request::Grant,
@@ -460,40 +432,6 @@ pub(super) mod tests {
         assert!(!backlog.is_empty());
         assert_eq!(backlog.take_marks(), [server(2)], "the newest");
         assert!(backlog.is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    #[expect(clippy::disallowed_methods, reason = "virtual time is tokio's own")]
-    async fn a_change_waits_a_moment_for_others_unless_they_are_many_or_somebody_waits_for_it() {
-        let backlog = Backlog::default();
-        let begun = Instant::now();
-        backlog.gather().await;
-        assert_eq!(begun.elapsed(), Duration::ZERO, "there is nothing");
-        backlog.push(row(1, 2, SessionState::Pending));
-        let connected = async {
-            sleep(GATHER / 2).await;
-            backlog.push(row(1, 3, SessionState::Active));
-        };
-        tokio::join!(backlog.gather(), connected);
-        assert_eq!(begun.elapsed(), GATHER);
-        let batch = backlog.take();
-        assert_eq!(batch.iter().map(|row| row.version).collect::<Vec<_>>(), [3], "one row of both");
-        backlog.finish_batch();
-        let begun = Instant::now();
-        backlog.push(row(2, 1, SessionState::Pending));
-        backlog.gather().await;
-        backlog.push(row(2, 2, SessionState::Pending));
-        let mut settled = Box::pin(backlog.settled(|row| row.cid.0 == 2));
-        assert!(settled.as_mut().now_or_never().is_none());
-        backlog.gather().await;
-        let ending = SessionRecord { cause: Some(Cause::Idle), ..row(2, 3, SessionState::Closing) };
-        backlog.push(ending);
-        backlog.gather().await;
-        for number in 3..3 + BATCH as u32 {
-            backlog.push(row(number, 1, SessionState::Active));
-        }
-        backlog.gather().await;
-        assert_eq!(begun.elapsed(), Duration::ZERO);
     }
 
     #[test]

@@ -105,13 +105,6 @@ impl Writer {
                 }
                 continue;
             }
-            // What an outage has left waits for nothing more.
-            if self.away_since.is_none() {
-                tokio::select! {
-                    () = backlog.gather() => {}
-                    () = stop.cancelled() => break,
-                }
-            }
             if self.turn().await != Step::Away {
                 continue;
             }
