@@ -128,13 +128,13 @@ impl Engine {
                 second_factor: grant.second_factor,
             });
         }
-        if let Some(record) = new {
+        if let Some(mut record) = new {
+            let after = |seconds: u32| now.utc.saturating_add(Duration::from_secs(seconds.into()));
+            record.backstop = backstop.map(after);
             self.persist(&record);
             let adopted = record.state == SessionState::Active;
             let (zone, warn_before) = (grant.terms.zone, self.settings.warn_before);
             let mut session = Session::new(record, zone, warn_before, decided);
-            session.backstop =
-                backstop.map(|seconds| now.mono + Duration::from_secs(seconds.into()));
             if session.limit(&grant.terms, now) {
                 self.watch_closely(now);
             }
@@ -219,6 +219,7 @@ impl Engine {
             bytes_received: 0,
             bytes_sent: 0,
             day_marks: DayMarks::default(),
+            backstop: None,
         })
     }
 

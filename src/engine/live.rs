@@ -31,8 +31,8 @@ pub(super) struct Session {
     pub(super) deadline: Option<Mono>,
     /// The same as it was when it was set: a step of UTC makes it no later.
     latest: Option<Mono>,
-    /// When OpenVPN itself ends it; `None`: it does not, or was told so by another daemon.
-    pub(super) backstop: Option<Mono>,
+    /// When OpenVPN itself ends it, on the monotonic clock.
+    backstop: Option<Mono>,
     /// When its end is to be announced.
     warning: Option<Mono>,
     /// How long before the deadline that is.
@@ -82,8 +82,14 @@ impl Session {
             zone,
             day_ends,
         };
+        session.backstop = session.counted_backstop(now);
         session.arm(now);
         session
+    }
+
+    /// OpenVPN's own end of it, as far away as UTC says now.
+    fn counted_backstop(&self, now: Now) -> Option<Mono> {
+        self.record.backstop.map(|at| now.mono + at.saturating_since(now.utc))
     }
 
     /// Takes over the days that another daemon has noted.
@@ -177,6 +183,8 @@ impl Session {
         self.arm(now);
         self.latest = latest;
         self.deadline = self.deadline.min(latest);
+        // OpenVPN goes along with a clock that is put forward, and not with one that is put back.
+        self.backstop = self.backstop.min(self.counted_backstop(now));
     }
 
     /// When its end is to be announced, or to come.

@@ -429,6 +429,8 @@ pub struct SessionRecord {
     pub bytes_sent: u64,
     /// The counters at each midnight since it began.
     pub day_marks: DayMarks,
+    /// When OpenVPN ends it by itself (`session-timeout`); `None`: it was not told to.
+    pub backstop: Option<Timestamp>,
 }
 
 impl SessionRecord {

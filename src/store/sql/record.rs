@@ -168,6 +168,7 @@ pub fn session(row: &Row) -> Result<SessionRecord, StoreError> {
         bytes_sent: cells.some_number("bytes_sent")?,
         day_marks: cells.parsed("day_marks")?.unwrap_or_default(),
         certificate: cells.parsed("certificate")?.map(Box::new),
+        backstop: cells.time("backstop")?,
     })
 }
 
@@ -208,6 +209,7 @@ pub fn push_session(args: &mut Vec<Value>, session: &SessionRecord) {
         session.bytes_sent.into(),
         day_marks(session),
         session.certificate.as_ref().map(|certificate| certificate.to_string()).into(),
+        session.backstop.into(),
         session.duration_s().into(),
     ]);
 }

@@ -147,8 +147,18 @@ fn an_operator_ends_and_extends_sessions_within_two_seconds() {
 
 #[test]
 fn who_is_extended_beyond_openvpns_own_limit_is_back_within_seconds() {
+    extend_beyond_the_backstop(false);
+}
+
+#[test]
+fn who_was_extended_by_a_daemon_that_is_dead_is_back_within_seconds_too() {
+    extend_beyond_the_backstop(true);
+}
+
+fn extend_beyond_the_backstop(kill: bool) {
     let more = "[session]\nlimit_s = 8\nbackstop_s = 5\n";
-    let Some(site) = Site::new("renewal", Backend::Mariadb, ServerOptions::default(), more) else {
+    let test = if kill { "renewal by another" } else { "renewal" };
+    let Some(mut site) = Site::new(test, Backend::Mariadb, ServerOptions::default(), more) else {
         return;
     };
     let alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
@@ -156,6 +166,12 @@ fn who_is_extended_beyond_openvpns_own_limit_is_back_within_seconds() {
     let id = row["id"].as_str().unwrap();
     site.warden.ok(&["session", "extend", id, "1h"], "");
     let mark = site.warden.mark();
+    if kill {
+        site.warden.kill();
+        site.warden.start();
+        let adopted = site.warden.wait_event_since(mark, "session.adopted", |_| true, SOON);
+        assert_eq!(adopted["session_id"], id);
+    }
     if site.server.version() < (2, 6) {
         // OpenVPN 2.5 has no limit of its own: the session goes on.
         let gone =

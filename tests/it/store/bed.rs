@@ -278,6 +278,7 @@ pub fn session(number: u32) -> SessionRecord {
         bytes_received: 0,
         bytes_sent: 0,
         day_marks: DayMarks::default(),
+        backstop: Some(at(9_100)),
         certificate: None,
     }
 }
