@@ -1,6 +1,6 @@
 //! The one answer to a CONNECT or REAUTH: approval, denial, and what follows from each.
 
-use std::{mem, time::Duration};
+use std::{mem, num::NonZeroU32, time::Duration};
 
 use crate::{
     auth::{
@@ -129,8 +129,7 @@ impl Engine {
             });
         }
         if let Some(mut record) = new {
-            let after = |seconds: u32| now.utc.saturating_add(Duration::from_secs(seconds.into()));
-            record.backstop = backstop.map(after);
+            record.session_timeout_s = backstop.and_then(NonZeroU32::new);
             self.persist(&record);
             let adopted = record.state == SessionState::Active;
             let (zone, warn_before) = (grant.terms.zone, self.settings.warn_before);
@@ -219,7 +218,7 @@ impl Engine {
             bytes_received: 0,
             bytes_sent: 0,
             day_marks: DayMarks::default(),
-            backstop: None,
+            session_timeout_s: None,
         })
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Session {
     pub(super) deadline: Option<Mono>,
     /// The same as it was when it was set: a step of UTC makes it no later.
     latest: Option<Mono>,
-    /// When OpenVPN itself ends it, on the monotonic clock.
+    /// When OpenVPN itself ends it, on the monotonic clock, whatever becomes of UTC.
     backstop: Option<Mono>,
     /// When its end is to be announced.
     warning: Option<Mono>,
@@ -82,14 +82,10 @@ impl Session {
             zone,
             day_ends,
         };
-        session.backstop = session.counted_backstop(now);
+        let backstop = session.record.backstop();
+        session.backstop = backstop.map(|at| now.mono + at.saturating_since(now.utc));
         session.arm(now);
         session
-    }
-
-    /// OpenVPN's own end of it, as far away as UTC says now.
-    fn counted_backstop(&self, now: Now) -> Option<Mono> {
-        self.record.backstop.map(|at| now.mono + at.saturating_since(now.utc))
     }
 
     /// Takes over the days that another daemon has noted.
@@ -183,8 +179,6 @@ impl Session {
         self.arm(now);
         self.latest = latest;
         self.deadline = self.deadline.min(latest);
-        // OpenVPN goes along with a clock that is put forward, and not with one that is put back.
-        self.backstop = self.backstop.min(self.counted_backstop(now));
     }
 
     /// When its end is to be announced, or to come.

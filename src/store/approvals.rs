@@ -191,7 +191,7 @@ mod tests {
             client_port: Some(40_000),
             deadline: Some(Timestamp::from_secs(1_795_440_000)),
             deadline_reason: Some(Cause::SessionLimit),
-            backstop: Some(Timestamp::from_secs(1_795_440_030)),
+            session_timeout_s: std::num::NonZeroU32::new(5_030),
             bytes_received: i64::MAX as u64,
             ..session(1, 1, SessionState::Pending)
         };

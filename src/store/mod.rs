@@ -522,7 +522,7 @@ pub(crate) mod tests {
             bytes_received: 0,
             bytes_sent: 0,
             day_marks: DayMarks::default(),
-            backstop: None,
+            session_timeout_s: None,
             certificate: None,
         }
     }

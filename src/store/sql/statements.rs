@@ -243,7 +243,7 @@ macro_rules! session_columns {
         "id, version, state, server, run_started, cid, user_name, common_name, device, \
          device_kind, client_ip, client_port, vpn_ip, client_version, client_platform, \
          started_at, updated_at, deadline, deadline_reason, expiry_action, warned_at, ended_at, \
-         cause, bytes_received, bytes_sent, day_marks, certificate, backstop"
+         cause, bytes_received, bytes_sent, day_marks, certificate, session_timeout_s"
     };
 }
 macro_rules! standing_columns {

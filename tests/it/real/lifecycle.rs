@@ -212,16 +212,20 @@ fn a_second_daemon_waits_for_the_port_and_takes_over_when_the_first_dies() {
 }
 
 #[test]
-fn a_change_in_the_database_reaches_live_sessions_within_five_seconds() {
+fn a_change_by_a_command_reaches_live_sessions_within_two_seconds() {
     let test = "live changes";
     let Some(site) = Site::new(test, Backend::Mysql, ServerOptions::default(), "") else { return };
-    let soon = Duration::from_secs(5);
+    let soon = Duration::from_secs(2);
     site.warden.ok(&["policy", "add", "short", "--session-limit-s", "3000"], "");
     let mut alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
     site.warden.wait_event("session.opened", |_| true, SOON);
     site.warden.ok(&["user", "set", "alice", "--policy", "short"], "");
     let moved = site.warden.wait_event("session.extended", |_| true, soon);
     assert_eq!(moved["deadline_reason"], "session_limit");
+    let mark = site.warden.mark();
+    site.warden.ok(&["policy", "set", "short", "--session-limit-s", "600"], "");
+    let sooner = site.warden.wait_event_since(mark, "session.extended", |_| true, soon);
+    assert!(sooner["deadline"].as_str() < moved["deadline"].as_str(), "{sooner}");
     let mark = site.warden.mark();
     site.warden.ok(&["user", "disable", "alice"], "");
     site.warden.wait_event_since(mark, "session.kill_sent", |_| true, soon);

@@ -1,2 +1,0 @@
--- When OpenVPN ends a session by itself, as it was told at the login.
-ALTER TABLE sessions ADD COLUMN backstop TEXT NULL;
