@@ -364,6 +364,39 @@ mod tests {
     }
 
     #[test]
+    fn a_day_lasts_as_long_as_the_clock_of_its_zone_says() {
+        let berlin: Zone = "Europe/Berlin".parse().unwrap();
+        let ends = |time: &str, now: &str| {
+            let usage = Usage::default();
+            Meter::new(&policy(time, ""), &usage, berlin, utc(now)).time_ends(None).0
+        };
+        // The clock is put back on the 25th of October, which has 25 hours, and forward on the 29th of March.
+        let (autumn, spring) = ("2026-10-24T22:00:00Z", "2026-03-28T23:00:00Z");
+        assert_eq!(ends("24h/day", autumn), Some(utc("2026-10-25T22:00:00Z")), "an hour too soon");
+        assert_eq!(ends("25h/day", autumn), None, "never used up");
+        assert_eq!(ends("23h/day", spring), Some(utc("2026-03-30T21:00:00Z")), "on the day after");
+        // To the millisecond, on both sides of a midnight that begins a day, a week or a month.
+        for (started, now, used) in [
+            (
+                "2026-10-24T20:00:00Z",
+                "2026-10-25T23:30:00.001Z",
+                [1_800_001, 1_800_001, 99_000_001],
+            ),
+            ("2026-10-31T22:00:00.500Z", "2026-10-31T22:59:59.999Z", [3_599_499; 3]),
+            ("2026-10-31T22:00:00.500Z", "2026-10-31T23:00:00Z", [0, 3_599_500, 0]),
+            ("2026-10-31T22:00:00.500Z", "2026-11-01T23:00:00.003Z", [3, 3, 86_400_003]),
+        ] {
+            let session = open(1, started, now, 0);
+            let usage = Usage { open: vec![session], ..Usage::default() };
+            let policy = policy("9h/day", "");
+            let meter = Meter::new(&policy, &usage, berlin, utc(now));
+            let millis = [Period::Day, Period::Week, Period::Month]
+                .map(|period| meter.time(period).as_millis());
+            assert_eq!(millis, used, "{started} to {now}");
+        }
+    }
+
+    #[test]
     fn without_quotas_nothing_is_limited() {
         let (policy, usage) = (PolicyRecord::default(), Usage::default());
         let meter = Meter::new(&policy, &usage, Zone::default(), utc("2026-11-24T00:00:05Z"));

@@ -23,7 +23,7 @@ use crate::{
     engine::{CommandOutcome, Review},
     store::{
         CommandAction, CommandId, Lockout, Schema, SessionCommand, SessionRecord, Standing, Store,
-        StoreError, Usage,
+        StoreError, USERS_OF_USAGE, Usage,
     },
     telemetry::{events::Event, http::Readiness},
     types::{Clock, Mono, Periods, ServerName, Timestamp, Username},
@@ -49,8 +49,6 @@ const REVIEW: Duration = Duration::from_millis(2_500);
 const REVIEW_OF_ALL: Duration = Duration::from_secs(30);
 /// Sessions that are read by one statement; a server alone may have more.
 const TOGETHER: usize = 500;
-/// Users whose quotas are asked about in one statement.
-const USERS: usize = 100;
 /// How long the links may take to answer for requests.
 const OUTCOME: Duration = Duration::from_secs(1);
 
@@ -338,7 +336,7 @@ impl Poller {
         let users: Vec<_> =
             began.iter().map(|(user, (_, began))| ((*user).clone(), *began)).collect();
         let mut used = HashMap::with_capacity(users.len());
-        for users in users.chunks(USERS) {
+        for users in users.chunks(USERS_OF_USAGE) {
             match self.store.usage(users, now).await {
                 Ok(found) => {
                     let found = found.into_iter().map(Some);

@@ -1,6 +1,6 @@
 //! The one answer to a CONNECT or REAUTH: approval, denial, and what follows from each.
 
-use std::{mem, time::Duration};
+use std::{mem, num::NonZeroU32, time::Duration};
 
 use crate::{
     auth::{
@@ -128,13 +128,12 @@ impl Engine {
                 second_factor: grant.second_factor,
             });
         }
-        if let Some(record) = new {
+        if let Some(mut record) = new {
+            record.session_timeout_s = backstop.and_then(NonZeroU32::new);
             self.persist(&record);
             let adopted = record.state == SessionState::Active;
             let (zone, warn_before) = (grant.terms.zone, self.settings.warn_before);
             let mut session = Session::new(record, zone, warn_before, decided);
-            session.backstop =
-                backstop.map(|seconds| now.mono + Duration::from_secs(seconds.into()));
             if session.limit(&grant.terms, now) {
                 self.watch_closely(now);
             }
@@ -219,6 +218,7 @@ impl Engine {
             bytes_received: 0,
             bytes_sent: 0,
             day_marks: DayMarks::default(),
+            session_timeout_s: None,
         })
     }
 

@@ -31,8 +31,8 @@ pub(super) struct Session {
     pub(super) deadline: Option<Mono>,
     /// The same as it was when it was set: a step of UTC makes it no later.
     latest: Option<Mono>,
-    /// When OpenVPN itself ends it; `None`: it does not, or was told so by another daemon.
-    pub(super) backstop: Option<Mono>,
+    /// When OpenVPN itself ends it, on the monotonic clock, whatever becomes of UTC.
+    backstop: Option<Mono>,
     /// When its end is to be announced.
     warning: Option<Mono>,
     /// How long before the deadline that is.
@@ -82,6 +82,8 @@ impl Session {
             zone,
             day_ends,
         };
+        let backstop = session.record.backstop();
+        session.backstop = backstop.map(|at| now.mono + at.saturating_since(now.utc));
         session.arm(now);
         session
     }

@@ -191,6 +191,7 @@ mod tests {
             client_port: Some(40_000),
             deadline: Some(Timestamp::from_secs(1_795_440_000)),
             deadline_reason: Some(Cause::SessionLimit),
+            session_timeout_s: std::num::NonZeroU32::new(5_030),
             bytes_received: i64::MAX as u64,
             ..session(1, 1, SessionState::Pending)
         };
@@ -199,6 +200,16 @@ mod tests {
             assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
             assert_eq!(decode_session(&line).unwrap(), row);
         }
+        // Of a program that did not know the last column.
+        let line =
+            String::from_utf8(encode_session(&session(3, 1, SessionState::Pending))).unwrap();
+        let older = line.replace(",null]\n", "]\n");
+        assert_ne!(older, line);
+        assert_eq!(decode_session(older.as_bytes()).unwrap(), session(3, 1, SessionState::Pending));
+        assert!(
+            decode_session(line.replace("]\n", ",null]\n").as_bytes()).is_err(),
+            "of a newer one"
+        );
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub use usage::{
 /// Longest cool-down that counts.
 pub const MAX_COOLDOWN: std::time::Duration = std::time::Duration::from_secs(86_400);
 
+/// Most users of one call of [`Store::usage`].
+pub const USERS_OF_USAGE: usize = 100;
+
 /// Most sessions at once that a policy can allow and limit.
 pub const MAX_SESSIONS: u32 = 1_000;
 
@@ -151,8 +154,8 @@ pub trait Store: Send + Sync + 'static {
     /// Whether [`Self::claim`] would say yes; changes nothing.
     async fn has_place(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// What these users have used in the periods that began then, one for each in order; at most
-    /// 1,000 users. What was granted counts until its end.
+    /// What these users have used in the periods that began then, one for each in order. What was granted
+    /// counts until its end. `Refused` for more than [`USERS_OF_USAGE`].
     async fn usage(
         &self,
         users: &[(Username, Periods)],
@@ -519,6 +522,7 @@ pub(crate) mod tests {
             bytes_received: 0,
             bytes_sent: 0,
             day_marks: DayMarks::default(),
+            session_timeout_s: None,
             certificate: None,
         }
     }

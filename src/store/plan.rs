@@ -52,6 +52,12 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
     for (text, _) in sql.usage.split(&[(); 3]) {
         queries.push(("usage", text, count(text)));
     }
+    for (text, _) in sql.add_usage.split(&[(); 2]) {
+        // What is inserted.
+        let from = text.find("SELECT").unwrap_or_default();
+        let text = &text[from..text.rfind(" ON ").unwrap_or(text.len())];
+        queries.push(("usage of closed rows", text, count(text)));
+    }
     if let Some(many) = sql.facts_of_many {
         let (text, _) = many.fitting(2);
         queries.push(("facts of many", text, count(text)));

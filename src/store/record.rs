@@ -5,7 +5,7 @@ use super::{
     error::StoreError,
     usage::{DayMarks, DayShare},
 };
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use crate::types::{
     Cause, Cid, DeviceId, DeviceKind, ExpiryAction, Fingerprint, Hours, Password, Quotas,
@@ -429,6 +429,8 @@ pub struct SessionRecord {
     pub bytes_sent: u64,
     /// The counters at each midnight since it began.
     pub day_marks: DayMarks,
+    /// After how many seconds OpenVPN ends it by itself (`session-timeout`); `None`: it was not told to.
+    pub session_timeout_s: Option<NonZeroU32>,
 }
 
 impl SessionRecord {
@@ -440,6 +442,12 @@ impl SessionRecord {
     /// When it ended, or was last seen.
     pub fn until(&self) -> Timestamp {
         self.ended_at.unwrap_or(self.updated_at)
+    }
+
+    /// When OpenVPN ends it by itself.
+    pub fn backstop(&self) -> Option<Timestamp> {
+        let after = |seconds: NonZeroU32| Duration::from_secs(seconds.get().into());
+        self.session_timeout_s.map(|seconds| self.started_at.saturating_add(after(seconds)))
     }
 
     /// What it carried on each day.

@@ -1,7 +1,10 @@
 //! Limits that are no moment: data, idle time; and where the days of a session begin.
 
 use super::*;
-use crate::auth::{quota::Allowance, terms::IdleLimit};
+use crate::{
+    auth::{quota::Allowance, terms::IdleLimit},
+    engine::live::note_days,
+};
 
 const DAY: u64 = 86_400;
 
@@ -174,6 +177,22 @@ fn the_counters_of_each_midnight_are_kept_with_the_session() {
     assert_eq!(shares, [first, (at(0), DAY, 50, 5), (at(1), DAY, 0, 0), (at(2), 10, 250, 25)]);
     let time: u64 = shares.iter().map(|share| share.1).sum();
     assert_eq!(time, row.duration_s(), "split without a rest");
+}
+
+#[test]
+fn a_day_on_which_the_clock_is_changed_is_split_by_its_own_length() {
+    let utc = |text: &str| text.parse::<Timestamp>().unwrap();
+    let mut row = reconcile::row_of(4, "alice", 20);
+    row.started_at = utc("2026-10-24T20:00:00.250Z");
+    let end = utc("2026-10-26T00:00:00.750Z");
+    note_days(&mut row, "Europe/Berlin".parse().unwrap(), end);
+    row.ended_at = Some(end);
+    let shares: Vec<_> =
+        row.shares().iter().map(|share| (share.starts_at, share.time.as_millis())).collect();
+    let midnights = ["2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"].map(utc);
+    let wanted =
+        [(row.started_at, 7_199_750), (midnights[0], 25 * 3_600_000), (midnights[1], 3_600_750)];
+    assert_eq!(shares, wanted);
 }
 
 #[test]

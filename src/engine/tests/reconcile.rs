@@ -24,6 +24,33 @@ fn a_restarted_daemon_adopts_live_clients_with_their_deadline() {
     assert_eq!(lab.kills(4), 1);
 }
 
+/// OpenVPN's own end of it stands in its row: a daemon that was not there at the login renews it as well.
+#[test]
+fn who_was_extended_beyond_openvpns_own_limit_is_renewed_by_the_next_daemon_too() {
+    for known in [true, false] {
+        let mut row = row_of(4, "alice", 20);
+        let login = row.started_at;
+        assert_eq!(row.backstop(), Some(login.saturating_add(Duration::from_secs(50))));
+        row.deadline = Some(login.saturating_add(Duration::from_secs(3_600)));
+        row.deadline_reason = Some(Cause::Admin);
+        if !known {
+            // A daemon of before has written it, or OpenVPN 2.5 has no such limit.
+            row.session_timeout_s = None;
+        }
+        let mut lab = Lab::new();
+        lab.sleep(Duration::from_secs(10));
+        lab.attach(RUN, vec![listed(4, "alice", "10.8.0.6")]);
+        lab.load(vec![row.clone()]);
+        assert_eq!(lab.last_row().session_timeout_s, row.session_timeout_s);
+        lab.pass(Duration::from_millis(37_900));
+        assert_eq!(lab.kills(4), 0);
+        lab.pass(Duration::from_millis(200));
+        assert_eq!(lab.kills(4), usize::from(known));
+        let is_renewing = |event: &Event| matches!(event, Event::SessionRenewing { session_id, .. } if *session_id == row.id);
+        assert_eq!(lab.events.iter().any(is_renewing), known);
+    }
+}
+
 #[test]
 fn a_client_that_was_being_ended_is_ended_again() {
     let mut row = row_of(4, "alice", 3_600);

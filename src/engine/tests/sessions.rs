@@ -168,6 +168,60 @@ fn who_is_extended_beyond_openvpns_own_limit_connects_again_just_before_it() {
 }
 
 #[test]
+fn ten_thousand_sessions_that_end_in_one_moment_are_told_at_once_and_closed_once() {
+    const MANY: u32 = 10_000;
+    let mut lab = Lab::up();
+    for cid in 0..MANY {
+        lab.establish(cid, "alice", 50);
+    }
+    lab.pass(Duration::from_millis(49_999));
+    lab.forget();
+    lab.pass(Duration::from_millis(1));
+    let told: Vec<u32> = lab
+        .sent
+        .iter()
+        .filter_map(|command| match command {
+            Command::ClientKill { cid, .. } => Some(cid.0),
+            _ => None,
+        })
+        .collect();
+    assert!(told.iter().copied().eq(0..MANY), "each of them once, in the moment of its deadline");
+    for cid in told {
+        lab.success();
+        lab.say(disconnect(cid));
+    }
+    let closed: Vec<_> = lab.rows.iter().filter(|row| row.ended_at.is_some()).collect();
+    assert!(closed.iter().map(|row| row.cid.0).eq(0..MANY), "{}", closed.len());
+    for row in closed {
+        assert_eq!((row.cause, row.duration_s()), (Some(Cause::SessionLimit), 50));
+    }
+}
+
+/// OpenVPN's seconds go on as they did when its clock is put back.
+#[test]
+fn a_clock_that_is_put_back_moves_no_renewal() {
+    let mut lab = Lab::up();
+    let id = lab.establish(4, "alice", 200);
+    lab.pass(Duration::from_secs(61));
+    lab.now.utc = lab.now.utc.saturating_sub(Duration::from_secs(3_600));
+    lab.pass(Duration::from_secs(61));
+    let extend = SessionCommand {
+        id: CommandId(1),
+        session: id,
+        server: "udp".parse().unwrap(),
+        action: CommandAction::Extend {
+            deadline: lab.now.utc.saturating_add(Duration::from_secs(7_200)),
+        },
+        actor: "cli:root".into(),
+    };
+    lab.engine.handle_command(&extend, lab.now);
+    lab.pass(Duration::from_millis(227_900 - 122_000));
+    assert_eq!(lab.kills(4), 0);
+    lab.pass(Duration::from_millis(200));
+    assert_eq!(lab.kills(4), 1);
+}
+
+#[test]
 fn a_step_of_the_clock_that_is_taken_back_shortens_no_session() {
     for steps in [[1_200_000i64, -1_200_000], [-3_600_000, 3_600_000]] {
         let mut lab = Lab::up();

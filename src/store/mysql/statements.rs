@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use crate::store::sql::{
     ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, Batch, COMMON, MARK_SERVERS, PERSIST_HEAD,
     PERSIST_ROW, Repeated, Statements, ended_by_limit, facts_columns, login_columns,
-    policy_of_user, standing_columns,
+    policy_of_user, standing_columns, usage_of,
 };
 
 /// A row is replaced when the new version is higher and it has not ended. Assignments run from
@@ -34,13 +34,22 @@ static PERSIST: LazyLock<Batch> = LazyLock::new(|| {
             "run_started" "cid" "user_name" "common_name" "device" "device_kind" "client_ip"
             "client_port" "vpn_ip" "client_version" "client_platform" "started_at" "updated_at"
             "deadline" "deadline_reason" "expiry_action" "warned_at" "ended_at" "cause"
-            "bytes_received" "bytes_sent" "day_marks" "certificate" "duration_s"
+            "bytes_received" "bytes_sent" "day_marks" "certificate" "session_timeout_s" "duration_s"
         ),
     )
 });
 
 static ADD_USAGE_ROWS: LazyLock<Batch> = LazyLock::new(|| {
-    Batch::new(ADD_USAGE.0, ADD_USAGE.1, " ON DUPLICATE KEY UPDATE session_id = session_id")
+    Batch::joined(
+        ADD_USAGE,
+        concat!(
+            "SELECT s.user_name, CAST(? AS DATETIME(3)), s.id, CAST(? AS UNSIGNED), \
+             CAST(? AS UNSIGNED), CAST(? AS UNSIGNED)",
+            usage_of!()
+        ),
+        " UNION ALL ",
+        " ON DUPLICATE KEY UPDATE usage_periods.session_id = usage_periods.session_id",
+    )
 });
 
 /// Of sessions that have not ended, and of which a condition is to follow.

@@ -27,7 +27,7 @@ pub fn encode(session: &SessionRecord) -> Vec<u8> {
     line
 }
 
-/// The row of such a line.
+/// The row of such a line; one that an older program has written ends before what came later.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] for anything else.
@@ -35,7 +35,8 @@ pub fn decode(line: &[u8]) -> Result<SessionRecord, StoreError> {
     let corrupt = || StoreError::Corrupt("it is no line of a session".into());
     let cells: Vec<Json> = serde_json::from_slice(line).map_err(|_| corrupt())?;
     let values: Option<Vec<Value>> = cells.into_iter().map(value).collect();
-    let values = values.filter(|values| values.len() == NAMES.len()).ok_or_else(corrupt)?;
+    let mut values = values.filter(|values| values.len() <= NAMES.len()).ok_or_else(corrupt)?;
+    values.resize(NAMES.len(), Value::Null);
     record::session(&Row { names: Arc::clone(&NAMES), values })
 }
 

@@ -53,7 +53,8 @@ pub use statements::{
     Statements,
 };
 pub(super) use statements::{
-    ended_by_limit, facts_columns, login_columns, policy_of_user, standing_columns, user_columns,
+    ended_by_limit, facts_columns, login_columns, policy_of_user, standing_columns, usage_of,
+    user_columns,
 };
 pub use transaction::Attempt;
 use transaction::transaction;

@@ -1,5 +1,7 @@
 //! Rows to records, and session records to rows.
 
+use std::num::NonZeroU32;
+
 use super::{Cells, Row, Value};
 use crate::{
     store::{
@@ -168,6 +170,7 @@ pub fn session(row: &Row) -> Result<SessionRecord, StoreError> {
         bytes_sent: cells.some_number("bytes_sent")?,
         day_marks: cells.parsed("day_marks")?.unwrap_or_default(),
         certificate: cells.parsed("certificate")?.map(Box::new),
+        session_timeout_s: cells.number("session_timeout_s")?.and_then(NonZeroU32::new),
     })
 }
 
@@ -208,6 +211,7 @@ pub fn push_session(args: &mut Vec<Value>, session: &SessionRecord) {
         session.bytes_sent.into(),
         day_marks(session),
         session.certificate.as_ref().map(|certificate| certificate.to_string()).into(),
+        session.session_timeout_s.map(NonZeroU32::get).into(),
         session.duration_s().into(),
     ]);
 }

@@ -14,7 +14,9 @@ use crate::{
 };
 
 /// Columns of `persist`.
-const COLUMNS: usize = 28;
+const COLUMNS: usize = 29;
+/// Parameters of one share in `add_usage`.
+const SHARE: usize = 10;
 
 impl<C: Connector> SqlStore<C> {
     pub async fn persist(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
@@ -68,7 +70,7 @@ impl<C: Connector> SqlStore<C> {
                 tx.execute(sql, &args).await?;
             }
             for (sql, run) in &used {
-                let mut args = Vec::with_capacity(run.len() * 6);
+                let mut args = Vec::with_capacity(run.len() * SHARE);
                 for (session, share) in *run {
                     push_share(&mut args, session, share);
                 }

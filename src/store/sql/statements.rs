@@ -243,7 +243,7 @@ macro_rules! session_columns {
         "id, version, state, server, run_started, cid, user_name, common_name, device, \
          device_kind, client_ip, client_port, vpn_ip, client_version, client_platform, \
          started_at, updated_at, deadline, deadline_reason, expiry_action, warned_at, ended_at, \
-         cause, bytes_received, bytes_sent, day_marks, certificate"
+         cause, bytes_received, bytes_sent, day_marks, certificate, session_timeout_s"
     };
 }
 macro_rules! standing_columns {
@@ -260,8 +260,17 @@ macro_rules! standing_columns {
          WHERE e.user_id = u.id AND e.identifier = s.device) AS device_end, "
     };
 }
+/// Which row one of them is of: closed, and just as the program has it. Another daemon may have closed the
+/// session otherwise, or not see its end yet.
+macro_rules! usage_of {
+    () => {
+        " FROM sessions s WHERE s.id = ? AND s.state = 'closed' AND s.version = ? AND s.ended_at = ? \
+         AND s.bytes_received = ? AND s.bytes_sent = ? AND COALESCE(s.day_marks, '') = ?"
+    };
+}
 pub(crate) use {
-    ended_by_limit, facts_columns, login_columns, policy_of_user, standing_columns, user_columns,
+    ended_by_limit, facts_columns, login_columns, policy_of_user, standing_columns, usage_of,
+    user_columns,
 };
 
 /// The columns of a session that are read, in the order in which they are written.
@@ -272,7 +281,7 @@ pub const SESSION_COLUMNS: &str = session_columns!();
 pub const PERSIST_HEAD: &str =
     concat!("INSERT INTO sessions (", session_columns!(), ", duration_s) VALUES ");
 /// One row of it.
-pub const PERSIST_ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+pub const PERSIST_ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 /// Of a journal: some of its rows.
 pub const FIRST_SESSIONS: &str =
@@ -339,13 +348,9 @@ static USAGE: LazyLock<Batch> = LazyLock::new(|| {
     )
 });
 
-/// The start of an insert of what sessions used, and one row of it.
-pub const ADD_USAGE: (&str, &str) = (
-    "INSERT INTO usage_periods (user_name, starts_at, session_id, duration_ms, bytes_received, \
-     bytes_sent) VALUES ",
-    "(?,?,?,?,?,?)",
-);
-
+/// The start of an insert of what sessions used.
+pub const ADD_USAGE: &str = "INSERT INTO usage_periods (user_name, starts_at, session_id, duration_ms, \
+     bytes_received, bytes_sent) ";
 /// The start of an insert of servers, and one row of it.
 pub const MARK_SERVERS: (&str, &str) = (
     "INSERT INTO servers (name, address, openvpn_version, run_started, seen_at, sessions) VALUES ",

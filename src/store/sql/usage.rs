@@ -6,13 +6,11 @@ use super::{Attempt, Cells, Connector, Row, SqlStore, Value, audit_row, transact
 use crate::{
     store::{
         Actor, DayShare, GrantRecord, Granted, OpenUse, QuotaGrant, SessionRecord, StoreError,
-        Usage,
+        USERS_OF_USAGE, Usage,
     },
     types::{Periods, Timestamp, Username},
 };
 
-/// Most users of one call.
-const MOST_USERS: usize = 1_000;
 /// Most rows that are put together in one transaction.
 const MOST_ROWS: u32 = 10_000;
 /// Most bytes, and milliseconds, of one session and day; more is a damaged counter, and sums have to fit.
@@ -28,7 +26,10 @@ impl<C: Connector> SqlStore<C> {
         users: &[(Username, Periods)],
         now: Timestamp,
     ) -> Result<Vec<Usage>, StoreError> {
-        let users = &users[..users.len().min(MOST_USERS)];
+        if users.len() > USERS_OF_USAGE {
+            let what = format!("what more than {USERS_OF_USAGE} users have used at once");
+            return Err(StoreError::Refused(what));
+        }
         let mut found = vec![Usage::default(); users.len()];
         let numbered: Vec<_> = (0_u32..).zip(users).collect();
         for (sql, run) in self.sql.usage.split(&numbered) {
@@ -195,14 +196,18 @@ fn add(usage: &mut Usage, row: &Row) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Appends what a session used on one day in the order of the columns of `add_usage`.
+/// Appends what a session used on one day in the order of the parameters of `add_usage`.
 pub fn push_share(args: &mut Vec<Value>, session: &SessionRecord, share: &DayShare) {
     args.extend([
-        session.user.as_str().into(),
         share.starts_at.into(),
-        session.id.to_string().into(),
         u64::try_from(share.time.as_millis()).unwrap_or(MOST).min(MOST).into(),
         share.bytes_received.min(MOST).into(),
         share.bytes_sent.min(MOST).into(),
+        session.id.to_string().into(),
+        session.version.into(),
+        session.ended_at.into(),
+        session.bytes_received.into(),
+        session.bytes_sent.into(),
+        session.day_marks.to_string().into(),
     ]);
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::store::sql::{
     ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, Batch, COMMON, MARK_SERVERS, PERSIST_HEAD,
-    PERSIST_ROW, Statements, login_columns, policy_of_user, standing_columns,
+    PERSIST_ROW, Statements, login_columns, policy_of_user, standing_columns, usage_of,
 };
 
 macro_rules! upsert {
@@ -25,13 +25,19 @@ static PERSIST: LazyLock<Batch> = LazyLock::new(|| {
             "version" "state" "server" "run_started" "cid" "user_name" "common_name" "device"
             "device_kind" "client_ip" "client_port" "vpn_ip" "client_version" "client_platform"
             "started_at" "updated_at" "deadline" "deadline_reason" "expiry_action" "warned_at"
-            "ended_at" "cause" "bytes_received" "bytes_sent" "day_marks" "certificate" "duration_s"
+            "ended_at" "cause" "bytes_received" "bytes_sent" "day_marks" "certificate" "session_timeout_s" "duration_s"
         ),
     )
 });
 
-static ADD_USAGE_ROWS: LazyLock<Batch> =
-    LazyLock::new(|| Batch::new(ADD_USAGE.0, ADD_USAGE.1, " ON CONFLICT DO NOTHING"));
+static ADD_USAGE_ROWS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::joined(
+        ADD_USAGE,
+        concat!("SELECT s.user_name, ?, s.id, ?, ?, ?", usage_of!()),
+        " UNION ALL ",
+        " ON CONFLICT DO NOTHING",
+    )
+});
 
 /// Of sessions that have not ended, and of which a condition is to follow.
 macro_rules! standings {

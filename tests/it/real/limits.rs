@@ -13,6 +13,16 @@ on_each_backend! {
     a_newer_session_on_another_server_of_another_daemon_replaces_the_old_one => replaced;
 }
 
+#[test]
+fn a_quota_of_data_ends_sessions_on_mariadb_as_well() {
+    data("a quota of data on MariaDB", Backend::Mariadb);
+}
+
+#[test]
+fn a_quota_of_time_ends_sessions_on_mariadb_as_well() {
+    time("a quota of time on MariaDB", Backend::Mariadb);
+}
+
 /// Another device of alice.
 const PHONE: &str = "02:00:00:00:00:50";
 /// A change in the database reaches a live session within this time.

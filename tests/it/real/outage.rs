@@ -70,6 +70,31 @@ fn what_ends_and_begins_without_the_database_is_there_after_the_daemon_was_kille
 }
 
 #[test]
+fn a_deadline_is_kept_without_the_database_and_the_end_is_there_after_it() {
+    let more = "[session]\nlimit_s = 9\n";
+    let test = "a deadline in an outage";
+    let Some(mut site) = Site::new(test, Backend::Mariadb, ServerOptions::default(), more) else {
+        return;
+    };
+    let mut alice = site.connected(ClientOptions { real_tun: true, ..Default::default() });
+    site.session(|row| row["state"] == "active");
+    site.database.stop();
+    site.warden.wait_event("store.down", |_| true, SOON);
+    assert_eq!(alice.ping(1), 1, "it goes on until its time is over");
+    let expired = site.warden.wait_event("session.expired", |_| true, SOON);
+    assert_eq!(expired["deadline_reason"], "session_limit");
+    assert!(alice.wait_exit(SOON).is_some(), "{}", alice.log());
+    let closed = site.warden.wait_event("session.closed", |_| true, SOON);
+    assert!(!site.warden.events().iter().any(|event| event["event"] == "store.up"));
+    site.database.start();
+    let rows = history(&site, 1);
+    for field in ["cause", "bytes_received", "bytes_sent", "duration_s"] {
+        assert_eq!(rows[0][field], closed[field], "{field}");
+    }
+    assert_eq!(rows[0]["cause"], "session_limit");
+}
+
+#[test]
 fn a_session_of_an_outage_goes_on_and_is_in_the_database_after_it() {
     let test = "an outage that ends";
     let Some(mut site) = site(test, Backend::Mysql) else { return };

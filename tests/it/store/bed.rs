@@ -1,6 +1,6 @@
 //! A database of its own for each test, dropped at its end.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, num::NonZeroU32, sync::Arc, time::Duration};
 
 use ovpn_warden::{
     store::{
@@ -278,6 +278,7 @@ pub fn session(number: u32) -> SessionRecord {
         bytes_received: 0,
         bytes_sent: 0,
         day_marks: DayMarks::default(),
+        session_timeout_s: NonZeroU32::new(28_830),
         certificate: None,
     }
 }

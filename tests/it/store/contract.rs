@@ -130,6 +130,7 @@ contract! { with:
     usage {
         what_ended_sessions_used_counts_once_and_by_day
         open_sessions_count_by_their_own_row
+        whoever_closes_a_session_first_its_days_are_those_of_its_row
         old_days_are_put_together_and_count_in_total
         grants_count_until_their_end
         no_number_of_an_operator_is_too_large_a_sum

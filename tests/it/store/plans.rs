@@ -124,6 +124,12 @@ fn sample(query: &str, position: usize) -> String {
             1..=6 | 12 => LATER.into(),
             _ => "user7".into(),
         },
+        // Of each: the day, three amounts, and the row as it was written.
+        "usage of closed rows" => match position % 10 {
+            0 | 6 => LATER.into(),
+            4 => session(7).id.to_string(),
+            _ => "1".into(),
+        },
         "short spans" => span(position, SOONER),
         "long spans" => span(position, "86400"),
         "short spans of a user" if position >= 2 => span(position - 2, SOONER),

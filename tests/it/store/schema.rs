@@ -100,14 +100,14 @@ pub async fn a_broken_migration_is_named(bed: Arc<Bed>) {
 
 pub async fn a_migration_that_is_missing_is_applied(bed: Arc<Bed>) {
     let (version, name) = files(bed.backend).pop().unwrap();
-    assert_eq!(name, "device ends", "undo the newest migration here");
+    assert_eq!(name, "session timeout", "undo the newest migration here");
     bed.sql(&format!(
-        "DROP TABLE device_ends; DELETE FROM _sqlx_migrations WHERE version = {version}"
+        "ALTER TABLE sessions DROP COLUMN session_timeout_s; DELETE FROM _sqlx_migrations WHERE version = {version}"
     ))
     .await;
     assert_eq!(bed.store.schema().await, Ok(Schema::Behind(1)));
     let applied = bed.store.migrate(false).await.unwrap().applied;
     assert_eq!(applied, [(version, name)]);
     assert_eq!(bed.store.schema().await, Ok(Schema::Current));
-    assert_eq!(bed.texts("SELECT identifier FROM device_ends").await, [""; 0]);
+    assert_eq!(bed.texts("SELECT session_timeout_s FROM sessions").await, [""; 0]);
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ovpn_warden::{
     store::{
         DayMark, DayMarks, Granted, PolicyRecord, QuotaGrant, SessionRecord, SessionState,
-        StoreError, Usage,
+        StoreError, USERS_OF_USAGE, Usage,
     },
     types::{Period, Periods, Timestamp},
 };
@@ -61,6 +61,14 @@ pub async fn what_ended_sessions_used_counts_once_and_by_day(bed: Arc<Bed>) {
     let both = bed.store.usage(&both, at(0)).await.unwrap();
     let totals: Vec<_> = both.iter().map(|usage| usage.bytes[Period::Total as usize]).collect();
     assert_eq!(totals, [165, 0, 330]);
+    let many: Vec<_> =
+        (0..=USERS_OF_USAGE).map(|number| (name(&format!("user{number}")), all)).collect();
+    assert_eq!(
+        bed.store.usage(&many[1..], at(0)).await.map(|found| found.len()),
+        Ok(USERS_OF_USAGE)
+    );
+    let refused = bed.store.usage(&many, at(0)).await;
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "none of them is left out");
 }
 
 pub async fn open_sessions_count_by_their_own_row(bed: Arc<Bed>) {
@@ -78,6 +86,89 @@ pub async fn open_sessions_count_by_their_own_row(bed: Arc<Bed>) {
     bed.store.persist(&[closed]).await.unwrap();
     let found = usage(&bed, "alice", periods(0, 0, 0)).await;
     assert_eq!((found.bytes, found.open.len()), ([165; 4], 1), "never in both");
+}
+
+/// What `usage_periods` has of a session: how many days, and their sums.
+async fn days(bed: &Bed, session: &SessionRecord) -> Vec<String> {
+    let sums = format!(
+        "SELECT CONCAT(COUNT(*), ' ', SUM(duration_ms), ' ', SUM(bytes_received), ' ', SUM(bytes_sent)) \
+         FROM usage_periods WHERE session_id = '{}' GROUP BY session_id",
+        session.id
+    );
+    bed.texts(&sums).await
+}
+
+/// What `usage_periods` has to have of it.
+fn days_of(session: &SessionRecord) -> Vec<String> {
+    if session.state != SessionState::Closed {
+        return Vec::new();
+    }
+    let shares = session.shares();
+    let millis: u128 = shares.iter().map(|share| share.time.as_millis()).sum();
+    let received: u64 = shares.iter().map(|share| share.bytes_received).sum();
+    let sent: u64 = shares.iter().map(|share| share.bytes_sent).sum();
+    vec![format!("{} {millis} {received} {sent}", shares.len())]
+}
+
+/// A daemon that was killed and its successor both write what they know of a session, in any order: its days are those
+/// of the row that is there, after each of them.
+pub async fn whoever_closes_a_session_first_its_days_are_those_of_its_row(bed: Arc<Bed>) {
+    let of = |number: u32| {
+        let active = SessionRecord { user: name("alice"), ..session(number) };
+        let closed = SessionRecord { version: 4, ..ended(number, "alice") };
+        [
+            // It was adopted, with a version far ahead, before the last row of its first daemon came.
+            SessionRecord { version: 100_003, bytes_sent: 12, ..active },
+            closed.clone(),
+            SessionRecord {
+                version: 100_004,
+                ended_at: Some(at(60_000)),
+                updated_at: at(60_000),
+                day_marks: DayMarks::default(),
+                ..closed.clone()
+            },
+            // Of the same version, by one that had read the row before it was adopted.
+            SessionRecord { ended_at: Some(at(DAY + 90_000)), bytes_sent: 16, ..closed },
+        ]
+    };
+    let mut orders = vec![Vec::new()];
+    for _ in 0..4 {
+        let longer = |order: &Vec<usize>| {
+            let free = (0..4).filter(|next| !order.contains(next));
+            free.map(|next| [order.as_slice(), &[next]].concat()).collect::<Vec<_>>()
+        };
+        orders = orders.iter().flat_map(longer).collect();
+    }
+    assert_eq!(orders.len(), 24);
+    for (number, order) in (0..).zip(&orders) {
+        let rows = of(number);
+        // The last one is written again, as by one that had no answer.
+        for step in order.iter().chain(order.last()) {
+            bed.store.persist(std::slice::from_ref(&rows[*step])).await.unwrap();
+            let row = bed.store.session(rows[0].id).await.unwrap().unwrap();
+            assert_eq!(days(&bed, &row).await, days_of(&row), "{order:?} after {step}: {row:?}");
+        }
+    }
+    // All at once, each daemon with its own.
+    let numbers: Vec<u32> = (100..164).collect();
+    let each: Vec<_> = numbers.iter().map(|number| of(*number)).collect();
+    let write = async |which: usize| {
+        let rows: Vec<_> = each.iter().map(|rows| rows[which].clone()).collect();
+        let store = bed.second();
+        for _ in 0..9 {
+            match store.persist(&rows).await {
+                Err(error) if error.is_transient() => {}
+                done => return done.unwrap(),
+            }
+        }
+        panic!("never written");
+    };
+    tokio::join!(write(0), write(1), write(2), write(3));
+    for rows in &each {
+        let row = bed.store.session(rows[0].id).await.unwrap().unwrap();
+        assert_eq!(row.state, SessionState::Closed);
+        assert_eq!(days(&bed, &row).await, days_of(&row), "{row:?}");
+    }
 }
 
 pub async fn old_days_are_put_together_and_count_in_total(bed: Arc<Bed>) {

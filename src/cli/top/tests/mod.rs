@@ -54,6 +54,7 @@ fn session(number: u8, user: &str, server: &str, left: Option<u64>) -> SessionRe
         bytes_received: u64::from(number) * MIB,
         bytes_sent: 10 * u64::from(number) * MIB,
         day_marks: DayMarks::default(),
+        session_timeout_s: None,
         certificate: None,
     }
 }

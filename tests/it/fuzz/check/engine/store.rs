@@ -97,6 +97,7 @@ impl Store {
             bytes_received: 7,
             bytes_sent: 9,
             day_marks: DayMarks::default(),
+            session_timeout_s: None,
             certificate: None,
         };
         self.rows.insert(record.id, record.clone());
