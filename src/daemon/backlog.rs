@@ -220,12 +220,12 @@ impl Backlog {
     /// The next rows to write; until [`Self::finish_batch`] they count as waiting.
     pub(super) fn take(&self) -> Arc<[SessionRecord]> {
         let mut waiting = self.waiting();
-        if waiting.rows.is_empty() {
-            // What a storm needed is given back.
-            waiting.rows.shrink_to(BATCH);
-        }
         let ids: Vec<SessionId> = waiting.rows.keys().take(BATCH).copied().collect();
         waiting.writing = ids.iter().filter_map(|id| waiting.rows.remove(id)).collect();
+        if waiting.rows.len() <= BATCH {
+            // What a storm or an outage needed is given back. Of a busy daemon it is never empty.
+            waiting.rows.shrink_to(BATCH);
+        }
         Arc::clone(&waiting.writing)
     }
 
@@ -346,6 +346,26 @@ pub(super) mod tests {
         fill(MOST_OFFLINE..MOST);
         assert_eq!(backlog.admit(grant(false)), refused(), "also one that takes no rows");
         assert_eq!(backlog.admit(DenyReason::Throttled.into()), DenyReason::Throttled.into());
+    }
+
+    #[test]
+    fn what_an_outage_needed_is_given_back_although_more_comes_all_the_time() {
+        let backlog = Backlog::default();
+        let capacity = || backlog.waiting().rows.capacity();
+        for number in 0..20_000 {
+            backlog.push(row(number, 1, SessionState::Active));
+        }
+        assert!(capacity() >= 20_000);
+        let mut next = 20_000;
+        while backlog.len() > 1 {
+            backlog.push(row(next, 1, SessionState::Active));
+            next += 1;
+            backlog.take();
+            backlog.finish_batch();
+            backlog.push(row(next, 1, SessionState::Active));
+            next += 1;
+        }
+        assert!(capacity() < 4 * BATCH, "{}", capacity());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -59,7 +59,7 @@ pub const UTC_RECHECK: Duration = Duration::from_secs(60);
 /// Pause before `status` is asked again after a list that cannot be trusted, and before an
 /// adoption that the database could not answer is tried again.
 pub const STATUS_RETRY: Duration = Duration::from_secs(5);
-/// Room for outputs that an engine keeps.
+/// Room for outputs, and for clients that have just left, that an engine keeps.
 const OUTPUTS_KEPT: usize = 16;
 /// Clients that left unknown, of which the times are remembered.
 const MOST_LEFT_UNKNOWN: usize = 65_536;
@@ -290,6 +290,10 @@ impl Engine {
             if let Some(departed) = self.departed.pop_front() {
                 self.close_departed(departed, None);
             }
+        }
+        if self.departed.is_empty() {
+            // All clients of a server may have left at once.
+            self.departed.shrink_to(OUTPUTS_KEPT);
         }
         if take_due(&mut self.timers.status, now) {
             self.ask_status(now);

@@ -56,7 +56,10 @@ for name in "${names[@]}"; do
     mariadb | faults | soak)
       [[ "$name" != faults ]] || args+=(--every-kind)
       [[ "$name" != soak ]] || args+=(--period-s 60 --expect "rss_kib_per_minute<=60" --expect "descriptors_per_minute<=0.5")
-      "$here/db.sh" start mariadb "$dir/$name" >"$dir/env"
+      # Its disk can be filled.
+      disk=
+      [[ "$name" == mariadb ]] || disk=1g
+      WARDEN_RIG_DISK=$disk "$here/db.sh" start mariadb "$dir/$name" >"$dir/env"
       # shellcheck disable=SC1091
       source "$dir/env"
       echo 'CREATE DATABASE warden_chaos' | "$here/db.sh" sql "$dir/$name"

@@ -7,14 +7,17 @@
 #   db.sh stop DIR                  stops it, and returns only when the process is gone
 #   db.sh kill DIR                  kills it (SIGKILL), as a crash would
 #   db.sh again DIR                 starts a killed or stopped one over its files, on its port
+#   db.sh fill DIR                  fills the disk of its data, and waits until it has met that; `full` or `not met`
+#   db.sh free DIR                  gives the space back
 #
+# With WARDEN_RIG_DISK=512m its data is on a file system of its own, of that size (needs root); only then it can be filled.
 # User `warden`, password `warden`, may do anything in databases named warden_*, creating them included.
 # Both servers speak TLS: MySQL with the certificates it makes itself (no host name in them, so a
 # client can verify the CA only), MariaDB with one for localhost and 127.0.0.1.
 set -euo pipefail
 
 fail() { echo "db.sh: $*" >&2; exit 1; }
-usage() { fail "usage: db.sh start mysql|mariadb DIR | db.sh sql DIR [DATABASE] | db.sh stop|kill|again DIR"; }
+usage() { fail "usage: db.sh start mysql|mariadb DIR | db.sh sql DIR [DATABASE] | db.sh stop|kill|again|fill|free DIR"; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # Running, and neither a zombie (nobody may reap it in a container) nor a stranger with a recycled pid.
@@ -79,6 +82,25 @@ crash() {
   while alive "$pid" "$dir"; do sleep 0.01; done
 }
 
+disk_full() { grep -aqE 'error 28|Errcode: 28|is full' <(tail -c "+$1" "$dir/log"); }
+
+fill() {
+  local before
+  dir=$(cd "$1" && pwd) || fail "no folder $1"
+  [[ -e "$dir/disk" ]] || fail "its data has no file system of its own: start it with WARDEN_RIG_DISK"
+  before=$(($(stat -c %s "$dir/log") + 1))
+  # What is left after the large blocks goes in small ones.
+  for size in 1M 4K; do dd if=/dev/zero bs="$size" of="$dir/data/filler-$size" 2>/dev/null || true; done
+  # Until a table needs a page more it does not notice.
+  for _ in {1..300}; do
+    ! disk_full "$before" || { echo full; return 0; }
+    sleep 0.1
+  done
+  echo "not met"
+}
+
+free() { rm -f "$1"/data/filler-*; }
+
 start() {
   local kind=$1 account port pid
   mkdir -p "$2"
@@ -88,6 +110,11 @@ start() {
   # Its own: two servers in process namespaces of their own may have one process id, and name files in /tmp alike.
   mkdir "$dir/tmp"
   account=$(id -un)
+  if [[ -n "${WARDEN_RIG_DISK:-}" ]]; then
+    mkdir "$dir/data"
+    mount -t tmpfs -o "size=$WARDEN_RIG_DISK,mode=700" tmpfs "$dir/data" || fail "no file system for the data: that needs root"
+    touch "$dir/disk"
+  fi
   local pool=32M largest=1048576 # blocks of 1 KB
   [[ -z "${WARDEN_RIG_LARGE:-}" ]] || { pool=3G largest=$((16 << 20)); }
   programs "$kind"
@@ -135,7 +162,7 @@ SQL
 stop() {
   local pid
   dir=$(cd "$1" && pwd) || fail "no folder $1"
-  [[ -s "$dir/pid" ]] || return 0
+  [[ -s "$dir/pid" ]] || { leave; return 0; }
   pid=$(<"$dir/pid")
   if alive "$pid" "$dir"; then
     kill -TERM "$pid" 2>/dev/null || true
@@ -147,6 +174,11 @@ stop() {
     ! alive "$pid" "$dir" || fail "process $pid does not end"
   fi
   rm -f "$dir/pid"
+  leave
+}
+
+leave() { # the file system of its own
+  [[ ! -e "$dir/disk" ]] || ! mountpoint -q "$dir/data" || umount --lazy "$dir/data"
 }
 
 case "${1:-}" in
@@ -154,6 +186,8 @@ case "${1:-}" in
   stop) [[ $# == 2 ]] || usage; stop "$2" ;;
   kill) [[ $# == 2 ]] || usage; crash "$2" ;;
   again) [[ $# == 2 ]] || usage; again "$2" ;;
+  fill) [[ $# == 2 ]] || usage; fill "$2" ;;
+  free) [[ $# == 2 ]] || usage; free "$2" ;;
   sql)
     [[ $# == 2 || $# == 3 ]] || usage
     dir=$(cd "$2" && pwd)

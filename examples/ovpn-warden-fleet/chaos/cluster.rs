@@ -141,7 +141,13 @@ impl Cluster {
             How::Kill => ("kill", "again"),
             How::Part => ("part", "join"),
             How::Hide => ("hide", "join"),
-            How::Stop | How::Slow | How::ReadOnly | How::Crowded | How::Cut | How::Replace => {
+            How::Stop
+            | How::Slow
+            | How::ReadOnly
+            | How::Crowded
+            | How::Cut
+            | How::Full
+            | How::Replace => {
                 bail!("no node of a cluster is {}", how.word())
             }
         };

@@ -49,6 +49,8 @@ pub enum How {
     Crowded,
     /// All connections are cut, whatever goes on on them.
     Cut,
+    /// There is no byte left on its disk.
+    Full,
     /// Another program file takes its place: SIGTERM, and the new one at once.
     Replace,
     /// It loses the others without a word; its clients still reach it.
@@ -58,8 +60,8 @@ pub enum How {
 }
 
 impl How {
-    const OF_DATABASE: [Self; 6] =
-        [Self::Kill, Self::Stop, Self::Slow, Self::ReadOnly, Self::Crowded, Self::Cut];
+    const OF_DATABASE: [Self; 7] =
+        [Self::Kill, Self::Stop, Self::Slow, Self::ReadOnly, Self::Crowded, Self::Cut, Self::Full];
     const OF_OTHERS: [Self; 2] = [Self::Kill, Self::Stop];
     const OF_DAEMON: [Self; 3] = [Self::Kill, Self::Stop, Self::Replace];
     const OF_NODES: [Self; 3] = [Self::Kill, Self::Part, Self::Hide];
@@ -72,6 +74,7 @@ impl How {
             Self::ReadOnly => "read_only",
             Self::Crowded => "crowded",
             Self::Cut => "cut",
+            Self::Full => "disk_full",
             Self::Replace => "replaced",
             Self::Part => "parted",
             Self::Hide => "hidden",
@@ -253,7 +256,7 @@ mod tests {
             .filter(|fault| fault.hit == Hit::Database)
             .map(|fault| fault.how.word())
             .collect();
-        assert_eq!(of_database.len(), 6);
+        assert_eq!(of_database.len(), 7);
         let soak = faults(7, 100, 4, true, Kinds::AllButOurEnd);
         let is_our_end = |fault: &Fault| match fault.hit {
             Hit::Daemon => fault.how == How::Kill,

@@ -377,6 +377,12 @@ impl Play<'_> {
                 self.sql(&format!("{limit} 0")).await?;
             }
             How::Cut => self.sql("KILL CONNECTION USER 'warden'@'%'").await?,
+            How::Full => {
+                // It goes on until a table needs a page more.
+                self.database("fill").await?;
+                sleep(time).await;
+                self.database("free").await?;
+            }
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ impl Mariadb {
         let output = std::process::Command::new(script)
             .args(words)
             .arg(folder.join("m"))
+            .env("WARDEN_RIG_DISK", "256m")
             .stdin(std::fs::File::open(input).unwrap())
             .output()
             .unwrap();

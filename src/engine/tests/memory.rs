@@ -31,3 +31,18 @@ fn what_a_busy_moment_needed_is_given_back() {
     while lab.engine.poll_output().is_some() {}
     assert!(lab.engine.outputs.capacity() <= 2 * OUTPUTS_KEPT);
 }
+
+#[test]
+fn what_the_departure_of_all_needed_is_given_back() {
+    let mut lab = Lab::up();
+    for cid in 1..=200 {
+        lab.establish(cid, "alice", 3_600);
+    }
+    for cid in 1..=200 {
+        lab.say(disconnect(cid));
+    }
+    assert!(lab.engine.departed.capacity() >= 200);
+    lab.pass(second());
+    assert!(lab.engine.departed.is_empty());
+    assert!(lab.engine.departed.capacity() <= 2 * OUTPUTS_KEPT);
+}

@@ -26,9 +26,9 @@ async fn bed_of(listeners: &[Listener]) -> Bed {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_silent_floods_or_does_not_read_slows_no_other() {
+async fn a_server_that_is_silent_slow_floods_or_does_not_read_slows_no_other() {
     let mut listeners = Vec::new();
-    for _ in 0..GOOD + 3 {
+    for _ in 0..GOOD + 4 {
         listeners.push(Listener::tcp().await);
     }
     let bed = bed_of(&listeners).await;
@@ -37,8 +37,15 @@ async fn a_server_that_is_silent_floods_or_does_not_read_slows_no_other() {
     for listener in &listeners {
         servers.push(listener.accept().await);
     }
-    // One says nothing at all, one goes on and on with a line that never ends.
+    // One says nothing at all, one a byte a second, one goes on and on with a line that never ends.
     let _silent = servers.pop().unwrap();
+    let mut slow = servers.pop().unwrap();
+    let slow = tokio::spawn(async move {
+        for byte in ">INFO:OpenVPN Management Interface Version ".chars().cycle() {
+            slow.try_say(&byte.to_string()).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
     let mut endless = servers.pop().unwrap();
     let endless = tokio::spawn(async move { while endless.try_say(&"x".repeat(65_536)).await {} });
     for server in &mut servers {
@@ -64,5 +71,6 @@ async fn a_server_that_is_silent_floods_or_does_not_read_slows_no_other() {
         assert!(line.starts_with("client-deny ") && answered.insert(cid), "{line}");
     }
     endless.abort();
+    slow.abort();
     daemon.stop().await;
 }

@@ -39,10 +39,10 @@ pub async fn beside(listener: &Listener) -> (Bed, Child, Controller, u16) {
 pub async fn beside_with(bed: &Bed, listener: &Listener, more: &str) -> (Child, Controller, u16) {
     let http = free_port().await;
     let config = format!(
-        "[database]\nurl = \"sqlite://{}\"\n[[servers]]\nname = \"udp\"\n\
+        "[database]\nurl = \"{}\"\n[[servers]]\nname = \"udp\"\n\
          management = \"tcp://{}\"\n[http]\nlisten = \"127.0.0.1:{http}\"\n\
          [auth]\nargon2_m_kib = 8\nargon2_t = 1\nwake_up = false\n{more}",
-        bed.database().display(),
+        bed.url(),
         listener.address(),
     );
     let file = bed.folder().join("config.toml");

@@ -4,6 +4,7 @@ mod browser;
 mod console;
 mod console_proxy;
 mod crash;
+mod disk;
 mod grace;
 mod hostile;
 mod limits;
@@ -89,8 +90,11 @@ impl Bed {
 
     /// The database's file.
     fn database(&self) -> PathBuf {
-        let url = String::from_utf8(self.config.database.url.expose().to_vec()).unwrap();
-        url.strip_prefix("sqlite://").unwrap().into()
+        self.url().strip_prefix("sqlite://").unwrap().into()
+    }
+
+    fn url(&self) -> String {
+        String::from_utf8(self.config.database.url.expose().to_vec()).unwrap()
     }
 
     fn actor(&self) -> Actor {
@@ -143,8 +147,7 @@ impl Bed {
     }
 
     /// The same with its database elsewhere.
-    fn on(mut self, file: &std::path::Path) -> Self {
-        let url = format!("sqlite://{}", file.display());
+    fn on(mut self, url: &str) -> Self {
         self.config.database.url = Password::from(url.as_bytes());
         self.store = open(&self.config);
         self
