@@ -170,7 +170,12 @@ impl Failures {
         let is_fresh = self.heard_until.is_some_and(|until| {
             now.saturating_since(until) < QUIET && until.saturating_since(now) < QUIET
         });
-        self.is_asked || !is_fresh || !self.waiting.is_empty() || !self.lockouts.is_empty()
+        self.is_asked || !is_fresh || self.has_news()
+    }
+
+    /// Whether there is something to tell.
+    pub fn has_news(&self) -> bool {
+        !self.waiting.is_empty() || !self.lockouts.is_empty()
     }
 
     /// From when on to read what others have written: at first all that counts.

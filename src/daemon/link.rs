@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use futures_util::FutureExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
@@ -81,6 +81,8 @@ pub(super) struct Shared {
     pub(super) store_ready: watch::Receiver<bool>,
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
+    /// Somebody logs in: the poller looks at the database more often.
+    pub(super) stir: Arc<Notify>,
     /// Where captures go.
     pub(super) record: Option<Arc<Path>>,
 }
@@ -235,6 +237,7 @@ impl Link {
                 Wake::Redial => self.dial(),
                 Wake::Tool(event) => self.on_tool(event),
                 Wake::Decided(Some((ticket, decision))) => {
+                    self.shared.stir.notify_one();
                     let decision = self.shared.backlog.admit(decision);
                     self.engine.handle_decision(ticket, decision, now);
                 }
@@ -389,6 +392,7 @@ impl Link {
                     }
                 }
                 Output::Authenticate(ticket, request) => {
+                    self.shared.stir.notify_one();
                     if let Some(decision) = self.questions.ask(ticket, request) {
                         self.engine.handle_decision(ticket, decision, self.shared.clock.now());
                     }
@@ -414,6 +418,7 @@ impl Link {
         let count = self.engine.session_count();
         if self.told_sessions != Some(count) {
             self.told_sessions = Some(count);
+            self.shared.stir.notify_one();
             self.shared.readiness.set_sessions(&self.settings.server, count);
             let now = self.shared.clock.now().utc;
             self.shared.activity.sessions(&self.settings.server, count, now);

@@ -14,6 +14,7 @@ mod questions;
 mod record;
 mod relay;
 mod retention;
+mod stillness;
 mod transport;
 mod webhook;
 mod writer;
@@ -21,7 +22,7 @@ mod writer;
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -121,6 +122,7 @@ impl Daemon {
         let (asked, waiting) = (Arc::clone(&authenticator), Arc::clone(&backlog));
         readiness.set_queues(move || Queues { hash: asked.queued(), store: waiting.len() });
         let activity = Arc::<Activity>::default();
+        let stir = Arc::<Notify>::default();
         let shared = Shared {
             authenticator: Arc::clone(&authenticator),
             questions: Bounds {
@@ -137,6 +139,7 @@ impl Daemon {
             store_ready,
             clock,
             stop: stop.clone(),
+            stir: Arc::clone(&stir),
             record: record.map(Into::into),
         };
         let mut links = Vec::with_capacity(config.servers.len());
@@ -194,6 +197,7 @@ impl Daemon {
             store_ready: ready_sender,
             clock,
             stop: stop.clone(),
+            stir,
         };
         let writer = Writer::new(backlog, Arc::clone(&store), clock);
         let chronicler = Chronicler { activity, store: Arc::clone(&store), clock };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -34,21 +34,26 @@ use super::{
     backoff::Backoff,
     changes::{Affected, Changes},
     link::LinkRequest,
+    stillness::Stillness,
 };
 
 /// How often operators' requests are looked for. They take effect within 2 s.
 const POLL: Duration = Duration::from_secs(1);
+/// The same where nobody is connected and nobody logs in: there is no session that a request could be about.
+const POLL_AT_REST: Duration = Duration::from_secs(5);
 /// How often a database that is away is looked for: who is past a deadline is known only with it.
 const POLL_AWAY: Duration = Duration::from_millis(500);
 /// Of the time, at most one part in so many goes into looking whether sessions may go on: a small
-/// site learns of a change within a second, a large one later, but without a load on its database.
-const REVIEW_SHARE: u32 = 10;
+/// site learns of a change within seconds, a large one later, but without a load on its database.
+const REVIEW_SHARE: u32 = 30;
 /// From one look at sessions to the next, at least: a change in the database ends them within 5 s.
 const REVIEW: Duration = Duration::from_millis(2_500);
 /// How often servers without sessions are looked at, too: an open row of one is of a session that nobody knows.
 const REVIEW_OF_ALL: Duration = Duration::from_secs(30);
 /// Sessions that are read by one statement; a server alone may have more.
 const TOGETHER: usize = 500;
+/// From so many on their policies are read apart.
+const MANY: usize = 50;
 /// How long the links may take to answer for requests.
 const OUTCOME: Duration = Duration::from_secs(1);
 
@@ -66,6 +71,7 @@ pub(super) struct Poller {
     pub(super) store_ready: watch::Sender<bool>,
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
+    pub(super) stir: Arc<Notify>,
 }
 
 impl Poller {
@@ -84,19 +90,32 @@ impl Poller {
         // Everybody is to be looked at again once this review is done.
         let mut once_more = false;
         let mut passed_over = BTreeSet::new();
+        let mut stillness = Stillness::default();
         loop {
+            let is_idle = review.is_none() && !once_more && was_up == Some(true);
+            let is_still = stillness.is_still(self.store.traces(), self.clock.now().mono)
+                && is_idle
+                && review_error.is_none();
+            let is_at_rest = is_idle && self.is_at_rest();
             let mut result = match review_error.take() {
                 Some(error) => Err(error),
+                None if is_still => Ok(true),
                 None => self.round(&servers, &mut schema_is_current).await,
-            };
-            if result.is_ok() {
+            }
+            .map(|is_all_done| {
+                if !is_all_done {
+                    stillness.disturb(self.clock.now().mono);
+                }
+            });
+            if result.is_ok() && !is_still && !is_at_rest {
                 match self.look_for_changes(&mut changes).await {
                     Ok(everybody) => once_more |= everybody,
                     Err(error) => result = Err(error),
                 }
             }
             let now = self.clock.now().mono;
-            if result.is_ok() && review.is_none() && (once_more || now >= next_review) {
+            let is_due = !is_still && (once_more || now >= next_review);
+            if result.is_ok() && review.is_none() && is_due {
                 once_more = false;
                 let of_all = now >= next_of_all;
                 if of_all {
@@ -104,10 +123,10 @@ impl Poller {
                 }
                 review = Some(Box::pin(self.review(&servers, of_all)));
             }
-            if result.is_ok() {
+            if result.is_ok() && !is_still {
                 result = self.authenticator.look_after_grace().await;
             }
-            if result.is_ok() {
+            if result.is_ok() && (!is_still || self.authenticator.has_failures_to_tell()) {
                 // Before anybody is let in for the first time: what failed before the start counts.
                 result = self.authenticator.exchange_failures().await.map(|lockouts| {
                     for Lockout { user, scope, network, failures, until, .. } in lockouts {
@@ -131,17 +150,24 @@ impl Poller {
                 self.readiness.set_store(is_up);
                 self.store_ready.send_replace(is_up);
             }
-            let pause = if is_up {
-                backoff.reset();
-                POLL
-            } else {
+            let mut may_be_stirred = false;
+            let pause = if !is_up {
+                stillness.disturb(now);
                 backoff.pause()
+            } else {
+                backoff.reset();
+                may_be_stirred = review.is_none() && self.is_at_rest();
+                if may_be_stirred { POLL_AT_REST } else { POLL }
             };
             let pause = tokio::time::sleep(pause);
             tokio::pin!(pause);
             loop {
                 tokio::select! {
                     () = &mut pause => break,
+                    () = self.stir.notified(), if may_be_stirred => {
+                        may_be_stirred = false;
+                        pause.set(tokio::time::sleep(POLL));
+                    }
                     done = under_way(&mut review) => {
                         review = None;
                         match done {
@@ -164,11 +190,18 @@ impl Poller {
         }
     }
 
+    /// Whether nobody is connected and nothing is left to write.
+    fn is_at_rest(&self) -> bool {
+        let has_none = |server| self.readiness.sessions(server).unwrap_or_default() == 0;
+        self.links.keys().all(has_none) && self.backlog.is_empty()
+    }
+
+    /// Whether nothing is left to be done by the next one.
     async fn round(
         &self,
         servers: &[ServerName],
         schema_is_current: &mut bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         if !*schema_is_current {
             let what = match self.store.schema().await? {
                 Schema::Current => None,
@@ -185,9 +218,10 @@ impl Poller {
         let present: Vec<ServerName> =
             servers.iter().filter(|server| self.readiness.is_link_up(server)).cloned().collect();
         if present.is_empty() {
-            return self.store.ping().await;
+            return self.store.ping().await.map(|()| true);
         }
         let waiting = self.store.pending_commands(&present).await?;
+        let count = waiting.unreadable.len() + waiting.commands.len();
         let mut handled = Vec::new();
         let mut asked = Vec::new();
         for (id, server, error) in waiting.unreadable {
@@ -227,7 +261,7 @@ impl Poller {
                 handled.push(command);
             }
         }
-        self.complete(&handled).await
+        self.complete(&handled).await.map(|()| handled.len() == count)
     }
 
     /// Judges the sessions at once of those of whom something was changed; whether everybody's have to be.
@@ -263,8 +297,8 @@ impl Poller {
         let least = usize::from(of_all);
         let count = |server| self.readiness.sessions(server).unwrap_or_default().max(least);
         let counted = servers.iter().map(|server| (server.clone(), count(server)));
-        for servers in together(counted) {
-            let standings = self.standings(&servers, &mut faults).await?;
+        for (count, servers) in together(counted) {
+            let standings = self.standings(&servers, count >= MANY, &mut faults).await?;
             for (server, reviews) in self.judged(&standings, &mut faults).await? {
                 if let Some(link) = self.links.get(&server) {
                     // A link that is behind gets the next one.
@@ -281,9 +315,14 @@ impl Poller {
     async fn standings(
         &self,
         servers: &[ServerName],
+        are_many: bool,
         faults: &mut Faults,
     ) -> Result<Vec<Standing>, StoreError> {
-        match self.store.standings(servers).await {
+        let found = match are_many {
+            true => self.store.many_standings(servers).await,
+            false => self.store.standings(servers).await,
+        };
+        match found {
             Err(error) if !is_database_away(&error) => {}
             found => return found,
         }
@@ -396,8 +435,8 @@ fn pass_over(
     Ok(())
 }
 
-/// Servers whose sessions are read by one statement each time; none for those without sessions.
-fn together(counted: impl Iterator<Item = (ServerName, usize)>) -> Vec<Vec<ServerName>> {
+/// Servers whose sessions are read by one statement each time, with their number; none for those without sessions.
+fn together(counted: impl Iterator<Item = (ServerName, usize)>) -> Vec<(usize, Vec<ServerName>)> {
     let mut groups: Vec<(usize, Vec<ServerName>)> = Vec::new();
     for (server, count) in counted.filter(|(_, count)| *count > 0) {
         match groups.last_mut().filter(|(sum, _)| sum + count <= TOGETHER) {
@@ -408,7 +447,7 @@ fn together(counted: impl Iterator<Item = (ServerName, usize)>) -> Vec<Vec<Serve
             None => groups.push((count, vec![server])),
         }
     }
-    groups.into_iter().map(|(_, servers)| servers).collect()
+    groups
 }
 
 /// What comes of it, if it is under way.
@@ -432,12 +471,9 @@ mod tests {
             .map(|(number, count)| (format!("s{number}").parse::<ServerName>().unwrap(), *count));
         let groups: Vec<Vec<String>> = together(counted)
             .iter()
-            .map(|servers| servers.iter().map(ToString::to_string).collect())
+            .map(|(_, servers)| servers.iter().map(ToString::to_string).collect())
             .collect();
         assert_eq!(groups, [vec!["s1", "s2", "s3"], vec!["s4"], vec!["s5"], vec!["s6", "s8"]]);
-        assert_eq!(
-            together([("s".parse().unwrap(), 0)].into_iter()),
-            Vec::<Vec<ServerName>>::new()
-        );
+        assert_eq!(together([("s".parse().unwrap(), 0)].into_iter()), Vec::new());
     }
 }

@@ -1,6 +1,6 @@
 //! CONNECT and REAUTH: the question, its ticket, the answer.
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use crate::{
     auth::{
@@ -239,7 +239,7 @@ impl Engine {
             response: Response::None,
             proven: None,
             is_other: false,
-            common_name: who.common_name.clone(),
+            common_name: who.common_name.as_deref().map(Into::into),
             device: Ok(None),
             certificate: None,
             client_ip: who.client_ip,
@@ -355,10 +355,13 @@ pub(super) fn nobody(cid: Cid) -> ClientRef {
     }
 }
 
-fn lossy(bytes: Option<&[u8]>) -> Option<Arc<str>> {
-    let bytes = bytes.filter(|bytes| !bytes.is_empty())?;
-    let text = String::from_utf8_lossy(bytes);
-    Some(truncate_on_char(&text, 256).into())
+fn lossy<T: for<'a> From<&'a str>>(bytes: Option<&[u8]>) -> Option<T> {
+    bytes.filter(|bytes| !bytes.is_empty()).map(shown)
+}
+
+/// A name from the network, for log lines.
+pub(super) fn shown<T: for<'a> From<&'a str>>(bytes: &[u8]) -> T {
+    truncate_on_char(&String::from_utf8_lossy(bytes), 256).into()
 }
 
 fn client_ref(
@@ -374,7 +377,7 @@ fn client_ref(
         kid,
         user: lossy(env.get(b"username")),
         common_name: lossy(env.get(b"common_name")),
-        device: device.map(|claim| claim.id.to_string().into()),
+        device: device.map(|claim| claim.id.clone()),
         client_ip: ip(b"untrusted_ip")
             .or_else(|| ip(b"untrusted_ip6"))
             .or_else(|| ip(b"trusted_ip"))

@@ -16,7 +16,7 @@ use super::{
     Engine, Output, Reconciled, STATUS_RETRY, Ticket,
     clients::Client,
     live::Session,
-    login::{cut, nobody},
+    login::{cut, nobody, shown},
     replies::Expect,
     session::Departed,
 };
@@ -160,7 +160,7 @@ impl Engine {
     fn adopt(&mut self, mut record: SessionRecord, zone: Zone, stray: &StatusClient, now: Now) {
         let cid = record.cid;
         let mut who = stray_ref(stray);
-        who.device = record.device.as_ref().map(|device| device.to_string().into());
+        who.device.clone_from(&record.device);
         who.client_ip = record.client_ip;
         who.client_port = record.client_port;
         // Its end was begun and is not confirmed: it goes on.
@@ -287,10 +287,9 @@ fn is_same_user(who: &ClientRef, row: &StatusClient) -> bool {
 }
 
 fn stray_ref(stray: &StatusClient) -> ClientRef {
-    let text = |bytes: &[u8]| truncate_on_char(&String::from_utf8_lossy(bytes), 256).into();
     let mut who = nobody(stray.cid);
-    who.user = stray.username.as_deref().map(text);
-    who.common_name = Some(&*stray.common_name).filter(|cn| !cn.is_empty()).map(text);
+    who.user = stray.username.as_deref().map(shown);
+    who.common_name = Some(&*stray.common_name).filter(|cn| !cn.is_empty()).map(shown);
     // `ip:port`, or `proto:ip:port` from 2.7 on; an IPv6 address stands in brackets or bare.
     if let Some((host, port)) = stray.real_address.rsplit_once(':') {
         let host = ["udp4:", "udp6:", "tcp4:", "tcp6:", "tcp4-server:", "tcp6-server:"]

@@ -579,8 +579,8 @@ impl Engine {
         }
         let mut who = nobody(record.cid);
         who.user = Some(record.user.as_str().into());
-        who.common_name = record.common_name.as_deref().map(Into::into);
-        who.device = record.device.as_ref().map(|device| device.to_string().into());
+        who.common_name.clone_from(&record.common_name);
+        who.device.clone_from(&record.device);
         who.client_ip = record.client_ip;
         who.client_port = record.client_port;
         self.close_departed(Departed { due: now.mono, who, record }, Some(cause));

@@ -62,6 +62,11 @@ pub const USERS_OF_USAGE: usize = 100;
 /// Most sessions at once that a policy can allow and limit.
 pub const MAX_SESSIONS: u32 = 1_000;
 
+/// Of each of a database's files: its number, its size, and when it was written last, in nanoseconds. They change
+/// with whatever is written; two changes within one tick of the system's clock may look like one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traces(pub [(u64, u64, i64); 2]);
+
 /// The state of a database's schema against what this build knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schema {
@@ -93,6 +98,9 @@ pub struct Migrated {
 pub trait Store: Send + Sync + 'static {
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// What the database leaves behind of each change, if that can be seen without asking it.
+    fn traces(&self) -> Option<Traces>;
 
     /// Compares the schema with what this build knows.
     async fn schema(&self) -> Result<Schema, StoreError>;
@@ -234,6 +242,10 @@ pub trait Store: Send + Sync + 'static {
     /// What each session of these servers that runs is judged by, in one round trip for up to 32
     /// servers. A session whose rows cannot be read is left out.
     async fn standings(&self, servers: &[ServerName]) -> Result<Vec<Standing>, StoreError>;
+
+    /// The same, made for many sessions: policies are read once, after the sessions, so that those are known
+    /// that somebody was given meanwhile.
+    async fn many_standings(&self, servers: &[ServerName]) -> Result<Vec<Standing>, StoreError>;
 
     /// The same of all sessions of these users, on whatever server; at most 1,000 users.
     async fn standings_of(&self, users: &[Username]) -> Result<Vec<Standing>, StoreError>;

@@ -43,6 +43,9 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
     for (text, servers) in sql.standings.split(&[(); 4]) {
         queries.push(("standings", text, servers.len()));
     }
+    for (text, servers) in sql.many_standings.split(&[(); 4]) {
+        queries.push(("many standings", text, servers.len()));
+    }
     for (text, servers) in sql.pending_commands.split(&[(); 4]) {
         queries.push(("pending_commands", text, servers.len()));
     }

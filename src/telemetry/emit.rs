@@ -20,7 +20,7 @@ macro_rules! of_client {
             kid = client.kid.map(|kid| kid.0),
             user = client.user.as_deref(),
             common_name = client.common_name.as_deref(),
-            device = client.device.as_deref(),
+            device = client.device.as_ref().map(display),
             client_ip = client.client_ip.map(display),
             client_port = client.client_port,
             $($field = $value,)*

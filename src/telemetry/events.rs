@@ -4,8 +4,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::types::{
-    Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, LockoutScope, ServerName, SessionId,
-    Timestamp,
+    Cause, Cid, DenyReason, DeviceId, ExpiryAction, Factor, Kid, LockoutScope, ServerName,
+    SessionId, ShortText, Timestamp,
 };
 
 /// The names of all events, as log lines carry them.
@@ -65,9 +65,9 @@ pub struct ClientRef {
     /// The username, at most 256 characters.
     pub user: Option<Arc<str>>,
     /// The certificate's common name, at most 256 characters.
-    pub common_name: Option<Arc<str>>,
+    pub common_name: Option<ShortText>,
     /// The device id, normalised.
-    pub device: Option<Arc<str>>,
+    pub device: Option<DeviceId>,
     /// Where it connects from.
     pub client_ip: Option<IpAddr>,
     /// Its port.

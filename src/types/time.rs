@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    num::NonZeroU64,
     ops::{Add, Sub},
     str::FromStr,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -10,9 +11,12 @@ use std::{
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 use thiserror::Error;
 
-/// A point in UTC, to the millisecond.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Timestamp(i64);
+/// A point in UTC, to the millisecond. Never zero inside, so that an `Option` of it is no larger.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(NonZeroU64);
+
+/// What stands inside for 1970: numbers are in the order of time.
+const EPOCH: u64 = 1 << 63;
 
 /// Why a text is not a time.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -21,53 +25,56 @@ pub struct TimestampError(pub String);
 
 impl Timestamp {
     /// The last instant that both databases can hold: the end of the year 9999.
-    pub const MAX: Self = Self(253_402_300_799_999);
+    pub const MAX: Self = Self::from_millis(253_402_300_799_999);
 
     /// From milliseconds since 1970-01-01T00:00:00Z.
     pub const fn from_millis(millis: i64) -> Self {
-        Self(millis)
+        match NonZeroU64::new(millis.cast_unsigned() ^ EPOCH) {
+            Some(inside) => Self(inside),
+            None => Self(NonZeroU64::MIN),
+        }
     }
 
     /// From whole seconds since 1970-01-01T00:00:00Z; saturates.
     pub const fn from_secs(secs: i64) -> Self {
-        Self(secs.saturating_mul(1000))
+        Self::from_millis(secs.saturating_mul(1000))
     }
 
     /// Milliseconds since 1970-01-01T00:00:00Z.
     pub const fn as_millis(self) -> i64 {
-        self.0
+        (self.0.get() ^ EPOCH).cast_signed()
     }
 
     /// Whole seconds since 1970-01-01T00:00:00Z, rounded down.
     pub const fn as_secs(self) -> i64 {
-        self.0.div_euclid(1000)
+        self.as_millis().div_euclid(1000)
     }
 
     /// Time from `earlier` to `self`; zero when `earlier` is later.
     pub fn saturating_since(self, earlier: Self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+        Duration::from_millis(self.0.get().saturating_sub(earlier.0.get()))
     }
 
     /// `self + duration`, at most [`Self::MAX`].
     pub fn saturating_add(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Self(self.0.saturating_add(millis)).min(Self::MAX)
+        Self::from_millis(self.as_millis().saturating_add(millis)).min(Self::MAX)
     }
 
     /// `self - duration`.
     pub fn saturating_sub(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Self(self.0.saturating_sub(millis))
+        Self::from_millis(self.as_millis().saturating_sub(millis))
     }
 
     /// As a calendar time in UTC.
     pub fn to_datetime(self) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(self.0).unwrap_or(DateTime::<Utc>::UNIX_EPOCH)
+        DateTime::from_timestamp_millis(self.as_millis()).unwrap_or(DateTime::<Utc>::UNIX_EPOCH)
     }
 
     /// From a calendar time that is known to be UTC, as databases store it.
     pub fn from_naive_utc(naive: NaiveDateTime) -> Self {
-        Self(naive.and_utc().timestamp_millis())
+        Self::from_millis(naive.and_utc().timestamp_millis())
     }
 
     /// Parses an absolute time (`2026-12-31`, RFC 3339) or one relative to `now` (`+90m`).
@@ -83,7 +90,7 @@ impl Timestamp {
             return Ok(Self::from_naive_utc(date.and_time(chrono::NaiveTime::MIN)));
         }
         let at = DateTime::parse_from_rfc3339(text).map_err(|_| bad())?;
-        Ok(Self(at.timestamp_millis()).min(Self::MAX))
+        Ok(Self::from_millis(at.timestamp_millis()).min(Self::MAX))
     }
 }
 
@@ -92,7 +99,7 @@ impl FromStr for Timestamp {
 
     fn from_str(s: &str) -> Result<Self, TimestampError> {
         let at = DateTime::parse_from_rfc3339(s).map_err(|_| TimestampError(s.into()))?;
-        Ok(Self(at.timestamp_millis()))
+        Ok(Self::from_millis(at.timestamp_millis()))
     }
 }
 
@@ -120,6 +127,18 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         total = total.checked_add(number.checked_mul(unit)?)?;
     }
     Some(Duration::from_secs(total))
+}
+
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self::from_millis(0)
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Timestamp").field(&self.as_millis()).finish()
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -178,7 +197,7 @@ impl Clock {
         let utc = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
             mono: Mono(self.start.elapsed()),
-            utc: Timestamp(i64::try_from(utc.as_millis()).unwrap_or(i64::MAX)),
+            utc: Timestamp::from_millis(i64::try_from(utc.as_millis()).unwrap_or(i64::MAX)),
         }
     }
 
@@ -197,6 +216,20 @@ mod tests {
         let at = Timestamp::from_millis(1_795_435_003_007);
         assert_eq!(at.to_string(), "2026-11-23T11:56:43.007Z");
         assert_eq!(at.to_string().parse(), Ok(at));
+    }
+
+    #[test]
+    fn times_are_in_order_and_an_option_is_no_larger() {
+        let millis = [i64::MIN + 1, -1_001, -1, 0, 1, 253_402_300_799_999, i64::MAX];
+        let times = millis.map(Timestamp::from_millis);
+        assert_eq!(times.map(Timestamp::as_millis), millis);
+        assert!(times.is_sorted());
+        assert_eq!(Timestamp::default(), Timestamp::from_secs(0));
+        assert_eq!(Timestamp::from_millis(-1).as_secs(), -1);
+        assert_eq!(times[3].saturating_since(times[1]), Duration::from_millis(1_001));
+        assert_eq!(times[1].saturating_since(times[3]), Duration::ZERO);
+        assert_eq!(Timestamp::from_millis(i64::MIN), times[0], "nothing is earlier");
+        assert_eq!(size_of::<Option<Timestamp>>(), size_of::<u64>());
     }
 
     #[test]

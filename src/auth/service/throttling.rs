@@ -52,6 +52,11 @@ impl Authenticator {
         Ok(lockouts)
     }
 
+    /// Whether some failed here of which the database has not heard.
+    pub fn has_failures_to_tell(&self) -> bool {
+        lock(&self.failures).has_news()
+    }
+
     pub(super) fn is_throttled(&self, request: &AuthRequest, user: Option<&Username>) -> bool {
         let now = self.clock.now().utc;
         lock(&self.failures).is_throttled(user, request.client_ip, now)

@@ -120,7 +120,7 @@ fn who(client: &ClientRef) -> [(&'static str, Value); 6] {
         ("cid", client.cid.0.into()),
         ("user", client.user.as_deref().into()),
         ("common_name", client.common_name.as_deref().into()),
-        ("device", client.device.as_deref().into()),
+        ("device", client.device.as_ref().map(ToString::to_string).into()),
         ("client_ip", client.client_ip.map_or(Value::Null, text)),
         ("client_port", client.client_port.into()),
     ]

@@ -25,6 +25,7 @@ use tokio::{sync::watch, time::timeout};
 
 use self::fitness::Fitness;
 use super::{
+    Traces,
     sql::{Connection, Connector, Known, SqlError, Statements},
     url::{MySqlUrl, SslMode},
 };
@@ -199,6 +200,10 @@ impl Connector for MySql {
     async fn left(&self, generation: u64) {
         // It fails only without a sender, which is here.
         let _ = self.generation.subscribe().wait_for(|now| *now != generation).await;
+    }
+
+    fn traces(&self) -> Option<Traces> {
+        None
     }
 
     fn has_single_writer(&self) -> bool {

@@ -54,11 +54,11 @@ static ADD_USAGE_ROWS: LazyLock<Batch> = LazyLock::new(|| {
 
 /// Of sessions that have not ended, and of which a condition is to follow.
 macro_rules! standings {
-    () => {
+    ($($policy:tt)+) => {
         concat!(
             "SELECT ",
             standing_columns!(),
-            policy_of_user!(),
+            $($policy)+,
             " FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
              LEFT JOIN policies p ON p.name = \
              CONVERT(COALESCE(u.policy, 'default') USING utf8mb4) COLLATE utf8mb4_bin \
@@ -69,10 +69,16 @@ macro_rules! standings {
 }
 
 static STANDINGS: LazyLock<Batch> =
-    LazyLock::new(|| Batch::new(concat!(standings!(), "s.server IN ("), "?", ")"));
+    LazyLock::new(|| Batch::new(concat!(standings!(policy_of_user!()), "s.server IN ("), "?", ")"));
 
-static STANDINGS_OF: LazyLock<Batch> =
-    LazyLock::new(|| Batch::new(concat!(standings!(), "s.user_name IN ("), "?", ")"));
+/// With the names of their policies only.
+static MANY_STANDINGS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(concat!(standings!("p.name AS policy_name"), "s.server IN ("), "?", ")")
+});
+
+static STANDINGS_OF: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(concat!(standings!(policy_of_user!()), "s.user_name IN ("), "?", ")")
+});
 
 static MARK_SERVER_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(
@@ -163,6 +169,7 @@ pub const STATEMENTS: Statements = Statements {
          WHERE u.name = ?"
     ),
     standings: &STANDINGS,
+    many_standings: &MANY_STANDINGS,
     standings_of: &STANDINGS_OF,
     facts_of_many: Some(&FACTS_OF_MANY),
     upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \

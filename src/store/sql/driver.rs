@@ -3,6 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use super::{Row, SqlError, Statements, Value};
+use crate::store::Traces;
 
 /// The outcome of a statement that changes rows.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +71,9 @@ pub trait Connector: Send + Sync + 'static {
 
     /// Whether only one transaction can write at a time.
     fn has_single_writer(&self) -> bool;
+
+    /// What can be seen of changes without a connection.
+    fn traces(&self) -> Option<Traces>;
 
     /// The migrations of this build, in order.
     fn migrations(&self) -> Vec<Known>;

@@ -1,10 +1,10 @@
 //! What running sessions are judged by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Cells, Connector, Row, SqlStore, record};
 use crate::{
-    store::{Account, DeviceStatus, Standing, StoreError},
+    store::{Account, DeviceStatus, PolicyRecord, Standing, StoreError},
     types::{ServerName, SessionId, Username},
 };
 
@@ -16,28 +16,76 @@ impl<C: Connector> SqlStore<C> {
         let mut found = Vec::new();
         for (sql, run) in self.sql.standings.split(servers) {
             let args = run.iter().map(|server| server.as_str().into()).collect();
-            found.append(&mut merged(&self.read(sql, args).await?));
+            found.append(&mut merged(&self.read(sql, args).await?, &KnownPolicies::WithEach));
         }
         Ok(found)
+    }
+
+    pub async fn many_standings(
+        &self,
+        servers: &[ServerName],
+    ) -> Result<Vec<Standing>, StoreError> {
+        let mut rows = Vec::new();
+        for (sql, run) in self.sql.many_standings.split(servers) {
+            let args = run.iter().map(|server| server.as_str().into()).collect();
+            rows.push(self.read(sql, args).await?);
+        }
+        let policies = KnownPolicies::of(&self.read(self.sql.all_policies, Vec::new()).await?);
+        Ok(rows.iter().flat_map(|rows| merged(rows, &policies)).collect())
     }
 
     pub async fn standings_of(&self, users: &[Username]) -> Result<Vec<Standing>, StoreError> {
         let mut found = Vec::new();
         for (sql, run) in self.sql.standings_of.split(&users[..users.len().min(MOST_USERS)]) {
             let args = run.iter().map(|user| user.as_str().into()).collect();
-            found.append(&mut merged(&self.read(sql, args).await?));
+            found.append(&mut merged(&self.read(sql, args).await?, &KnownPolicies::WithEach));
         }
         Ok(found)
     }
 }
 
-fn merged(rows: &[Row]) -> Vec<Standing> {
+/// Where the policies of sessions are found.
+enum KnownPolicies {
+    /// In their own rows.
+    WithEach,
+    /// Here, by name, those that can be read.
+    Apart(HashMap<String, PolicyRecord>),
+}
+
+impl KnownPolicies {
+    fn of(rows: &[Row]) -> Self {
+        let mut found = HashMap::new();
+        for row in rows {
+            if let Ok(policy) = record::policy(cells_of_policy(row)) {
+                found.entry(policy.name.clone()).or_insert(policy);
+            }
+        }
+        Self::Apart(found)
+    }
+
+    fn find(&self, row: &Row) -> Result<PolicyRecord, StoreError> {
+        let cells = cells_of_policy(row);
+        match self {
+            Self::WithEach => record::policy(cells),
+            Self::Apart(policies) => {
+                let found = policies.get(cells.some_text("name")?).cloned();
+                found.ok_or_else(|| cells.corrupt("name", "is of no policy that can be read"))
+            }
+        }
+    }
+}
+
+const fn cells_of_policy(row: &Row) -> Cells<'_> {
+    Cells::prefixed(row, "policies", "policy_", "name")
+}
+
+fn merged(rows: &[Row], policies: &KnownPolicies) -> Vec<Standing> {
     let mut found: BTreeMap<SessionId, Merged> = BTreeMap::new();
     for row in rows {
         let Ok(id) = Cells::new(row, "sessions", "id").some_parsed("id") else {
             continue;
         };
-        let read = standing(row, id);
+        let read = standing(row, id, policies);
         found.entry(id).or_default().add(read);
     }
     found.into_values().filter_map(Merged::sole).collect()
@@ -75,7 +123,11 @@ impl Merged {
     }
 }
 
-fn standing(row: &Row, session: SessionId) -> Result<(Option<i64>, Standing), StoreError> {
+fn standing(
+    row: &Row,
+    session: SessionId,
+    policies: &KnownPolicies,
+) -> Result<(Option<i64>, Standing), StoreError> {
     let cells = Cells::new(row, "sessions", "id");
     let users = Cells::prefixed(row, "users", "user_", "id");
     let is_the_user = users.text("own_name")? == Some(cells.some_text("user_name")?);
@@ -86,7 +138,7 @@ fn standing(row: &Row, session: SessionId) -> Result<(Option<i64>, Standing), St
             enabled: users.flag("enabled")?,
             valid_from: users.time("valid_from")?,
             valid_until: users.time("valid_until")?,
-            policy: record::policy(Cells::prefixed(row, "policies", "policy_", "name"))?,
+            policy: policies.find(row)?,
         }),
     };
     let device = match cells.text("device")? {

@@ -13,8 +13,8 @@ use crate::{
         Imported, ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice, NewLine,
         NewSecondFactor, NewUser, OpenSessions, PendingCommands, Place, Policies, PolicyChange,
         PolicyRecord, QuotaGrant, Schema, SecondFactorStatus, ServerRecord, SessionFilter,
-        SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, StoredLine, Usage,
-        UsedCode, UserPatch, UserRecord,
+        SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, StoredLine, Traces,
+        Usage, UsedCode, UserPatch, UserRecord,
     },
     types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username},
 };
@@ -23,6 +23,10 @@ use crate::{
 impl<C: Connector> Store for SqlStore<C> {
     async fn ping(&self) -> Result<(), StoreError> {
         Self::ping(self).await
+    }
+
+    fn traces(&self) -> Option<Traces> {
+        self.pool.connector.traces()
     }
 
     async fn schema(&self) -> Result<Schema, StoreError> {
@@ -184,6 +188,10 @@ impl<C: Connector> Store for SqlStore<C> {
 
     async fn standings(&self, servers: &[ServerName]) -> Result<Vec<Standing>, StoreError> {
         self.timed("standings", Self::standings(self, servers)).await
+    }
+
+    async fn many_standings(&self, servers: &[ServerName]) -> Result<Vec<Standing>, StoreError> {
+        self.timed("many_standings", Self::many_standings(self, servers)).await
     }
 
     async fn standings_of(&self, users: &[Username]) -> Result<Vec<Standing>, StoreError> {

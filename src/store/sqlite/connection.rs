@@ -80,8 +80,8 @@ fn cell(row: &SqliteRow, index: usize) -> Result<Value, sqlx::Error> {
     if raw.is_null() {
         return Ok(Value::Null);
     }
-    let name = raw.type_info().name().to_owned();
-    let value = match name.as_str() {
+    let info = raw.type_info().into_owned();
+    let value = match info.name() {
         "INTEGER" | "BOOLEAN" => <i64 as Decode<Sqlite>>::decode(raw).map(Value::Int),
         "REAL" => Ok(Value::Foreign),
         _ => <Vec<u8> as Decode<Sqlite>>::decode(raw).map(Value::from_bytes),

@@ -22,6 +22,7 @@ use sqlx::{
 };
 
 use super::{
+    Traces,
     sql::{Connection, Connector, Known, SqlError, Statements},
     url::SqliteUrl,
 };
@@ -178,6 +179,20 @@ impl Connector for Sqlite {
 
     async fn left(&self, _generation: u64) {
         std::future::pending().await
+    }
+
+    fn traces(&self) -> Option<Traces> {
+        let path = self.path.as_ref()?;
+        let mut log = path.clone().into_os_string();
+        log.push("-wal");
+        let of = |path: &Path| {
+            let file = std::fs::metadata(path).ok()?;
+            let written =
+                file.mtime().saturating_mul(1_000_000_000).saturating_add(file.mtime_nsec());
+            Some((file.ino(), file.len(), written))
+        };
+        // There may be no log, where all of it is in the file.
+        Some(Traces([of(path)?, of(Path::new(&log)).unwrap_or_default()]))
     }
 
     fn has_single_writer(&self) -> bool {

@@ -41,11 +41,11 @@ static ADD_USAGE_ROWS: LazyLock<Batch> = LazyLock::new(|| {
 
 /// Of sessions that have not ended, and of which a condition is to follow.
 macro_rules! standings {
-    () => {
+    ($($policy:tt)+) => {
         concat!(
             "SELECT ",
             standing_columns!(),
-            policy_of_user!(),
+            $($policy)+,
             " FROM sessions s LEFT JOIN users u ON u.name = s.user_name \
              LEFT JOIN policies p ON p.name = \
              COALESCE(u.policy, 'default') \
@@ -56,10 +56,16 @@ macro_rules! standings {
 }
 
 static STANDINGS: LazyLock<Batch> =
-    LazyLock::new(|| Batch::new(concat!(standings!(), "s.server IN ("), "?", ")"));
+    LazyLock::new(|| Batch::new(concat!(standings!(policy_of_user!()), "s.server IN ("), "?", ")"));
 
-static STANDINGS_OF: LazyLock<Batch> =
-    LazyLock::new(|| Batch::new(concat!(standings!(), "s.user_name IN ("), "?", ")"));
+/// With the names of their policies only.
+static MANY_STANDINGS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(concat!(standings!("p.name AS policy_name"), "s.server IN ("), "?", ")")
+});
+
+static STANDINGS_OF: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(concat!(standings!(policy_of_user!()), "s.user_name IN ("), "?", ")")
+});
 
 static MARK_SERVER_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(
@@ -98,6 +104,7 @@ pub const STATEMENTS: Statements = Statements {
          WHERE u.name = ?"
     ),
     standings: &STANDINGS,
+    many_standings: &MANY_STANDINGS,
     standings_of: &STANDINGS_OF,
     upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
                    AND CAST(name AS BLOB) = CAST(? AS BLOB) AND password_hash = ?",

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use ovpn_warden::{
     telemetry::events::{ClientRef, Event},
     types::{
-        Cause, Cid, DenyReason, ExpiryAction, Factor, Kid, LockoutScope, SessionId, Timestamp,
+        Cause, Cid, DenyReason, DeviceId, ExpiryAction, Factor, Kid, LockoutScope, SessionId,
+        Timestamp,
     },
 };
 
@@ -15,7 +16,7 @@ fn client(has_kid: bool) -> ClientRef {
         kid: has_kid.then_some(Kid(1)),
         user: Some("alice".into()),
         common_name: Some("alice".into()),
-        device: Some("00:11:22:33:44:55".into()),
+        device: Some(DeviceId::parse("00:11:22:33:44:55").unwrap()),
         client_ip: Some("192.0.2.7".parse().unwrap()),
         client_port: Some(40_000),
     }

@@ -106,7 +106,8 @@ fn sample(query: &str, position: usize) -> String {
         "facts of many" if position < 4 => "02:1a:2b:3c:4d:5e".into(),
         "facts of many" if position == 6 => LATER.into(),
         "places_of_user" if position == 3 => SOONER.into(),
-        "open_sessions" | "pending_commands" | "zones" | "server" | "standings" => "server1".into(),
+        "open_sessions" | "pending_commands" | "zones" | "server" | "standings"
+        | "many standings" => "server1".into(),
         "session" | "sessions_by_prefix" => session(7).id.to_string(),
         "sessions of a user lately" if position == 2 => SOONER.into(),
         "sessions of a day" if position == 0 => SOONER.into(),

@@ -212,6 +212,9 @@ pub async fn standings_are_what_live_sessions_are_judged_by(bed: Arc<Bed>) {
     let standings = async || {
         let mut all = store.standings(std::slice::from_ref(&server)).await.unwrap();
         all.sort_by_key(|standing| standing.session);
+        let mut many = store.many_standings(std::slice::from_ref(&server)).await.unwrap();
+        many.sort_by_key(|standing| standing.session);
+        assert_eq!(many, all, "with the policies apart");
         all
     };
     let found = standings().await;
@@ -234,9 +237,19 @@ pub async fn standings_are_what_live_sessions_are_judged_by(bed: Arc<Bed>) {
     let found = standings().await;
     assert!(!found[0].account.as_ref().unwrap().enabled);
     assert_eq!(found[0].device, Some(Some(blocked)));
+    bed.sql("UPDATE policies SET session_limit_s = 60").await;
+    let hours = "('default', 6, '08:00', '18:00'), ('default', 7, '08:00', '12:00')";
+    bed.sql(&format!("INSERT INTO allowed_hours (policy, weekday, opens, closes) VALUES {hours}"))
+        .await;
+    let policy = standings().await[0].account.take().unwrap().policy;
+    assert_eq!((policy.session_limit_s, policy.hours.ranges().len()), (Some(60), 2));
     // A name that the database may take for the same is another.
     store.persist(&[SessionRecord { user: name("alice "), ..session(5) }]).await.unwrap();
     assert_eq!(standings().await[2].account, None);
+    // One whose policy cannot be read is left out.
+    bed.sql("UPDATE allowed_hours SET opens = '8:00'").await;
+    let left: Vec<_> = standings().await.iter().map(|standing| standing.session).collect();
+    assert_eq!(left, [session(3).id, session(5).id]);
 }
 
 pub async fn facts_tell_whose_time_was_over(bed: Arc<Bed>) {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, process::Command, sync::Arc, time::Duration
 
 use ovpn_warden::{
     telemetry::events::{ClientRef, Event},
-    types::{Cid, DenyReason, Kid, SessionId, Timestamp},
+    types::{Cid, DenyReason, DeviceId, Kid, SessionId, Timestamp},
 };
 
 use super::tools;
@@ -17,7 +17,6 @@ const GUESSES: [DenyReason; 3] =
 
 /// A denial of a client at this address, with all fields or with the fewest.
 fn denied(reason: DenyReason, address: Option<&str>, user: Option<&str>, is_full: bool) -> Event {
-    let text = |text: &str| is_full.then(|| Arc::<str>::from(text));
     let session_id = SessionId::new(Timestamp::from_secs(1_795_435_003), [7; 10]);
     Event::AuthDenied {
         server: "udp-1194".parse().unwrap(),
@@ -25,8 +24,8 @@ fn denied(reason: DenyReason, address: Option<&str>, user: Option<&str>, is_full
             cid: Cid(7),
             kid: Some(Kid(1)),
             user: user.map(Arc::from),
-            common_name: text("a,\"b\\"),
-            device: text("00:11:22:33:44:55"),
+            common_name: is_full.then(|| "a,\"b\\".into()),
+            device: is_full.then(|| DeviceId::parse("00:11:22:33:44:55").unwrap()),
             client_ip: address.map(|address| address.parse().unwrap()),
             client_port: is_full.then_some(40_000),
         },

@@ -1,0 +1,76 @@
+//! Whether the database is as it was when it was last looked at, so that nothing needs to be asked: a core.
+//!
+//! Of an SQLite file its size and its times tell. A database that is asked over the network tells nothing of
+//! itself, and is never still.
+
+use std::time::Duration;
+
+use crate::{store::Traces, types::Mono};
+
+/// For how long the database is asked after a change was seen: for what comes of it only after a while (a row that
+/// nobody knows is looked at again after ten seconds), and for a change within the same tick of the file's clock.
+const AWAKE: Duration = Duration::from_secs(15);
+/// How often it is asked although nothing has changed: time itself may have changed what holds.
+const ASKED: Duration = Duration::from_secs(30);
+
+/// What was seen of the database.
+#[derive(Debug, Default)]
+pub(super) struct Stillness {
+    traces: Option<Traces>,
+    /// When they were others, last.
+    changed: Mono,
+    /// When it was asked last.
+    asked: Mono,
+}
+
+impl Stillness {
+    /// Whether there is nothing to ask, by the traces as they are now. Otherwise it is about to be asked.
+    pub(super) fn is_still(&mut self, traces: Option<Traces>, now: Mono) -> bool {
+        if traces.is_none() || traces != self.traces {
+            self.traces = traces;
+            self.changed = now;
+        }
+        let is_still = now - self.changed >= AWAKE && now - self.asked < ASKED;
+        if !is_still {
+            self.asked = now;
+        }
+        is_still
+    }
+
+    /// Something was left undone, or the database did not answer.
+    pub(super) const fn disturb(&mut self, now: Mono) {
+        self.changed = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traces(number: i64) -> Option<Traces> {
+        Some(Traces([(1, 4_096, 0), (2, 32, number)]))
+    }
+
+    #[test]
+    fn a_file_that_nobody_writes_is_asked_for_a_while_and_then_rarely() {
+        let mut stillness = Stillness::default();
+        let at = |seconds| Mono(Duration::from_secs(1_000 + seconds));
+        let mut asked = |seconds: std::ops::Range<u64>, number| {
+            let is_asked = |second: &u64| !stillness.is_still(traces(number), at(*second));
+            seconds.filter(is_asked).collect::<Vec<_>>()
+        };
+        assert_eq!(asked(0..15, 1), (0..15).collect::<Vec<_>>());
+        assert_eq!(asked(15..100, 1), [44, 74]);
+        assert_eq!(asked(100..200, 2)[..16], [(100..115).collect::<Vec<_>>(), vec![144]].concat());
+        stillness.disturb(at(200));
+        assert!(!stillness.is_still(traces(2), at(201)));
+    }
+
+    #[test]
+    fn a_database_without_traces_is_always_asked() {
+        let mut stillness = Stillness::default();
+        assert!(
+            (0..100).all(|second| !stillness.is_still(None, Mono(Duration::from_secs(second))))
+        );
+    }
+}
