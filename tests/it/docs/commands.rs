@@ -88,7 +88,6 @@ fn meant(command: &str, word: &str) -> Option<String> {
         "HOURS" => "'mon-fri 08:00-18:00'",
         "FILE" if is("check ") => "server.conf",
         "FILE" => "capture",
-        "/etc/openvpn/server/server.conf" => "server.conf",
         // She is there already.
         "alice" if is("user add ") => "dora",
         "…" => return None,
@@ -151,7 +150,6 @@ async fn every_command_in_a_sentence_runs_or_is_the_name_of_one() {
             continue;
         }
         let bench = example().await;
-        fs::copy("conf/openvpn-server.conf", bench.path("server.conf")).unwrap();
         fs::write(bench.path("capture"), ">HOLD:Waiting for hold release:0\n").unwrap();
         bench.ok(&["user", "grant", "alice", "--time", "1h"]);
         for command in commands {

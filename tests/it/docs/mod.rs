@@ -79,6 +79,7 @@ async fn example() -> Bench {
     bench.ok(&["user", "set", "alice", "--policy", "guests"]);
     bench.ok(&["device", "add", "alice", "02:1a:2b:3c:4d:5e"]);
     bench.open_session(SESSION, "udp-1194", 7, "alice").await;
+    fs::copy("conf/openvpn-server.conf", bench.path("server.conf")).unwrap();
     fs::write(bench.path("people.csv"), "name\ncarol\n").unwrap();
     fs::write(bench.path("alice.conf"), "push \"route 10.1.0.0 255.255.0.0\"\n").unwrap();
     let mut openssl = Command::new("openssl");
@@ -91,6 +92,7 @@ async fn example() -> Bench {
 /// Runs a line of the documentation in a shell.
 fn run(bench: &Bench, line: &str, input: &str) -> Ended {
     let line = line.replace("/etc/openvpn/ccd/alice", &bench.path("alice.conf"));
+    let line = line.replace("/etc/openvpn/server/server.conf", &bench.path("server.conf"));
     // It draws on a terminal until somebody stops it.
     let line = if line.starts_with("ovpn-warden top") && !line.contains("--") {
         line.replacen("top", "top --once", 1)

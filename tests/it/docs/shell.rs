@@ -60,9 +60,10 @@ const PROGRAMS: [&str; 44] = [
 ];
 
 /// How a command begins, and the test that runs it: a file, and words that are in it.
-const RUN_BY: [(&str, &str, &str); 26] = [
+const RUN_BY: [(&str, &str, &str); 27] = [
     ("journalctl -t ovpn-warden -o cat | jq", HERE, "said(\"README.md\", \"journalctl"),
     ("jq 'select(.user == \"NAME\"", HERE, "said(\"docs/troubleshooting.md\", \"jq 'select("),
+    ("cat /sys/class/net", HERE, "said(\"docs/clients.md\", \"cat"),
     ("ss -tnp", HERE, "said(\"docs/troubleshooting.md\", \"ss -tnp"),
     (
         "sqlite3 /var/lib/ovpn-warden/warden.db \".backup",
@@ -195,6 +196,13 @@ fn one_field_tells_a_users_story() {
     assert!(!told.contains("link.up"), "{told}");
     let command = said("docs/troubleshooting.md", "jq 'select(").replace("NAME", "alice");
     assert_eq!(shell(&bench, &command, &events()).ok(&[&command]), "\"device_unknown\"\n");
+}
+
+#[test]
+fn a_linux_client_finds_its_address() {
+    let command = said("docs/clients.md", "cat /sys");
+    let told = shell(&Bench::new(), &command, "").ok(&[&command]);
+    assert!(told.lines().all(|line| line.matches(':').count() >= 5), "{told}");
 }
 
 #[test]
