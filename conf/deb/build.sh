@@ -8,10 +8,7 @@ tools=${WARDEN_RIG_DIR:-$PWD/.rig}/tools
 deb=$tools/bin/cargo-deb
 
 if [[ "$("$deb" --version 2>/dev/null)" != "$version" ]]; then
-  mkdir -p "$tools"
-  echo "installing cargo-deb $version (two minutes, once)"
-  cargo install -q cargo-deb --version "$version" --locked --root "$tools" --target-dir "$tools/target" --no-track
-  rm -rf "$tools/target"
+  tests/rig/tool.sh cargo-deb "$version" "two minutes"
 fi
 
 # What is made from the program and from the unit. The package's program is in /usr/bin.

@@ -40,7 +40,7 @@ pub struct ExplainArgs {
     /// From this address: whether it, or the user there, is held back after failed logins
     #[arg(long, value_name = "IP")]
     client_ip: Option<IpAddr>,
-    /// At this time: 2026-12-31T18:00:00Z, 2026-12-31, +2h or -24h [default: now]
+    /// At this time: 2026-12-31, "2026-12-31 18:00" (UTC), +2h or -24h [default: now]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     at: Option<String>,
     /// Check this one-time code too, without using it up; without it a code counts as right

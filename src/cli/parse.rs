@@ -99,8 +99,8 @@ pub fn past_moment(flag: &str, text: &str, now: Timestamp) -> Result<Timestamp, 
         None => Timestamp::parse(text, now).map_err(|error| {
             let TimestampError(shown) = &error;
             CliError::usage(format!(
-                "{flag}: `{shown}` is not a time: use 2026-12-31, 2026-12-31T18:00:00Z, or from now \
-                 -24h or +2h"
+                "{flag}: `{shown}` is not a time: use 2026-12-31, 2026-12-31 18:00 (UTC), \
+                 2026-12-31T18:00:00+01:00, or from now -24h or +2h"
             ))
         }),
     }

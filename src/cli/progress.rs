@@ -65,7 +65,9 @@ impl Progress {
 
     fn bar(&self) -> ProgressBar {
         let (target, what) = (ProgressDrawTarget::stderr(), self.what.clone());
-        let bar = ProgressBar::with_draw_target(self.all, target).with_message(what);
+        let bar = ProgressBar::with_draw_target(self.all, target)
+            .with_message(what)
+            .with_elapsed(self.clock.now().mono - self.start);
         match ProgressStyle::with_template(if self.all.is_some() { BAR } else { SPINNER }) {
             Ok(style) => bar.with_style(style),
             // Then it looks as usual.

@@ -143,6 +143,7 @@ impl Access {
             actor: format!("console:{TOKEN_NAME}"),
             action: "console.login",
             target: "console".into(),
+            user: None,
         }
         .emit();
         Ok(set_cookie(&cookie, LONGEST, headers))

@@ -82,7 +82,7 @@ pub(super) async fn judge_device(
         }
     };
     desk.store().set_device_status(&user, &device, status, &desk.actor(&visitor)).await?;
-    tell(&visitor, action, format!("{user}/{device}"));
+    tell(&visitor, action, format!("{user}/{device}"), &user);
     // Back to where the button was.
     Ok(match fields.get("from") {
         Some("devices") => done("/devices", &[], note),
@@ -100,13 +100,14 @@ pub(super) async fn enable(
     desk.store().patch_user(&user, &patch, &desk.actor(&visitor)).await?;
     let (note, action) =
         if enabled { (Note::Enabled, "user.enable") } else { (Note::Disabled, "user.disable") };
-    tell(&visitor, action, user.to_string());
+    tell(&visitor, action, user.to_string(), &user);
     Ok(done("/user", &[("name", user.as_str())], note))
 }
 
 /// In the log, too. Requests to sessions are told by the daemon that carries them out.
-fn tell(visitor: &Visitor, action: &'static str, target: String) {
-    Event::AdminAction { actor: visitor.actor(), action, target }.emit();
+fn tell(visitor: &Visitor, action: &'static str, target: String, user: &Username) {
+    let user = Some(user.to_string());
+    Event::AdminAction { actor: visitor.actor(), action, target, user }.emit();
 }
 
 pub(super) async fn login(

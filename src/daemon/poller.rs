@@ -239,6 +239,7 @@ impl Poller {
                     CommandAction::Extend { .. } => "session.extend",
                 },
                 target: command.session.to_string(),
+                user: command.user.as_ref().map(ToString::to_string),
             };
             asked.extend(self.hand_over(command).map(|outcome| (id, done, outcome)));
         }

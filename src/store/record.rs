@@ -567,6 +567,8 @@ pub struct SessionCommand {
     pub session: SessionId,
     /// Its server.
     pub server: ServerName,
+    /// Whose it is, where that is known.
+    pub user: Option<Username>,
     /// What to do.
     pub action: CommandAction,
     /// Who asks.

@@ -257,11 +257,12 @@ impl Event {
                 reason,
                 "nobody was let in to the web console"
             ),
-            Self::AdminAction { actor, action, target } => tracing::info!(
+            Self::AdminAction { actor, action, target, user } => tracing::info!(
                 event = "admin.action",
                 actor,
                 action,
                 target_name = target,
+                user,
                 "an operator's request was carried out"
             ),
             _ => {}

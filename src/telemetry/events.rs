@@ -475,5 +475,7 @@ pub enum Event {
         action: &'static str,
         /// On what.
         target: String,
+        /// Whom it concerns, where it is one user.
+        user: Option<String>,
     },
 }

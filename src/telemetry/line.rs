@@ -66,8 +66,11 @@ where
                 }
             }
             Form::Pretty(colour) => {
-                let (on, off) = if colour { colours(*metadata.level()) } else { ("", "") };
-                write!(writer, "{now} {on}{level:<5}{off} {name:<20} {}", head.message)?;
+                let of = |code| if colour { code } else { "" };
+                let (level_on, dim, bold) = (of(colours(*metadata.level())), of(DIM), of(BOLD));
+                let off = of(OFF);
+                write!(writer, "{dim}{now}{off} {level_on}{level:<5}{off} {bold}{name:<20}{off} ")?;
+                writer.write_str(&head.message)?;
             }
             Form::Compact => write!(writer, "{level:<5} {name}")?,
         }
@@ -88,12 +91,16 @@ const fn level(level: Level) -> &'static str {
     }
 }
 
-const fn colours(level: Level) -> (&'static str, &'static str) {
+const DIM: &str = "\x1b[2m";
+const BOLD: &str = "\x1b[1m";
+const OFF: &str = "\x1b[0m";
+
+const fn colours(level: Level) -> &'static str {
     match level {
-        Level::ERROR => ("\x1b[1;31m", "\x1b[0m"),
-        Level::WARN => ("\x1b[33m", "\x1b[0m"),
-        Level::INFO => ("\x1b[32m", "\x1b[0m"),
-        Level::DEBUG | Level::TRACE => ("\x1b[2m", "\x1b[0m"),
+        Level::ERROR => "\x1b[1;31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        Level::DEBUG | Level::TRACE => DIM,
     }
 }
 
@@ -144,7 +151,9 @@ impl Fields<'_> {
         };
         let written = match self.form {
             Form::Json => write!(self.writer, r#","{name}":"#),
-            Form::Pretty(_) | Form::Compact => write!(self.writer, " {name}="),
+            // The values are what is read.
+            Form::Pretty(true) => write!(self.writer, " {DIM}{name}={OFF}"),
+            Form::Pretty(false) | Form::Compact => write!(self.writer, " {name}="),
         };
         self.result = self.result.and(written);
         self.result.is_ok()
@@ -318,6 +327,21 @@ mod tests {
             assert_eq!(line.lines().count(), 1);
             assert!(line.contains(r#"error="a\u000ab""#), "{line}");
         }
+    }
+
+    #[test]
+    fn colours_are_ours_alone_and_change_no_word() {
+        let line = |colour| {
+            written(Form::Pretty(colour), || {
+                tracing::warn!(event = "auth.denied", user = "a\x1b[31mb", cid = 7, "login denied");
+            })
+        };
+        let (coloured, plain) = (line(true), line(false));
+        assert!(coloured.contains("\x1b[33mwarn \x1b[0m") && !plain.contains('\x1b'), "{coloured}");
+        let ours = [DIM, BOLD, OFF, colours(Level::WARN)];
+        let stripped = ours.iter().fold(coloured, |line, code| line.replace(code, ""));
+        // Behind the time.
+        assert_eq!(stripped.split_once(' ').unwrap().1, plain.split_once(' ').unwrap().1);
     }
 
     proptest! {

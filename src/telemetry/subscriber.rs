@@ -115,7 +115,11 @@ pub fn init(log: &Log) -> Result<Logging, LogError> {
     let stdout = std::io::stdout();
     let form = match log.format {
         LogFormat::Json => Form::Json,
-        LogFormat::Pretty => Form::Pretty(stdout.is_terminal()),
+        LogFormat::Pretty => {
+            // Whatever it is set to, unless to nothing: https://no-color.org
+            let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|word| !word.is_empty());
+            Form::Pretty(stdout.is_terminal() && !is_unwanted)
+        }
         LogFormat::Compact => Form::Compact,
     };
     let (writer, guard) =

@@ -20,7 +20,9 @@ const EPOCH: u64 = 1 << 63;
 
 /// Why a text is not a time.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is not a time: use 2026-12-31, 2026-12-31T18:00:00Z or a duration from now as +2h")]
+#[error(
+    "`{0}` is not a time: use 2026-12-31, 2026-12-31 18:00 (UTC), 2026-12-31T18:00:00+01:00, or a duration from now as +2h"
+)]
 pub struct TimestampError(pub String);
 
 impl Timestamp {
@@ -77,7 +79,8 @@ impl Timestamp {
         Self::from_millis(naive.and_utc().timestamp_millis())
     }
 
-    /// Parses an absolute time (`2026-12-31`, RFC 3339) or one relative to `now` (`+90m`).
+    /// Parses an absolute time (`2026-12-31`, `2026-12-31 18:00`, RFC 3339) or one relative to `now` (`+90m`). What
+    /// names no zone is UTC, as everything that is shown.
     ///
     /// # Errors
     /// [`TimestampError`] with the text, when it is neither.
@@ -88,6 +91,11 @@ impl Timestamp {
         }
         if let Ok(date) = text.parse::<NaiveDate>() {
             return Ok(Self::from_naive_utc(date.and_time(chrono::NaiveTime::MIN)));
+        }
+        let utc = ["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"];
+        let mut utc = utc.iter().filter_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+        if let Some(at) = utc.next() {
+            return Ok(Self::from_naive_utc(at));
         }
         let at = DateTime::parse_from_rfc3339(text).map_err(|_| bad())?;
         Ok(Self::from_millis(at.timestamp_millis()).min(Self::MAX))
@@ -237,6 +245,26 @@ mod tests {
         let now = Timestamp::from_secs(1_000);
         assert_eq!(Timestamp::parse("1970-01-02", now), Ok(Timestamp::from_secs(86_400)));
         assert_eq!(Timestamp::parse("+1h30m", now), Ok(Timestamp::from_secs(6_400)));
+        for text in [
+            "2026-12-31 18:00",
+            "2026-12-31T18:00",
+            "2026-12-31 18:00:00",
+            "2026-12-31T19:00:00+01:00",
+        ] {
+            assert_eq!(
+                Timestamp::parse(text, now).unwrap().to_string(),
+                "2026-12-31T18:00:00.000Z"
+            );
+        }
+        for text in [
+            "2026-12-31 18",
+            "2026-12-31 25:00",
+            "18:00",
+            "2026-12-31 18:00 CET",
+            "12026-12-31 18:00",
+        ] {
+            assert!(Timestamp::parse(text, now).is_err(), "{text}");
+        }
         assert!(Timestamp::parse("tomorrow", now).is_err());
         assert!(Timestamp::parse("+", now).is_err());
         assert!(Timestamp::parse("+99999999999999999d", now).is_err());

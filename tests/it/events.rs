@@ -282,7 +282,9 @@ fn document() -> String {
          One JSON object a line on stdout: `timestamp` (RFC 3339, UTC, ms), `level`, `event`, `message`, then the \
          fields below, flat and in this order. A field that does not apply is left out. Text from the network is \
          escaped: a line is always one line of harmless UTF-8. Lines of libraries have the event `log` and a `target`.\n\n\
-         One user's story: `journalctl -u ovpn-warden -o cat | jq 'select(.user == \"alice\")'`\n\n\
+         One user's story, whatever happened to him and what operators did: \
+         `journalctl -t ovpn-warden -o cat | jq 'select(.user == \"alice\")'` (`-u` would bring systemd's own lines, which \
+         are no JSON)\n\n\
          | event | level | meaning | fields |\n|---|---|---|---|\n",
     );
     for name in NAMES {
@@ -404,7 +406,7 @@ fn the_fields_of_the_interface_have_their_names() {
         ("store.up", "info", &[]),
         ("store.backlog", "warn", &["pending"]),
         ("protocol.rejected", "warn", &["server", "kind", "offset"]),
-        ("admin.action", "info", &["actor", "action", "target"]),
+        ("admin.action", "info", &["actor", "action", "target", "user"]),
     ] {
         let (line, keys) = &lines[event];
         let value: Value = serde_json::from_str(line).unwrap();

@@ -23,12 +23,13 @@ is() { # FILE "OWNER:GROUP MODE"
   [[ "$found" == "$2" ]] || { echo "$1 is $found, not $2"; return 1; }
 }
 add_alice() { warden user add alice --password-stdin <<<"correct horse battery staple"; }
+apt_() { cp "$1" "$root/tmp/" && inside apt install -y "/tmp/${1##*/}"; }
 install_() { cp "$1" "$root/tmp/new.deb" && inside dpkg -i --force-confold /tmp/new.deb; }
 
 newer "$package"
 
 echo "== install"
-ok "dpkg installs it, with nothing but a minimal Debian" install_ "$package"
+ok "apt install takes it, with nothing but a minimal Debian" apt_ "$package"
 ok "the program runs" inside ovpn-warden --version
 ok "there is a system user without a shell" inside sh -c 'getent passwd ovpn-warden | grep -q ":/var/lib/ovpn-warden:/usr/sbin/nologin$"'
 ok "/etc/ovpn-warden is for root and the daemon" is /etc/ovpn-warden root:ovpn-warden\ 750
@@ -52,6 +53,7 @@ ok "a changed configuration stays" has /etc/ovpn-warden/config.toml '^# changed 
 ok "its mode too" is /etc/ovpn-warden/config.toml root:ovpn-warden\ 640
 ok "the management password stays" test "$(<"$root/etc/ovpn-warden/mgmt.pw")" == "$password"
 ok "the users stay" warden user show alice
+ok "the command that an upgrade asks for works" inside runuser -u ovpn-warden -- ovpn-warden migrate
 ok "the unit stays enabled" test -L "$root/etc/systemd/system/multi-user.target.wants/ovpn-warden.service"
 
 echo "== remove"

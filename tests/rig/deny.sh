@@ -14,12 +14,7 @@ if ! has_version "$deny"; then
   if has_version cargo-deny; then
     deny=cargo-deny
   else
-    "$here/install.sh" build
-    mkdir -p "$tools"
-    echo "installing cargo-deny $version (two to four minutes, once)"
-    # A target folder of its own: in the project's one it would rebuild what differs in features only.
-    cargo install -q cargo-deny --version "$version" --locked --root "$tools" --target-dir "$tools/target" --no-track
-    rm -rf "$tools/target"
+    "$here/tool.sh" cargo-deny "$version" "two to four minutes"
   fi
 fi
 

@@ -81,11 +81,7 @@ command -v c++ >/dev/null || fail "needs a C++ compiler for libFuzzer: apt-get i
 
 export PATH=$tools/bin:$PATH
 if [[ "$(cargo-fuzz --version 2>/dev/null)" != "cargo-fuzz $version" ]]; then
-  "$here/install.sh" build
-  mkdir -p "$tools"
-  echo "installing cargo-fuzz $version (a minute, once)"
-  cargo install -q cargo-fuzz --version "$version" --locked --root "$tools" --target-dir "$tools/target" --no-track --force
-  rm -rf "$tools/target"
+  "$here/tool.sh" cargo-fuzz "$version" "a minute"
 fi
 
 cd "$top"

@@ -10,10 +10,7 @@ out=${1:-${CARGO_TARGET_DIR:-$top/target}/ovpn-warden.cdx.json}
 
 "$here/install.sh" build sbom
 if [[ "$("$tools/bin/cargo-cyclonedx" cyclonedx --version 2>/dev/null)" != *" $version" ]]; then
-  mkdir -p "$tools"
-  echo "installing cargo-cyclonedx $version (two minutes, once)"
-  cargo install -q cargo-cyclonedx --version "$version" --locked --root "$tools" --target-dir "$tools/target" --no-track
-  rm -rf "$tools/target"
+  "$here/tool.sh" cargo-cyclonedx "$version" "two minutes"
 fi
 cd "$top"
 # It writes beside Cargo.toml only. The time is that of the last change: the same source gives the same list.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # systemd.sh PACKAGE.deb : what `make test-deb` calls too. The package under a real systemd, process 1 of a clean Debian in
 # namespaces of its own: the unit is started, reloaded, restarted, killed, hung, upgraded, cut off and removed, while a client of
-# a real OpenVPN goes on.
+# a real OpenVPN goes on. At last it is installed by hand, with the README's own words.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -33,7 +33,7 @@ package=$(realpath "$1")
 if [[ -z "${WARDEN_RIG_CONTAINED:-}" ]]; then
   ((EUID == 0)) || { echo "systemd.sh: needs root, for namespaces" >&2; exit 1; }
   [[ -c /dev/net/tun ]] || { echo "systemd.sh: this machine has no /dev/net/tun" >&2; exit 1; }
-  "$here/install.sh" debootstrap openvpn
+  "$here/install.sh" debootstrap openvpn lab
   WARDEN_RIG_CONTAINED=1 exec "$here/contain.sh" "${BASH_SOURCE[0]}" "$@"
 fi
 unset WARDEN_RIG_CONTAINED
@@ -157,6 +157,14 @@ ok "it has a session" within 10 session
 first=$(session)
 server=$(inside systemctl show -p MainPID --value openvpn-server@warden)
 ok "which journald tells of" said session.opened
+# With systemd's own lines about the unit between ours.
+story() {
+  local command
+  command=$(sed -n 's/^ *\(journalctl .* | jq .*\)/\1/p' "$here/../../README.md")
+  # shellcheck disable=SC2086,SC2016
+  inside ${command%% | *} | sh -c "${command#* | }" | jq -r .event | sort -u | xargs | grep -F 'auth.allowed session.opened'
+}
+ok "the README's line tells her story" story
 
 echo "== the unit, under it"
 old=$(main)
@@ -202,10 +210,40 @@ closed() { warden --json session list --all | tr -d '\n ' | grep -F "${first//[[
 ok "the session of before is closed" within 15 closed
 
 echo "== remove"
+secret=$(<"$root/etc/ovpn-warden/mgmt.pw")
 ok "dpkg removes it" inside dpkg -r ovpn-warden
 ok "the daemon is stopped" cannot unit is-active
 ok "OpenVPN is not" inside systemctl is-active openvpn-server@warden
 ok "dpkg purges it" inside dpkg -P ovpn-warden
 ok "systemd knows no such unit" cannot inside systemctl cat ovpn-warden
+
+echo "== by hand, as the README says, on a machine that never had it"
+readme=$here/../../README.md
+by_hand() { # BEGIN : runs what stands in the README between backquotes and has these words; it is built already
+  local command
+  command=$(tr -s '\n ' ' ' <"$readme" | grep -o '`[^`]*`' | tr -d '`' | grep -F -m 1 -- "$1") || { echo "README.md has no $1"; return 1; }
+  inside sh -ec "cd /root/checkout && ${command#make build && }"
+}
+inside userdel ovpn-warden
+rm -rf "$root"/var/lib/ovpn-warden "$root"/etc/systemd/system/ovpn-warden*
+mkdir -p "$root/root/checkout/target/release"
+dpkg-deb --fsys-tarfile "$package" | tar -xO ./usr/bin/ovpn-warden >"$root/root/checkout/target/release/ovpn-warden"
+cp -r "$here/../../conf" "$root/root/checkout/"
+ok "the program" by_hand 'install -m 0755'
+ok "its user" by_hand 'useradd --system'
+ok "its folder" by_hand 'install -d -o root'
+ok "a secret's file" by_hand 'install -m 0640 -g'
+ok "which is not for everybody" test "$(inside stat -c '%U:%G %a' /etc/ovpn-warden/mgmt.pw)" == "root:ovpn-warden 640"
+inside cp -p /etc/ovpn-warden/mgmt.pw /etc/ovpn-warden/database.url
+echo "$secret" >"$root/etc/ovpn-warden/mgmt.pw"
+echo 'sqlite:///var/lib/ovpn-warden/warden.db' >"$root/etc/ovpn-warden/database.url"
+sed -n '/^ *\[database\]$/,/^ *limit_s/s/^ *//p' "$readme" >"$root/etc/ovpn-warden/config.toml"
+ok "the unit" by_hand 'install -m 0644'
+ok "it runs" within 15 unit is-active
+ok "attached to the OpenVPN that runs" within 15 said link.up
+follow() { inside timeout 2 journalctl -fu ovpn-warden || (($? == 124)); }
+ok "journalctl -fu shows it" grep -q '"event":"link.up"' <(follow)
+installed() { inside runuser -u ovpn-warden -- /usr/local/bin/ovpn-warden "$@"; }
+ok "the first commands work" eval "installed user add bob --password-stdin <<<'$password' && installed session list"
 ((failed == 0)) && echo "all held"
 exit "$failed"

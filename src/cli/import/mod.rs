@@ -173,10 +173,13 @@ async fn write(desk: &Desk, source: &str, plan: &Plan) -> Result<Imported, CliEr
     let (clock, all) = (desk.clock, Some(plan.users.len()));
     let progress = Progress::new(clock, "users", all, desk.out.is_quiet());
     let told = |done| progress.tell(done);
-    let imported = desk.store.import_users(&plan.users, note, &desk.actor(), &told).await;
-    imported.map_err(|error| match error.to_string().contains("may have been made") {
-        true => CliError::from(error),
-        false => CliError::from(error).also("nothing was written"),
+    let actor = desk.actor();
+    let work = desk.store.import_users(&plan.users, note, &actor, &told);
+    progress.watch(work).await.map_err(|error| {
+        match error.to_string().contains("may have been made") {
+            true => CliError::from(error),
+            false => CliError::from(error).also("nothing was written"),
+        }
     })
 }
 

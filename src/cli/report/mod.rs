@@ -44,7 +44,7 @@ pub struct UsageArgs {
     /// Of this user
     #[arg(long)]
     user: Option<Username>,
-    /// From this time on: 2026-12-31, 2026-12-31T18:00:00Z or -24h
+    /// From this time on: 2026-12-31, "2026-12-31 18:00" (UTC) or -24h
     #[arg(long, value_name = "TIME", default_value = "-30d", allow_hyphen_values = true)]
     since: String,
     /// Until before this time [default: now]
@@ -72,7 +72,7 @@ pub struct ExpiringArgs {
 /// Arguments of `report lockout`.
 #[derive(Debug, Args)]
 pub struct LockoutArgs {
-    /// Sessions that began from this time on: 2026-12-31, 2026-12-31T18:00:00Z or -24h
+    /// Sessions that began from this time on: 2026-12-31, "2026-12-31 18:00" (UTC) or -24h
     #[arg(long, value_name = "TIME", default_value = "-30d", allow_hyphen_values = true)]
     since: String,
     /// Print CSV

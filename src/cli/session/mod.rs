@@ -55,7 +55,7 @@ pub enum SessionCommand {
         /// Its id, or the first 6 characters or more of it
         id: String,
         /// Added to the deadline, or to now if there is none or it is past: 90s, 15m, 8h, +1d2h;
-        /// or the new deadline: 2026-12-31, 2026-12-31T18:00:00Z
+        /// or the new deadline: 2026-12-31, "2026-12-31 18:00" (UTC)
         #[arg(value_name = "DURATION", value_parser = request::extension)]
         extension: request::Extension,
     },
@@ -86,7 +86,7 @@ pub struct HistoryArgs {
     /// Ended for this cause
     #[arg(long, value_parser = cause())]
     cause: Option<Cause>,
-    /// Started at this time or later: 2026-12-31, 2026-12-31T18:00:00Z or -24h
+    /// Started at this time or later: 2026-12-31, "2026-12-31 18:00" (UTC) or -24h
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
     /// Started before this time

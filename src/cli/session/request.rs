@@ -65,7 +65,7 @@ pub fn extension(text: &str) -> Result<Extension, String> {
     match (parse::duration(text), at()) {
         (Ok(duration), _) => Ok(Extension::By(duration)),
         (Err(_), Some(at)) => Ok(Extension::To(at)),
-        (Err(error), None) => Err(format!("{error}; or a time as 2026-12-31T18:00:00Z")),
+        (Err(error), None) => Err(format!("{error}; or a time as 2026-12-31 18:00 (UTC)")),
     }
 }
 

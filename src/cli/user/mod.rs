@@ -94,7 +94,7 @@ pub struct AddArgs {
     /// Read the password from standard input instead of asking for it
     #[arg(long)]
     password_stdin: bool,
-    /// First moment of validity: 2026-12-31, 2026-12-31T18:00:00Z or +2h
+    /// First moment of validity: 2026-12-31, "2026-12-31 18:00" (UTC) or +2h
     #[arg(long, value_name = "TIME")]
     valid_from: Option<String>,
     /// Last moment of validity; a date is its first instant in UTC

@@ -26,7 +26,7 @@ pub struct GrantArgs {
     name: Username,
     #[command(flatten)]
     amount: Amount,
-    /// Until then it counts: 2026-12-31, 2026-12-31T18:00:00Z or +2h [default: the end of the
+    /// Until then it counts: 2026-12-31, "2026-12-31 18:00" (UTC) or +2h [default: the end of the
     /// shortest period for which the user's policy has such a quota]
     #[arg(long, value_name = "TIME")]
     until: Option<String>,

@@ -94,6 +94,7 @@ fn what_an_operator_grants_is_time_and_no_data() {
     lab.success();
     let action = CommandAction::Extend { deadline: lab.now.utc.saturating_add(second() * 600) };
     let command = SessionCommand {
+        user: None,
         id: CommandId(1),
         session,
         server: "udp".parse().unwrap(),

@@ -52,6 +52,7 @@ fn what_an_operator_granted_stands() {
     let session = lab.establish(4, "alice", 20);
     let deadline = lab.now.utc.saturating_add(Duration::from_secs(45));
     let extend = SessionCommand {
+        user: None,
         id: CommandId(1),
         session,
         server: "udp".parse().unwrap(),

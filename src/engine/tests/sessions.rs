@@ -143,6 +143,7 @@ fn who_is_extended_beyond_openvpns_own_limit_connects_again_just_before_it() {
         let id = lab.establish(4, "alice", 20);
         let deadline = lab.now.utc.saturating_add(Duration::from_secs(extended));
         let extend = SessionCommand {
+            user: None,
             id: CommandId(1),
             session: id,
             server: "udp".parse().unwrap(),
@@ -254,6 +255,7 @@ fn an_operator_can_end_and_extend_a_session() {
     let mut lab = Lab::up();
     let id = lab.establish(4, "alice", 20);
     let command = |action| SessionCommand {
+        user: None,
         id: CommandId(1),
         session: id,
         server: "udp".parse().unwrap(),

@@ -128,6 +128,8 @@ pub fn command(row: &Row) -> Result<SessionCommand, StoreError> {
         id: CommandId(cells.some_number("id")?),
         session: cells.some_parsed("session_id")?,
         server: cells.some_parsed("server")?,
+        // Only told: a name that cannot be read is no reason not to end a session.
+        user: cells.parsed("user_name").unwrap_or_default(),
         action,
         actor: cells.some_text("actor")?.to_owned(),
     })

@@ -301,8 +301,9 @@ static SESSIONS: LazyLock<SessionQueries> =
 
 static PENDING: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(
-        "SELECT id, session_id, server, action, reason, deadline, actor FROM session_commands \
-         WHERE handled_at IS NULL AND server IN (",
+        "SELECT id, session_id, server, action, reason, deadline, actor, \
+         (SELECT user_name FROM sessions WHERE sessions.id = session_id) AS user_name \
+         FROM session_commands WHERE handled_at IS NULL AND server IN (",
         "?",
         ") ORDER BY id LIMIT 1000",
     )

@@ -141,6 +141,43 @@ async fn who_waits_for_a_migration_sees_that_it_goes_on() {
 }
 
 #[tokio::test]
+async fn who_waits_for_an_import_sees_how_far_it_is() {
+    let bench = Bench::new();
+    bench.ok(&["migrate"]);
+    std::fs::write(bench.path("people.csv"), "name\ncarol\ndave\n").unwrap();
+    let options = SqliteConnectOptions::new().filename(bench.path("warden.db"));
+    let mut holder = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+    let mut terminal = at(&bench, &format!("import csv {} --apply", bench.path("people.csv")));
+    terminal.until("0/2");
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    let left = terminal.end();
+    assert!(left.code == 0 && !left.screen.contains("/2"), "{left:?}");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_report_sees_that_it_goes_on() {
+    let bench = Bench::new();
+    bench.ok(&["migrate"]);
+    // More than are read in a second.
+    bench
+        .sql(
+            "INSERT INTO sessions (id, version, state, server, run_started, cid, user_name, started_at, \
+             updated_at, expiry_action, ended_at, cause, duration_s, bytes_received, bytes_sent) \
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000) \
+             SELECT printf('0190ab12-3456-7abc-8def-%012d', i), 1, 'closed', 'udp', \
+             '2026-11-01 00:00:00.000', i, 'user' || (i % 500), '2026-11-20 00:00:00.000', \
+             '2026-11-20 01:00:00.000', 'halt', '2026-11-20 01:00:00.000', 'user_request', 3600, 9, 9 \
+             FROM n",
+        )
+        .await;
+    let mut terminal = at(&bench, "report usage --since 2026-11-01");
+    terminal.until("reading sessions");
+    let left = terminal.end();
+    assert!(left.code == 0 && left.raw.contains("user499"), "{left:?}");
+}
+
+#[tokio::test]
 async fn every_error_says_what_to_do_next() {
     let bench = bench().await;
     let says_next = |ended: &Ended| {

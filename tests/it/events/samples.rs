@@ -204,6 +204,7 @@ pub fn samples() -> Vec<Event> {
             actor: "cli:root".into(),
             action: "session.kill",
             target: session_id.to_string(),
+            user: Some("alice".into()),
         },
         Event::ConsoleDenied { reason: "wrong token" },
         Event::LogDropped { lines: 17 },

@@ -143,6 +143,8 @@ fn an_operator_ends_and_extends_sessions_within_two_seconds() {
     assert!(alice.wait_exit(SOON).is_some(), "{}", alice.log());
     assert!(alice.log().contains("maintenance tonight"), "{}", alice.log());
     site.warden.wait_event("session.closed", |event| event["cause"] == "admin", SOON);
+    // It belongs to her story.
+    site.warden.wait_event("admin.action", |event| event["user"] == "alice", SOON);
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub async fn a_request_waits_until_it_is_handled(bed: Arc<Bed>) {
     assert_eq!((one.id, two.id), (first, second));
     assert_eq!((one.session, &one.server), (session(1).id, &server("udp-1194")));
     assert_eq!(one.action, kill(Some("go \u{1f6aa}")));
+    assert_eq!(one.user, Some(session(1).user));
     assert_eq!((&two.action, two.actor.as_str()), (&extend, "cli:test"));
     store.complete_commands(&[first], at(9)).await.unwrap();
     assert_eq!(store.command_handled(first).await, Ok(Some(at(9))));

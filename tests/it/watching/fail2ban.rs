@@ -1,6 +1,6 @@
 //! The filter in `conf/fail2ban`, by the real fail2ban-regex on lines that the code has written.
 
-use std::{collections::BTreeSet, fs, process::Command, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::Arc, time::Duration};
 
 use ovpn_warden::{
     telemetry::events::{ClientRef, Event},
@@ -8,7 +8,7 @@ use ovpn_warden::{
 };
 
 use super::tools;
-use crate::events;
+use crate::{docs, events};
 
 const FILTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/fail2ban/filter.conf");
 /// What a guess at somebody's credentials ends with.
@@ -37,23 +37,27 @@ fn denied(reason: DenyReason, address: Option<&str>, user: Option<&str>, is_full
     }
 }
 
+/// One of fail2ban's programs, with its configuration in this folder.
+fn program(name: &str, configuration: &Path) -> Command {
+    let tools = tools();
+    let mut command = Command::new("python3");
+    command
+        .env("PYTHONPATH", tools.join("usr/lib/python3/dist-packages"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .arg(tools.join("usr/bin").join(name))
+        .arg("-c")
+        .arg(configuration);
+    command
+}
+
 /// The addresses that fail2ban finds in these lines, and how many lines matched.
 fn found(lines: &str) -> (BTreeSet<String>, usize) {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     fs::write(&log, lines).unwrap();
-    let tools = tools();
     let run = |more: &[&str]| {
-        let output = Command::new("python3")
-            .env("PYTHONPATH", tools.join("usr/lib/python3/dist-packages"))
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .arg(tools.join("usr/bin/fail2ban-regex"))
-            .arg("-c")
-            .arg(tools.join("etc/fail2ban"))
-            .args(more)
-            .args([log.to_str().unwrap(), FILTER])
-            .output()
-            .unwrap();
+        let mut regex = program("fail2ban-regex", &tools().join("etc/fail2ban"));
+        let output = regex.args(more).args([log.to_str().unwrap(), FILTER]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
@@ -79,6 +83,38 @@ fn guesses_count_and_nothing_else_does() {
         } else {
             assert_eq!((addresses, lines), (BTreeSet::new(), 0), "{reason}");
         }
+    }
+}
+
+#[test]
+fn filter_and_jail_are_taken_where_the_documentation_puts_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let etc = folder.path().display().to_string();
+    let run = |line: &str| {
+        let output = Command::new("sh").args(["-c", line]).output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+    };
+    run(&format!("cp -r '{}'/etc/fail2ban '{etc}'", tools().display()));
+    // Debian's own jail wants a log that is not here.
+    fs::remove_file(folder.path().join("fail2ban/jail.d/defaults-debian.conf")).unwrap();
+    for file in ["filter", "jail"] {
+        let line = docs::said("docs/operations.md", &format!("cp conf/fail2ban/{file}"));
+        run(&line.replace("/etc/", &format!("{etc}/")));
+    }
+    let ask = |what: &str| {
+        let output =
+            program("fail2ban-client", &folder.path().join("fail2ban")).arg(what).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    ask("-t");
+    let told = ask("-d");
+    for words in [
+        "'addjournalmatch', '_SYSTEMD_UNIT=ovpn-warden.service'",
+        "'addfailregex', '^[^{\"]*\\\\{,\"level\":\"warn\",\"event\":\"auth",
+        "['start', 'ovpn-warden']",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
     }
 }
 

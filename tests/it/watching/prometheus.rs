@@ -78,6 +78,28 @@ fn prometheus_takes_every_query_of_the_dashboard() {
 }
 
 #[test]
+fn prometheus_takes_the_configuration_of_the_documentation() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules.yml");
+    fs::copy("conf/prometheus/ovpn-warden.rules.yml", &rules).unwrap();
+    let text = fs::read_to_string("docs/operations.md").unwrap();
+    let lines = text.lines().skip_while(|line| *line != "    scrape_configs:");
+    let block: Vec<_> = lines.take_while(|line| line.starts_with("    ")).collect();
+    let block =
+        block.join("\n").replace("/etc/prometheus/ovpn-warden.rules.yml", rules.to_str().unwrap());
+    assert!(block.contains("9176"), "{block}");
+    let file = folder.path().join("prometheus.yml");
+    fs::write(&file, block).unwrap();
+    let promtool = Command::new(tools().join("usr/bin/promtool"))
+        .args(["check", "config"])
+        .arg(&file)
+        .output();
+    let output = promtool.unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && told.contains("1 rule files found"), "{told}");
+}
+
+#[test]
 fn every_alert_sounds_when_it_should_and_none_when_all_is_well() {
     let folder = tempfile::tempdir().unwrap();
     let (rules, tests) = (folder.path().join("rules.yml"), folder.path().join("test.yml"));

@@ -340,6 +340,7 @@ impl World {
             CommandAction::Extend { deadline }
         };
         let command = SessionCommand {
+            user: None,
             id: CommandId(1),
             session,
             server: row.server.clone(),

@@ -445,7 +445,8 @@ impl Lab {
             }
         };
         let (server, actor) = (self.settings.server.clone(), "cli:root".into());
-        let command = SessionCommand { id: CommandId(1), session, server, action, actor };
+        let command =
+            SessionCommand { user: None, id: CommandId(1), session, server, action, actor };
         let _ = self.engine.handle_command(&command, self.now);
         self.drain();
     }
