@@ -311,11 +311,7 @@ fn put(rows: &mut HashMap<SessionId, SessionRecord>, record: SessionRecord) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::{
-        auth::request::Grant,
-        store::SessionState,
-        types::{Cause, Timestamp},
-    };
+    use crate::{auth::request::Grant, store::SessionState, types::Timestamp};
 
     pub(in super::super) use crate::store::tests::session as row;
 
