@@ -126,7 +126,10 @@ pub(super) fn done(path: &str, fields: &[(&str, &str)], note: Note) -> Response 
 pub fn inside(next: Option<&str>) -> &str {
     let is_ours = |next: &&str| {
         let rest = next.strip_prefix('/');
-        rest.is_some_and(|rest| !rest.starts_with(['/', '\\'])) && next.parse::<Uri>().is_ok()
+        rest.is_some_and(|rest| !rest.starts_with(['/', '\\']))
+            // What `Uri` leaves out, as a fragment, it does not look at.
+            && next.bytes().all(|byte| byte.is_ascii_graphic())
+            && next.parse::<Uri>().is_ok()
     };
     next.filter(is_ours).unwrap_or("/")
 }
@@ -160,6 +163,7 @@ mod tests {
             "",
             "evil",
             "/\r\nx: y",
+            "/#\r\nx: y",
         ] {
             assert_eq!(inside(Some(bad)), "/", "{bad:?}");
         }

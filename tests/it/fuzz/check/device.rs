@@ -127,6 +127,7 @@ fn claimed(env: &Env, sent: &[(usize, &[u8])], sources: &[DeviceSource]) {
     };
     let found = claim(env, sources);
     let mut first = None;
+    let mut conflicts = Vec::new();
     for (which, source) in sources.iter().enumerate() {
         let values: Vec<&[u8]> =
             sent.iter().filter(|(w, _)| *w == which).map(|(_, v)| *v).collect();
@@ -136,12 +137,16 @@ fn claimed(env: &Env, sent: &[(usize, &[u8])], sources: &[DeviceSource]) {
             other == value || id(which, value).is_ok() && id(which, other) == id(which, value)
         });
         if !is_one {
-            assert_eq!(found, Err(DeviceError::Conflicting(source.clone())));
-            return;
+            conflicts.push(DeviceError::Conflicting(source.clone()));
         }
         if first.is_none() && !value.is_empty() {
             first = Some((which, id(which, value)));
         }
+    }
+    if !conflicts.is_empty() {
+        // Whichever of them was sent first.
+        assert!(found.is_err_and(|error| conflicts.contains(&error)));
+        return;
     }
     match (found, first) {
         (Ok(None), None) => {}

@@ -35,8 +35,9 @@ impl Shadow {
                     }
                 };
                 if kind == Kind::Connect && self.up.contains(&event.cid) {
-                    // An id comes twice: this is another run.
+                    // An id comes twice: this is another run, and nobody knows which.
                     self.end_run();
+                    self.run = None;
                 } else if kind == Kind::Connect && self.clients.contains_key(&event.cid) {
                     // It may be one.
                     self.expect_no_answers();
