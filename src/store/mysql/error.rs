@@ -31,8 +31,12 @@ fn io_text(error: &std::io::Error) -> String {
 }
 
 fn by_number(error: &MySqlDatabaseError) -> SqlError {
-    let text = || format!("{} ({})", error.message(), error.number());
-    match error.number() {
+    of_number(error.number(), error.message())
+}
+
+fn of_number(number: u16, message: &str) -> SqlError {
+    let text = || format!("{message} ({number})");
+    match number {
         1062 | 1586 | 1022 => SqlError::Unique,
         1216 | 1217 | 1451 | 1452 => SqlError::ForeignKey,
         1048 => SqlError::Null,
@@ -60,12 +64,31 @@ fn by_number(error: &MySqlDatabaseError) -> SqlError {
         | 1251 | 2059 | 1142 | 1143 | 1206 | 1461 | 1637 | 1969 | 3024 | 1105 | 9001 => {
             SqlError::Unavailable(text())
         }
+        // What its own files and memory refuse the server has numbers below 100, too. On a full disk MariaDB
+        // has also been seen not to find the row (1032) that it was to write.
+        ..100 | 1004 | 1016 | 1023 | 1024 | 1028 | 1032 | 1038 => SqlError::Unavailable(text()),
         // Table, column, database object missing or a view that lost its base.
         1146 | 1054 | 1356 | 1051 => SqlError::Schema(text()),
         1348 => SqlError::NotUpdatable(text()),
         1267 | 3988 => SqlError::Collation(text()),
         // Their messages quote the value.
-        1292 | 1366 | 1264 | 1411 => SqlError::Refused(format!("error {}", error.number())),
+        1292 | 1366 | 1264 | 1411 => SqlError::Refused(format!("error {number}")),
         _ => SqlError::Refused(text()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_full_disk_brings_is_tried_again_and_what_a_row_brings_is_not() {
+        // Error writing a file, disk full, table full, cannot find record, error from the engine, temporary files.
+        for number in [3, 20, 28, 1021, 1023, 1024, 1026, 1028, 1030, 1032, 1114, 1637] {
+            assert!(matches!(of_number(number, "x"), SqlError::Unavailable(_)), "{number}");
+        }
+        for number in [1064, 1265, 1406] {
+            assert!(matches!(of_number(number, "x"), SqlError::Refused(_)), "{number}");
+        }
     }
 }
