@@ -205,6 +205,7 @@ fn a_clock_that_is_put_back_moves_no_renewal() {
     lab.now.utc = lab.now.utc.saturating_sub(Duration::from_secs(3_600));
     lab.pass(Duration::from_secs(61));
     let extend = SessionCommand {
+        user: None,
         id: CommandId(1),
         session: id,
         server: "udp".parse().unwrap(),

@@ -60,7 +60,7 @@ const PROGRAMS: [&str; 44] = [
 ];
 
 /// How a command begins, and the test that runs it: a file, and words that are in it.
-const RUN_BY: [(&str, &str, &str); 27] = [
+const RUN_BY: [(&str, &str, &str); 28] = [
     ("journalctl -t ovpn-warden -o cat | jq", HERE, "said(\"README.md\", \"journalctl"),
     ("jq 'select(.user == \"NAME\"", HERE, "said(\"docs/troubleshooting.md\", \"jq 'select("),
     ("cat /sys/class/net", HERE, "said(\"docs/clients.md\", \"cat"),
@@ -95,6 +95,7 @@ const RUN_BY: [(&str, &str, &str); 27] = [
     ("systemctl restart ovpn-warden", SYSTEMD, "unit restart"),
     ("systemctl edit ovpn-warden", SYSTEMD, "ovpn-warden.service.d"),
     ("systemd-tmpfiles --create", SYSTEMD, "systemd-tmpfiles --create"),
+    ("kill -HUP", "tests/it/service.rs", "config.reloaded"),
     ("runuser -u ovpn-warden -- ovpn-warden migrate", "tests/rig/deb.sh", "ovpn-warden migrate"),
     ("make deb && apt install", "tests/rig/deb.sh", "apt install"),
     ("apt install ./ovpn-warden", "tests/rig/deb.sh", "apt install"),
