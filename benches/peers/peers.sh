@@ -9,7 +9,7 @@ rig=$top/tests/rig
 if [[ -z "${WARDEN_PEERS_INSIDE:-}" ]]; then
   ((EUID == 0)) || { echo "peers.sh: needs root, for network namespaces and tun devices" >&2; exit 1; }
   "$rig/install.sh" build openvpn mariadb python3 peers
-  (cd "$top" && cargo build --release --locked --bin ovpn-warden)
+  (cd "$top" && cargo build --release --locked --bin ovpn-warden --example hash-alone)
   WARDEN_PEERS_INSIDE=1 exec "$rig/contain.sh" unshare --net "${BASH_SOURCE[0]}" "$@"
 fi
 trap 'exit 130' INT

@@ -38,6 +38,9 @@ pub struct Args {
     /// How long steady events go on, or a slow reader does not read.
     #[arg(long, default_value_t = 20)]
     pub seconds: u64,
+    /// How long nothing happens before steady events begin and are measured.
+    #[arg(long, default_value_t = 0)]
+    pub settle_s: u64,
     /// An empty MySQL database; without it an SQLite file.
     #[arg(long)]
     pub database: Option<String>,

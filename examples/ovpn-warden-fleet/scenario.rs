@@ -260,6 +260,7 @@ impl Fleet<'_> {
                 },
             )
         };
+        sleep(Duration::from_secs(self.args.settle_s)).await;
         let before = self.rig.usage();
         let (begun, killed) = (self.clock.now().mono, Totals::of(&self.world.totals.killed));
         self.all_do(|server| {

@@ -39,8 +39,9 @@ use super::{
 
 /// How often operators' requests are looked for. They take effect within 2 s.
 const POLL: Duration = Duration::from_secs(1);
-/// The same where nobody is connected and nobody logs in: there is no session that a request could be about.
-const POLL_AT_REST: Duration = Duration::from_secs(5);
+/// The same where nobody is connected and nobody logs in. A request may still be about a row that was left open, and
+/// who has asked waits for 3 s.
+const POLL_AT_REST: Duration = Duration::from_secs(2);
 /// How often a database that is away is looked for: who is past a deadline is known only with it.
 const POLL_AWAY: Duration = Duration::from_millis(500);
 /// Of the time, at most one part in so many goes into looking whether sessions may go on: a small
