@@ -8,6 +8,8 @@ use ovpn_warden::{
     types::Clock,
 };
 
+use sqlx::{ConnectOptions as _, mysql::MySqlConnectOptions};
+
 use super::{
     bed::{Backend, Bed, MAC, at, by, id, name, new_user, options, session, store},
     proxy::{Mode, Proxy},
@@ -38,6 +40,7 @@ on_servers! {
     a_host_that_hangs_is_left_before_its_statements_are_given_up
     a_table_that_is_missing_is_named
     a_table_or_column_that_is_away_is_named_until_it_is_back
+    what_is_written_sees_what_others_have_committed_meanwhile
     a_row_lock_that_outlasts_the_servers_patience_is_waited_for_again
     the_victim_of_a_deadlock_is_run_again
     a_connection_lost_at_any_step_of_a_transaction_changes_all_or_nothing
@@ -381,6 +384,41 @@ async fn a_connection_lost_at_any_step_of_a_transaction_changes_all_or_nothing(b
     }
     assert_eq!(bed.texts("SELECT CAST(COUNT(*) AS CHAR) FROM sessions").await, ["24"]);
     assert!(unknown <= 1, "only of a COMMIT nobody can know");
+}
+
+async fn what_is_written_sees_what_others_have_committed_meanwhile(bed: Arc<Bed>) {
+    bed.store.persist(&[session(1)]).await.unwrap();
+    let mut holder = bed.raw().await;
+    holder.run("BEGIN; SELECT id FROM sessions FOR UPDATE").await;
+    let newer = [SessionRecord { version: 2, ..session(1) }];
+    let write = bed.store.persist(&newer);
+    // Only the server's own root sees at which level a transaction waits.
+    let folder = match bed.backend {
+        Backend::MySql => "WARDEN_TEST_MYSQL_DIR",
+        Backend::MariaDb | Backend::Sqlite => "WARDEN_TEST_MARIADB_DIR",
+    };
+    let socket = format!("{}/sock", std::env::var(folder).unwrap());
+    let look = async {
+        let root = MySqlConnectOptions::new().socket(socket).username("root");
+        let mut root = root.connect().await.unwrap();
+        let mut found = Vec::new();
+        for _ in 0..20 {
+            let levels = "SELECT CAST(t.trx_isolation_level AS CHAR) FROM information_schema.innodb_trx t \
+                          JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
+                          WHERE t.trx_state = 'LOCK WAIT' AND p.db = ?";
+            found =
+                sqlx::query_scalar(levels).bind(&bed.database).fetch_all(&mut root).await.unwrap();
+            if !found.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        holder.run("COMMIT").await;
+        found
+    };
+    let (written, levels): (_, Vec<String>) = tokio::join!(write, look);
+    assert_eq!(written, Ok(()));
+    assert_eq!(levels, ["READ COMMITTED"]);
 }
 
 async fn a_row_lock_that_outlasts_the_servers_patience_is_waited_for_again(bed: Arc<Bed>) {
