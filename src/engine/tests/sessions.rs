@@ -208,9 +208,7 @@ fn a_clock_that_is_put_back_moves_no_renewal() {
         user: None,
         id: CommandId(1),
         session: id,
-        user: None,
         server: "udp".parse().unwrap(),
-        user: None,
         action: CommandAction::Extend {
             deadline: lab.now.utc.saturating_add(Duration::from_secs(7_200)),
         },
