@@ -97,10 +97,14 @@ impl StandIn {
         let place = &self.places[index as usize];
         match place.phase {
             Phase::Asked(at) if place.kid == kid => Some((index, at, false)),
-            Phase::Renegotiating(at) if place.kid == kid => Some((index, at, true)),
-            Phase::Asked(_) | Phase::Renegotiating(_) | Phase::Out | Phase::Up | Phase::Leaving => {
-                None
+            Phase::Renegotiating(at) | Phase::Leaving(Some(at)) if place.kid == kid => {
+                Some((index, at, true))
             }
+            Phase::Asked(_)
+            | Phase::Renegotiating(_)
+            | Phase::Out
+            | Phase::Up
+            | Phase::Leaving(_) => None,
         }
     }
 
@@ -113,7 +117,7 @@ impl StandIn {
         self.tell("SUCCESS: client-auth command succeeded\r\n");
         let now = self.world.clock.now().utc;
         let place = &mut self.places[index as usize];
-        place.phase = Phase::Up;
+        place.answer();
         let should_not = place.has_wrong_password;
         if !is_reauth {
             place.admitted = Some(now);
@@ -156,7 +160,7 @@ impl StandIn {
         let is_right = place.has_wrong_password || wait.is_some();
         if is_reauth {
             // A kill follows.
-            place.phase = Phase::Up;
+            place.answer();
         } else {
             self.acts.push(Reverse((now + EXIT, Act::Denied(cid))));
             self.forget(index, End::Denied);
@@ -196,11 +200,15 @@ impl StandIn {
         };
         self.tell("SUCCESS: client-kill command succeeded\r\n");
         let place = &mut self.places[index as usize];
-        if place.phase == Phase::Leaving {
+        if let Phase::Leaving(_) = place.phase {
             self.unasked(format!("client {cid} was killed twice within its leave"));
             return;
         }
-        place.phase = Phase::Leaving;
+        // OpenVPN answers `SUCCESS` to a verdict as long as the instance is there.
+        place.phase = Phase::Leaving(match place.phase {
+            Phase::Renegotiating(at) => Some(at),
+            Phase::Asked(_) | Phase::Out | Phase::Up | Phase::Leaving(_) => None,
+        });
         self.seen.kills.push((self.name, cid, now.utc));
         Totals::add(&self.world.totals.killed);
         if let (Some(record), Some(entry)) = (&self.world.record, place.entry) {

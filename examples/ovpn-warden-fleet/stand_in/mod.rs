@@ -43,8 +43,8 @@ enum Phase {
     Asked(Mono),
     Up,
     Renegotiating(Mono),
-    /// Killed; the controller was told that it will go.
-    Leaving,
+    /// Killed, with a question since then; the controller was told that it will go.
+    Leaving(Option<Mono>),
 }
 
 struct Place {
@@ -326,7 +326,9 @@ impl StandIn {
                     }
                 }
                 Act::Unanswered(cid, kid) => {
-                    if let Some((place, _, _)) = self.asked(cid, kid) {
+                    if let Some((place, _, _)) = self.asked(cid, kid)
+                        && !matches!(self.places[place as usize].phase, Phase::Leaving(_))
+                    {
                         self.depart(place, End::Unanswered);
                         self.return_later(place, Duration::ZERO);
                     }
@@ -484,6 +486,14 @@ impl StandIn {
 }
 
 impl Place {
+    /// Its question is answered; who was killed meanwhile leaves all the same.
+    const fn answer(&mut self) {
+        self.phase = match self.phase {
+            Phase::Leaving(_) => Phase::Leaving(None),
+            Phase::Out | Phase::Asked(_) | Phase::Up | Phase::Renegotiating(_) => Phase::Up,
+        };
+    }
+
     /// What it has carried.
     fn bytes(&self, now: Timestamp) -> (u64, u64) {
         flow(self.admitted.map_or(0, |at| now.as_millis() - at.as_millis()))
