@@ -1,6 +1,6 @@
 //! May this client connect, and until when.
 //!
-//! `request`, `decide`, `terms`, `quota`, `device`, `grace`, `imprint`, `text`, `throttle` and `failures` are cores, and so is
+//! `request`, `decide`, `terms`, `quota`, `device`, `grace`, `imprint`, `slowest`, `text`, `throttle` and `failures` are cores, and so is
 //! `second_factor` but for its `check`; `password` hashes, and `service` is the shell that asks the store and the
 //! hashing threads and lets `decide` judge.
 
@@ -15,6 +15,7 @@ pub mod quota;
 pub mod request;
 pub mod second_factor;
 pub mod service;
+pub mod slowest;
 pub mod terms;
 pub mod text;
 pub mod throttle;

@@ -102,6 +102,8 @@ pub struct Challenge {
 pub struct Grant {
     /// Id for a new session; a renegotiation keeps its own.
     pub session_id: SessionId,
+    /// That id holds a place among its user's sessions, which is given back if no session comes of it.
+    pub has_place: bool,
     /// When the session has to end, and what else limits it.
     pub terms: Terms,
     /// The database was away: by a recent login and the rules of then.

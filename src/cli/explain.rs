@@ -13,9 +13,13 @@ use super::{
     parse,
 };
 use crate::{
-    auth::service::trial::{Outcome, Trial, TrialError, Verdict},
+    auth::{
+        device::{self, DeviceError, DeviceSource},
+        service::trial::{Outcome, Trial, TrialError, Verdict},
+    },
     config::Config,
     daemon,
+    proto::Env,
     store::{MAX_SESSIONS, SessionFilter, SessionRecord},
     types::{Cause, DenyReason, DeviceId, Fingerprint, Password, ServerName, Timestamp, Username},
 };
@@ -28,6 +32,9 @@ pub struct ExplainArgs {
     /// The device it would come with: a MAC address in any usual notation, or a mobile client's id
     #[arg(long, value_name = "ID", value_parser = parse::device)]
     device: Option<DeviceId>,
+    /// What it would send of its device, as UV_CLIENT_MAC=02-1A-2B-3C-4D-5E: judged as at a login (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", conflicts_with = "device", value_parser = variable)]
+    sends: Vec<(DeviceSource, String)>,
     /// The SHA-256 fingerprint of its certificate, as openssl prints it
     #[arg(long, value_name = "SHA256")]
     fingerprint: Option<Fingerprint>,
@@ -49,6 +56,31 @@ pub struct ExplainArgs {
     /// Check the password on standard input too; without it the password counts as right
     #[arg(long)]
     password_stdin: bool,
+    /// It would send no password
+    #[arg(long, conflicts_with = "password_stdin")]
+    no_password: bool,
+}
+
+/// A variable of the peer info.
+fn variable(text: &str) -> Result<(DeviceSource, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    match name.parse::<DeviceSource>() {
+        Ok(source) if !name.starts_with("tls_") => Ok((source, value.to_owned())),
+        Ok(_) => Err("OpenVPN says that, and not the client: use --fingerprint".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The device in what a client sends, as at a login.
+fn device(args: &ExplainArgs, config: &Config) -> Result<Option<DeviceId>, DeviceError> {
+    if args.sends.is_empty() {
+        return Ok(args.device.clone());
+    }
+    let mut env = Env::default();
+    for (source, value) in &args.sends {
+        env.push(source.as_str().as_bytes(), value.as_bytes());
+    }
+    Ok(device::claim(&env, &config.auth.device_sources)?.map(|claim| claim.id))
 }
 
 /// A code of an authenticator app; whether a recovery code is right shows when it is used.
@@ -78,19 +110,21 @@ pub async fn execute(
         return Err(CliError::usage("no server is configured").or_next("name one with --server"));
     };
     let password = if args.password_stdin { Some(input::new_password(true)?) } else { None };
+    let device = device(&args, config);
     let trial = Trial {
         server,
         user: args.user.clone(),
-        device: args.device.clone(),
+        device: device.clone(),
         fingerprint: args.fingerprint,
         common_name: args.common_name,
         client_ip: args.client_ip,
         password,
+        has_no_password: args.no_password,
         code: args.code,
     };
     let (defaults, schemes) = (daemon::defaults(config), &config.auth.password_schemes);
     let outcome = trial.run(&*desk.store, &defaults, schemes, now).await?;
-    let mut view = Explanation::new(&args.user, args.device.as_ref(), outcome, now);
+    let mut view = Explanation::new(&args.user, device, outcome, now);
     if view.reason == Some(DenyReason::TooManySessions.as_str()) {
         let filter = SessionFilter {
             user: Some(args.user),
@@ -163,6 +197,8 @@ impl View for RuleView {
 struct Explanation {
     user: String,
     device: Option<String>,
+    /// Why what it sends is no device.
+    device_error: Option<String>,
     policy: Option<String>,
     at: String,
     allowed: bool,
@@ -184,13 +220,23 @@ struct Explanation {
 }
 
 impl Explanation {
-    fn new(user: &Username, device: Option<&DeviceId>, outcome: Outcome, now: Timestamp) -> Self {
+    fn new(
+        user: &Username,
+        device: Result<Option<DeviceId>, DeviceError>,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Self {
         let (terms, reason) = (outcome.verdict.ok(), outcome.verdict.err());
-        let client_sees = outcome.client_sees(device);
+        let (device, device_error) = match device {
+            Ok(device) => (device, None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let client_sees = outcome.client_sees(device.as_ref());
         let ends = terms.and_then(|terms| terms.deadline);
         Self {
             user: user.to_string(),
-            device: device.map(DeviceId::to_string),
+            device: device.as_ref().map(DeviceId::to_string),
+            device_error,
             policy: outcome.facts.map(|facts| facts.policy.name),
             at: now.to_string(),
             allowed: terms.is_some(),
@@ -219,7 +265,7 @@ impl View for Explanation {
     fn details(&self) -> Vec<(&'static str, String)> {
         let mut lines = vec![
             ("user", self.user.clone()),
-            ("device", or_dash(self.device.as_deref())),
+            ("device", or_dash(self.device.as_deref().or(self.device_error.as_deref()))),
             ("policy", or_dash(self.policy.as_deref())),
             ("answer", self.answer()),
         ];

@@ -320,6 +320,7 @@ pub(super) mod tests {
         let grant = |is_offline| {
             Decision::Allow(Grant {
                 proven: None,
+                has_place: false,
                 session_id: row(1, 1, SessionState::Active).id,
                 terms: crate::auth::terms::Terms::default(),
                 is_offline,

@@ -25,7 +25,7 @@ use crate::{
     proto::ManagementCodec,
     store::{OpenSession, SessionCommand, Store},
     telemetry::{events::Event, http::Readiness},
-    types::{Clock, Mono},
+    types::{Clock, Mono, Now},
 };
 
 use super::{
@@ -238,8 +238,7 @@ impl Link {
                 Wake::Tool(event) => self.on_tool(event),
                 Wake::Decided(Some((ticket, decision))) => {
                     self.shared.stir.notify_one();
-                    let decision = self.shared.backlog.admit(decision);
-                    self.engine.handle_decision(ticket, decision, now);
+                    self.decided(ticket, decision, now);
                 }
                 // Cancelled, or it panicked: the engine's own time-out answers.
                 Wake::Decided(None) => {}
@@ -294,10 +293,22 @@ impl Link {
             && let Some(done) = self.questions.next().now_or_never()
         {
             if let Some((ticket, decision)) = done {
-                let decision = self.shared.backlog.admit(decision);
-                self.engine.handle_decision(ticket, decision, self.shared.clock.now());
+                self.decided(ticket, decision, self.shared.clock.now());
             }
         }
+    }
+
+    /// Tells the engine, unless nothing could be kept of the session.
+    fn decided(&mut self, ticket: Ticket, decision: Decision, now: Now) {
+        let place = match &decision {
+            Decision::Allow(grant) => Some(grant.session_id).filter(|_| grant.has_place),
+            Decision::Deny(_) | Decision::Challenge(_) => None,
+        };
+        let decision = self.shared.backlog.admit(decision);
+        if let (Some(session), Decision::Deny(_)) = (place, &decision) {
+            self.shared.authenticator.abandon(session);
+        }
+        self.engine.handle_decision(ticket, decision, now);
     }
 
     /// Tells of a second connection in this server's name.
@@ -398,6 +409,7 @@ impl Link {
                     }
                 }
                 Output::CancelAuth(ticket) => self.questions.cancel(ticket),
+                Output::Abandon(session) => self.shared.authenticator.abandon(session),
                 Output::Persist(record) => self.shared.backlog.push(*record),
                 Output::MarkServer(server) => self.shared.backlog.mark(*server),
                 Output::LoadOpenSessions => self.load_open_sessions(),

@@ -15,6 +15,7 @@ mod record;
 mod relay;
 mod retention;
 mod stillness;
+mod survey;
 mod transport;
 mod webhook;
 mod writer;
@@ -52,6 +53,7 @@ use poller::Poller;
 use questions::Bounds;
 use relay::Socket;
 use retention::Retention;
+use survey::Survey;
 use webhook::{Client, Sender, Webhook};
 use writer::Writer;
 
@@ -81,6 +83,7 @@ pub struct Daemon {
     relays: Vec<Socket>,
     poller: Poller,
     retention: Retention,
+    survey: Survey,
     writer: Writer,
     chronicler: Chronicler,
     sender: Option<Sender<Client>>,
@@ -187,6 +190,11 @@ impl Daemon {
             clock,
             stop: stop.clone(),
         };
+        let survey = Survey {
+            authenticator: Arc::clone(&authenticator),
+            store_ready: ready_sender.subscribe(),
+            stop: stop.clone(),
+        };
         let poller = Poller {
             authenticator,
             store: Arc::clone(&store),
@@ -207,6 +215,7 @@ impl Daemon {
             relays,
             poller,
             retention,
+            survey,
             writer,
             chronicler,
             sender,
@@ -218,7 +227,7 @@ impl Daemon {
     /// Serves until told to stop, then stores what is left and returns. No VPN client is
     /// disconnected by stopping. Returns by itself only after a fault of its own.
     pub async fn run(self) {
-        let Self { links, doors, relays, poller, retention, .. } = self;
+        let Self { links, doors, relays, poller, retention, survey, .. } = self;
         let Self { writer, chronicler, sender, store, stop, .. } = self;
         let mut tasks = JoinSet::new();
         for relay in relays {
@@ -231,6 +240,7 @@ impl Daemon {
             tasks.spawn(door.run(stop.clone()));
         }
         tasks.spawn(retention.run());
+        tasks.spawn(survey.run());
         tasks.spawn(poller.run());
         // These go on until the links have handed over their last rows and notices.
         let writer_stop = CancellationToken::new();
@@ -273,7 +283,8 @@ fn authenticator(
     let params = HashParams { m_kib: auth.argon2_m_kib, t: auth.argon2_t, p: auth.argon2_p };
     let authenticator =
         Authenticator::new(Arc::clone(store), pool, limits, defaults(config), params, clock)?;
-    let authenticator = authenticator.allowing(auth.password_schemes.clone());
+    let authenticator =
+        authenticator.allowing(auth.password_schemes.clone()).answering_within(auth.timeout);
     let authenticator = match auth.challenge_key.clone() {
         Some(key) => authenticator.with_challenge_key(key),
         None => authenticator,

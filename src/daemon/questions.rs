@@ -3,7 +3,8 @@
 //! A server has a few questions under way at once, and the others wait here, in their order: a
 //! storm at one server leaves room on the hashing threads for the logins of all others.
 //! Renegotiations of live clients do not wait. A login that cannot be decided in time is refused for a
-//! while as soon as that is clear, the last that came first: those before it are nearly there.
+//! while as soon as that is clear, the last that came first: those before it are nearly there. A decision that is
+//! held back is under way no longer: it takes nobody's turn.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::{
     auth::{
         request::{AuthRequest, Decision, RequestKind},
-        service::Authenticator,
+        service::{Answer, Authenticator, Reserved},
     },
     engine::Ticket,
     types::{Clock, DenyReason, Mono},
@@ -41,8 +42,10 @@ pub(super) struct Questions {
     authenticator: Arc<Authenticator>,
     bounds: Bounds,
     clock: Clock,
-    asked: JoinSet<(Ticket, Decision)>,
+    asked: JoinSet<(Ticket, Answer)>,
     handles: HashMap<Ticket, AbortHandle>,
+    /// Decided, and not to be told yet.
+    held: HashMap<Ticket, AbortHandle>,
     waiting: VecDeque<Waiting>,
     refused: VecDeque<Ticket>,
     /// What the others were told of.
@@ -64,6 +67,7 @@ impl Questions {
             clock,
             asked: JoinSet::new(),
             handles: HashMap::new(),
+            held: HashMap::new(),
             waiting: VecDeque::new(),
             refused: VecDeque::new(),
             load: Load::default(),
@@ -75,12 +79,12 @@ impl Questions {
         let is_live = matches!(request.kind, RequestKind::Reauth { .. });
         let patience = self.bounds.patience * 7 / 8;
         let before = self.handles.len() + self.waiting.len();
+        let due = self.clock.now().mono + patience;
         if is_live || self.handles.len() < self.bounds.at_once {
-            self.begin(ticket, request);
+            self.begin(ticket, request, due);
         } else if self.waiting.len() < self.bounds.waiting
             && self.bounds.pace.wait(before, patience) <= patience
         {
-            let due = self.clock.now().mono + patience;
             self.waiting.push_back(Waiting { ticket, request, due });
         } else {
             return Some(DenyReason::Overloaded.into());
@@ -91,7 +95,7 @@ impl Questions {
 
     /// Nobody waits for this one any more.
     pub(super) fn cancel(&mut self, ticket: Ticket) {
-        match self.handles.remove(&ticket) {
+        match self.handles.remove(&ticket).or_else(|| self.held.remove(&ticket)) {
             Some(handle) => handle.abort(),
             None => {
                 self.waiting.retain(|waiting| waiting.ticket != ticket);
@@ -107,26 +111,41 @@ impl Questions {
 
     /// The next decision; `None` for a question that was cancelled. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<(Ticket, Decision)> {
-        if let Some(ticket) = self.refused.pop_front() {
-            return Some((ticket, DenyReason::Overloaded.into()));
-        }
-        let done = self.asked.join_next().await?.ok();
-        match &done {
-            Some((ticket, _)) => {
-                self.handles.remove(ticket);
-                self.bounds.pace.decided(self.clock.now().mono);
+        loop {
+            if let Some(ticket) = self.refused.pop_front() {
+                return Some((ticket, DenyReason::Overloaded.into()));
             }
-            None => self.handles.retain(|_, handle| !handle.is_finished()),
+            let Ok((ticket, answer)) = self.asked.join_next().await? else {
+                self.handles.retain(|_, handle| !handle.is_finished());
+                self.held.retain(|_, handle| !handle.is_finished());
+                self.refill();
+                return None;
+            };
+            let Answer { decision, hold, reserved } = answer;
+            if self.held.remove(&ticket).is_some() {
+                return Some((ticket, decision));
+            }
+            self.handles.remove(&ticket);
+            self.bounds.pace.decided(self.clock.now().mono);
+            self.refill();
+            if hold.is_zero() {
+                // Whoever hears of the decision gives it back.
+                reserved.into_iter().for_each(Reserved::keep);
+                return Some((ticket, decision));
+            }
+            let handle = self.asked.spawn(async move {
+                tokio::time::sleep(hold).await;
+                (ticket, Answer { decision, hold, reserved })
+            });
+            self.held.insert(ticket, handle);
         }
-        self.refill();
-        done
     }
 
     fn refill(&mut self) {
         while self.handles.len() < self.bounds.at_once
-            && let Some(Waiting { ticket, request, .. }) = self.waiting.pop_front()
+            && let Some(Waiting { ticket, request, due }) = self.waiting.pop_front()
         {
-            self.begin(ticket, request);
+            self.begin(ticket, request, due);
         }
         let now = self.clock.now().mono;
         while let Some(last) = self.waiting.back() {
@@ -139,10 +158,24 @@ impl Questions {
         self.tell();
     }
 
-    fn begin(&mut self, ticket: Ticket, request: Box<AuthRequest>) {
+    fn begin(&mut self, ticket: Ticket, request: Box<AuthRequest>, due: Mono) {
         let authenticator = Arc::clone(&self.authenticator);
-        let handle =
-            self.asked.spawn(async move { (ticket, authenticator.authenticate(*request).await) });
+        self.answer(ticket, async move { authenticator.authenticate(*request).await }, due);
+    }
+
+    /// `due`: no longer is anything held back.
+    fn answer(
+        &mut self,
+        ticket: Ticket,
+        answer: impl Future<Output = Answer> + Send + 'static,
+        due: Mono,
+    ) {
+        let clock = self.clock;
+        let handle = self.asked.spawn(async move {
+            let answer = answer.await;
+            let hold = answer.hold.min(due - clock.now().mono);
+            (ticket, Answer { hold, ..answer })
+        });
         self.handles.insert(ticket, handle);
     }
 
@@ -215,6 +248,36 @@ mod tests {
 
     fn ticket(number: u32) -> Ticket {
         Ticket { cid: Cid(number), serial: 1 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    #[expect(clippy::disallowed_methods, reason = "it is the test's own time")]
+    async fn what_is_held_back_takes_nobodys_turn_and_is_told_in_time() {
+        let clock = Clock::new();
+        let bounds = Bounds { at_once: 1, waiting: 9, patience: EACH * 40, pace: Arc::default() };
+        let mut questions = Questions::new(authenticator(clock), bounds, clock);
+        let denied = |hold| {
+            let decision = DenyReason::BadCredentials.into();
+            Answer { decision, hold, reserved: None }
+        };
+        let late = clock.now().mono + EACH * 40;
+        questions.answer(ticket(1), async move { denied(EACH) }, late);
+        questions.answer(ticket(2), async move { denied(EACH * 3) }, late);
+        questions.answer(ticket(3), async move { denied(EACH * 2) }, late);
+        questions.answer(ticket(4), async move { denied(EACH * 9) }, clock.now().mono);
+        // It waits for its turn, and is decided long before the first is told.
+        assert_eq!(questions.ask(ticket(5), request(RequestKind::Connect)), None);
+        let begun = tokio::time::Instant::now();
+        let mut told = Vec::new();
+        while told.len() < 4 {
+            let Some((ticket, _)) = questions.next().await else { continue };
+            told.push((ticket.cid.0, begun.elapsed().as_millis() / EACH.as_millis()));
+            if ticket.cid.0 == 1 {
+                questions.cancel(Ticket { cid: Cid(3), serial: 1 });
+            }
+        }
+        assert_eq!(told, [(4, 0), (5, 0), (1, 1), (2, 3)]);
+        assert!(questions.next().await.is_none() && questions.is_empty());
     }
 
     #[tokio::test]

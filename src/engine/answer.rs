@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    Engine, STATUS_RETRY, Ticket,
+    Engine, Output, STATUS_RETRY, Ticket,
     clients::Pending,
     live::Session,
     login::{cut, nobody},
@@ -40,17 +40,20 @@ impl Engine {
     /// `decided`: what the clocks said at the decision, by which its deadline counts.
     pub(super) fn answer(&mut self, ticket: Ticket, decision: Decision, decided: Now, now: Now) {
         let knows_run = self.can_send() && !self.awaits_run;
-        let Some(client) = self.clients.get_mut(ticket.cid) else {
+        let asked = self.clients.get_mut(ticket.cid).and_then(|client| {
+            let is_stale = client.is_stale;
+            let pending = client.pending.as_mut().filter(|p| p.serial == ticket.serial);
+            Some((is_stale, pending?))
+        });
+        let Some((is_stale, pending)) = asked else {
+            self.abandon(&decision);
             return;
         };
-        let Some(pending) = client.pending.as_mut().filter(|p| p.serial == ticket.serial) else {
-            return;
-        };
-        if client.is_stale || !knows_run {
+        if is_stale || !knows_run {
             pending.decision = Some((decision, decided));
             return;
         }
-        let Some(pending) = client.pending.take() else {
+        let Some(pending) = self.clients.get_mut(ticket.cid).and_then(|c| c.pending.take()) else {
             return;
         };
         match decision {
@@ -74,6 +77,15 @@ impl Engine {
         }
     }
 
+    /// Nobody hears of this decision.
+    pub(super) fn abandon(&mut self, decision: &Decision) {
+        if let Decision::Allow(grant) = decision
+            && grant.has_place
+        {
+            self.outputs.push_back(Output::Abandon(grant.session_id));
+        }
+    }
+
     fn allow(&mut self, cid: Cid, pending: Pending, mut grant: Grant, decided: Now, now: Now) {
         let Some(client) = self.clients.get(cid) else {
             return;
@@ -94,6 +106,9 @@ impl Engine {
             },
             Some(_) => None,
         };
+        if new.is_none() && grant.has_place {
+            self.outputs.push_back(Output::Abandon(grant.session_id));
+        }
         let record = known.as_ref().or(new.as_ref());
         let deadline = record.and_then(|record| record.deadline);
         let session_id = record.map(|record| record.id);

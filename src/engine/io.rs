@@ -49,6 +49,8 @@ pub enum Output {
     Authenticate(Ticket, Box<AuthRequest>),
     /// Nobody waits for this answer any more.
     CancelAuth(Ticket),
+    /// No session comes of a login that was let in with this id: its place among its user's sessions is free.
+    Abandon(SessionId),
     /// Store this session as it is now.
     Persist(Box<SessionRecord>),
     /// Note the server as it is, once all sessions are stored that are known to have changed.

@@ -328,6 +328,9 @@ impl Engine {
         if let Some(pending) = pending.filter(is_asked) {
             self.outputs.push_back(Output::CancelAuth(Ticket { cid, serial: pending.serial }));
         }
+        if let Some((decision, _)) = pending.and_then(|pending| pending.decision.as_ref()) {
+            self.abandon(decision);
+        }
     }
 }
 

@@ -164,7 +164,7 @@ const RULES: [Rule; 13] = [
     Rule {
         name: "iroute-ipv6",
         usage: "iroute-ipv6 NETWORK/BITS",
-        accepts: |arguments| matches!(arguments, [network] if is_network6(network)),
+        accepts: |arguments| matches!(arguments, [network] if is_learnt6(network)),
     },
     Rule { name: "session-timeout", usage: "session-timeout SECONDS", accepts: is_one_number },
     Rule {
@@ -251,17 +251,44 @@ fn is_pushable(option: &str) -> bool {
                 [] => is_address(network),
                 [mask, ..] => is_network(network, mask) && rest.len() <= 3,
             },
-            ["route-ipv6", network, rest @ ..] => is_network6(network) && rest.len() <= 2,
+            ["route-ipv6", network, rest @ ..] => {
+                is_network6(network)
+                    && match rest {
+                        [] => true,
+                        [gateway] => is_address6(gateway),
+                        [gateway, metric] => {
+                            is_address6(gateway) && (*metric == "0" || is_number(metric))
+                        }
+                        _ => false,
+                    }
+            }
             ["dhcp-option", "DNS" | "DNS6", server] => server.parse::<IpAddr>().is_ok(),
             ["route" | "route-ipv6"] | ["dhcp-option", "DNS" | "DNS6", ..] => false,
             _ => true,
         }
 }
 
+fn is_address6(text: &str) -> bool {
+    text.parse::<Ipv6Addr>().is_ok()
+}
+
+/// A network that the server takes for a client's: `mroute_learnable_address` wants all zeros in less than eight
+/// bits only, and never all ones. What stands beyond the bits does not count.
+fn is_learnt6(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/').filter(|_| is_network6(text)) else {
+        return false;
+    };
+    let (Ok(address), Ok(bits)) = (address.parse::<Ipv6Addr>(), bits.parse::<u32>()) else {
+        return false;
+    };
+    let network = address.to_bits() & u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+    network != u128::MAX && (network != 0 || bits < 8)
+}
+
 fn is_network6(text: &str) -> bool {
     text.split_once('/').is_some_and(|(address, bits)| {
         let is_plain = bits == "0" || is_number(bits);
-        address.parse::<Ipv6Addr>().is_ok() && is_plain && bits.parse().is_ok_and(|b: u8| b <= 128)
+        is_address6(address) && is_plain && bits.parse().is_ok_and(|b: u8| b <= 128)
     })
 }
 
@@ -280,6 +307,7 @@ mod tests {
             "push \"route remote_host 255.255.255.255 net_gateway\"",
             "push \"route-ipv6 fd01::/48\"",
             "push \"route-ipv6 ::/0\"",
+            "push \"route-ipv6 2000::/3 fd00::1 5\"",
             "push \"route 0.0.0.0 0.0.0.0\"",
             "push \"dhcp-option DNS 10.0.0.53\"",
             "push \"dhcp-option DOMAIN corp.example\"",
@@ -296,6 +324,8 @@ mod tests {
             "iroute-ipv6 fd01::/64",
             "iroute 0.0.0.0 0.0.0.0",
             "iroute-ipv6 ::/0",
+            "iroute-ipv6 100::/8",
+            "iroute-ipv6 fd01::7/64",
             "session-timeout 3600",
             "inactive 600 1000",
             "ping 10",
@@ -350,6 +380,11 @@ mod tests {
             "iroute 0.0.0.0",
             "iroute 0.0.0.0 255.0.0.0",
             "iroute-ipv6 fd01::/300",
+            "iroute-ipv6 ::/64",
+            "iroute-ipv6 ::7/64",
+            "iroute-ipv6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128",
+            "push \"route-ipv6 fd01::/48 vpn_gateway\"",
+            "push \"route-ipv6 fd01::/48 fd00::1 -1\"",
             "iroute-ipv6 fd01::/00",
             "iroute-ipv6 fd01::/+64",
             "session-timeout abc",

@@ -159,6 +159,9 @@ pub trait Store: Send + Sync + 'static {
     /// daemons. Sessions that have to make room are asked to end, as by an operator.
     async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<Place, StoreError>;
 
+    /// Gives a place back of whose login nothing came. Nothing happens to one that is not there.
+    async fn forget_claim(&self, session: SessionId) -> Result<(), StoreError>;
+
     /// Whether [`Self::claim`] would say yes; changes nothing.
     async fn has_place(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError>;
 

@@ -10,10 +10,13 @@ use ovpn_warden::{
         password::{self, HashParams, Scheme, Schemes, pool::HashPool},
         request::{AuthRequest, Claimed, Decision, RequestKind},
         second_factor::response::Response,
-        service::Authenticator,
+        service::{Answer, Authenticator, Reserved},
         throttle::Limits,
     },
-    store::{Actor, DeviceMode, NewUser, Options, SecondFactorMode, Store, UserPatch, open},
+    store::{
+        Actor, DeviceMode, NewUser, OnLimit, Options, PolicyRecord, SecondFactorMode, Store,
+        UserPatch, open,
+    },
     types::{Clock, DenyReason, ExpiryAction, Password, Zone},
 };
 
@@ -125,7 +128,15 @@ async fn login_with(
         certificate: None,
         client_ip: None,
     };
-    authenticator.authenticate(request).await
+    told(authenticator, request).await
+}
+
+/// The decision when it may be told.
+async fn told(authenticator: &Authenticator, request: AuthRequest) -> Decision {
+    let Answer { decision, hold, reserved } = authenticator.authenticate(request).await;
+    tokio::time::sleep(hold).await;
+    reserved.into_iter().for_each(Reserved::keep);
+    decision
 }
 
 /// Why it was refused, by no fault of ours.
@@ -245,6 +256,95 @@ async fn nobody_learns_by_the_clock_which_accounts_exist() {
     assert!(unhashed < known / 2.0, "{deciles:?}");
 }
 
+/// A table that came in from elsewhere: what is stored for some takes longer than what an unknown user costs.
+#[tokio::test]
+async fn nobody_learns_by_the_clock_whose_hash_takes_longer() {
+    let params = HashParams { m_kib: 4_096, t: 2, p: 1 };
+    let argon2 = password::hash(&Password::from(&b"right"[..]), &params).unwrap();
+    // Of no password that is known.
+    let bcrypt = BCRYPT.replace("$04$", "$08$");
+    let sha512 = SHA512.replace("=1000$", "=20000$");
+    let pbkdf2 = format!("pbkdf2_sha256$60000$salt$4{}=", "A".repeat(42));
+    let bed = Bed::new(&[&bcrypt, &argon2, &sha512, &pbkdf2, &bcrypt]).await;
+    let actor = Actor { name: "test".into(), at: Clock::new().now().utc };
+    let disabled = UserPatch { enabled: Some(false), ..UserPatch::default() };
+    bed.store.patch_user(&"u4".parse().unwrap(), &disabled, &actor).await.unwrap();
+    let listed = [Scheme::Argon2id, Scheme::Bcrypt, Scheme::Sha512Crypt, Scheme::Pbkdf2Sha256];
+    let authenticator = bed.authenticator_of(params).allowing(Schemes::from_iter(listed));
+    let clock = Clock::new();
+    let timed = async |name, secret: &[u8]| {
+        let start = clock.now().mono;
+        let decision = login(&authenticator, name, secret).await;
+        (reason(&decision), clock.now().mono - start)
+    };
+    // Before anybody has logged in. Nothing but a survey can know.
+    let unknown = || AuthRequest { kind: RequestKind::Connect, ..reauth("nobody", b"wrong", None) };
+    assert!(authenticator.authenticate(unknown()).await.hold.is_zero());
+    let fresh = bed.authenticator_of(params).allowing(Schemes::from_iter(listed));
+    fresh.survey().await.unwrap();
+    assert!(!fresh.authenticate(unknown()).await.hold.is_zero());
+    authenticator.survey().await.unwrap();
+
+    let cases: [(&str, &[u8], DenyReason); 7] = [
+        ("u0", b"wrong", DenyReason::BadCredentials),
+        ("nobody", b"wrong", DenyReason::UnknownUser),
+        ("u1", b"wrong", DenyReason::BadCredentials),
+        ("u2", b"wrong", DenyReason::BadCredentials),
+        ("u2", &[b'x'; 100], DenyReason::BadCredentials),
+        ("u3", b"wrong", DenyReason::BadCredentials),
+        ("u4", b"wrong", DenyReason::BadCredentials),
+    ];
+    let mut times = [const { Vec::new() }; 7];
+    for round in 0..ROUNDS / 2 {
+        for turn in 0..cases.len() {
+            let case = (round + turn) % cases.len();
+            let (name, secret, expected) = cases[case];
+            let (reason, took) = timed(name, secret).await;
+            times[case].push(took);
+            assert_eq!(reason, Some(expected), "{name}");
+        }
+    }
+    let deciles = times.map(typical);
+    for other in deciles {
+        assert!((other / deciles[0] - 1.0).abs() < TOLERANCE, "{deciles:?}");
+    }
+    // Who is let in waits for nobody.
+    let decision = authenticator
+        .authenticate(AuthRequest { kind: RequestKind::Connect, ..reauth("u1", b"right", None) });
+    let Answer { decision, hold, .. } = decision.await;
+    assert!(matches!(decision, Decision::Allow(_)) && hold.is_zero(), "{decision:?} {hold:?}");
+}
+
+#[tokio::test]
+async fn a_place_is_given_back_when_nobody_hears_that_he_has_it() {
+    let hash = password::hash(&Password::from(&b"right"[..]), &PARAMS).unwrap();
+    let bed = Bed::new(&[&hash]).await;
+    let limits = PolicyRecord {
+        name: "default".into(),
+        max_sessions: Some(1),
+        on_limit: Some(OnLimit::Deny),
+        ..PolicyRecord::default()
+    };
+    let actor = Actor { name: "test".into(), at: Clock::new().now().utc };
+    bed.store.put_policy(&limits, true, &actor).await.unwrap();
+    let authenticator = bed.authenticator();
+    let request = || AuthRequest { kind: RequestKind::Connect, ..reauth("u0", b"right", None) };
+    let unheard = authenticator.authenticate(request()).await;
+    assert!(matches!(unheard.decision, Decision::Allow(_)), "{unheard:?}");
+    let second = told(&authenticator, request()).await;
+    assert_eq!(reason(&second), Some(DenyReason::TooManySessions));
+    drop(unheard);
+    let mut tries = 0;
+    while !matches!(told(&authenticator, request()).await, Decision::Allow(_)) {
+        tries += 1;
+        assert!(tries < 500, "the place is still taken");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // It was heard of: it is kept, until a shell that can do nothing with it says so.
+    let Decision::Deny(denial) = told(&authenticator, request()).await else { panic!() };
+    assert_eq!(denial.reason, DenyReason::TooManySessions);
+}
+
 /// A renegotiation of a client that is up.
 fn reauth(name: &str, sent: &[u8], proven: Option<Imprint>) -> AuthRequest {
     let (password, response) = Response::read(Password::from(sent));
@@ -273,23 +373,23 @@ async fn a_renegotiation_is_hashed_only_if_what_was_sent_or_stored_has_changed()
     let Decision::Allow(grant) = login(&authenticator, "u0", b"right").await else { panic!() };
     assert!(grant.proven.is_some());
     // A wrong password shows that it is not compared: that it is the same has been seen before.
-    let again = authenticator.authenticate(reauth("u0", b"wrong", grant.proven)).await;
+    let again = told(&authenticator, reauth("u0", b"wrong", grant.proven)).await;
     assert!(matches!(&again, Decision::Allow(new) if new.proven == grant.proven), "{again:?}");
     for (sent, allowed) in [(&b"wrong"[..], false), (b"right", true)] {
-        let compared = authenticator.authenticate(reauth("u0", sent, None)).await;
+        let compared = told(&authenticator, reauth("u0", sent, None)).await;
         assert_eq!(matches!(compared, Decision::Allow(_)), allowed, "{sent:?}: {compared:?}");
     }
     // At a login it counts for nothing.
     let connect =
         AuthRequest { kind: RequestKind::Connect, ..reauth("u0", b"wrong", grant.proven) };
-    let refused = authenticator.authenticate(connect).await;
+    let refused = told(&authenticator, connect).await;
     assert_eq!(reason(&refused), Some(DenyReason::BadCredentials));
 
     let new = password::hash(&Password::from(&b"new"[..]), &PARAMS).unwrap();
     let patch = UserPatch { password_hash: Some(new), ..UserPatch::default() };
     let actor = Actor { name: "test".into(), at: Clock::new().now().utc };
     bed.store.patch_user(&"u0".parse().unwrap(), &patch, &actor).await.unwrap();
-    let old = authenticator.authenticate(reauth("u0", b"right", grant.proven)).await;
+    let old = told(&authenticator, reauth("u0", b"right", grant.proven)).await;
     assert_eq!(reason(&old), Some(DenyReason::BadCredentials), "the password was changed since");
 }
 
@@ -301,7 +401,7 @@ async fn a_renegotiation_is_not_hashed_for_a_hash_that_its_own_login_has_replace
     let new = bed.upgraded("u0", BCRYPT).await;
     // A wrong password shows that it is not compared. The daemon knows of the new hash a moment after the table.
     for tries_left in (0..100).rev() {
-        let again = authenticator.authenticate(reauth("u0", b"wrong", grant.proven)).await;
+        let again = told(&authenticator, reauth("u0", b"wrong", grant.proven)).await;
         match again {
             Decision::Allow(next) => {
                 assert!(next.proven.is_some() && next.proven != grant.proven);
@@ -320,9 +420,9 @@ async fn nobody_goes_on_by_an_answer_to_a_challenge_that_was_never_asked() {
     let hash = password::hash(&Password::from(&b"right"[..]), &PARAMS).unwrap();
     let bed = Bed::new(&[&hash]).await;
     let authenticator = bed.authenticator();
-    let forged = authenticator.authenticate(reauth("u0", b"CRV1::abc::123456", None)).await;
+    let forged = told(&authenticator, reauth("u0", b"CRV1::abc::123456", None)).await;
     assert_eq!(reason(&forged), Some(DenyReason::BadSecondFactor));
     let Decision::Allow(grant) = login(&authenticator, "u0", b"right").await else { panic!() };
-    let known = authenticator.authenticate(reauth("u0", b"CRV1::abc::123456", grant.proven)).await;
+    let known = told(&authenticator, reauth("u0", b"CRV1::abc::123456", grant.proven)).await;
     assert!(matches!(known, Decision::Allow(_)), "what let it in: {known:?}");
 }

@@ -96,6 +96,7 @@ const CORES: &[&str] = &[
     "auth/second_factor/mod.rs",
     "auth/second_factor/response.rs",
     "auth/second_factor/totp.rs",
+    "auth/slowest.rs",
     "auth/terms.rs",
     "auth/text.rs",
     "auth/throttle.rs",

@@ -113,11 +113,19 @@ pub fn is_outdated(stored: &str, wanted: &HashParams) -> bool {
     argon::is_outdated(stored, wanted)
 }
 
+/// What a comparison with a stored hash costs, in roughly the microseconds of a core. Hashes nothing.
+///
+/// # Errors
+/// As [`verify`].
+pub fn cost(stored: &str) -> Result<u64, PasswordError> {
+    Stored::parse(stored).map(|stored| stored.micros())
+}
+
 /// Whether comparing with a stored hash takes less time than with one of these parameters, also because it
 /// cannot be compared at all. An estimate: it says what is to be covered up by a hash more.
 pub fn is_cheaper(stored: &str, wanted: &HashParams) -> bool {
     let all = u64::from(wanted.m_kib) * u64::from(wanted.t);
-    Stored::parse(stored).map_or(true, |stored| stored.micros() < argon::micros(all))
+    cost(stored).map_or(true, |cost| cost < argon::micros(all))
 }
 
 /// Whether a stored text says that nobody logs in by password: a hash that was locked as in shadow(5).

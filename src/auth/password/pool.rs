@@ -9,12 +9,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::types::Password;
+use crate::types::{Clock, Password};
 
 use super::{HashParams, PasswordError, Workspace, hash_with, verify};
 
@@ -44,7 +45,7 @@ pub enum PoolError {
 }
 
 enum Work {
-    Verify(Password, Arc<str>, oneshot::Sender<Result<bool, PasswordError>>),
+    Verify(Password, Arc<str>, oneshot::Sender<Result<(bool, Duration), PasswordError>>),
     Hash(Password, HashParams, oneshot::Sender<Result<String, PasswordError>>),
     /// Panics.
     #[cfg(test)]
@@ -61,11 +62,14 @@ impl Work {
         }
     }
 
-    fn run(self, workspace: &mut Workspace) {
+    fn run(self, workspace: &mut Workspace, clock: Clock) {
         // The asker may have gone meanwhile: nobody to tell.
         match self {
             Self::Verify(password, stored, asker) => {
-                let _ = asker.send(verify(&password, &stored, workspace));
+                let begun = clock.now().mono;
+                let compared = verify(&password, &stored, workspace);
+                let took = clock.now().mono - begun;
+                let _ = asker.send(compared.map(|is_right| (is_right, took)));
             }
             Self::Hash(password, params, asker) => {
                 let salt: [u8; 16] = rand::random();
@@ -135,7 +139,7 @@ impl HashPool {
         Ok(pool)
     }
 
-    /// Compares a password with a stored hash on a hashing thread.
+    /// Compares a password with a stored hash on a hashing thread; what it says, and how long it took there.
     ///
     /// # Errors
     /// [`PoolError`]; `Overloaded` at once when the queue is full.
@@ -144,7 +148,7 @@ impl HashPool {
         password: Password,
         stored: Arc<str>,
         priority: Priority,
-    ) -> Result<bool, PoolError> {
+    ) -> Result<(bool, Duration), PoolError> {
         let (asker, answer) = oneshot::channel();
         self.enqueue(Work::Verify(password, stored, asker), priority)?;
         Ok(answer.await.map_err(|_| PoolError::Gone)??)
@@ -196,6 +200,7 @@ impl Drop for HashPool {
 
 fn work(shared: &Shared) {
     let mut workspace = Workspace::default();
+    let clock = Clock::new();
     loop {
         let work = {
             let mut queues = shared.lock();
@@ -213,7 +218,7 @@ fn work(shared: &Shared) {
         };
         if work.is_wanted() {
             // A fault in a hash costs its asker an answer, and not all others a thread.
-            let done = catch_unwind(AssertUnwindSafe(|| work.run(&mut workspace)));
+            let done = catch_unwind(AssertUnwindSafe(|| work.run(&mut workspace, clock)));
             if done.is_err() {
                 workspace = Workspace::default();
             }
@@ -236,7 +241,8 @@ mod tests {
         let pool = HashPool::new(one(), 4).unwrap();
         let password = Password::from(&b"pw"[..]);
         let stored = pool.hash(password.clone(), CHEAP, Priority::Background).await.unwrap();
-        assert_eq!(pool.verify(password, stored.into(), Priority::Login).await, Ok(true));
+        let (is_right, took) = pool.verify(password, stored.into(), Priority::Login).await.unwrap();
+        assert!(is_right && !took.is_zero());
     }
 
     #[tokio::test]

@@ -3,8 +3,10 @@
 //! `throttling` counts what failed, `proof` compares passwords and what stands for them, `offline`
 //! decides while the database is away.
 
+mod hold;
 mod offline;
 mod proof;
+mod reserved;
 mod throttling;
 pub mod trial;
 
@@ -21,6 +23,8 @@ use crate::{
     types::{Clock, DenyReason, Now, Password, SessionId, Timestamp, Username},
 };
 
+pub use reserved::Reserved;
+
 use super::{
     client_config,
     decide::{Case, Defaults, Enrolment, PasswordCheck, decide, enrolment, refusing_rule},
@@ -33,6 +37,7 @@ use super::{
     },
     request::{AuthRequest, Claimed, Decision, Denial, Grant, RequestKind},
     second_factor::{FactorCheck, challenge::Seal, check::check, totp::BadSecret},
+    slowest::Slowest,
     terms::Terms,
     throttle::Limits,
 };
@@ -43,6 +48,28 @@ const TOLD: usize = 1_000;
 /// Recent logins that the database is asked about in one round, and how long that may take.
 const LOOKS: usize = 50;
 const LOOK_TIME: Duration = Duration::from_millis(200);
+
+/// What a refusal takes at most by being held back, where nobody says.
+const LONGEST_HOLD: Duration = Duration::from_secs(2);
+
+/// A decision, and for how long it is not to be told.
+#[derive(Debug)]
+pub struct Answer {
+    /// What was decided.
+    pub decision: Decision,
+    /// A refusal waits for so long, holding nothing else up, as if the slowest stored hash had been compared.
+    pub hold: Duration,
+    /// The place that somebody has who is let in; whoever answers keeps it.
+    pub reserved: Option<Reserved>,
+}
+
+/// What a decision leaves behind.
+#[derive(Default)]
+struct Course {
+    /// What its comparisons took.
+    spent: Duration,
+    reserved: Option<Reserved>,
+}
 
 /// Answers login requests. Shared by all links.
 pub struct Authenticator {
@@ -55,6 +82,8 @@ pub struct Authenticator {
     schemes: Schemes,
     /// Verified in place of an unknown user's hash, so that the answer takes as long.
     dummy: Arc<str>,
+    slowest: Mutex<Slowest>,
+    longest_hold: Duration,
     challenges: Seal,
     imprinter: Imprinter,
     replaced: Arc<Mutex<Replaced>>,
@@ -89,6 +118,8 @@ impl Authenticator {
             params,
             schemes,
             dummy,
+            slowest: Mutex::default(),
+            longest_hold: LONGEST_HOLD,
             challenges,
             imprinter,
             replaced: Arc::default(),
@@ -100,6 +131,13 @@ impl Authenticator {
     #[must_use]
     pub fn allowing(mut self, schemes: Schemes) -> Self {
         self.schemes = schemes;
+        self
+    }
+
+    /// Holds refusals back for as long as leaves most of this time, in which an answer has to be there.
+    #[must_use]
+    pub fn answering_within(mut self, timeout: Duration) -> Self {
+        self.longest_hold = timeout / 4;
         self
     }
 
@@ -117,10 +155,11 @@ impl Authenticator {
         self
     }
 
-    /// Decides one login. Always answers: what goes wrong inside is a temporary denial with its
+    /// Decides one login; the caller has to hold the answer back. Always answers: what goes wrong inside is a temporary denial with its
     /// fault. The caller bounds the time by dropping the future.
-    pub async fn authenticate(&self, request: AuthRequest) -> Decision {
-        match self.judge(&request).await {
+    pub async fn authenticate(&self, request: AuthRequest) -> Answer {
+        let mut course = Course::default();
+        let decision = match self.judge(&request, &mut course).await {
             Ok(decision) => decision,
             Err(Fault::Store(StoreError::Unavailable(_))) => DenyReason::BackendUnavailable.into(),
             Err(Fault::Pool(PoolError::Overloaded)) => DenyReason::Overloaded.into(),
@@ -133,7 +172,10 @@ impl Authenticator {
                     Fault::Secret(error) => error.to_string(),
                 }),
             }),
-        }
+        };
+        let Course { spent, reserved } = course;
+        let hold = self.hold(&decision, spent);
+        Answer { decision, hold, reserved }
     }
 
     /// Passwords that wait for a hashing thread.
@@ -141,7 +183,7 @@ impl Authenticator {
         self.pool.queued()
     }
 
-    async fn judge(&self, request: &AuthRequest) -> Result<Decision, Fault> {
+    async fn judge(&self, request: &AuthRequest, course: &mut Course) -> Result<Decision, Fault> {
         let user = match &request.user {
             Claimed::Valid(user) => Some(user),
             Claimed::Invalid | Claimed::Missing => None,
@@ -158,17 +200,17 @@ impl Authenticator {
         }
         let facts = match (self.facts(request, user).await, user) {
             (Err(error @ StoreError::Unavailable(_)), Some(user)) => {
-                let decision = self.judge_offline(request, user).await?;
+                let decision = self.judge_offline(request, user, course).await?;
                 return decision.ok_or(Fault::Store(error));
             }
             (facts, _) => facts?,
         };
-        let mut known = match self.gather(request, user, facts, answered).await? {
+        let mut known = match self.gather(request, user, facts, answered, course).await? {
             Ok(known) => known,
             Err(reason) => return Ok(reason.into()),
         };
         match self.decide(request, user, &mut known).await? {
-            Ok(terms) => self.admit(request, user, known, terms).await,
+            Ok(terms) => self.admit(request, user, known, terms, course).await,
             Err(reason) => Ok(self.refuse(request, user, known, reason)),
         }
     }
@@ -209,8 +251,9 @@ impl Authenticator {
         user: Option<&Username>,
         facts: Option<Facts>,
         answered: Option<Timestamp>,
+        course: &mut Course,
     ) -> Result<Result<Known, DenyReason>, Fault> {
-        let password = self.prove(request, facts.as_ref(), answered).await?;
+        let password = self.prove(request, facts.as_ref(), answered, course).await?;
         let now = self.clock.now();
         let usage = self.usage(facts.as_ref(), password, now.utc).await?;
         let (factor, code) = match (&facts, user) {
@@ -309,6 +352,7 @@ impl Authenticator {
         user: Option<&Username>,
         mut known: Known,
         terms: Terms,
+        course: &mut Course,
     ) -> Result<Decision, Fault> {
         let now = known.now;
         let session_id = SessionId::new(now.utc, rand::random());
@@ -317,7 +361,13 @@ impl Authenticator {
             Some(Claim { code: known.code.as_ref(), ..place(request, user, facts, session_id)? })
         });
         let place = if let Some(claim) = claim {
-            self.store.claim(&claim, now.utc).await?
+            let reserved = Reserved::new(Arc::clone(&self.store), session_id);
+            let place = self.store.claim(&claim, now.utc).await?;
+            match place {
+                Place::Taken => course.reserved = Some(reserved),
+                Place::Full | Place::CodeUsed => reserved.keep(),
+            }
+            place
         } else if self.take_code(&mut known).await? {
             Place::Taken
         } else {
@@ -346,7 +396,9 @@ impl Authenticator {
             self.upgrade(request, facts);
         }
         let (second_factor, is_offline) = (factor.factor(), false);
-        let grant = Grant { session_id, terms, is_offline, second_factor, config, proven };
+        let has_place = course.reserved.is_some();
+        let grant =
+            Grant { session_id, has_place, terms, is_offline, second_factor, config, proven };
         Ok(Decision::Allow(grant))
     }
 

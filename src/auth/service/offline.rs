@@ -11,7 +11,7 @@ use crate::{
     types::{DenyReason, SessionId, Username},
 };
 
-use super::{Authenticator, Fault, LOOK_TIME, LOOKS, lock, who};
+use super::{Authenticator, Course, Fault, LOOK_TIME, LOOKS, lock, who};
 
 impl Authenticator {
     /// Asks the database about some of those that it would let in without it: what has changed
@@ -42,6 +42,7 @@ impl Authenticator {
         &self,
         request: &AuthRequest,
         user: &Username,
+        course: &mut Course,
     ) -> Result<Option<Decision>, Fault> {
         let (Some(grace), RequestKind::Connect, None, Some(password), Some(who)) = (
             &self.grace,
@@ -61,7 +62,7 @@ impl Authenticator {
         let now = self.clock.now();
         let facts = lock(grace).recall(&who, &request.certificate, now);
         let facts = facts.filter(|facts| !needs_store(facts));
-        let password = self.check(request, password, facts.as_ref()).await?;
+        let password = self.check(request, password, facts.as_ref(), course).await?;
         let now = self.clock.now();
         let case = Case {
             request,
@@ -82,9 +83,10 @@ impl Authenticator {
         let config = client_config::of(request, facts.as_ref())?;
         lock(grace).admitted(&who, terms.deadline);
         let session_id = SessionId::new(now.utc, rand::random());
-        let (second_factor, is_offline) = (None, true);
+        let (second_factor, is_offline, has_place) = (None, true, false);
         let proven = self.imprint_of(request, facts.as_ref());
-        let grant = Grant { session_id, terms, is_offline, second_factor, config, proven };
+        let grant =
+            Grant { session_id, has_place, terms, is_offline, second_factor, config, proven };
         Ok(Some(Decision::Allow(grant)))
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     types::{Password, Timestamp, Username},
 };
 
-use super::{Authenticator, Fault};
+use super::{Authenticator, Course, Fault};
 
 impl Authenticator {
     /// Whether it has shown its password, or what stands for it; `answered`: when the password was
@@ -28,6 +28,7 @@ impl Authenticator {
         request: &AuthRequest,
         facts: Option<&Facts>,
         answered: Option<Timestamp>,
+        course: &mut Course,
     ) -> Result<PasswordCheck, Fault> {
         if matches!(request.kind, RequestKind::Adopt { .. }) {
             return Ok(PasswordCheck::NotNeeded);
@@ -36,7 +37,7 @@ impl Authenticator {
         let does_stand = match (&request.token, &request.password) {
             (Some(token), _) => token.stands_for(changed),
             (None, Some(_)) if self.is_proven(request, facts) => return Ok(PasswordCheck::Right),
-            (None, Some(password)) => return self.check(request, password, facts).await,
+            (None, Some(password)) => return self.check(request, password, facts, course).await,
             (None, None) => {
                 self.is_proven(request, facts)
                     || answered.is_some() && token::is_current(answered, changed)
@@ -94,32 +95,32 @@ impl Authenticator {
         }))
     }
 
-    /// Compares the password, or a dummy where there is nothing to compare with.
+    /// Compares the password, or a dummy where there is nothing to compare with; what that took is noted.
     pub(super) async fn check(
         &self,
         request: &AuthRequest,
         password: &Password,
         facts: Option<&Facts>,
+        course: &mut Course,
     ) -> Result<PasswordCheck, Fault> {
         let priority = match request.kind {
             RequestKind::Reauth { .. } => Priority::Live,
             RequestKind::Connect | RequestKind::Adopt { .. } => Priority::Login,
         };
-        let verify = |hash: Arc<str>| self.pool.verify(password.clone(), hash, priority);
         let stored = facts.and_then(|facts| facts.user.password_hash.as_deref());
         let Some(stored) = stored.filter(|stored| !password::is_locked(stored)) else {
-            verify(Arc::clone(&self.dummy)).await?;
+            self.compare(password, Arc::clone(&self.dummy), priority, course).await?;
             return Ok(PasswordCheck::Wrong);
         };
         let found = match self.schemes.admit(stored) {
-            Ok(_) => verify(Arc::from(stored)).await,
+            Ok(_) => self.compare(password, Arc::from(stored), priority, course).await,
             Err(error) => Err(PoolError::from(error)),
         };
         let is_over = matches!(found, Ok(true) | Err(PoolError::Overloaded | PoolError::Gone));
         let is_unhashed = matches!(found, Err(PoolError::Password(_)));
         if !is_over && (is_unhashed || password::is_cheaper(stored, &self.params)) {
             // The answer takes as long as that to an unknown user.
-            verify(Arc::clone(&self.dummy)).await?;
+            self.compare(password, Arc::clone(&self.dummy), priority, course).await?;
         }
         match found {
             Ok(true) => Ok(PasswordCheck::Right),

@@ -6,6 +6,7 @@ use crate::{
     auth::{
         client_config,
         decide::{Case, Defaults, PasswordCheck, decide, explain, refusing_rule},
+        device::DeviceError,
         password::{self, PasswordError, Schemes, Workspace},
         request::{AuthRequest, Claimed, Denial, RequestKind},
         second_factor::{
@@ -33,8 +34,8 @@ pub struct Trial {
     pub server: ServerName,
     /// Who.
     pub user: Username,
-    /// With which device.
-    pub device: Option<DeviceId>,
+    /// With which device, or why what it sends is none.
+    pub device: Result<Option<DeviceId>, DeviceError>,
     /// With which certificate.
     pub fingerprint: Option<Fingerprint>,
     /// Its common name; `None`: the login name.
@@ -43,6 +44,8 @@ pub struct Trial {
     pub client_ip: Option<std::net::IpAddr>,
     /// `None`: as if it were right.
     pub password: Option<Password>,
+    /// It sends no password at all.
+    pub has_no_password: bool,
     /// `None`: as if it were right.
     pub code: Option<Password>,
 }
@@ -107,8 +110,8 @@ impl Trial {
         now: Timestamp,
     ) -> Result<Outcome, TrialError> {
         let (user, code) = (self.user, self.code);
-        let found =
-            store.facts(&user, self.device.as_ref(), self.fingerprint.as_ref(), now).await?;
+        let device = self.device.as_ref().ok().and_then(Option::as_ref);
+        let found = store.facts(&user, device, self.fingerprint.as_ref(), now).await?;
         let facts = found.as_ref();
         let compared = compare(self.password.as_ref(), facts, schemes);
         // At a login, too, a stored hash that cannot be used is our fault and not a wrong password.
@@ -124,7 +127,7 @@ impl Trial {
             token: None,
             response: Response::None,
             common_name: Some(common_name.into()),
-            device: Ok(self.device),
+            device: self.device,
             certificate: self.fingerprint.map(Box::new),
             client_ip: self.client_ip,
         };
@@ -151,6 +154,7 @@ impl Trial {
         let config = client_config::of(&request, facts);
         let unusable = DenyReason::BackendUnavailable;
         let verdict = match (decide(&case), has_place, is_held) {
+            _ if self.has_no_password => Err(DenyReason::MissingCredentials),
             (Err(DenyReason::UnknownUser), _, _) => Err(DenyReason::UnknownUser),
             (_, _, Some(true)) => Err(DenyReason::Throttled),
             _ if compared.is_err() => Err(unusable),
@@ -160,8 +164,9 @@ impl Trial {
         };
         let throttled = |is_held: bool| is_held.then_some(DenyReason::Throttled);
         let place = |has_place: bool| (!has_place).then_some(DenyReason::TooManySessions);
-        let rules = explain(&case)
-            .into_iter()
+        let missing = self.has_no_password.then_some(DenyReason::MissingCredentials);
+        let rules = std::iter::once(("credentials", missing))
+            .chain(explain(&case))
             .chain(facts.map(|_| ("throttle", is_held.and_then(throttled))))
             .chain(config.as_ref().err().map(|_| ("client_config", Some(unusable))))
             .chain(has_place.map(|has_place| ("max_sessions", place(has_place))))
@@ -183,7 +188,7 @@ impl Trial {
             Err(error) => (Vec::new(), fault.or(Some(error.to_string()))),
         };
         let config = config.iter().map(|line| line.as_str().to_owned()).collect();
-        let rule = refusing_rule(&case);
+        let rule = refusing_rule(&case).filter(|_| !self.has_no_password);
         Ok(Outcome { facts: found, verdict, rule, rules, config, fault })
     }
 }

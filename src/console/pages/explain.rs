@@ -44,11 +44,12 @@ async fn rehearse(desk: &Desk, fields: &Fields, user: Username) -> Result<Markup
     let trial = Trial {
         server: server.ok_or_else(|| Fault::Input("no server is configured".into()))?,
         user: user.clone(),
-        device: device.clone(),
+        device: Ok(device.clone()),
         fingerprint: fields.parsed("fingerprint")?,
         common_name: fields.word("common_name").map(str::to_owned),
         client_ip: fields.parsed("client_ip")?,
         password: None,
+        has_no_password: false,
         code: None,
     };
     let console = &desk.console;

@@ -128,6 +128,28 @@ fn the_same_holds_without_any_sign_of_the_restart_but_the_connect_itself() {
 }
 
 #[test]
+fn who_is_let_in_and_never_hears_of_it_gives_his_place_back() {
+    let mut lab = Lab::up();
+    let allowed = |lab: &Lab, number| Decision::Allow(grant(lab.now, number, None));
+    let ids: Vec<_> = (1..4).map(|number| grant(lab.now, number, None).session_id).collect();
+    let gone = lab.connect(0, "alice");
+    lab.say(Message::Disconnect { cid: Cid(0), env: Env::default() });
+    lab.decide(gone, allowed(&lab, 1));
+    assert_eq!(lab.abandoned, ids[..1], "the client has left");
+    // The answer waits for the link to come back; the client does not.
+    let asked = lab.connect(1, "alice");
+    lab.engine.handle_lost(lab.now);
+    lab.decide(asked, allowed(&lab, 2));
+    assert_eq!(lab.abandoned.len(), 1);
+    lab.attach(RUN + 500, vec![]);
+    assert_eq!(lab.abandoned, ids[..2]);
+    let mut lab = Lab::up();
+    let asked = lab.connect(2, "alice");
+    lab.decide(asked, allowed(&lab, 3));
+    assert_eq!((lab.verdicts(2), lab.rows[0].id, lab.abandoned.len()), (1, ids[2], 0));
+}
+
+#[test]
 fn a_connect_on_the_id_of_a_live_session_ends_the_old_run() {
     let mut lab = Lab::up();
     lab.establish(0, "alice", 3_600);

@@ -48,6 +48,7 @@ struct Lab {
     sent: Vec<Command>,
     asked: Vec<(Ticket, AuthRequest)>,
     cancelled: Vec<Ticket>,
+    abandoned: Vec<SessionId>,
     rows: Vec<SessionRecord>,
     marks: Vec<ServerRecord>,
     events: Vec<Event>,
@@ -86,6 +87,7 @@ impl Lab {
             sent: Vec::new(),
             asked: Vec::new(),
             cancelled: Vec::new(),
+            abandoned: Vec::new(),
             rows: Vec::new(),
             marks: Vec::new(),
             events: Vec::new(),
@@ -141,6 +143,7 @@ impl Lab {
                 Output::Send(command) => self.sent.push(command),
                 Output::Authenticate(ticket, request) => self.asked.push((ticket, *request)),
                 Output::CancelAuth(ticket) => self.cancelled.push(ticket),
+                Output::Abandon(session) => self.abandoned.push(session),
                 Output::LoadOpenSessions => self.loads += 1,
                 Output::Persist(record) => self.rows.push(*record),
                 Output::MarkServer(server) => self.marks.push(*server),
@@ -273,6 +276,7 @@ fn grant(now: Now, serial: u64, seconds: Option<u64>) -> Grant {
     random[..8].copy_from_slice(&serial.to_be_bytes());
     Grant {
         proven: stored(),
+        has_place: true,
         session_id: SessionId::new(now.utc, random),
         terms: limited(seconds.map(|s| now.utc.saturating_add(Duration::from_secs(s)))),
         is_offline: false,

@@ -1,7 +1,7 @@
 //! Places among a user's sessions, over all servers and daemons.
 //!
 //! A place is taken by a session, or by a claim: a login that was let in a moment ago and whose
-//! session is not in the table yet, or never will be.
+//! session is not in the table yet. Of whose login nothing comes, gives its claim back.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     types::{DeviceId, ServerName, SessionId, Timestamp},
 };
 
-/// How long a claim counts whose session is not in the table yet.
+/// How long a claim counts whose session is not in the table yet: of a daemon that died in that moment.
 const CLAIM: Duration = Duration::from_secs(60);
 /// Who asks sessions to make room, for the audit.
 const ACTOR: &str = "daemon:max_sessions";
@@ -92,6 +92,17 @@ impl<C: Connector> SqlStore<C> {
     }
 }
 
+impl<C: Connector> SqlStore<C> {
+    pub async fn forget_claim(&self, session: SessionId) -> Result<(), StoreError> {
+        let session = session.to_string();
+        transaction!(self, Attempt::new(true, true), |tx| {
+            tx.execute(self.sql.forget_claim, &[session.as_str().into()]).await?;
+            Ok(())
+        })
+        .map_err(StoreError::from)
+    }
+}
+
 fn held(row: &Row) -> Held {
     let cells = Cells::new(row, "sessions", "id");
     Held {
@@ -102,8 +113,7 @@ fn held(row: &Row) -> Held {
 }
 
 /// Which places, oldest first, have to be given up for one more, and whether each is a claim; `None`
-/// when there is no room for it. A claim of the same device is a login that this one replaces,
-/// whatever the rule.
+/// when there is no room for it.
 fn make_room<'a>(
     held: &'a [Held],
     claim: &Claim<'_>,
@@ -114,7 +124,7 @@ fn make_room<'a>(
     let may_leave = |place: &Held| {
         let is_same = device.is_some() && place.device.as_deref() == device;
         match claim.on_limit {
-            OnLimit::Deny => place.is_claim && is_same,
+            OnLimit::Deny => false,
             OnLimit::ReplaceOldest => true,
             OnLimit::ReplaceSameDevice => is_same,
         }
@@ -171,9 +181,10 @@ mod tests {
         const CLAIM: &str = "+02:1a:2b:3c:4d:5e";
         for on_limit in [Deny, ReplaceOldest, ReplaceSameDevice] {
             assert_eq!(leaving(on_limit, 2, &["x"]), Some(vec![]), "{on_limit}");
-            let told = "a login that came to nothing is in nobody's way";
-            assert_eq!(leaving(on_limit, 1, &[CLAIM]), Some(vec![0]), "{told}: {on_limit}");
         }
+        assert_eq!(leaving(ReplaceOldest, 1, &[CLAIM]), Some(vec![0]));
+        assert_eq!(leaving(ReplaceSameDevice, 1, &[CLAIM]), Some(vec![0]));
+        assert_eq!(leaving(Deny, 1, &[CLAIM]), None, "its session is on the way to the table");
         assert_eq!(leaving(Deny, 1, &["x"]), None);
         assert_eq!(leaving(Deny, 1, &[MAC]), None);
         assert_eq!(leaving(Deny, 1, &["+x"]), None);

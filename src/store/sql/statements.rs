@@ -390,7 +390,9 @@ pub const COMMON: Statements = Statements {
         user_columns!(),
         " FROM users u WHERE u.name > ? ORDER BY u.name LIMIT ?"
     ),
-    nobodys_rows: nobodys!("second_factors" "recovery_codes" "user_config" "device_enrolments"),
+    nobodys_rows: nobodys!(
+        "second_factors" "recovery_codes" "user_config" "device_enrolments" "devices" "device_ends"
+    ),
     add_user: "INSERT INTO users (name, password_hash, policy, enabled, valid_from, valid_until, \
                password_changed_at, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     set_password_hash: "UPDATE users SET password_hash = ? WHERE id = ?",

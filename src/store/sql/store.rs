@@ -152,6 +152,10 @@ impl<C: Connector> Store for SqlStore<C> {
         self.timed("claim", Self::claim(self, claim, now)).await
     }
 
+    async fn forget_claim(&self, session: SessionId) -> Result<(), StoreError> {
+        self.timed("forget_claim", Self::forget_claim(self, session)).await
+    }
+
     async fn has_place(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError> {
         self.timed("has_place", Self::has_place(self, claim, now)).await
     }

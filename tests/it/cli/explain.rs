@@ -108,6 +108,36 @@ fn a_device_that_waits_and_a_strange_certificate_are_named() {
     assert_eq!((code, &view["reason"]), (3, &"common_name_mismatch".into()));
 }
 
+/// What only a login has: the bytes that a client sent.
+#[test]
+fn what_a_client_sends_is_judged_as_at_a_login() {
+    let bench = bench();
+    let good = "UV_CLIENT_MAC=02-1A-2B-3C-4D-5E";
+    let (code, view) = explained(&bench, b"", &["alice", "--sends", good]);
+    assert_eq!((code, &view["device"], verdict(&view, "device")), (0, &MAC.into(), "pass"));
+    // The first source with a value counts, and a variable that is no source says nothing.
+    let args = ["alice", "--sends", "IV_HWADDR=0a:00:00:00:00:01", "--sends", good];
+    assert_eq!(explained(&bench, b"", &args).1["device"], MAC);
+    for (sent, error) in [
+        (&["UV_CLIENT_MAC=02:1a:2b"][..], "UV_CLIENT_MAC: not a MAC address"),
+        (&["IV_HWADDR=ff:ff:ff:ff:ff:ff"], "broadcast"),
+        (&["UV_OTHER=a", "UV_OTHER=b", good], "UV_OTHER was sent several times"),
+    ] {
+        let sent = sent.iter().flat_map(|sent| ["--sends", *sent]);
+        let args: Vec<&str> = ["alice"].into_iter().chain(sent).collect();
+        let (code, view) = explained(&bench, b"", &args);
+        assert_eq!((code, &view["reason"]), (3, &"device_invalid".into()), "{args:?}: {view}");
+        assert_eq!((verdict(&view, "device"), &view["device"]), ("deny", &Value::Null));
+        assert!(view["device_error"].as_str().unwrap().contains(error), "{view}");
+        assert!(view["client_sees"].as_str().unwrap().contains("cannot be used"), "{view}");
+    }
+    let (code, view) = explained(&bench, b"", &["alice", "--device", MAC, "--no-password"]);
+    assert_eq!((code, &view["reason"]), (3, &"missing_credentials".into()));
+    assert_eq!((verdict(&view, "credentials"), verdict(&view, "device")), ("deny", "pass"));
+    bench.run(&["explain", "alice", "--sends", "HOME=x"]).fails(2, "carries no device");
+    bench.run(&["explain", "alice", "--sends", "UV_X"]).fails(2, "NAME=VALUE");
+}
+
 #[test]
 fn a_server_has_to_be_known_or_named() {
     let bench = bench();

@@ -77,6 +77,65 @@ async fn one_session_too_many_is_refused_or_replaces_that_of_the_same_device() {
     daemon.stop().await;
 }
 
+fn one_at_once() -> PolicyRecord {
+    PolicyRecord {
+        max_sessions: Some(1),
+        on_limit: Some(OnLimit::Deny),
+        device_mode: Some(DeviceMode::Off),
+        ..Default::default()
+    }
+}
+
+async fn sql(bed: &Bed, text: &'static str) {
+    let options = SqliteConnectOptions::new().filename(bed.database());
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql(text).execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_whose_row_is_on_its_way_to_the_database_has_its_place() {
+    let (_listener, bed, daemon, mut controller) = with(one_at_once()).await;
+    sql(
+        &bed,
+        "CREATE TRIGGER fault BEFORE INSERT ON sessions BEGIN INSERT INTO nowhere VALUES (1); END",
+    )
+    .await;
+    assert!(log_in(&mut controller, 0, MAC).await.starts_with("client-auth 0 1"));
+    for cid in 1..3 {
+        denied(&log_in(&mut controller, cid, MAC).await, DenyReason::TooManySessions);
+    }
+    assert!(bed.sessions().await.is_empty());
+    sql(&bed, "DROP TRIGGER fault").await;
+    bed.session(|session| session.state == SessionState::Active).await;
+    denied(&log_in(&mut controller, 3, MAC).await, DenyReason::TooManySessions);
+    controller.disconnect(0).await;
+    bed.session(|session| session.state == SessionState::Closed).await;
+    assert!(log_in(&mut controller, 4, MAC).await.starts_with("client-auth 4 1"));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_was_adopted_has_its_place() {
+    let (listener, bed, mut daemon, mut controller) = with(one_at_once()).await;
+    assert!(log_in(&mut controller, 0, MAC).await.starts_with("client-auth 0 1"));
+    let first = bed.session(|session| session.state == SessionState::Active).await;
+    for has_row in [true, false] {
+        daemon.stop().await;
+        sql(&bed, "DELETE FROM session_claims").await;
+        if !has_row {
+            sql(&bed, "DELETE FROM sessions").await;
+        }
+        daemon = bed.start();
+        controller = listener.accept().await;
+        controller.attach(RUN, &[client_row(0, "alice", "10.8.0.6")]).await;
+        let adopted = bed.session(|session| session.state == SessionState::Active).await;
+        assert_eq!(adopted.id == first.id, has_row);
+        denied(&log_in(&mut controller, 1, MAC).await, DenyReason::TooManySessions);
+    }
+    daemon.stop().await;
+}
+
 #[tokio::test]
 async fn the_first_device_is_learnt_and_a_second_one_only_by_an_enrolment() {
     let limits = PolicyRecord { device_mode: Some(DeviceMode::Learn), ..Default::default() };

@@ -548,6 +548,7 @@ impl World {
                 }
                 Output::Authenticate(ticket, request) => self.questions.push((ticket, *request)),
                 Output::CancelAuth(ticket) => self.questions.retain(|(t, _)| *t != ticket),
+                Output::Abandon(_) => {}
                 Output::Persist(row) => {
                     let old = self.backlog.get(&row.id).map_or(0, |old| old.version);
                     assert!(row.version > old, "versions grow: {row:?}");

@@ -94,7 +94,7 @@ fn is_sound(text: &str) -> bool {
         ["iroute", network] => is_address(network),
         ["iroute", "0.0.0.0", "0.0.0.0"] => true,
         ["iroute", network, mask] => is_address(network) && is_network(network, mask),
-        ["iroute-ipv6", network] => is_network6(network),
+        ["iroute-ipv6", network] => is_network6(network) && is_learnt6(network),
         ["ifconfig-ipv6-push", network, gateway] => {
             is_network6(network) && gateway.parse::<Ipv6Addr>().is_ok()
         }
@@ -125,7 +125,13 @@ fn is_pushable(option: &str) -> bool {
         ["route", network, mask, ref rest @ ..] if is_digit(network) => {
             is_network(network, mask) && rest.len() <= 2
         }
-        ["route-ipv6", network, ref rest @ ..] => is_network6(network) && rest.len() <= 2,
+        ["route-ipv6", network] => is_network6(network),
+        ["route-ipv6", network, gateway, ref rest @ ..] => {
+            is_network6(network)
+                && gateway.parse::<Ipv6Addr>().is_ok()
+                && rest.len() <= 1
+                && rest.iter().all(|metric| *metric == "0" || is_number(metric))
+        }
         [..] => true,
     }
 }
@@ -178,6 +184,15 @@ fn is_host(address: &str, second: &str) -> bool {
     }
     let last = !mask;
     ![0, last].contains(&(address & last))
+}
+
+/// Bit by bit: not all zeros, but for less than eight bits of network, and not all ones.
+fn is_learnt6(text: &str) -> bool {
+    let (address, bits) = text.split_once('/').unwrap();
+    let (address, bits) = (address.parse::<Ipv6Addr>().unwrap(), bits.parse::<usize>().unwrap());
+    let network = (0..bits).map(|bit| address.octets()[bit / 8] << (bit % 8) & 0x80 != 0);
+    let ones = network.filter(|is_one| *is_one).count();
+    ones < 128 && (ones > 0 || bits < 8)
 }
 
 fn is_network6(text: &str) -> bool {

@@ -302,7 +302,10 @@ impl Lab {
                         self.questions.pop_first();
                     }
                 }
-                Output::CancelAuth(_) | Output::Report(_) | Output::Relayed(..) => {}
+                Output::CancelAuth(_)
+                | Output::Abandon(_)
+                | Output::Report(_)
+                | Output::Relayed(..) => {}
                 Output::Persist(record) => self.store.write(*record),
                 Output::MarkServer(_) => {}
                 Output::LoadOpenSessions => self.loads += 1,
@@ -378,6 +381,7 @@ impl Lab {
         let limit = (!how.is_multiple_of(4)).then(|| duration(how));
         Grant {
             proven: None,
+            has_place: true,
             session_id: SessionId::new(self.now.utc, random),
             terms: Terms {
                 deadline: limit.map(|limit| self.now.utc.saturating_add(limit)),

@@ -229,6 +229,9 @@ impl Shadow {
             Output::LoadOpenSessions => {
                 assert!(self.is_connected, "open sessions are asked for without a connection");
             }
+            Output::Abandon(session) => {
+                assert!(!self.rows.contains_key(session), "the place of {session} is given away");
+            }
             Output::Report(_) => {}
             Output::Relayed(_, _, is_last) => {
                 // Without a link the answer comes at once.
