@@ -3,7 +3,7 @@
 //! It reads and writes at the same time, so that a server that does not read cannot stall it,
 //! and never waits for the database.
 
-use std::{future::pending, io, panic::AssertUnwindSafe, path::Path, sync::Arc, time::Duration};
+use std::{io, panic::AssertUnwindSafe, path::Path, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
@@ -32,16 +32,15 @@ use super::{
     activity::Activity,
     backlog::Backlog,
     backoff::Backoff,
+    connection::{Connection, Moved, READ_CHUNK, Up},
     open_rows,
     questions::{Bounds, Questions},
     record::Captures,
     relay::{Relay, ToolEvent},
-    transport::{self, Connected, ReadHalf, WriteHalf},
+    transport::{self, Connected},
     webhook::Webhook,
 };
 
-/// Free space for one read, in bytes.
-const READ_CHUNK: usize = 16 << 10;
 /// Commands that wait for a server that does not read, in bytes; beyond it the link is given up.
 const MAX_UNSENT: usize = 4 << 20;
 /// Pause after a fault of this program.
@@ -116,33 +115,11 @@ pub(super) struct Link {
     told_sessions: Option<usize>,
 }
 
-enum Connection {
-    /// Until the next attempt.
-    Paused(Instant),
-    /// Connecting.
-    Dialing(JoinSet<io::Result<Connected>>),
-    /// OpenVPN is to dial in.
-    Awaited,
-    /// Connected.
-    Up(Box<Up>),
-}
-
-struct Up {
-    reader: ReadHalf,
-    writer: WriteHalf,
-    codec: ManagementCodec,
-    unread: BytesMut,
-    unsent: BytesMut,
-}
-
 /// What woke the task.
 enum Wake {
-    Read(io::Result<usize>),
-    Sent(io::Result<usize>),
-    Dialed(io::Result<Connected>),
+    Connection(Moved),
     Arrived(Connected),
     Tool(ToolEvent),
-    Redial,
     Decided(Option<(Ticket, Decision)>),
     Loaded(Result<Vec<OpenSession>, JoinError>),
     Request(LinkRequest),
@@ -213,28 +190,32 @@ impl Link {
             let wake = self.wait().await;
             let now = self.shared.clock.now();
             match wake {
-                Wake::Read(Ok(0)) => {
+                Wake::Connection(Moved::Read(Ok(0))) => {
                     self.decode(true);
                     self.lose("the server closed the connection".into());
                 }
-                Wake::Read(Ok(_)) => {
+                Wake::Connection(Moved::Read(Ok(_))) => {
                     if self.parked.take().is_some() {
                         self.refuse();
                     }
                     self.decode(false);
                 }
-                Wake::Read(Err(error)) => self.lose(format!("cannot read: {error}")),
-                Wake::Sent(Ok(_)) => {}
-                Wake::Sent(Err(error)) => self.lose(format!("cannot write: {error}")),
-                Wake::Dialed(Ok(connected)) => self.begin(connected),
+                Wake::Connection(Moved::Read(Err(error))) => {
+                    self.lose(format!("cannot read: {error}"))
+                }
+                Wake::Connection(Moved::Sent(Ok(_))) => {}
+                Wake::Connection(Moved::Sent(Err(error))) => {
+                    self.lose(format!("cannot write: {error}"))
+                }
+                Wake::Connection(Moved::Dialed(Ok(connected))) => self.begin(connected),
                 Wake::Arrived(connected) => {
                     if self.parked.replace(connected).is_some() {
                         self.refuse();
                     }
                     self.engine.handle_doubt(now);
                 }
-                Wake::Dialed(Err(error)) => self.not_connected(&error),
-                Wake::Redial => self.dial(),
+                Wake::Connection(Moved::Dialed(Err(error))) => self.not_connected(&error),
+                Wake::Connection(Moved::Redial) => self.dial(),
                 Wake::Tool(event) => self.on_tool(event),
                 Wake::Decided(Some((ticket, decision))) => {
                     self.shared.stir.notify_one();
@@ -349,7 +330,7 @@ impl Link {
         let timer = self.engine.poll_timeout().map(|at| self.shared.clock.instant(at));
         tokio::select! {
             () = self.shared.stop.cancelled() => Wake::Stop,
-            wake = self.connection.wait() => wake,
+            moved = self.connection.wait() => Wake::Connection(moved),
             done = self.questions.next(), if !self.questions.is_empty() => Wake::Decided(done),
             Some(done) = self.load.join_next(), if !self.load.is_empty() => Wake::Loaded(done),
             Some(request) = self.requests.recv() => Wake::Request(request),
@@ -550,31 +531,6 @@ impl Link {
             shared.store_ready.clone(),
             shared.clock,
         ));
-    }
-}
-
-impl Connection {
-    async fn wait(&mut self) -> Wake {
-        match self {
-            Self::Paused(until) => {
-                sleep_until(*until).await;
-                Wake::Redial
-            }
-            Self::Dialing(dialing) => match dialing.join_next().await {
-                Some(Ok(result)) => Wake::Dialed(result),
-                Some(Err(error)) => Wake::Dialed(Err(io::Error::other(error))),
-                None => pending().await,
-            },
-            Self::Awaited => pending().await,
-            Self::Up(up) => {
-                let Up { reader, writer, unread, unsent, .. } = &mut **up;
-                unread.reserve(READ_CHUNK);
-                tokio::select! {
-                    read = reader.read_buf(unread) => Wake::Read(read),
-                    sent = writer.write_buf(unsent), if !unsent.is_empty() => Wake::Sent(sent),
-                }
-            }
-        }
     }
 }
 

@@ -4,6 +4,7 @@ mod activity;
 mod backlog;
 mod backoff;
 mod changes;
+mod connection;
 mod door;
 mod link;
 mod open_rows;
