@@ -90,11 +90,17 @@ impl Timestamp {
             return Ok(now.saturating_add(parse_duration(rest).ok_or_else(bad)?));
         }
         if let Ok(date) = text.parse::<NaiveDate>() {
-            return Ok(Self::from_naive_utc(date.and_time(chrono::NaiveTime::MIN)));
+            return Ok(Self::from_naive_utc(date.and_time(chrono::NaiveTime::MIN)).min(Self::MAX));
         }
+        // chrono alone lets blanks anywhere, none between date and time, and longer years through.
+        let is_whole = |(at, byte): (usize, u8)| match at {
+            10 => matches!(byte, b' ' | b'T'),
+            _ => byte.is_ascii_graphic(),
+        };
+        let is_calendar = matches!(text.len(), 16 | 19) && text.bytes().enumerate().all(is_whole);
         let utc = ["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"];
         let mut utc = utc.iter().filter_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
-        if let Some(at) = utc.next() {
+        if let Some(at) = utc.next().filter(|_| is_calendar) {
             return Ok(Self::from_naive_utc(at));
         }
         let at = DateTime::parse_from_rfc3339(text).map_err(|_| bad())?;
@@ -262,6 +268,8 @@ mod tests {
             "18:00",
             "2026-12-31 18:00 CET",
             "12026-12-31 18:00",
+            "2026-12-3118:00",
+            " 2026-12-31 18:00",
         ] {
             assert!(Timestamp::parse(text, now).is_err(), "{text}");
         }

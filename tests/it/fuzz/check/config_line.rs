@@ -112,6 +112,10 @@ fn words(text: &str) -> Option<Vec<String>> {
 }
 
 fn is_pushable(option: &str) -> bool {
+    // What is blank to a person is no option either.
+    if option.trim().is_empty() {
+        return false;
+    }
     let Some(words) = words(option).filter(|_| !option.contains(',')) else { return false };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let is_digit = |text: &str| text.as_bytes().first().is_some_and(u8::is_ascii_digit);

@@ -128,7 +128,7 @@ fn claimed(env: &Env, sent: &[(usize, &[u8])], sources: &[DeviceSource]) {
     let found = claim(env, sources);
     let mut first = None;
     let mut conflicts = Vec::new();
-    for (which, source) in sources.iter().enumerate() {
+    for (which, name) in NAMES.iter().enumerate() {
         let values: Vec<&[u8]> =
             sent.iter().filter(|(w, _)| *w == which).map(|(_, v)| *v).collect();
         let Some(value) = values.first() else { continue };
@@ -137,9 +137,9 @@ fn claimed(env: &Env, sent: &[(usize, &[u8])], sources: &[DeviceSource]) {
             other == value || id(which, value).is_ok() && id(which, other) == id(which, value)
         });
         if !is_one {
-            conflicts.push(DeviceError::Conflicting(source.clone()));
+            conflicts.push(DeviceError::Conflicting(name.parse().unwrap()));
         }
-        if first.is_none() && !value.is_empty() {
+        if which < sources.len() && first.is_none() && !value.is_empty() {
             first = Some((which, id(which, value)));
         }
     }

@@ -58,11 +58,11 @@ pub(crate) fn check(input: &[u8]) {
     }
 }
 
-/// The number behind `name=`.
+/// The number behind the last `name=`.
 fn parameter(text: &str, name: &str) -> Option<u64> {
     let parts = text.split(['$', ',']);
-    let mut values = parts.filter_map(|part| part.strip_prefix(name)?.strip_prefix('='));
-    values.next()?.parse().ok()
+    let values = parts.filter_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+    values.last()?.parse().ok()
 }
 
 /// The cost that stands in the text, read again.
