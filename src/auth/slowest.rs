@@ -29,9 +29,10 @@ impl Slowest {
         self.present = self.present.max(took);
     }
 
-    /// One with the costliest stored hash took so long. Holds until the next survey.
-    pub const fn surveyed(&mut self, took: Duration) {
-        self.surveyed = took;
+    /// One with the costliest stored hash took so long. Holds until the next survey; of one that is not whole, where
+    /// it is more than what held before.
+    pub fn surveyed(&mut self, took: Duration, is_whole: bool) {
+        self.surveyed = if is_whole { took } else { self.surveyed.max(took) };
     }
 
     /// For how much longer an answer waits whose comparison took so long; `most` is what an answer takes at most
@@ -80,9 +81,11 @@ mod tests {
         slowest.saw(LONG, Mono::default());
         let later = Mono::default() + SPAN * 2;
         assert_eq!(slowest.rest(Duration::ZERO, MOST, later), Duration::ZERO);
-        slowest.surveyed(LONG);
+        slowest.surveyed(LONG, true);
         assert_eq!(slowest.rest(SHORT, MOST, later + SPAN * 9), LONG - SHORT);
-        slowest.surveyed(SHORT);
+        slowest.surveyed(SHORT, false);
+        assert_eq!(slowest.rest(SHORT, MOST, later + SPAN * 9), LONG - SHORT);
+        slowest.surveyed(SHORT, true);
         assert_eq!(slowest.rest(SHORT, MOST, later + SPAN * 9), Duration::ZERO);
     }
 

@@ -46,8 +46,9 @@ const POLL_AT_REST: Duration = Duration::from_secs(2);
 const POLL_AWAY: Duration = Duration::from_millis(500);
 /// Of the time, at most one part in so many goes into looking whether sessions may go on: a small
 /// site learns of a change within seconds, a large one later, but without a load on its database.
-const REVIEW_SHARE: u32 = 30;
-/// From one look at sessions to the next, at least: a change in the database ends them within 5 s.
+const REVIEW_SHARE: u32 = 10;
+/// From one look at sessions to the next, at least: a change in the database ends them within 5 s, as long as the look
+/// takes less than half a second.
 const REVIEW: Duration = Duration::from_millis(2_500);
 /// How often servers without sessions are looked at, too: an open row of one is of a session that nobody knows.
 const REVIEW_OF_ALL: Duration = Duration::from_secs(30);
@@ -108,14 +109,18 @@ impl Poller {
                     stillness.disturb(self.clock.now().mono);
                 }
             });
-            if result.is_ok() && !is_still && !is_at_rest {
+            if is_at_rest {
+                // Whoever comes is judged by what is there by then.
+                changes = Changes::default();
+            } else if result.is_ok() && !is_still {
                 match self.look_for_changes(&mut changes).await {
                     Ok(everybody) => once_more |= everybody,
                     Err(error) => result = Err(error),
                 }
             }
             let now = self.clock.now().mono;
-            let is_due = !is_still && (once_more || now >= next_review);
+            let next = if is_at_rest { next_of_all } else { next_review };
+            let is_due = !is_still && (once_more || now >= next);
             if result.is_ok() && review.is_none() && is_due {
                 once_more = false;
                 let of_all = now >= next_of_all;
@@ -167,7 +172,8 @@ impl Poller {
                     () = &mut pause => break,
                     () = self.stir.notified(), if may_be_stirred => {
                         may_be_stirred = false;
-                        pause.set(tokio::time::sleep(POLL));
+                        let due = pause.deadline() - (POLL_AT_REST - POLL);
+                        pause.as_mut().reset(due);
                     }
                     done = under_way(&mut review) => {
                         review = None;
@@ -271,6 +277,7 @@ impl Poller {
         if !self.links.keys().any(|server| self.readiness.is_link_up(server)) {
             return Ok(false);
         }
+        let is_first = changes.after().is_none();
         let rows = self.store.changes(changes.after()).await?;
         let Affected { users, everybody } = changes.take_in(&rows);
         let users: Vec<Username> = users.into_iter().collect();
@@ -284,7 +291,8 @@ impl Poller {
                 }
             }
         }
-        Ok(everybody)
+        // What was changed between a login and the first look is not told by it.
+        Ok(everybody || is_first)
     }
 
     /// Judges every session that runs by what the database says now; returns when to do it again, and

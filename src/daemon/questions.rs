@@ -115,11 +115,15 @@ impl Questions {
             if let Some(ticket) = self.refused.pop_front() {
                 return Some((ticket, DenyReason::Overloaded.into()));
             }
-            let Ok((ticket, answer)) = self.asked.join_next().await? else {
-                self.handles.retain(|_, handle| !handle.is_finished());
-                self.held.retain(|_, handle| !handle.is_finished());
-                self.refill();
-                return None;
+            let (ticket, answer) = match self.asked.join_next().await? {
+                Ok(done) => done,
+                Err(error) => {
+                    // Others may have finished, and come next.
+                    self.handles.retain(|_, handle| handle.id() != error.id());
+                    self.held.retain(|_, handle| handle.id() != error.id());
+                    self.refill();
+                    return None;
+                }
             };
             let Answer { decision, hold, reserved } = answer;
             if self.held.remove(&ticket).is_some() {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use crate::{store::Traces, types::Mono};
 
 /// For how long the database is asked after a change was seen: for what comes of it only after a while (a row that
-/// nobody knows is looked at again after ten seconds), and for a change within the same tick of the file's clock.
-const AWAKE: Duration = Duration::from_secs(15);
+/// nobody knows is looked at again after ten seconds, an account that is gone ends sessions of a minute), and for a
+/// change within the same tick of the file's clock.
+const AWAKE: Duration = Duration::from_secs(75);
 /// How often it is asked although nothing has changed: time itself may have changed what holds.
 const ASKED: Duration = Duration::from_secs(30);
 
@@ -59,11 +60,11 @@ mod tests {
             let is_asked = |second: &u64| !stillness.is_still(traces(number), at(*second));
             seconds.filter(is_asked).collect::<Vec<_>>()
         };
-        assert_eq!(asked(0..15, 1), (0..15).collect::<Vec<_>>());
-        assert_eq!(asked(15..100, 1), [44, 74]);
-        assert_eq!(asked(100..200, 2)[..16], [(100..115).collect::<Vec<_>>(), vec![144]].concat());
-        stillness.disturb(at(200));
-        assert!(!stillness.is_still(traces(2), at(201)));
+        assert_eq!(asked(0..75, 1), (0..75).collect::<Vec<_>>());
+        assert_eq!(asked(75..160, 1), [104, 134]);
+        assert_eq!(asked(160..300, 2)[..76], [(160..235).collect::<Vec<_>>(), vec![264]].concat());
+        stillness.disturb(at(300));
+        assert!(!stillness.is_still(traces(2), at(301)));
     }
 
     #[test]

@@ -313,6 +313,18 @@ async fn nobody_learns_by_the_clock_whose_hash_takes_longer() {
     for ratio in ratios {
         assert!((ratio - 1.0).abs() < TOLERANCE, "{ratios:?}");
     }
+    // What a longer password takes was not surveyed: it waits for as long as anybody does.
+    for name in ["u2", "nobody"] {
+        let long = AuthRequest { kind: RequestKind::Connect, ..reauth(name, &[b'x'; 200], None) };
+        let Answer { hold, .. } = authenticator.authenticate(long).await;
+        assert!(hold > Duration::from_secs(1), "{name}: {hold:?}");
+    }
+    // Who is in is known, and hears at once.
+    let refused = authenticator.authenticate(reauth("u1", b"wrong", None)).await;
+    assert_eq!(
+        (reason(&refused.decision), refused.hold),
+        (Some(DenyReason::BadCredentials), Duration::ZERO)
+    );
     // Who is let in waits for nobody.
     let decision = authenticator
         .authenticate(AuthRequest { kind: RequestKind::Connect, ..reauth("u1", b"right", None) });

@@ -4,7 +4,7 @@
 //! [`pool`], never on the async ones. What a stored hash may cost is bounded.
 
 mod argon;
-mod bounds;
+pub(super) mod bounds;
 mod crypt;
 mod digest;
 mod md5;

@@ -6,9 +6,10 @@ use crate::{
     auth::{
         password::{
             self, Scheme,
+            bounds::USUAL_PASSWORD,
             pool::{PoolError, Priority},
         },
-        request::Decision,
+        request::{Decision, RequestKind},
     },
     store::StoreError,
     types::{Password, Username},
@@ -23,21 +24,28 @@ const PAUSE: Duration = Duration::from_millis(50);
 const TRIES: usize = 3;
 
 impl Authenticator {
-    /// For how long a decision waits before it is told; `spent`: what its comparisons took.
-    pub(super) fn hold(&self, decision: &Decision, spent: Duration) -> Duration {
+    /// For how long a decision waits before it is told.
+    pub(super) fn hold(&self, kind: RequestKind, decision: &Decision, course: &Course) -> Duration {
+        let &Course { spent, is_long, .. } = course;
+        if spent.is_zero() {
+            // Nothing was compared: nothing is to be learnt by the time.
+            return Duration::ZERO;
+        }
         let now = self.clock.now().mono;
         let mut slowest = lock(&self.slowest);
-        match decision {
-            // Nothing was compared: nothing is to be learnt by the time.
-            _ if spent.is_zero() => Duration::ZERO,
-            Decision::Deny(_) => {
-                slowest.saw(spent, now);
-                slowest.rest(spent, self.longest_hold, now)
-            }
-            Decision::Allow(_) | Decision::Challenge(_) => {
-                slowest.saw(spent, now);
-                Duration::ZERO
-            }
+        if !is_long {
+            slowest.saw(spent, now);
+        }
+        let is_hidden = match decision {
+            // Whoever renegotiates is known, and is not to hear late that it is over.
+            Decision::Deny(_) => kind == RequestKind::Connect,
+            Decision::Allow(_) | Decision::Challenge(_) => false,
+        };
+        match (is_hidden, is_long) {
+            (false, _) => Duration::ZERO,
+            (true, false) => slowest.rest(spent, self.longest_hold, now),
+            // How long that takes depends on the scheme, and was not surveyed.
+            (true, true) => self.longest_hold.saturating_sub(spent),
         }
     }
 
@@ -66,24 +74,28 @@ impl Authenticator {
             tokio::time::sleep(PAUSE).await;
         }
         let mut slowest = Duration::ZERO;
+        let mut is_whole = true;
         for (_, hash) in costliest.into_values() {
-            slowest = slowest.max(self.measure(&hash).await);
+            let measured = self.measure(&hash).await;
+            is_whole &= measured.is_some();
+            slowest = slowest.max(measured.unwrap_or_default());
         }
-        tracing::debug!(?slowest, "comparisons with the costliest stored hashes");
-        lock(&self.slowest).surveyed(slowest);
+        tracing::debug!(?slowest, is_whole, "comparisons with the costliest stored hashes");
+        lock(&self.slowest).surveyed(slowest, is_whole);
         Ok(())
     }
 
-    /// What the comparison with a hash takes, with a dummy beside it where a login has one.
-    async fn measure(&self, hash: &str) -> Duration {
-        let mut slowest = Duration::ZERO;
+    /// What the comparison with a hash takes, with a dummy beside it where a login has one; `None`: there is no room
+    /// for it among the logins.
+    async fn measure(&self, hash: &str) -> Option<Duration> {
+        let mut slowest = None;
         // Some schemes take longer for a long password.
-        let password = Password::from(&rand::random::<[[u8; 32]; 4]>().concat()[..]);
+        let password =
+            Password::from(&rand::random::<[[u8; 32]; USUAL_PASSWORD / 32]>().concat()[..]);
         for _ in 0..TRIES {
             let mut course = Course::default();
             let compared =
                 self.compare(&password, Arc::from(hash), Priority::Background, &mut course);
-            // A queue that is full: the logins in it are measured as well.
             if matches!(compared.await, Err(PoolError::Overloaded | PoolError::Gone)) {
                 break;
             }
@@ -91,7 +103,7 @@ impl Authenticator {
                 let dummy = Arc::clone(&self.dummy);
                 let _ = self.compare(&password, dummy, Priority::Background, &mut course).await;
             }
-            slowest = slowest.max(course.spent);
+            slowest = slowest.max(Some(course.spent));
         }
         slowest
     }
@@ -106,6 +118,7 @@ impl Authenticator {
     ) -> Result<bool, PoolError> {
         let (is_right, took) = self.pool.verify(password.clone(), stored, priority).await?;
         course.spent += took;
+        course.is_long |= password.expose().len() > USUAL_PASSWORD;
         Ok(is_right)
     }
 }

@@ -68,6 +68,8 @@ pub struct Answer {
 struct Course {
     /// What its comparisons took.
     spent: Duration,
+    /// It was of a password that is longer than people's.
+    is_long: bool,
     reserved: Option<Reserved>,
 }
 
@@ -173,9 +175,8 @@ impl Authenticator {
                 }),
             }),
         };
-        let Course { spent, reserved } = course;
-        let hold = self.hold(&decision, spent);
-        Answer { decision, hold, reserved }
+        let hold = self.hold(request.kind, &decision, &course);
+        Answer { decision, hold, reserved: course.reserved }
     }
 
     /// Passwords that wait for a hashing thread.

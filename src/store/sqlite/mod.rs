@@ -182,7 +182,8 @@ impl Connector for Sqlite {
     }
 
     fn traces(&self) -> Option<Traces> {
-        let path = self.path.as_ref()?;
+        // SQLite writes beside what a link leads to.
+        let path = std::fs::canonicalize(self.path.as_ref()?).ok()?;
         let mut log = path.clone().into_os_string();
         log.push("-wal");
         let of = |path: &Path| {
@@ -192,7 +193,7 @@ impl Connector for Sqlite {
             Some((file.ino(), file.len(), written))
         };
         // There may be no log, where all of it is in the file.
-        Some(Traces([of(path)?, of(Path::new(&log)).unwrap_or_default()]))
+        Some(Traces([of(&path)?, of(Path::new(&log)).unwrap_or_default()]))
     }
 
     fn has_single_writer(&self) -> bool {

@@ -157,7 +157,9 @@ fn tables_of_ones_own_serve_by_the_views_of_the_documentation() {
         assert!(!site.bench.run(&["check", "--connect"]).out.contains("nobody can log in"));
         let begin = "DELETE FROM second_factors WHERE user_id = …";
         let forgotten = inline_sql("docs/schema.md", begin).replace('…', "7");
-        for table in ["second_factors", "recovery_codes", "user_config", "device_enrolments"] {
+        for table in
+            ["second_factors", "recovery_codes", "user_config", "device_enrolments", "device_ends"]
+        {
             site.sql(&forgotten.replace("second_factors", table));
         }
     }

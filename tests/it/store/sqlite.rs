@@ -55,3 +55,30 @@ async fn a_database_in_memory_lives_as_long_as_its_store() {
     let other = super::bed::store("sqlite::memory:");
     assert_eq!(other.schema().await, Ok(Schema::Missing));
 }
+
+/// By these a daemon knows that there is nothing to ask.
+#[tokio::test]
+async fn what_another_process_writes_leaves_traces_also_behind_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("data/warden.db"), folder.path().join("warden.db"));
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let writer = store(&format!("sqlite://{}", file.display()));
+    writer.migrate(false).await.unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let watching = store(&format!("sqlite://{}", link.display()));
+    watching.ping().await.unwrap();
+    let mut before = watching.traces();
+    assert!(before.is_some());
+    for number in 0..20 {
+        // Longer than a tick of the clock by which files are dated.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let user = new_user(&format!("user{number}"));
+        writer.add_user(&user, &by()).await.unwrap();
+        let after = watching.traces();
+        assert_ne!(after, before, "{number}");
+        assert_eq!(watching.traces(), after, "looking leaves none");
+        before = after;
+    }
+    std::fs::remove_file(&link).unwrap();
+    assert_eq!(watching.traces(), None, "of what is not there nothing is known");
+}

@@ -61,8 +61,8 @@ pub(crate) fn check(input: &[u8]) {
 /// The number behind the last `name=`.
 fn parameter(text: &str, name: &str) -> Option<u64> {
     let parts = text.split(['$', ',']);
-    let values = parts.filter_map(|part| part.strip_prefix(name)?.strip_prefix('='));
-    values.last()?.parse().ok()
+    let mut values = parts.filter_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+    values.next_back()?.parse().ok()
 }
 
 /// The cost that stands in the text, read again.
