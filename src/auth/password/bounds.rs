@@ -1,7 +1,7 @@
 //! What a comparison may cost, where the cost grows with the rounds and with the password.
 
 /// Longest password that OpenVPN without PKCS#11 sends (`USER_PASS_LEN`); with it, it is 4,096.
-pub(in crate::auth) const USUAL_PASSWORD: usize = 128;
+pub const USUAL_PASSWORD: usize = 128;
 
 /// Most bytes that one comparison may hash: 512 MiB are about a second or two of a core.
 pub(super) const MAX_HASHED: u64 = 512 << 20;

@@ -4,7 +4,7 @@
 //! [`pool`], never on the async ones. What a stored hash may cost is bounded.
 
 mod argon;
-pub(super) mod bounds;
+mod bounds;
 mod crypt;
 mod digest;
 mod md5;
@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::types::Password;
 pub use argon::{MAX_M_KIB, MAX_P, MAX_T, MAX_WORK_KIB, Workspace};
+pub(super) use bounds::USUAL_PASSWORD;
 pub use scheme::{Scheme, Schemes};
 use stored::Stored;
 

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use crate::{
     auth::{
         password::{
-            self, Scheme,
-            bounds::USUAL_PASSWORD,
+            self, Scheme, USUAL_PASSWORD,
             pool::{PoolError, Priority},
         },
         request::{Decision, RequestKind},
