@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use tikv_jemallocator::Jemalloc;
+
+/// Many small values of few sizes, from several threads, for months: docs/decisions/allocator.md.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
 fn main() -> ExitCode {
     ovpn_warden::cli::run(std::env::args_os())
 }

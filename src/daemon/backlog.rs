@@ -9,9 +9,10 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 
 use crate::{
     auth::request::Decision,
@@ -28,6 +29,10 @@ const MOST_OFFLINE: usize = 10_000;
 const MOST: usize = 100_000;
 /// Rows in one statement.
 pub(super) const BATCH: usize = 500;
+/// How long a change waits for others. A client is up some milliseconds after it was let in: the row
+/// is written once, not twice, and those of a storm by the dozen. What the row of a login would tell the next
+/// one, its claim tells meanwhile; and it outlives this process in the file of approvals.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// Where links put their changes. Never blocks.
 #[derive(Default)]
@@ -35,6 +40,8 @@ pub(super) struct Backlog {
     waiting: Mutex<Waiting>,
     pub(super) ready: Notify,
     written: Notify,
+    /// A batch is full, a session ends, or somebody waits until all is written.
+    hurry: Notify,
     /// Where rows wait on disk, if anywhere.
     pub(super) journal: Option<Journal>,
     /// Somebody reads what is left.
@@ -67,16 +74,35 @@ impl Backlog {
         Self { journal, waiting, ..Self::default() }
     }
 
-    /// Keeps the newer version of a row. One that begins is on disk when this returns: this process may
-    /// be killed before the database has it.
-    pub(super) fn push(&self, record: SessionRecord) {
-        let mut waiting = self.waiting();
-        if record.version == 1 {
-            waiting.note(&record);
+    /// Keeps the newer version of each row. Those that begin are on disk when this returns: this process may
+    /// be killed before the database has them.
+    pub(super) fn push(&self, records: Vec<SessionRecord>) {
+        if records.is_empty() {
+            return;
         }
-        put(&mut waiting.rows, record);
+        // Who was sent away comes again at once, and is judged by this row.
+        let is_urgent = records.iter().any(|record| record.cause.is_some());
+        let mut waiting = self.waiting();
+        waiting.note(&records);
+        for record in records {
+            put(&mut waiting.rows, record);
+        }
+        let is_full = waiting.rows.len() >= BATCH;
         drop(waiting);
         self.ready.notify_one();
+        if is_urgent || is_full {
+            self.hurry.notify_one();
+        }
+    }
+
+    /// Waits a moment for more, if there is something and no hurry.
+    pub(super) async fn gather(&self) {
+        if (1..BATCH).contains(&self.len()) {
+            tokio::select! {
+                () = sleep(GATHER) => {}
+                () = self.hurry.notified() => {}
+            }
+        }
     }
 
     /// Takes over what processes that are gone had approved just before. Whoever calls this while another
@@ -175,6 +201,7 @@ impl Backlog {
             if !self.waiting().all().any(&wanted) {
                 return;
             }
+            self.hurry.notify_one();
             written.await;
         }
     }
@@ -256,9 +283,9 @@ impl Backlog {
 }
 
 impl Waiting {
-    fn note(&mut self, record: &SessionRecord) {
+    fn note(&mut self, records: &[SessionRecord]) {
         let Some(approvals) = &mut self.approvals else { return };
-        match approvals.add(record) {
+        match approvals.add(records.iter().filter(|record| record.version == 1)) {
             Ok(()) => self.is_fault_told = false,
             Err(error) => {
                 if !std::mem::replace(&mut self.is_fault_told, true) {
@@ -310,8 +337,15 @@ fn put(rows: &mut HashMap<SessionId, SessionRecord>, record: SessionRecord) {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use futures_util::FutureExt;
+    use tokio::time::Instant;
+
     use super::*;
-    use crate::{auth::request::Grant, store::SessionState, types::Timestamp};
+    use crate::{
+        auth::request::Grant,
+        store::SessionState,
+        types::{Cause, Timestamp},
+    };
 
     pub(in super::super) use crate::store::tests::session as row;
 
@@ -332,7 +366,7 @@ pub(super) mod tests {
         let refused = || Decision::from(DenyReason::BackendUnavailable);
         let fill = |rows: std::ops::Range<usize>| {
             for number in rows {
-                backlog.push(row(number as u32, 1, SessionState::Active));
+                backlog.push(vec![row(number as u32, 1, SessionState::Active)]);
             }
         };
         fill(1..MOST_OFFLINE);
@@ -350,16 +384,16 @@ pub(super) mod tests {
         let backlog = Backlog::default();
         let capacity = || backlog.waiting().rows.capacity();
         for number in 0..20_000 {
-            backlog.push(row(number, 1, SessionState::Active));
+            backlog.push(vec![row(number, 1, SessionState::Active)]);
         }
         assert!(capacity() >= 20_000);
         let mut next = 20_000;
         while backlog.len() > 1 {
-            backlog.push(row(next, 1, SessionState::Active));
+            backlog.push(vec![row(next, 1, SessionState::Active)]);
             next += 1;
             backlog.take();
             backlog.finish_batch();
-            backlog.push(row(next, 1, SessionState::Active));
+            backlog.push(vec![row(next, 1, SessionState::Active)]);
             next += 1;
         }
         assert!(capacity() < 4 * BATCH, "{}", capacity());
@@ -375,12 +409,12 @@ pub(super) mod tests {
         };
         let files = || std::fs::read_dir(folder.path()).unwrap().count();
         let killed = backlog(1);
-        killed.push(row(1, 1, SessionState::Pending));
-        killed.push(row(1, 2, SessionState::Active));
-        killed.push(row(2, 7, SessionState::Active));
+        killed.push(vec![row(1, 1, SessionState::Pending)]);
+        killed.push(vec![row(1, 2, SessionState::Active)]);
+        killed.push(vec![row(2, 7, SessionState::Active)]);
         drop(killed);
         let next = backlog(2);
-        next.push(row(1, 9, SessionState::Closed));
+        next.push(vec![row(1, 9, SessionState::Closed)]);
         next.take_over_left().await;
         let (known, taken_over) = next.unwritten(&row(1, 1, SessionState::Pending).server);
         assert!(known.applied_to(vec![]).is_empty() && taken_over.is_empty(), "it has ended");
@@ -396,7 +430,7 @@ pub(super) mod tests {
         assert_eq!(files(), 0);
         // Two servers of one daemon are compared at the same time.
         let killed = backlog(6);
-        killed.push(row(6, 1, SessionState::Pending));
+        killed.push(vec![row(6, 1, SessionState::Pending)]);
         drop(killed);
         let both = Arc::new(backlog(7));
         let pending = row(6, 1, SessionState::Pending);
@@ -415,7 +449,7 @@ pub(super) mod tests {
         both.forget_approvals(true);
         // One that is killed again before it has written them leaves them to the next.
         let killed = backlog(3);
-        killed.push(row(3, 1, SessionState::Pending));
+        killed.push(vec![row(3, 1, SessionState::Pending)]);
         drop(killed);
         let killed = backlog(4);
         killed.take_over_left().await;
@@ -439,7 +473,7 @@ pub(super) mod tests {
             seen_at: Timestamp::from_secs(seen),
             sessions: 1,
         };
-        backlog.push(row(1, 1, SessionState::Active));
+        backlog.push(vec![row(1, 1, SessionState::Active)]);
         backlog.mark(server(1));
         backlog.mark(server(2));
         assert_eq!(backlog.take_marks(), []);
@@ -451,18 +485,50 @@ pub(super) mod tests {
         assert!(backlog.is_empty());
     }
 
+    #[tokio::test(start_paused = true)]
+    #[expect(clippy::disallowed_methods, reason = "virtual time is tokio's own")]
+    async fn a_change_waits_a_moment_for_others_unless_they_are_many_or_somebody_waits_for_it() {
+        let backlog = Backlog::default();
+        let begun = Instant::now();
+        backlog.gather().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO, "there is nothing");
+        backlog.push(vec![row(1, 1, SessionState::Pending)]);
+        let connected = async {
+            sleep(GATHER / 2).await;
+            backlog.push(vec![row(1, 2, SessionState::Active)]);
+        };
+        tokio::join!(backlog.gather(), connected);
+        assert_eq!(begun.elapsed(), GATHER);
+        let batch = backlog.take();
+        assert_eq!(batch.iter().map(|row| row.version).collect::<Vec<_>>(), [2], "one row of both");
+        backlog.finish_batch();
+        let begun = Instant::now();
+        backlog.push(vec![row(2, 1, SessionState::Pending)]);
+        let mut settled = Box::pin(backlog.settled(|row| row.cid.0 == 2));
+        assert!(settled.as_mut().now_or_never().is_none());
+        backlog.gather().await;
+        let ending = SessionRecord { cause: Some(Cause::Idle), ..row(2, 2, SessionState::Closing) };
+        backlog.push(vec![ending]);
+        backlog.gather().await;
+        for number in 3..3 + BATCH as u32 {
+            backlog.push(vec![row(number, 1, SessionState::Active)]);
+        }
+        backlog.gather().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
     #[test]
     fn rows_that_were_read_are_brought_up_to_what_waits_and_what_is_being_written() {
         use SessionState::{Active, Closed, Pending};
         let backlog = Backlog::default();
         for waiting in [row(1, 3, Closed), row(2, 3, Closed)] {
-            backlog.push(waiting);
+            backlog.push(vec![waiting]);
         }
         let batch = backlog.take();
         assert_eq!((batch.len(), backlog.len()), (2, 2));
-        backlog.push(row(3, 5, Active));
-        backlog.push(row(5, 1, Pending));
-        backlog.push(row(6, 2, Closed));
+        backlog.push(vec![row(3, 5, Active)]);
+        backlog.push(vec![row(5, 1, Pending)]);
+        backlog.push(vec![row(6, 2, Closed)]);
         let (unwritten, _) = backlog.unwritten(&"udp".parse().unwrap());
         let read =
             vec![row(1, 2, Active), row(2, 1_004, Active), row(3, 4, Pending), row(4, 1, Active)];

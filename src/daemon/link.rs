@@ -54,6 +54,8 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 /// After a wrong password: OpenVPN closes the port to everybody after three.
 const PASSWORD_RETRY: Duration = Duration::from_secs(30);
 
+/// Decisions that are taken in together. What comes from the server waits for them.
+const DECIDED_AT_ONCE: usize = 64;
 /// Events that are told at once; with more of them OpenVPN gets its commands before.
 const TOLD_AT_ONCE: usize = 16;
 
@@ -220,6 +222,7 @@ impl Link {
                 Wake::Decided(Some((ticket, decision))) => {
                     self.shared.stir.notify_one();
                     self.decided(ticket, decision, now);
+                    self.take_decisions(DECIDED_AT_ONCE);
                 }
                 // Cancelled, or it panicked: the engine's own time-out answers.
                 Wake::Decided(None) => {}
@@ -270,11 +273,21 @@ impl Link {
                 Some(_) | None => break,
             }
         }
-        while !self.questions.is_empty()
-            && let Some(done) = self.questions.next().now_or_never()
-        {
-            if let Some((ticket, decision)) = done {
-                self.decided(ticket, decision, self.shared.clock.now());
+        self.take_decisions(usize::MAX);
+    }
+
+    /// Those that are there already: in a storm they come together, and go out with one write.
+    fn take_decisions(&mut self, most: usize) {
+        for _ in 0..most {
+            if self.questions.is_empty() {
+                return;
+            }
+            match self.questions.next().now_or_never() {
+                Some(Some((ticket, decision))) => {
+                    self.decided(ticket, decision, self.shared.clock.now());
+                }
+                Some(None) => {}
+                None => return,
             }
         }
     }
@@ -372,6 +385,7 @@ impl Link {
 
     /// Does what the engine wants done.
     fn drain(&mut self) {
+        let mut records = Vec::new();
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Send(command) => {
@@ -391,7 +405,7 @@ impl Link {
                 }
                 Output::CancelAuth(ticket) => self.questions.cancel(ticket),
                 Output::Abandon(session) => self.shared.authenticator.abandon(session),
-                Output::Persist(record) => self.shared.backlog.push(*record),
+                Output::Persist(record) => records.push(*record),
                 Output::MarkServer(server) => self.shared.backlog.mark(*server),
                 Output::LoadOpenSessions => self.load_open_sessions(),
                 Output::Relayed(id, line, is_last) => {
@@ -408,6 +422,8 @@ impl Link {
                 }
             }
         }
+        // Before what was encoded above goes out: whatever is approved is on disk by then.
+        self.shared.backlog.push(records);
         let count = self.engine.session_count();
         if self.told_sessions != Some(count) {
             self.told_sessions = Some(count);

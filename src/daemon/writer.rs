@@ -105,6 +105,13 @@ impl Writer {
                 }
                 continue;
             }
+            // What an outage has left waits for nothing more.
+            if self.away_since.is_none() {
+                tokio::select! {
+                    () = backlog.gather() => {}
+                    () = stop.cancelled() => break,
+                }
+            }
             if self.turn().await != Step::Away {
                 continue;
             }
@@ -452,17 +459,17 @@ mod tests {
     async fn what_waits_goes_to_disk_leaves_memory_and_reaches_the_database_once_it_is_back() {
         let bed = Bed::new();
         let server: ServerName = "udp".parse().unwrap();
-        bed.backlog.push(row(1, 3, SessionState::Active));
+        bed.backlog.push(vec![row(1, 3, SessionState::Active)]);
         until(async || bed.is_journaled().await).await;
         assert_eq!(bed.backlog.len(), 0);
         timeout(Duration::from_secs(1), bed.backlog.settled(|row| row.server == server))
             .await
             .unwrap();
         // Newer versions after it: one on disk, one in memory when the database comes.
-        bed.backlog.push(row(1, 4, SessionState::Closed));
-        bed.backlog.push(row(2, 1, SessionState::Active));
+        bed.backlog.push(vec![row(1, 4, SessionState::Closed)]);
+        bed.backlog.push(vec![row(2, 1, SessionState::Active)]);
         until(async || bed.backlog.is_empty()).await;
-        bed.backlog.push(row(2, 2, SessionState::Active));
+        bed.backlog.push(vec![row(2, 2, SessionState::Active)]);
         bed.make_database().await;
         until(async || !bed.is_journaled().await && bed.backlog.is_empty()).await;
         let ids = [row(1, 1, SessionState::Active).id, row(2, 1, SessionState::Active).id];
@@ -474,7 +481,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_left_at_the_end_is_on_disk_and_the_next_start_writes_it() {
         let bed = Bed::new();
-        bed.backlog.push(row(1, 3, SessionState::Closed));
+        bed.backlog.push(vec![row(1, 3, SessionState::Closed)]);
         let folder = bed.stop().await;
         let bed = Bed::of(folder, 64 << 20);
         assert!(bed.is_journaled().await);
@@ -483,7 +490,7 @@ mod tests {
         until(async || bed.stored(id).await == Some((3, SessionState::Closed))).await;
         until(async || !bed.is_journaled().await).await;
         // Once more changes nothing, also not a row that has gone on since.
-        bed.backlog.push(row(1, 3, SessionState::Closed));
+        bed.backlog.push(vec![row(1, 3, SessionState::Closed)]);
         until(async || bed.backlog.is_empty()).await;
         assert_eq!(bed.stored(id).await, Some((3, SessionState::Closed)));
         bed.stop().await;
@@ -494,7 +501,7 @@ mod tests {
         let bed = Bed::of(tempfile::tempdir().unwrap(), 1 << 20);
         let rows: Vec<_> = (0..5_000).map(|n| row(n, 1, SessionState::Active)).collect();
         for row in &rows {
-            bed.backlog.push(row.clone());
+            bed.backlog.push(vec![row.clone()]);
         }
         until(async || bed.is_journaled().await).await;
         sleep(Duration::from_millis(500)).await;
@@ -527,7 +534,7 @@ mod tests {
         let stop = CancellationToken::new();
         let writer = Writer::new(Arc::clone(&backlog), open(&options).unwrap(), Clock::new());
         let task = tokio::spawn(writer.run(stop.clone()));
-        backlog.push(known.clone());
+        backlog.push(vec![known.clone()]);
         let clock = Clock::new();
         let begun = clock.now().mono;
         until(async || !backlog.journaled(&known.server).await.is_empty()).await;
@@ -543,7 +550,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("journal.db")).unwrap();
         let bed = Bed::of(folder, 64 << 20);
-        bed.backlog.push(row(1, 1, SessionState::Active));
+        bed.backlog.push(vec![row(1, 1, SessionState::Active)]);
         sleep(Duration::from_millis(300)).await;
         assert!(!bed.is_journaled().await);
         bed.make_database().await;

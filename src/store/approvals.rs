@@ -55,18 +55,25 @@ impl Approvals {
         Ok(Self { path, file, bytes: 0 })
     }
 
-    /// Adds a session.
+    /// Adds sessions, all with one write.
     ///
     /// # Errors
     /// Of the file system; [`io::ErrorKind::FileTooLarge`] at its bound.
-    pub fn add(&mut self, session: &SessionRecord) -> io::Result<()> {
-        let line = encode_session(session);
-        let bytes = self.bytes.saturating_add(line.len() as u64);
+    pub fn add<'a>(
+        &mut self,
+        sessions: impl IntoIterator<Item = &'a SessionRecord>,
+    ) -> io::Result<()> {
+        let mut lines = Vec::new();
+        sessions.into_iter().for_each(|session| encode_session(session, &mut lines));
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let bytes = self.bytes.saturating_add(lines.len() as u64);
         if bytes > LARGEST {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         self.bytes = bytes;
-        self.file.write_all(&line)
+        self.file.write_all(&lines)
     }
 
     /// All that was added is stored elsewhere.
@@ -164,9 +171,7 @@ mod tests {
         let journal = folder.path().join("journal.db");
         let mut approvals = Approvals::begin(&journal, own(1)).unwrap();
         let rows = [session(1, 1, SessionState::Pending), session(2, 1, SessionState::Pending)];
-        for row in &rows {
-            approvals.add(row).unwrap();
-        }
+        approvals.add(&rows).unwrap();
         assert!(Approvals::left(&journal).unwrap().is_empty(), "somebody holds it");
         // A line that was cut, and one of nobody.
         approvals.file.write_all(b"[]\n[1,2").unwrap();
@@ -196,13 +201,15 @@ mod tests {
             ..session(1, 1, SessionState::Pending)
         };
         for row in [full, session(2, 7, SessionState::Closing)] {
-            let line = encode_session(&row);
+            let mut line = Vec::new();
+            encode_session(&row, &mut line);
             assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
             assert_eq!(decode_session(&line).unwrap(), row);
         }
         // Of a program that did not know the last column.
-        let line =
-            String::from_utf8(encode_session(&session(3, 1, SessionState::Pending))).unwrap();
+        let mut line = Vec::new();
+        encode_session(&session(3, 1, SessionState::Pending), &mut line);
+        let line = String::from_utf8(line).unwrap();
         let older = line.replace(",null]\n", "]\n");
         assert_ne!(older, line);
         assert_eq!(decode_session(older.as_bytes()).unwrap(), session(3, 1, SessionState::Pending));
@@ -218,16 +225,16 @@ mod tests {
         let journal = folder.path().join("journal.db");
         let mut approvals = Approvals::begin(&journal, own(1)).unwrap();
         let row = session(1, 1, SessionState::Pending);
-        approvals.add(&row).unwrap();
+        approvals.add([&row]).unwrap();
         approvals.forget().unwrap();
         assert!(approvals.bytes > 0, "not for each session");
         while approvals.bytes < LARGE {
-            approvals.add(&row).unwrap();
+            approvals.add([&row]).unwrap();
         }
         approvals.forget().unwrap();
         assert_eq!((approvals.bytes, approvals.file.metadata().unwrap().len()), (0, 0));
         approvals.bytes = LARGEST;
-        assert_eq!(approvals.add(&row).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(approvals.add([&row]).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         approvals.remove().unwrap();
     }
 }

@@ -17,14 +17,14 @@ use crate::{
 static NAMES: LazyLock<Arc<[Box<str>]>> =
     LazyLock::new(|| SESSION_COLUMNS.split(", ").map(Box::from).collect());
 
-/// The line, with its end.
-pub fn encode(session: &SessionRecord) -> Vec<u8> {
+/// Appends the line, with its end.
+pub fn encode(session: &SessionRecord, lines: &mut Vec<u8>) {
     let mut values = Vec::with_capacity(NAMES.len() + 1);
     push_session(&mut values, session);
     let cells: Vec<Json> = values.into_iter().take(NAMES.len()).map(json).collect();
-    let mut line = Json::Array(cells).to_string().into_bytes();
-    line.push(b'\n');
-    line
+    // Into memory this cannot fail.
+    let _ = serde_json::to_writer(&mut *lines, &cells);
+    lines.push(b'\n');
 }
 
 /// The row of such a line; one that an older program has written ends before what came later.

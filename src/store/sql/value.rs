@@ -128,11 +128,11 @@ impl<'a> Cells<'a> {
     }
 
     fn find(&self, column: &str) -> Option<&'a Value> {
-        let position = self
-            .row
-            .names
-            .iter()
-            .position(|name| name.strip_prefix(self.prefix) == Some(column))?;
+        // Lengths first: most names of a wide row differ in theirs.
+        let length = self.prefix.len() + column.len();
+        let is_it =
+            |name: &str| name.len() == length && name.strip_prefix(self.prefix) == Some(column);
+        let position = self.row.names.iter().position(|name| is_it(name))?;
         self.row.values.get(position)
     }
 

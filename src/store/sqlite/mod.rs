@@ -42,8 +42,14 @@ const PAGE_BYTES: u64 = 4_096;
 const BUSY_TRIES: u32 = 100;
 
 /// Memory of each connection for pages, as SQLite takes it: 1 MiB, half of what it takes by itself. The
-/// system keeps pages, too.
+/// system keeps pages, too. What a transaction changes stays in memory until it ends, which the size of a batch bounds.
 const CACHE: &str = "-1024";
+
+/// Pages in the log from which on they are brought into the file, 16 MiB: a storm writes the same pages again and again.
+const CHECKPOINT: &str = "4000";
+
+/// Rows that a connection's thread may be ahead of who reads them: with fewer the two wait for each other.
+const ROWS: usize = 512;
 
 /// What may become of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +92,10 @@ impl Sqlite {
             .foreign_keys(true)
             .synchronous(SqliteSynchronous::Full)
             .pragma("cache_size", CACHE)
+            .pragma("cache_spill", "OFF")
+            .pragma("temp_store", "MEMORY")
+            .pragma("wal_autocheckpoint", CHECKPOINT)
+            .row_buffer_size(ROWS)
             .disable_statement_logging();
         Ok(Self { path, access, options })
     }
