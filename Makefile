@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 RIG := tests/rig
 
-.PHONY: help build demo test test-matrix test-kills test-monitor test-rows sbom deb test-deb chaos soak check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit check-dashboard fuzz fuzz-keep bench bench-openvpn fleet
+.PHONY: help build demo test test-matrix test-kills test-monitor test-disk test-rows sbom deb test-deb chaos soak check check-fmt check-clippy check-doc check-deny check-advisories check-compose check-unit check-dashboard fuzz fuzz-keep bench bench-openvpn fleet
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -38,6 +38,9 @@ test-monitor: ## openvpn-monitor, of PyPI, at the relay of a real OpenVPN
 # WARDEN_TEST_SEED=N repeats a scenario
 test-kills: ## a hundred kills of the daemon and of OpenVPN under clients, on SQLite and on MySQL
 	WARDEN_TEST_KILLS=$${WARDEN_TEST_KILLS:-100} $(RIG)/run.sh --test it real::kills -- --nocapture
+
+test-disk: ## every full disk under a database, that of a binary log included; three minutes
+	$(RIG)/run.sh --test it fake::disk -- --include-ignored --test-threads 1
 
 test-rows: ## how long the database takes on ten million sessions; a quarter of an hour each, 10 GB of disk
 	WARDEN_RIG_LARGE=1 $(RIG)/run.sh --test it store::rows $(ARGS) -- --include-ignored --nocapture --test-threads 1

@@ -7,10 +7,12 @@
 #   db.sh stop DIR                  stops it, and returns only when the process is gone
 #   db.sh kill DIR                  kills it (SIGKILL), as a crash would
 #   db.sh again DIR                 starts a killed or stopped one over its files, on its port
-#   db.sh fill DIR                  fills the disk of its data, and waits until it has met that; `full` or `not met`
+#   db.sh fill DIR                  fills the disk of its data, or of its binary log where that has one of its own, and waits
+#                                   until it has met that (WARDEN_RIG_FILL_S seconds, 60); ends with 3 when it has not
 #   db.sh free DIR                  gives the space back
 #
-# With WARDEN_RIG_DISK=512m its data is on a file system of its own, of that size (needs root); only then it can be filled.
+# With WARDEN_RIG_DISK=512m its data is on a file system of its own, of that size (needs root), with WARDEN_RIG_BINLOG=16m
+# its binary log, which it has only then; only such a disk can be filled.
 # User `warden`, password `warden`, may do anything in databases named warden_*, creating them included.
 # Both servers speak TLS: MySQL with the certificates it makes itself (no host name in them, so a
 # client can verify the CA only), MariaDB with one for localhost and 127.0.0.1.
@@ -82,24 +84,42 @@ crash() {
   while alive "$pid" "$dir"; do sleep 0.01; done
 }
 
-disk_full() { grep -aqE 'error 28|Errcode: 28|is full' <(tail -c "+$1" "$dir/log"); }
+disk_full() { grep -aqiE 'error 28|errcode: 28|errno 28|error number 28|is full' <(tail -c "+$1" "$dir/log"); }
 
 fill() {
-  local before
+  local before disk
   dir=$(cd "$1" && pwd) || fail "no folder $1"
-  [[ -e "$dir/disk" ]] || fail "its data has no file system of its own: start it with WARDEN_RIG_DISK"
+  disk=$(filled)
   before=$(($(stat -c %s "$dir/log") + 1))
   # What is left after the large blocks goes in small ones.
-  for size in 1M 4K; do dd if=/dev/zero bs="$size" of="$dir/data/filler-$size" 2>/dev/null || true; done
+  for size in 1M 4K; do dd if=/dev/zero bs="$size" of="$disk/filler-$size" 2>/dev/null || true; done
   # Until a table needs a page more it does not notice.
-  for _ in {1..300}; do
+  for ((step = 0; step < ${WARDEN_RIG_FILL_S:-60} * 10; step++)); do
     ! disk_full "$before" || { echo full; return 0; }
     sleep 0.1
   done
   echo "not met"
+  return 3
 }
 
-free() { rm -f "$1"/data/filler-*; }
+filled() { # the disk that can be
+  if [[ -e "$dir/binlog.disk" ]]; then echo "$dir/binlog"
+  elif [[ -e "$dir/data.disk" ]]; then echo "$dir/data"
+  else fail "it has no file system of its own: start it with WARDEN_RIG_DISK or WARDEN_RIG_BINLOG"; fi
+}
+
+free() {
+  local disk
+  dir=$(cd "$1" && pwd) || fail "no folder $1"
+  disk=$(filled)
+  rm -f "$disk"/filler-*
+}
+
+own_disk() { # NAME SIZE
+  mkdir "$dir/$1"
+  mount -t tmpfs -o "size=$2,mode=700" tmpfs "$dir/$1" || fail "no file system for the $1: that needs root"
+  touch "$dir/$1.disk"
+}
 
 start() {
   local kind=$1 account port pid
@@ -110,22 +130,24 @@ start() {
   # Its own: two servers in process namespaces of their own may have one process id, and name files in /tmp alike.
   mkdir "$dir/tmp"
   account=$(id -un)
-  if [[ -n "${WARDEN_RIG_DISK:-}" ]]; then
-    mkdir "$dir/data"
-    mount -t tmpfs -o "size=$WARDEN_RIG_DISK,mode=700" tmpfs "$dir/data" || fail "no file system for the data: that needs root"
-    touch "$dir/disk"
+  local binlog=(--skip-log-bin)
+  [[ -z "${WARDEN_RIG_DISK:-}" ]] || own_disk data "$WARDEN_RIG_DISK"
+  if [[ -n "${WARDEN_RIG_BINLOG:-}" ]]; then
+    own_disk binlog "$WARDEN_RIG_BINLOG"
+    binlog=(--log-bin="$dir/binlog/log" --server-id=1 --binlog-format=ROW)
   fi
   local pool=32M largest=1048576 # blocks of 1 KB
   [[ -z "${WARDEN_RIG_LARGE:-}" ]] || { pool=3G largest=$((16 << 20)); }
   programs "$kind"
   server+=(--user="$account" --datadir="$dir/data" --socket="$dir/sock" --pid-file="$dir/server.pid"
-    --tmpdir="$dir/tmp" --bind-address=127.0.0.1 --skip-name-resolve --skip-log-bin --innodb-buffer-pool-size="$pool"
+    --tmpdir="$dir/tmp" --bind-address=127.0.0.1 --skip-name-resolve "${binlog[@]}" --innodb-buffer-pool-size="$pool"
     --innodb-flush-log-at-trx-commit=2) # survives a killed server, not a power cut: enough here
 
   # A server that lost its folder can write gigabytes of log in minutes: no file may pass this.
   ulimit -f "$largest"
   if [[ "$kind" == mysql ]]; then
-    "${server[@]}" --initialize-insecure >"$dir/log" 2>&1 </dev/null || { tail -n 20 "$dir/log" >&2; fail "mysqld --initialize failed"; }
+    # What it fills its tables with is no part of the log.
+    "${server[@]}" --skip-log-bin --initialize-insecure >"$dir/log" 2>&1 </dev/null || { tail -n 20 "$dir/log" >&2; fail "mysqld --initialize failed"; }
     ca=$dir/data/ca.pem
   else
     "$here/pki.sh" "$dir/pki"
@@ -177,8 +199,11 @@ stop() {
   leave
 }
 
-leave() { # the file system of its own
-  [[ ! -e "$dir/disk" ]] || ! mountpoint -q "$dir/data" || umount --lazy "$dir/data"
+leave() { # the file systems of its own
+  local disk
+  for disk in data binlog; do
+    [[ ! -e "$dir/$disk.disk" ]] || ! mountpoint -q "$dir/$disk" || umount --lazy "$dir/$disk"
+  done
 }
 
 case "${1:-}" in

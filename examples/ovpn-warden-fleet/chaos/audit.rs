@@ -24,8 +24,6 @@ pub const MEMORY: Millis = 8_000;
 pub const MEMORY_OF_SEVERAL: Millis = MEMORY + 2 * 5_000;
 /// Nothing is stopped for longer.
 const LONGEST_STALL: Millis = 10_000;
-/// The record takes a client's end a little after its last line was made.
-const LINE: Millis = 25;
 
 /// From a moment to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -435,9 +433,10 @@ impl Case<'_> {
         admitted: Millis,
     ) {
         let interval = self.evidence.accounting;
-        let most = flow(gone + LINE - admitted);
+        let most = flow(gone - admitted);
         let since = if is_seen && why != End::ServerDied {
-            gone - LINE
+            // The end is recorded with the moment of the last line's counts.
+            gone
         } else if is_seen {
             gone - interval - SECOND
         } else {
@@ -456,7 +455,7 @@ impl Case<'_> {
                 "bytes of {behind} ms are missing: {row:?}, between {least:?} and {most:?}, {:?}",
                 self.instance
             ));
-        } else if behind > LINE * 2 {
+        } else if behind > 0 {
             verdict.measure("bytes_behind_ms", behind);
         }
     }

@@ -168,7 +168,7 @@ fn an_end_that_no_daemon_saw_is_as_old_as_what_was_stored_last() {
     accepts(bed(20_500, 22_500), &["ended_without_daemon"]);
     finds(bed(19_000, 22_500), "early (ended_without_daemon)");
     finds(bed(31_500, 24_000), "late (ended_without_daemon)");
-    finds(bed(24_000, 21_500), "bytes of 8525 ms are missing");
+    finds(bed(24_000, 21_500), "bytes of 8500 ms are missing");
 }
 
 #[test]
@@ -218,10 +218,10 @@ fn a_servers_death_is_the_end_of_its_sessions_to_a_second() {
 #[test]
 fn bytes_are_exact_where_the_end_was_seen_and_an_interval_old_at_most_where_not() {
     let mut less = bed();
-    less.rows[0].bytes = flow(19_000);
+    less.rows[0].bytes = flow(19_999);
     finds(less.with_usage(), "bytes of");
     let mut more = bed();
-    more.rows[0].bytes = flow(21_000);
+    more.rows[0].bytes = flow(20_001);
     finds(more.with_usage(), "bytes of");
 
     let died = |carried: Millis| {

@@ -9,3 +9,4 @@ pub mod record;
 mod rows;
 pub mod run;
 mod stall;
+mod tell;

@@ -1,7 +1,7 @@
 //! Plays a plan, lets everything come to rest, and hands what was written down to the auditor.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     path::Path,
     process::Stdio,
     sync::{Arc, atomic::Ordering},
@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::{Context, bail};
 use ovpn_warden::types::Clock;
-use serde_json::json;
 use tokio::{
     io::AsyncWriteExt as _,
     net::TcpListener,
@@ -21,12 +20,13 @@ use tokio::{
 };
 
 use super::{
-    audit::{self, Evidence, Span, Verdict},
+    audit::{self, Evidence, Span},
     cluster::{self, Cluster, TAKEOVER},
     drift,
     plan::{self, Fault, Hit, How, Kinds},
     record::{Instance, Millis, Record},
     rows, stall,
+    tell::{Played, tell},
 };
 use crate::{
     args::Args,
@@ -47,6 +47,8 @@ const REST: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A slow database runs for so long at a time, and stands still for three times that.
 const SLOW: Duration = Duration::from_millis(50);
+/// How `db.sh fill` ends when nothing has met the full disk.
+const NOT_MET: i32 = 3;
 /// `session.limit_s` of the defaults.
 const LIMIT: Millis = 28_800_000;
 
@@ -64,6 +66,8 @@ struct Play<'a> {
     outages: Vec<Span>,
     /// When the daemon was stopped.
     stops: Vec<Span>,
+    /// Faults of the plan that nobody met, by their place in it.
+    unmet: Vec<usize>,
     cluster: Option<Cluster>,
     begun: Millis,
 }
@@ -78,7 +82,7 @@ fn seed(args: &Args) -> anyhow::Result<u64> {
 }
 
 #[expect(clippy::print_stdout, reason = "what one reads while it runs")]
-fn say(line: &str) {
+pub(super) fn say(line: &str) {
     println!("{line}");
 }
 
@@ -139,6 +143,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
         daemons,
         outages,
         stops,
+        unmet: Vec::new(),
         cluster,
         begun,
     };
@@ -203,7 +208,10 @@ impl Play<'_> {
                 plan.len(),
                 (self.now() - self.begun) as f64 / 1e3,
             ));
-            self.strike(fault).await?;
+            if !self.strike(fault).await? {
+                say("          nothing met it");
+                self.unmet.push(number);
+            }
         }
         sleep(REST).await;
         self.check()?;
@@ -246,7 +254,19 @@ impl Play<'_> {
         self.rig.check()
     }
 
-    async fn strike(&mut self, fault: &Fault) -> anyhow::Result<()> {
+    /// Plays it; whether it was met.
+    async fn strike(&mut self, fault: &Fault) -> anyhow::Result<bool> {
+        if fault.hit == Hit::Database && fault.how != How::Kill {
+            let from = self.now();
+            let is_met = self.trouble_database(fault.how, fault.away).await?;
+            self.outages.push(Span { from, until: self.now() });
+            return Ok(is_met);
+        }
+        self.strike_any(fault).await?;
+        Ok(true)
+    }
+
+    async fn strike_any(&mut self, fault: &Fault) -> anyhow::Result<()> {
         match (fault.hit, fault.how) {
             (Hit::Node(_) | Hit::NodeAndDaemon, how) => self.strike_node(fault, how).await,
             (Hit::Daemon, How::Stop) => {
@@ -269,12 +289,6 @@ impl Play<'_> {
                 for number in 0..self.args.servers {
                     self.freeze_server(number, fault.away).await?;
                 }
-                Ok(())
-            }
-            (Hit::Database, how) if how != How::Kill => {
-                let from = self.now();
-                self.trouble_database(how, fault.away).await?;
-                self.outages.push(Span { from, until: self.now() });
                 Ok(())
             }
             (Hit::Daemon, _) => {
@@ -345,8 +359,8 @@ impl Play<'_> {
         server.send(Order::Freeze(time)).await.context("a server of the fleet has ended")
     }
 
-    /// Makes the database do badly for a while.
-    async fn trouble_database(&self, how: How, time: Duration) -> anyhow::Result<()> {
+    /// Makes the database do badly for a while; whether it met that.
+    async fn trouble_database(&self, how: How, time: Duration) -> anyhow::Result<bool> {
         let folder = self.args.database_folder.as_ref().context("no database to trouble")?;
         let pid: u32 = std::fs::read_to_string(folder.join("pid"))?.trim().parse()?;
         match how {
@@ -379,12 +393,15 @@ impl Play<'_> {
             How::Cut => self.sql("KILL CONNECTION USER 'warden'@'%'").await?,
             How::Full => {
                 // It goes on until a table needs a page more.
-                self.database("fill").await?;
-                sleep(time).await;
+                let is_met = fill(folder).await?;
+                if is_met {
+                    sleep(time).await;
+                }
                 self.database("free").await?;
+                return Ok(is_met);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// As the server's root.
@@ -486,13 +503,16 @@ impl Play<'_> {
             },
         };
         let mut verdict = audit::judge(&evidence);
+        let played = Played::new(plan, &self.unmet);
+        verdict.findings.extend(played.never_met());
         verdict.findings.extend(faults);
         verdict.findings.extend(found);
         verdict.findings.extend(self.rig.complaints()?);
         if open > 0 {
             verdict.findings.push(format!("{open} sessions or rows did not end in time"));
         }
-        tell(&evidence, &verdict, plan, result);
+        played.tell(result);
+        tell(&evidence, &verdict, result);
         result.put("asked", Totals::of(&self.world.totals.asked));
         result.put("denied_for_a_moment", Totals::of(&self.world.totals.temporary));
         result.number("seconds", (self.now() - self.begun) as f64 / 1e3);
@@ -550,45 +570,23 @@ impl Play<'_> {
     }
 }
 
+/// Fills the disk of a database; whether that refused anything.
+async fn fill(folder: &Path) -> anyhow::Result<bool> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/db.sh");
+    let status = Command::new(&script).arg("fill").arg(folder).status().await?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(NOT_MET) => Ok(false),
+        _ => bail!("{} fill ended with {status}", script.display()),
+    }
+}
+
 async fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
     let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().await?;
     if !status.success() {
         bail!("kill -{name} {pid}: {status}");
     }
     Ok(())
-}
-
-/// From the verdict to rows of the result.
-fn tell(evidence: &Evidence, verdict: &Verdict, plan: &[Fault], result: &mut Result) {
-    let mut hits = BTreeMap::<_, usize>::new();
-    for fault in plan {
-        *hits.entry((fault.how.word(), fault.hit.word())).or_default() += 1;
-    }
-    result.put("faults", plan.len());
-    for ((how, hit), count) in hits {
-        result.put(&format!("{how}.{hit}"), count);
-    }
-    result.put("sessions", verdict.sessions);
-    result.put("rows", evidence.rows.len());
-    result.put("ends_within_a_second", verdict.exact);
-    result.put("deadlines_passed", verdict.deadlines);
-    for (what, size) in &verdict.largest {
-        result.put(&format!("largest.{what}"), *size);
-    }
-    for ((end, cause), count) in &verdict.causes {
-        result.put(&format!("ended.{end}.{cause}"), *count);
-    }
-    for (why, count) in &verdict.accepted {
-        result.put(&format!("accepted.{why}"), *count);
-    }
-    let stalled: Millis = evidence.stalls.iter().map(|stall| stall.until - stall.from).sum();
-    result.put("machine_stalls", evidence.stalls.len());
-    result.put("machine_stalled_ms", stalled);
-    for finding in verdict.findings.iter().take(20) {
-        say(&format!("FINDING {finding}"));
-    }
-    result.put("findings", json!(verdict.findings.iter().take(20).collect::<Vec<_>>()));
-    result.put("wrong_answers", verdict.findings.len());
 }
 
 #[cfg(test)]

@@ -163,7 +163,7 @@ impl StandIn {
             place.answer();
         } else {
             self.acts.push(Reverse((now + EXIT, Act::Denied(cid))));
-            self.forget(index, End::Denied);
+            self.forget(index, End::Denied, self.world.clock.now().utc);
         }
         let outcome = if wait.is_some() { Outcome::Temporary } else { Outcome::Denied };
         self.answered(asked, is_reauth, outcome);

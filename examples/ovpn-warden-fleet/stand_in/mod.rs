@@ -201,7 +201,7 @@ impl StandIn {
         self.acts.clear();
         for index in 0..u32::try_from(self.places.len()).unwrap_or(0) {
             if self.places[index as usize].phase != Phase::Out {
-                self.forget(index, End::ServerDied);
+                self.forget(index, End::ServerDied, self.world.clock.now().utc);
             }
             self.return_later(index, away);
         }
@@ -429,21 +429,23 @@ impl StandIn {
 
     /// A client is gone, and the controller hears of it.
     fn depart(&mut self, index: u32, why: End) {
+        // What the controller is told and what is written down are of one moment: the auditor compares to the octet.
+        let now = self.world.clock.now().utc;
         if self.places[index as usize].admitted.is_some() {
-            self.say(index, |script| &script.disconnect);
+            self.say_at(index, now, |script| &script.disconnect);
         } else {
             self.tell_gone(self.places[index as usize].cid);
         }
-        self.forget(index, why);
+        self.forget(index, why, now);
     }
 
     /// A client is gone.
-    fn forget(&mut self, index: u32, why: End) {
+    fn forget(&mut self, index: u32, why: End, now: Timestamp) {
         let place = &mut self.places[index as usize];
         place.phase = Phase::Out;
         self.of_cid.remove(&place.cid);
         if let (Some(record), Some(entry)) = (&self.world.record, place.entry.take()) {
-            record.ended(entry, why, self.world.clock.now().utc);
+            record.ended(entry, why, now);
         }
         if place.admitted.take().is_some() {
             self.connected -= 1;
@@ -452,11 +454,14 @@ impl StandIn {
     }
 
     fn say(&mut self, index: u32, block: impl Fn(&Script) -> &script::Block) {
+        self.say_at(index, self.world.clock.now().utc, block);
+    }
+
+    fn say_at(&mut self, index: u32, now: Timestamp, block: impl Fn(&Script) -> &script::Block) {
         if !self.is_connected {
             return;
         }
         let place = &self.places[index as usize];
-        let now = self.world.clock.now().utc;
         let (received, sent) = place.bytes(now);
         let facts = Facts {
             cid: place.cid,
