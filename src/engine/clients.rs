@@ -9,7 +9,9 @@ use crate::{
     },
     proto::{Command, KillMessage},
     telemetry::events::ClientRef,
-    types::{Cause, Cid, DeviceId, Fingerprint, Kid, Mono, Now, SessionId, ShortText, Timestamp},
+    types::{
+        Cause, Cid, DeviceId, Fingerprint, Kid, Moment, Mono, Now, SessionId, ShortText, Timestamp,
+    },
 };
 
 use super::{live::Session, replies::Expect};
@@ -38,7 +40,7 @@ pub(super) struct Client {
     /// It is being ended.
     pub(super) closing: Option<Box<Closing>>,
     /// When its timer is armed.
-    armed: Option<Mono>,
+    armed: Option<Moment>,
 }
 
 /// A CONNECT, REAUTH or adoption without its answer.
@@ -126,7 +128,7 @@ pub(super) struct Clients {
     /// Boxed: ids come in order, which leaves the nodes of the tree half empty.
     by_cid: BTreeMap<Cid, Box<Client>>,
     by_session: HashMap<SessionId, Cid>,
-    due: BTreeSet<(Mono, Cid)>,
+    due: BTreeSet<(Moment, Cid)>,
 }
 
 impl Clients {
@@ -193,7 +195,7 @@ impl Clients {
         let Some(client) = self.by_cid.get_mut(&cid) else {
             return;
         };
-        let due = client.due();
+        let due = client.due().map(Moment::from);
         if client.armed == due {
             return;
         }
@@ -207,13 +209,13 @@ impl Clients {
     }
 
     pub(super) fn next_due(&self) -> Option<Mono> {
-        self.due.first().map(|(at, _)| *at)
+        self.due.first().map(|(at, _)| (*at).into())
     }
 
     /// Takes the client whose timer has run out longest ago.
     pub(super) fn pop_due(&mut self, now: Mono) -> Option<Cid> {
         let (at, cid) = *self.due.first()?;
-        if at > now {
+        if Mono::from(at) > now {
             return None;
         }
         self.due.pop_first();

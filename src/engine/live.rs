@@ -1,6 +1,6 @@
 //! A session that runs: its row, its deadline on the monotonic clock, its counters and their limits.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use crate::{
     auth::{
@@ -9,7 +9,7 @@ use crate::{
         terms::{IdleLimit, Terms},
     },
     store::{DayMark, DayMarks, SessionRecord, SessionState},
-    types::{Cause, Mono, Now, Timestamp, Zone},
+    types::{Cause, Moment, Mono, Now, Timestamp, Zone},
 };
 
 use super::{CLOSE_COUNT_S, Carried};
@@ -28,15 +28,13 @@ pub(super) struct Session {
     /// What let it in, to know it by at its renegotiations; `None` for one that was adopted.
     pub(super) let_in: Option<LetIn>,
     /// The deadline on the monotonic clock.
-    pub(super) deadline: Option<Mono>,
+    deadline: Option<Moment>,
     /// The same as it was when it was set: a step of UTC makes it no later.
-    latest: Option<Mono>,
+    latest: Option<Moment>,
     /// When OpenVPN itself ends it, on the monotonic clock, whatever becomes of UTC.
-    backstop: Option<Mono>,
-    /// When its end is to be announced.
-    warning: Option<Mono>,
-    /// How long before the deadline that is.
-    warn_before: Option<Duration>,
+    backstop: Option<Moment>,
+    /// How long before the deadline its end is to be announced, in seconds.
+    warn_before_s: Option<NonZeroU32>,
     /// Byte counts have changed since they were stored.
     pub(super) is_dirty: bool,
     /// In which round of accounting it was stored last.
@@ -74,8 +72,9 @@ impl Session {
             deadline: None,
             latest: None,
             backstop: None,
-            warning: None,
-            warn_before,
+            warn_before_s: warn_before.and_then(|before| {
+                NonZeroU32::new(before.as_secs().try_into().unwrap_or(u32::MAX))
+            }),
             is_dirty: false,
             stored_in: 0,
             limits: None,
@@ -83,7 +82,7 @@ impl Session {
             day_ends,
         };
         let backstop = session.record.backstop();
-        session.backstop = backstop.map(|at| now.mono + at.saturating_since(now.utc));
+        session.backstop = backstop.map(|at| (now.mono + at.saturating_since(now.utc)).into());
         session.arm(now);
         session
     }
@@ -160,16 +159,25 @@ impl Session {
     /// Puts the stored deadline on the monotonic clock.
     pub(super) fn arm(&mut self, now: Now) {
         let left = self.record.deadline.map(|at| at.saturating_since(now.utc));
-        self.deadline = left.map(|left| now.mono + left);
+        self.deadline = left.map(|left| (now.mono + left).into());
         self.latest = self.deadline;
         let until_warning =
-            left.zip(self.warn_before).map(|(left, before)| left.saturating_sub(before));
+            left.zip(self.warn_before()).map(|(left, before)| left.saturating_sub(before));
         if until_warning.is_none_or(|until| until > WARNING_TOLERANCE) {
             // A deadline that has moved away is announced anew.
             self.record.warned_at = None;
         }
-        self.warning =
-            until_warning.filter(|_| self.record.warned_at.is_none()).map(|until| now.mono + until);
+    }
+
+    fn warn_before(&self) -> Option<Duration> {
+        self.warn_before_s.map(|seconds| Duration::from_secs(seconds.get().into()))
+    }
+
+    /// When its end is to be announced.
+    fn warning(&self) -> Option<Mono> {
+        let is_open = self.record.state == SessionState::Active && self.record.warned_at.is_none();
+        let deadline = self.deadline.filter(|_| is_open).map(Mono::from)?;
+        self.warn_before().map(|before| Mono(deadline.0.saturating_sub(before)))
     }
 
     /// UTC was set: the deadline, which is in UTC, moves on the monotonic clock, but not beyond where it
@@ -183,8 +191,8 @@ impl Session {
 
     /// When its end is to be announced, or to come.
     pub(super) fn due(&self) -> Option<Mono> {
-        let warning = self.warning.filter(|_| self.record.state == SessionState::Active);
-        let each = [self.deadline, warning, self.idle_due(), self.renewal_due()];
+        let deadline = self.deadline.map(Mono::from);
+        let each = [deadline, self.warning(), self.idle_due(), self.renewal_due()];
         each.into_iter().flatten().min()
     }
 
@@ -193,17 +201,16 @@ impl Session {
     pub(super) fn renewal_due(&self) -> Option<Mono> {
         let backstop = self.backstop.filter(|_| self.record.state == SessionState::Active)?;
         let is_beyond = self.deadline.is_none_or(|deadline| deadline > backstop);
-        is_beyond.then(|| Mono(backstop.0.saturating_sub(RENEWAL_LEAD)))
+        is_beyond.then(|| Mono(Mono::from(backstop).0.saturating_sub(RENEWAL_LEAD)))
     }
 
     /// Whether its end is to be announced now.
     pub(super) fn is_to_be_warned_of(&self, now: Mono) -> bool {
-        self.record.state == SessionState::Active && self.warning.is_some_and(|at| at <= now)
+        self.warning().is_some_and(|at| at <= now)
     }
 
     /// Its end is announced.
     pub(super) fn mark_warned(&mut self, now: Now) {
-        self.warning = None;
         self.record.warned_at = Some(now.utc);
         self.touch(now.utc);
     }
@@ -252,7 +259,12 @@ impl Session {
 
     /// How late a deadline is met.
     pub(super) fn lateness(&self, now: Now) -> Duration {
-        self.deadline.map_or(Duration::ZERO, |at| now.mono - at)
+        self.deadline.map_or(Duration::ZERO, |at| now.mono - at.into())
+    }
+
+    /// Whether its deadline is over.
+    pub(super) fn is_over(&self, now: Mono) -> bool {
+        self.deadline.is_some_and(|at| Mono::from(at) <= now)
     }
 }
 

@@ -302,11 +302,7 @@ impl Engine {
             if closing.retry <= now.mono {
                 self.send_kill(cid, now);
             }
-        } else if client
-            .session
-            .as_ref()
-            .is_some_and(|session| session.deadline.is_some_and(|at| at <= now.mono))
-        {
+        } else if client.session.as_ref().is_some_and(|session| session.is_over(now.mono)) {
             let session = client.session.as_ref();
             let reason = session.and_then(|session| session.record.deadline_reason);
             self.expire(cid, reason.unwrap_or(Cause::SessionLimit), now);

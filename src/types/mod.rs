@@ -23,5 +23,5 @@ pub use reason::{Cause, DenyReason, ExpiryAction, Factor, LockoutScope, ParseNam
 pub use secret::Password;
 pub(crate) use text::is_unsafe;
 pub use text::{Printable, ShortText, short_bytes, short_duration, truncate_on_char};
-pub use time::{Clock, Mono, Now, Timestamp, TimestampError, parse_duration};
+pub use time::{Clock, Moment, Mono, Now, Timestamp, TimestampError, parse_duration};
 pub use zone::{Periods, Zone, ZoneError};

@@ -182,6 +182,23 @@ impl Sub for Mono {
     }
 }
 
+/// A [`Mono`] in eight bytes, also where there may be none: whole nanoseconds, of which there is room for 584 years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(NonZeroU64);
+
+impl From<Mono> for Moment {
+    fn from(at: Mono) -> Self {
+        let nanos = u64::try_from(at.0.as_nanos()).unwrap_or(u64::MAX);
+        Self(NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+impl From<Moment> for Mono {
+    fn from(at: Moment) -> Self {
+        Self(Duration::from_nanos(at.0.get()))
+    }
+}
+
 /// The present on both clocks. Timers run on `mono`, what is stored is `utc`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {

@@ -6,8 +6,8 @@ use crate::engine::{OUTPUTS_KEPT, clients::Client, live::Session};
 
 #[test]
 fn a_session_and_its_client_stay_small() {
-    assert!(size_of::<Session>() <= 432, "{}", size_of::<Session>());
-    assert!(size_of::<Client>() <= 176, "{}", size_of::<Client>());
+    assert!(size_of::<Session>() <= 384, "{}", size_of::<Session>());
+    assert!(size_of::<Client>() <= 168, "{}", size_of::<Client>());
 }
 
 #[test]
