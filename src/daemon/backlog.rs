@@ -53,6 +53,8 @@ pub(super) struct Backlog {
 #[derive(Default)]
 struct Waiting {
     rows: HashMap<SessionId, SessionRecord>,
+    /// Among them are ends.
+    is_urgent: bool,
     /// The batch that is being written.
     writing: Arc<[SessionRecord]>,
     /// Servers as they were seen last.
@@ -87,6 +89,7 @@ impl Backlog {
         for record in records {
             put(&mut waiting.rows, record);
         }
+        waiting.is_urgent |= is_urgent;
         let is_full = waiting.rows.len() >= BATCH;
         drop(waiting);
         self.ready.notify_one();
@@ -97,7 +100,8 @@ impl Backlog {
 
     /// Waits a moment for more, if there is something and no hurry.
     pub(super) async fn gather(&self) {
-        if (1..BATCH).contains(&self.len()) {
+        let is_urgent = self.waiting().is_urgent;
+        if !is_urgent && (1..BATCH).contains(&self.len()) {
             tokio::select! {
                 () = sleep(GATHER) => {}
                 () = self.hurry.notified() => {}
@@ -249,6 +253,7 @@ impl Backlog {
         let mut waiting = self.waiting();
         let ids: Vec<SessionId> = waiting.rows.keys().take(BATCH).copied().collect();
         waiting.writing = ids.iter().filter_map(|id| waiting.rows.remove(id)).collect();
+        waiting.is_urgent &= !waiting.rows.is_empty();
         if waiting.rows.len() <= BATCH {
             // What a storm or an outage needed is given back. Of a busy daemon it is never empty.
             waiting.rows.shrink_to(BATCH);
@@ -284,8 +289,11 @@ impl Backlog {
 
 impl Waiting {
     fn note(&mut self, records: &[SessionRecord]) {
-        let Some(approvals) = &mut self.approvals else { return };
-        match approvals.add(records.iter().filter(|record| record.version == 1)) {
+        let mut new = records.iter().filter(|record| record.version == 1).peekable();
+        let Some(approvals) = self.approvals.as_mut().filter(|_| new.peek().is_some()) else {
+            return;
+        };
+        match approvals.add(new) {
             Ok(()) => self.is_fault_told = false,
             Err(error) => {
                 if !std::mem::replace(&mut self.is_fault_told, true) {
@@ -509,6 +517,16 @@ pub(super) mod tests {
         backlog.gather().await;
         let ending = SessionRecord { cause: Some(Cause::Idle), ..row(2, 2, SessionState::Closing) };
         backlog.push(vec![ending]);
+        backlog.gather().await;
+        for number in 3..3 + BATCH as u32 {
+            backlog.push(vec![row(number, 1, SessionState::Active)]);
+        }
+        backlog.take();
+        backlog.finish_batch();
+        backlog.gather().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO, "it may be among the rest");
+        backlog.take();
+        backlog.finish_batch();
         backlog.gather().await;
         for number in 3..3 + BATCH as u32 {
             backlog.push(vec![row(number, 1, SessionState::Active)]);

@@ -406,8 +406,15 @@ impl Link {
                 Output::CancelAuth(ticket) => self.questions.cancel(ticket),
                 Output::Abandon(session) => self.shared.authenticator.abandon(session),
                 Output::Persist(record) => records.push(*record),
-                Output::MarkServer(server) => self.shared.backlog.mark(*server),
-                Output::LoadOpenSessions => self.load_open_sessions(),
+                // Neither is to miss what was said before it.
+                Output::MarkServer(server) => {
+                    self.shared.backlog.push(std::mem::take(&mut records));
+                    self.shared.backlog.mark(*server);
+                }
+                Output::LoadOpenSessions => {
+                    self.shared.backlog.push(std::mem::take(&mut records));
+                    self.load_open_sessions();
+                }
                 Output::Relayed(id, line, is_last) => {
                     if let Some(relay) = &mut self.relay {
                         relay.reply(id, &line, is_last);

@@ -282,6 +282,9 @@ impl Poller {
         let Affected { users, everybody } = changes.take_in(&rows);
         let users: Vec<Username> = users.into_iter().collect();
         if !users.is_empty() {
+            // Who has come just before the change is in the table by then, if it takes rows.
+            let is_theirs = |row: &SessionRecord| users.contains(&row.user);
+            let _ = timeout(OUTCOME, self.backlog.settled(is_theirs)).await;
             let standings = self.store.standings_of(&users).await?;
             // What is passed over is told with all the others.
             for (server, reviews) in self.judged(&standings, &mut Faults::new()).await? {

@@ -106,7 +106,7 @@ impl Writer {
                 continue;
             }
             // What an outage has left waits for nothing more.
-            if self.away_since.is_none() {
+            if self.away_since.is_none() && !self.may_replay {
                 tokio::select! {
                     () = backlog.gather() => {}
                     () = stop.cancelled() => break,

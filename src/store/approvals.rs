@@ -72,8 +72,15 @@ impl Approvals {
         if bytes > LARGEST {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        self.bytes = bytes;
-        self.file.write_all(&lines)
+        let written = self.file.write_all(&lines);
+        match &written {
+            Ok(()) => self.bytes = bytes,
+            // Of a full disk: what comes next is not to be the end of a line that was cut.
+            Err(_) => {
+                let _ = self.file.set_len(self.bytes);
+            }
+        }
+        written
     }
 
     /// All that was added is stored elsewhere.

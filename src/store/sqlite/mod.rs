@@ -42,7 +42,8 @@ const PAGE_BYTES: u64 = 4_096;
 const BUSY_TRIES: u32 = 100;
 
 /// Memory of each connection for pages, as SQLite takes it: 1 MiB, half of what it takes by itself. The
-/// system keeps pages, too. What a transaction changes stays in memory until it ends, which the size of a batch bounds.
+/// system keeps pages, too. What a transaction changes stays in memory until it ends, which the size of a batch bounds;
+/// migrations have no such bound.
 const CACHE: &str = "-1024";
 
 /// Pages in the log from which on they are brought into the file, 16 MiB: a storm writes the same pages again and again.
@@ -93,7 +94,6 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .pragma("cache_size", CACHE)
             .pragma("cache_spill", "OFF")
-            .pragma("temp_store", "MEMORY")
             .pragma("wal_autocheckpoint", CHECKPOINT)
             .row_buffer_size(ROWS)
             .disable_statement_logging();
@@ -223,7 +223,9 @@ impl Connector for Sqlite {
 
     /// All in one transaction, which also keeps a second process waiting.
     async fn migrate(&self) -> Result<(), SqlError> {
-        let (mut connection, _) = self.connect().await?;
+        let options = self.options.clone().pragma("cache_spill", "ON");
+        let unbounded = Self { path: self.path.clone(), access: self.access, options };
+        let (mut connection, _) = unbounded.connect().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(classify)?;
         apply_missing(&mut transaction).await.map_err(|error| {
             if let MigrateError::Execute(error) = error {
