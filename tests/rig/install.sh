@@ -2,7 +2,7 @@
 # install.sh GROUP... : installs by apt what is missing of the named groups, and nothing else.
 # Silent when nothing is missing. Starts no system service.
 #
-#   build     a C compiler, linker and make (for the bundled SQLite, for TLS and for jemalloc)
+#   build     a C compiler and linker (for the bundled SQLite, for TLS and for jemalloc, which also needs the make that called this)
 #   openvpn   OpenVPN and the tools around it
 #   lab       what the Rust tests need beside OpenVPN
 #   browser     a headless Chromium and its driver
@@ -19,7 +19,7 @@
 set -euo pipefail
 
 declare -A groups=(
-  [build]="gcc libc6-dev make"
+  [build]="gcc libc6-dev"
   [openvpn]="openvpn iproute2 iputils-ping openssl procps util-linux"
   [lab]="socat jq sqlite3"
   [browser]="chromium chromium-driver fonts-dejavu-core"
