@@ -39,6 +39,8 @@ struct Counts {
     waiting: BTreeMap<ActivityKey, u64>,
     /// How many sessions each server has now.
     sessions: BTreeMap<ServerName, u64>,
+    /// What was told last of those that go on, and of which hour: a daemon at which nothing happens writes nothing.
+    told: BTreeMap<ServerName, (Timestamp, u64)>,
 }
 
 impl Activity {
@@ -77,9 +79,11 @@ impl Activity {
     fn take(&self, now: Timestamp) -> Vec<(ActivityKey, u64)> {
         let mut counts = self.counts();
         // Sessions that go on are those of this hour, too.
-        for (server, count) in mem::take(&mut counts.sessions) {
-            counts.add(&server, ActivityKind::Sessions, None, count, now);
-            counts.sessions.insert(server, count);
+        for (server, count) in counts.sessions.clone() {
+            let told = (hour_of(now), count);
+            if counts.told.insert(server.clone(), told) != Some(told) {
+                counts.add(&server, ActivityKind::Sessions, None, count, now);
+            }
         }
         mem::take(&mut counts.waiting).into_iter().collect()
     }
@@ -105,8 +109,7 @@ impl Counts {
         amount: u64,
         now: Timestamp,
     ) {
-        let millis = now.as_millis();
-        let hour = Timestamp::from_millis(millis - millis.rem_euclid(HOUR_MS));
+        let hour = hour_of(now);
         self.merge(ActivityKey { hour, server: server.clone(), kind, reason }, amount);
     }
 
@@ -121,6 +124,12 @@ impl Counts {
             self.waiting.pop_first();
         }
     }
+}
+
+/// When the hour of a moment began.
+fn hour_of(now: Timestamp) -> Timestamp {
+    let millis = now.as_millis();
+    Timestamp::from_millis(millis - millis.rem_euclid(HOUR_MS))
 }
 
 /// Stores what was counted.
@@ -187,6 +196,8 @@ mod tests {
         let counts = activity.take(hour(11));
         assert_eq!(of(&counts, ActivityKind::Sessions), [(11, 4)]);
         assert_eq!(counts.len(), 1);
+        assert!(activity.take(hour(11)).is_empty(), "it was told of this hour");
+        assert_eq!(of(&activity.take(hour(12)), ActivityKind::Sessions), [(12, 4)]);
     }
 
     #[test]
