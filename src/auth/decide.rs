@@ -417,5 +417,18 @@ pub fn review(
     })))
 }
 
+/// Until when what [`review`] says holds, if nothing is changed and it is not the deadline that ends the session:
+/// an operator may have moved that. `None`: for good.
+pub fn holds_until(standing: &Standing, defaults: &Defaults, now: Timestamp) -> Option<Timestamp> {
+    let absent = [standing.device, standing.certificate].contains(&Some(None));
+    let counts = standing.started_at.saturating_add(ABSENCE);
+    let absence = (absent || standing.account.is_none()).then_some(counts);
+    let ends = standing.account.iter().flat_map(|account| {
+        let device = device_end(&account.policy, defaults, standing.ends, true);
+        account.valid_until.into_iter().chain(device).map(|end| end.saturating_add(OVERDUE))
+    });
+    ends.chain(absence).filter(|at| *at > now).min()
+}
+
 #[cfg(test)]
 mod tests;

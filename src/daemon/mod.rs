@@ -15,6 +15,8 @@ mod questions;
 mod record;
 mod relay;
 mod retention;
+mod review;
+mod rhythm;
 mod stillness;
 mod survey;
 mod transport;

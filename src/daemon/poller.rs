@@ -2,7 +2,7 @@
 //! operator asked for something, may those who are connected stay.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     future::pending,
     pin::Pin,
     sync::Arc,
@@ -16,17 +16,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::{
-        decide::{Defaults, review},
-        service::Authenticator,
-    },
-    engine::{CommandOutcome, Review},
+    auth::{decide::Defaults, service::Authenticator},
+    engine::CommandOutcome,
     store::{
-        CommandAction, CommandId, Lockout, Schema, SessionCommand, SessionRecord, Standing, Store,
-        StoreError, USERS_OF_USAGE, Usage,
+        CommandAction, CommandId, Lockout, Schema, SessionCommand, SessionRecord, Store, StoreError,
     },
     telemetry::{events::Event, http::Readiness},
-    types::{Clock, Mono, Periods, ServerName, Timestamp, Username},
+    types::{Clock, ServerName, Username},
 };
 
 use super::{
@@ -34,6 +30,8 @@ use super::{
     backoff::Backoff,
     changes::{Affected, Changes},
     link::LinkRequest,
+    review::Faults,
+    rhythm::Rhythm,
     stillness::Stillness,
 };
 
@@ -44,23 +42,10 @@ const POLL: Duration = Duration::from_secs(1);
 const POLL_AT_REST: Duration = Duration::from_secs(2);
 /// How often a database that is away is looked for: who is past a deadline is known only with it.
 const POLL_AWAY: Duration = Duration::from_millis(500);
-/// Of the time, at most one part in so many goes into looking whether sessions may go on: a small
-/// site learns of a change within seconds, a large one later, but without a load on its database.
-const REVIEW_SHARE: u32 = 10;
-/// From one look at sessions to the next, at least: a change in the database ends them within 5 s, as long as the look
-/// takes less than half a second.
-const REVIEW: Duration = Duration::from_millis(2_500);
 /// How often servers without sessions are looked at, too: an open row of one is of a session that nobody knows.
 const REVIEW_OF_ALL: Duration = Duration::from_secs(30);
-/// Sessions that are read by one statement; a server alone may have more.
-const TOGETHER: usize = 500;
-/// From so many on their policies are read apart.
-const MANY: usize = 50;
 /// How long the links may take to answer for requests.
 const OUTCOME: Duration = Duration::from_secs(1);
-
-/// What a review has passed over, by server.
-type Faults = BTreeSet<(ServerName, String)>;
 
 /// What the task needs.
 pub(super) struct Poller {
@@ -83,8 +68,9 @@ impl Poller {
         let mut backoff = Backoff::new(POLL_AWAY, POLL_AWAY);
         let mut was_up: Option<bool> = None;
         let mut schema_is_current = false;
-        let mut next_review = self.clock.now().mono;
-        let mut next_of_all = next_review;
+        let mut next_of_all = self.clock.now().mono;
+        let mut rhythm = Rhythm::new(next_of_all);
+        let mut linked = Vec::new();
         // It goes on beside the rounds: operators' requests do not wait for it.
         let mut review: Option<Pin<Box<_>>> = None;
         let mut review_error = None;
@@ -99,10 +85,16 @@ impl Poller {
                 && is_idle
                 && review_error.is_none();
             let is_at_rest = is_idle && self.is_at_rest();
+            let present = self.linked(&servers);
+            if present.iter().any(|server| !linked.contains(server)) {
+                // Nothing was said to its sessions while it was away.
+                rhythm.disturb(self.clock.now().mono);
+            }
+            linked.clone_from(&present);
             let mut result = match review_error.take() {
                 Some(error) => Err(error),
                 None if is_still => Ok(true),
-                None => self.round(&servers, &mut schema_is_current).await,
+                None => self.round(&present, &mut schema_is_current).await,
             }
             .map(|is_all_done| {
                 if !is_all_done {
@@ -119,15 +111,16 @@ impl Poller {
                 }
             }
             let now = self.clock.now().mono;
-            let next = if is_at_rest { next_of_all } else { next_review };
+            let next = if is_at_rest { next_of_all } else { rhythm.next() };
             let is_due = !is_still && (once_more || now >= next);
             if result.is_ok() && review.is_none() && is_due {
+                let unless = rhythm.unless(now).filter(|_| !once_more);
                 once_more = false;
                 let of_all = now >= next_of_all;
                 if of_all {
                     next_of_all = now + REVIEW_OF_ALL;
                 }
-                review = Some(Box::pin(self.review(&servers, of_all)));
+                review = Some(Box::pin(self.look(&servers, of_all, unless)));
             }
             if result.is_ok() && !is_still {
                 result = self.authenticator.look_after_grace().await;
@@ -159,6 +152,7 @@ impl Poller {
             let mut may_be_stirred = false;
             let pause = if !is_up {
                 stillness.disturb(now);
+                rhythm.disturb(now);
                 backoff.pause()
             } else {
                 backoff.reset();
@@ -178,12 +172,16 @@ impl Poller {
                     done = under_way(&mut review) => {
                         review = None;
                         match done {
-                            Ok((next, faults)) => {
+                            Ok((looked, mut faults)) => {
                                 for (server, error) in faults.difference(&passed_over) {
                                     let (server, error) = (server.clone(), error.clone());
                                     Event::StoreUnreadable { server, error }.emit();
                                 }
-                                (next_review, passed_over) = (next, faults);
+                                if looked.judged.is_none() {
+                                    faults.append(&mut passed_over);
+                                }
+                                passed_over = faults;
+                                rhythm.take_in(looked);
                             }
                             Err(error) => {
                                 review_error = Some(error);
@@ -203,10 +201,15 @@ impl Poller {
         self.links.keys().all(has_none) && self.backlog.is_empty()
     }
 
+    /// The servers that are there: requests for one that is away would stand before all others.
+    fn linked(&self, servers: &[ServerName]) -> Vec<ServerName> {
+        servers.iter().filter(|server| self.readiness.is_link_up(server)).cloned().collect()
+    }
+
     /// Whether nothing is left to be done by the next one.
     async fn round(
         &self,
-        servers: &[ServerName],
+        present: &[ServerName],
         schema_is_current: &mut bool,
     ) -> Result<bool, StoreError> {
         if !*schema_is_current {
@@ -221,13 +224,10 @@ impl Poller {
             }
             *schema_is_current = true;
         }
-        // Those of a server that is away would stand before all others.
-        let present: Vec<ServerName> =
-            servers.iter().filter(|server| self.readiness.is_link_up(server)).cloned().collect();
         if present.is_empty() {
             return self.store.ping().await.map(|()| true);
         }
-        let waiting = self.store.pending_commands(&present).await?;
+        let waiting = self.store.pending_commands(present).await?;
         let count = waiting.unreadable.len() + waiting.commands.len();
         let mut handled = Vec::new();
         let mut asked = Vec::new();
@@ -287,7 +287,7 @@ impl Poller {
             let _ = timeout(OUTCOME, self.backlog.settled(is_theirs)).await;
             let standings = self.store.standings_of(&users).await?;
             // What is passed over is told with all the others.
-            for (server, reviews) in self.judged(&standings, &mut Faults::new()).await? {
+            for (server, reviews) in self.judged(&standings, &mut Faults::new()).await?.by_server {
                 if let Some(link) = self.links.get(&server) {
                     // A link that is behind hears of it with all the others.
                     let _ = link.try_send(LinkRequest::ReviewSome(reviews));
@@ -296,123 +296,6 @@ impl Poller {
         }
         // What was changed between a login and the first look is not told by it.
         Ok(everybody || is_first)
-    }
-
-    /// Judges every session that runs by what the database says now; returns when to do it again, and
-    /// what was passed over: a row that cannot be read is that user's or server's, and not the database away.
-    async fn review(
-        &self,
-        servers: &[ServerName],
-        of_all: bool,
-    ) -> Result<(Mono, Faults), StoreError> {
-        let begun = self.clock.now();
-        let mut faults = Faults::new();
-        let least = usize::from(of_all);
-        let count = |server| self.readiness.sessions(server).unwrap_or_default().max(least);
-        let counted = servers.iter().map(|server| (server.clone(), count(server)));
-        for (count, servers) in together(counted) {
-            let standings = self.standings(&servers, count >= MANY, &mut faults).await?;
-            for (server, reviews) in self.judged(&standings, &mut faults).await? {
-                if let Some(link) = self.links.get(&server) {
-                    // A link that is behind gets the next one.
-                    let _ = link.try_send(LinkRequest::Review(reviews));
-                }
-            }
-        }
-        let ended = self.clock.now().mono;
-        let next = (ended + (ended - begun.mono) * REVIEW_SHARE).max(begun.mono + REVIEW);
-        Ok((next, faults))
-    }
-
-    /// What the sessions of these servers are judged by; of a server that cannot be read, nothing.
-    async fn standings(
-        &self,
-        servers: &[ServerName],
-        are_many: bool,
-        faults: &mut Faults,
-    ) -> Result<Vec<Standing>, StoreError> {
-        let found = match are_many {
-            true => self.store.many_standings(servers).await,
-            false => self.store.standings(servers).await,
-        };
-        match found {
-            Err(error) if !is_database_away(&error) => {}
-            found => return found,
-        }
-        let mut all = Vec::new();
-        for server in servers {
-            match self.store.standings(std::slice::from_ref(server)).await {
-                Ok(mut found) => all.append(&mut found),
-                Err(error) => pass_over(faults, server, error)?,
-            }
-        }
-        Ok(all)
-    }
-
-    /// What is to become of each session, by server. Of whose user nobody can say what he has used, the terms
-    /// stay as they are.
-    async fn judged(
-        &self,
-        standings: &[Standing],
-        faults: &mut Faults,
-    ) -> Result<HashMap<ServerName, Vec<Review>>, StoreError> {
-        let now = self.clock.now().utc;
-        let used = self.usage(standings, now, faults).await?;
-        let nothing = Usage::default();
-        let mut judged: HashMap<ServerName, Vec<Review>> = HashMap::new();
-        for standing in standings {
-            let verdict = match used.get(&standing.user) {
-                Some(Some(usage)) => review(standing, usage, &self.defaults, now),
-                Some(None) => review(standing, &nothing, &self.defaults, now).map(|_| None),
-                None => review(standing, &nothing, &self.defaults, now),
-            };
-            judged.entry(standing.server.clone()).or_default().push((standing.session, verdict));
-        }
-        Ok(judged)
-    }
-
-    /// What those have used whose policies have quotas; `None`: nobody can say.
-    async fn usage(
-        &self,
-        standings: &[Standing],
-        now: Timestamp,
-        faults: &mut Faults,
-    ) -> Result<HashMap<Username, Option<Usage>>, StoreError> {
-        let mut began: BTreeMap<&Username, (&ServerName, Periods)> = BTreeMap::new();
-        for Standing { user, server, account, .. } in standings {
-            if let Some(policy) = account.as_ref().map(|a| &a.policy).filter(|p| p.has_quotas()) {
-                let zone = policy.time_zone.unwrap_or(self.defaults.time_zone);
-                began.entry(user).or_insert_with(|| (server, zone.began(now)));
-            }
-        }
-        let users: Vec<_> =
-            began.iter().map(|(user, (_, began))| ((*user).clone(), *began)).collect();
-        let mut used = HashMap::with_capacity(users.len());
-        for users in users.chunks(USERS_OF_USAGE) {
-            match self.store.usage(users, now).await {
-                Ok(found) => {
-                    let found = found.into_iter().map(Some);
-                    used.extend(users.iter().map(|(user, _)| user.clone()).zip(found));
-                }
-                Err(error) if is_database_away(&error) => return Err(error),
-                // Whose it is shows when each is asked about alone.
-                Err(_) => {
-                    for one in users.chunks(1) {
-                        let user = &one[0].0;
-                        let found = match self.store.usage(one, now).await {
-                            Ok(found) => found.into_iter().next(),
-                            Err(error) => {
-                                let server = began.get(user).map(|(server, _)| *server);
-                                server.map_or(Ok(()), |server| pass_over(faults, server, error))?;
-                                None
-                            }
-                        };
-                        used.insert(user.clone(), found);
-                    }
-                }
-            }
-        }
-        Ok(used)
     }
 
     /// `None` for a link that is behind: it gets the request again.
@@ -431,62 +314,10 @@ impl Poller {
     }
 }
 
-/// Whether this is an error of the database, and not of a row in it.
-const fn is_database_away(error: &StoreError) -> bool {
-    error.is_transient() || matches!(error, StoreError::Schema(_))
-}
-
-fn pass_over(
-    faults: &mut Faults,
-    server: &ServerName,
-    error: StoreError,
-) -> Result<(), StoreError> {
-    if is_database_away(&error) {
-        return Err(error);
-    }
-    faults.insert((server.clone(), error.to_string()));
-    Ok(())
-}
-
-/// Servers whose sessions are read by one statement each time, with their number; none for those without sessions.
-fn together(counted: impl Iterator<Item = (ServerName, usize)>) -> Vec<(usize, Vec<ServerName>)> {
-    let mut groups: Vec<(usize, Vec<ServerName>)> = Vec::new();
-    for (server, count) in counted.filter(|(_, count)| *count > 0) {
-        match groups.last_mut().filter(|(sum, _)| sum + count <= TOGETHER) {
-            Some((sum, servers)) => {
-                *sum += count;
-                servers.push(server);
-            }
-            None => groups.push((count, vec![server])),
-        }
-    }
-    groups
-}
-
 /// What comes of it, if it is under way.
 async fn under_way<T>(task: &mut Option<Pin<Box<impl Future<Output = T>>>>) -> T {
     match task {
         Some(task) => task.as_mut().await,
         None => pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_sessions_are_read_together_and_none_where_there_are_none() {
-        let counts = [0, 25, 25, 450, 1, 2_000, 3, 0, 4];
-        let counted = counts
-            .iter()
-            .enumerate()
-            .map(|(number, count)| (format!("s{number}").parse::<ServerName>().unwrap(), *count));
-        let groups: Vec<Vec<String>> = together(counted)
-            .iter()
-            .map(|(_, servers)| servers.iter().map(ToString::to_string).collect())
-            .collect();
-        assert_eq!(groups, [vec!["s1", "s2", "s3"], vec!["s4"], vec!["s5"], vec!["s6", "s8"]]);
-        assert_eq!(together([("s".parse().unwrap(), 0)].into_iter()), Vec::new());
     }
 }

@@ -67,6 +67,12 @@ pub const MAX_SESSIONS: u32 = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traces(pub [(u64, u64, i64); 2]);
 
+/// When the tables were written last by which the sessions that run are judged, in the words of the database; not the
+/// same after whatever changed there, but only to be compared. Two changes within a second may look like one, and one
+/// that took effect after it was seen may look as if it had been seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactTrace(pub String);
+
 /// The state of a database's schema against what this build knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schema {
@@ -101,6 +107,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// What the database leaves behind of each change, if that can be seen without asking it.
     fn traces(&self) -> Option<Traces>;
+
+    /// What the database tells of changes to users, devices and policies by others than this store; `None` where it tells
+    /// nothing that can be relied on: operators' own tables, and servers that keep no such times.
+    async fn fact_trace(&self) -> Result<Option<FactTrace>, StoreError>;
 
     /// Compares the schema with what this build knows.
     async fn schema(&self) -> Result<Schema, StoreError>;

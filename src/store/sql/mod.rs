@@ -13,6 +13,7 @@ mod device;
 mod driver;
 mod enrolment;
 mod error;
+mod fact_trace;
 mod facts;
 mod failure;
 mod gather;

@@ -9,7 +9,10 @@
 
 use std::{
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -42,8 +45,18 @@ pub struct Limits {
 
 struct Idle<C> {
     connection: C,
-    generation: u64,
+    id: Id,
     since: Mono,
+}
+
+/// Which connection it is.
+#[derive(Clone, Copy)]
+struct Id {
+    /// Of all that this pool has made.
+    serial: u64,
+    generation: u64,
+    /// Whether it is the one that writes, where there can be only one.
+    is_writer: bool,
 }
 
 /// Connections of one database.
@@ -54,6 +67,7 @@ pub struct Pool<C: Connector> {
     permits: Arc<Semaphore>,
     writer: Arc<Semaphore>,
     idle: Mutex<Vec<Idle<C::Connection>>>,
+    made: AtomicU64,
     look: Mutex<Look>,
 }
 
@@ -78,6 +92,7 @@ impl<C: Connector> Pool<C> {
             look: Mutex::new(Look { is_under_way: false, last: clock.now().mono }),
             clock,
             idle: Mutex::new(Vec::new()),
+            made: AtomicU64::new(0),
         }
     }
 
@@ -113,33 +128,43 @@ impl<C: Connector> Pool<C> {
         if self.connector.patience().is_some() {
             self.look(LOOK);
         }
-        let idle = if fresh { None } else { self.take_idle() };
-        let (connection, generation) = match idle {
-            Some(idle) => (idle.connection, idle.generation),
-            None => self.connector.connect().await?,
+        let is_writer = writer.is_some() && self.connector.has_single_writer();
+        let idle = if fresh { None } else { self.take_idle(is_writer) };
+        let (connection, id) = match idle {
+            Some(idle) => (idle.connection, idle.id),
+            None => {
+                let (connection, generation) = self.connector.connect().await?;
+                let serial = self.made.fetch_add(1, Ordering::Relaxed);
+                (connection, Id { serial, generation, is_writer })
+            }
         };
         Ok(Lease {
             pool: Arc::clone(self),
             connection: Some(connection),
-            generation,
+            id,
             _permit: permit,
             _writer: writer,
         })
     }
 
-    fn take_idle(&self) -> Option<Idle<C::Connection>> {
+    fn take_idle(&self, is_writer: bool) -> Option<Idle<C::Connection>> {
         let now = self.clock.now().mono;
         let generation = self.connector.generation();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|idle| idle.generation == generation && now - idle.since < IDLE_LIMIT);
-        idle.pop()
+        idle.retain(|idle| idle.id.generation == generation && now - idle.since < IDLE_LIMIT);
+        let last = idle.iter().rposition(|idle| idle.id.is_writer == is_writer)?;
+        Some(idle.remove(last))
     }
 
-    fn put_idle(&self, connection: C::Connection, generation: u64) {
+    fn put_idle(&self, connection: C::Connection, id: Id) {
         let since = self.clock.now().mono;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.permits.is_closed() && idle.len() < self.limits.connections {
-            idle.push(Idle { connection, generation, since });
+        if id.is_writer {
+            idle.retain(|idle| !idle.id.is_writer);
+        }
+        let others = idle.iter().filter(|idle| !idle.id.is_writer).count();
+        if !self.permits.is_closed() && (id.is_writer || others < self.limits.connections) {
+            idle.push(Idle { connection, id, since });
         }
     }
 
@@ -227,47 +252,53 @@ impl<C: Connector> Pool<C> {
 pub struct Lease<C: Connector> {
     pool: Arc<Pool<C>>,
     connection: Option<C::Connection>,
-    generation: u64,
+    id: Id,
     _permit: OwnedSemaphorePermit,
     _writer: Option<OwnedSemaphorePermit>,
 }
 
 impl<C: Connector> Lease<C> {
     pub const fn generation(&self) -> u64 {
-        self.generation
+        self.id.generation
+    }
+
+    /// Which of all connections of this pool it is.
+    pub const fn serial(&self) -> u64 {
+        self.id.serial
     }
 
     /// Returns the connection to the pool unless a statement spoilt it.
     pub fn give_back(mut self) {
         if let Some(connection) = self.connection.take() {
-            self.pool.put_idle(connection, self.generation);
+            self.pool.put_idle(connection, self.id);
         }
     }
 
     pub async fn execute(&mut self, sql: &'static str, args: &[Value]) -> Result<Done, SqlError> {
         let connection = self.connection.as_mut().ok_or_else(spoilt)?;
-        let result = self.pool.answer(self.generation, connection.execute(sql, args)).await;
+        let result = self.pool.answer(self.id.generation, connection.execute(sql, args)).await;
         self.judge(result)
     }
 
     pub async fn fetch(&mut self, sql: &'static str, args: &[Value]) -> Result<Vec<Row>, SqlError> {
         let connection = self.connection.as_mut().ok_or_else(spoilt)?;
-        let result = self.pool.answer(self.generation, connection.fetch(sql, args)).await;
+        let result = self.pool.answer(self.id.generation, connection.fetch(sql, args)).await;
         self.judge(result)
     }
 
     pub async fn command(&mut self, sql: &'static str) -> Result<(), SqlError> {
         let connection = self.connection.as_mut().ok_or_else(spoilt)?;
-        let result = self.pool.answer(self.generation, connection.command(sql)).await;
+        let result = self.pool.answer(self.id.generation, connection.command(sql)).await;
         self.judge(result)
     }
 
-    /// Closes the connection after a timeout or when the server is done with it.
+    /// Closes the connection after a timeout, when the server is done with it, or when its schema may be of the past.
     fn judge<T>(&mut self, result: Result<Result<T, SqlError>, Elapsed>) -> Result<T, SqlError> {
         match result {
-            Ok(Err(SqlError::Lost(text))) => {
+            // SQLite does not find by itself that what a trigger names is there again.
+            Ok(Err(error @ (SqlError::Lost(_) | SqlError::Schema(_)))) => {
                 self.connection = None;
-                Err(SqlError::Lost(text))
+                Err(error)
             }
             Ok(result) => result,
             Err(Elapsed(limit)) => {

@@ -9,8 +9,8 @@ use crate::{
     store::{
         ActivityKey, Actor, AuditRecord, AuthEvent, Change, Claim, CommandAction, CommandId,
         ConfigOwner, DeviceRecord, DeviceStatus, DeviceUse, EndedCursor, EndedSession,
-        EnrolmentTerms, Facts, ForeignRow, ForeignTable, GrantRecord, HourSum, ImportNote,
-        Imported, ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice, NewLine,
+        EnrolmentTerms, FactTrace, Facts, ForeignRow, ForeignTable, GrantRecord, HourSum,
+        ImportNote, Imported, ImportedUser, Lockout, Migrated, NewAuthEvent, NewDevice, NewLine,
         NewSecondFactor, NewUser, OpenSessions, PendingCommands, Place, Policies, PolicyChange,
         PolicyRecord, QuotaGrant, Schema, SecondFactorStatus, ServerRecord, SessionFilter,
         SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, StoredLine, Traces,
@@ -27,6 +27,10 @@ impl<C: Connector> Store for SqlStore<C> {
 
     fn traces(&self) -> Option<Traces> {
         self.pool.connector.traces()
+    }
+
+    async fn fact_trace(&self) -> Result<Option<FactTrace>, StoreError> {
+        self.timed("fact_trace", Self::fact_trace(self)).await
     }
 
     async fn schema(&self) -> Result<Schema, StoreError> {

@@ -106,6 +106,7 @@ pub const STATEMENTS: Statements = Statements {
     standings: &STANDINGS,
     many_standings: &MANY_STANDINGS,
     standings_of: &STANDINGS_OF,
+    fact_trace: "PRAGMA data_version",
     upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
                    AND CAST(name AS BLOB) = CAST(? AS BLOB) AND password_hash = ?",
     lock_user: "SELECT id, name FROM users WHERE name = ?",

@@ -86,7 +86,7 @@ fn one_at_once() -> PolicyRecord {
     }
 }
 
-async fn sql(bed: &Bed, text: &'static str) {
+pub(super) async fn sql(bed: &Bed, text: &'static str) {
     let options = SqliteConnectOptions::new().filename(bed.database());
     let mut other = SqliteConnection::connect_with(&options).await.unwrap();
     sqlx::raw_sql(text).execute(&mut other).await.unwrap();

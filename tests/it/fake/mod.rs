@@ -1,6 +1,7 @@
 //! The whole daemon, in process, on a real SQLite file, against a scripted OpenVPN.
 
 mod browser;
+mod calm;
 mod console;
 mod console_proxy;
 mod crash;

@@ -9,13 +9,13 @@ const OTHER: &str = "02:1a:2b:3c:4d:5f";
 const ROUNDS: u32 = 20;
 
 /// A database on the MariaDB of `make test`, dropped at the end.
-struct Database {
-    name: String,
+pub(super) struct Database {
+    pub(super) name: String,
     server: String,
 }
 
 impl Database {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let server = std::env::var("WARDEN_TEST_MARIADB_URL").expect("run `make test`");
         let name = format!("warden_{}", uuid::Uuid::now_v7().simple());
         let database = Self { name, server };
@@ -27,14 +27,14 @@ impl Database {
         format!("{}{}", self.server, self.name)
     }
 
-    async fn sql(&self, text: &str) {
+    pub(super) async fn sql(&self, text: &str) {
         let options: MySqlConnectOptions = self.server.trim_end_matches('/').parse().unwrap();
         let mut connection = MySqlConnection::connect_with(&options).await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut connection).await.unwrap();
     }
 
     /// A daemon's configuration on it, for this server.
-    async fn bed(&self, listener: &Listener, name: &str) -> Bed {
+    pub(super) async fn bed(&self, listener: &Listener, name: &str) -> Bed {
         let mut bed = Bed::new(listener).await;
         bed.config.database.url = Password::from(self.url().as_bytes());
         bed.config.servers[0].name = name.parse().unwrap();

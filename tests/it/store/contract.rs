@@ -63,6 +63,11 @@ contract! { with:
         an_import_that_fails_at_its_end_has_written_nothing
         tables_of_other_programs_are_read_as_text
     }
+    fact_trace {
+        whatever_others_change_of_a_standing_leaves_a_trace
+        what_a_daemon_writes_all_the_time_leaves_none
+        a_server_that_keeps_no_times_is_not_believed
+    }
     activity {
         activity_is_added_up_but_for_sessions
         the_audit_of_a_user_has_his_devices_and_nobody_elses

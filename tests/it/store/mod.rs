@@ -9,6 +9,7 @@ mod client_config;
 mod commands;
 mod contract;
 mod devices;
+mod fact_trace;
 mod imports;
 mod journal;
 mod lockouts;

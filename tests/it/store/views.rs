@@ -57,6 +57,9 @@ async fn an_operators_own_tables_serve_by_views(bed: Arc<Bed>) {
     let store = &bed.store;
     let zoe = name("zo\u{eb}");
     assert_eq!(store.schema().await, Ok(Schema::Current));
+    store.persist(&[session(1)]).await.unwrap();
+    assert_eq!(store.fact_trace().await, Ok(None), "views do not tell when they were written");
+    bed.sql("DELETE FROM sessions").await;
     let facts = store.facts(&zoe, Some(&id(MAC)), None, at(0)).await.unwrap().unwrap();
     assert_eq!((facts.user.id, facts.user.enabled), (7, true));
     assert_eq!(facts.user.password_hash.as_deref(), Some("$argon2id$canary"));

@@ -1,0 +1,46 @@
+//! What tells that nobody has changed anything by which running sessions are judged.
+
+use super::{Cells, Connector, Row, SqlStore};
+use crate::store::{FactTrace, StoreError};
+
+/// The tables of a session's standing, by [`super::Statements::fact_trace`]; and that of the sessions, which is written all
+/// the time: a server that keeps no time of that keeps none of the others.
+const TABLES: [&str; 5] = ["allowed_hours", "device_ends", "devices", "policies", "users"];
+const WITNESS: &str = "sessions";
+
+impl<C: Connector> SqlStore<C> {
+    pub async fn fact_trace(&self) -> Result<Option<FactTrace>, StoreError> {
+        if !self.pool.connector.has_single_writer() {
+            return of_tables(&self.read(self.sql.fact_trace, Vec::new()).await?);
+        }
+        // All that this program writes goes through one connection, to which the database tells what others write.
+        let mut lease = self.pool.writer(false).await?;
+        let rows = lease.fetch(self.sql.fact_trace, &[]).await;
+        let connection = lease.serial();
+        lease.give_back();
+        let rows = rows?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let cells = Cells::new(row, "data_version", "data_version");
+        let version: i64 = cells.some_number("data_version")?;
+        Ok(Some(FactTrace(format!("{connection}/{version}"))))
+    }
+}
+
+/// Of rows by the tables' names.
+fn of_tables(rows: &[Row]) -> Result<Option<FactTrace>, StoreError> {
+    let mut traces = Vec::new();
+    let mut is_kept = false;
+    for row in rows {
+        let cells = Cells::new(row, "information_schema.tables", "name");
+        let (name, trace) = (cells.some_text("name")?, cells.text("trace")?);
+        if name == WITNESS {
+            is_kept = cells.flag("is_timed")?;
+        } else if cells.flag("is_plain")? {
+            traces.push((name, trace.unwrap_or_default()));
+        }
+    }
+    traces.sort_unstable();
+    let is_all = traces.iter().map(|(name, _)| *name).eq(TABLES);
+    let text = |(name, trace): &(&str, &str)| format!("{name} {trace}\n");
+    Ok((is_kept && is_all).then(|| FactTrace(traces.iter().map(text).collect())))
+}

@@ -1,0 +1,107 @@
+//! Sessions that nobody has changed anything about for a while, and are not read again and again.
+
+use ovpn_warden::store::UserPatch;
+
+use super::{limits::sql, race::Database, *};
+
+/// Longer than sessions are read again and again after a change.
+const CALM: Duration = Duration::from_secs(14);
+/// By when a change in the database has ended a session: five seconds, and what the machine takes.
+const SEEN: Duration = Duration::from_secs(6);
+
+/// Answers what a controller asks by the clock; what else it says until then, if anything.
+async fn listen(controller: &mut Controller, wait: Duration) -> Option<String> {
+    let end = tokio::time::Instant::now() + wait;
+    loop {
+        let left = end.saturating_duration_since(tokio::time::Instant::now());
+        match controller.line_within(left).await {
+            Some(line) if line == "state" => {
+                controller.say(&format!("{RUN},CONNECTED,SUCCESS,10.8.0.1,,,,\nEND\n")).await;
+            }
+            said => return said,
+        }
+    }
+}
+
+async fn log_in(controller: &mut Controller, bed: &Bed) {
+    controller.connect(0, "alice", "correct horse", Some(MAC)).await;
+    assert_eq!(controller.command().await, "client-auth 0 1");
+    while controller.command().await != "END" {}
+    controller.establish(0).await;
+    bed.session(|session| session.state == SessionState::Active).await;
+}
+
+async fn assert_ended(controller: &mut Controller) {
+    let said = listen(controller, SEEN).await;
+    assert!(said.as_deref().is_some_and(|said| said.starts_with("client-kill 0 ")), "{said:?}");
+}
+
+async fn calm(bed: &Bed, listener: &Listener) -> (Daemon, Controller) {
+    let daemon = bed.start();
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    log_in(&mut controller, bed).await;
+    assert_eq!(listen(&mut controller, CALM).await, None);
+    (daemon, controller)
+}
+
+#[tokio::test]
+async fn a_change_by_sql_ends_a_session_that_was_calm() {
+    let listener = Listener::tcp().await;
+    let bed = Bed::new(&listener).await;
+    let (daemon, mut controller) = calm(&bed, &listener).await;
+    sql(&bed, "UPDATE users SET enabled = 0").await;
+    assert_ended(&mut controller).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_by_sql_on_a_server_ends_a_session_that_was_calm() {
+    let (database, listener) = (Database::new().await, Listener::tcp().await);
+    let bed = database.bed(&listener, "calm").await;
+    bed.store.migrate(false).await.unwrap();
+    bed.add_user("alice", "correct horse").await;
+    let (daemon, mut controller) = calm(&bed, &listener).await;
+    database.sql(&format!("UPDATE {}.users SET enabled = 0", database.name)).await;
+    assert_ended(&mut controller).await;
+    daemon.stop().await;
+    bed.store.close().await;
+    database.sql(&format!("DROP DATABASE {}", database.name)).await;
+}
+
+#[tokio::test]
+async fn what_was_changed_while_the_connection_was_away_is_seen_when_it_is_back() {
+    let listener = Listener::tcp().await;
+    let bed = Bed::new(&listener).await;
+    let (daemon, controller) = calm(&bed, &listener).await;
+    drop(controller);
+    sql(&bed, "UPDATE users SET enabled = 0").await;
+    // Judged again for nobody in the meantime.
+    tokio::time::sleep(CALM).await;
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[client_row(0, "alice", "10.8.0.6")]).await;
+    assert_ended(&mut controller).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_end_of_an_account_ends_a_calm_session_that_an_operator_has_extended() {
+    let listener = Listener::tcp().await;
+    let bed = Bed::new(&listener).await;
+    let now = bed.clock.now().utc;
+    let until = now.saturating_add(CALM + Duration::from_secs(3));
+    let ends = UserPatch { valid_until: Some(Some(until)), ..UserPatch::default() };
+    bed.store.patch_user(&"alice".parse().unwrap(), &ends, &bed.actor()).await.unwrap();
+    let daemon = bed.start();
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    log_in(&mut controller, &bed).await;
+    let session = bed.session(|session| session.state == SessionState::Active).await;
+    let later = CommandAction::Extend { deadline: now.saturating_add(CALM * 10) };
+    bed.store.request(session.id, &later, &bed.actor()).await.unwrap();
+    assert_eq!(listen(&mut controller, CALM).await, None);
+    bed.session(|session| session.deadline_reason == Some(Cause::Admin)).await;
+    assert_ended(&mut controller).await;
+    assert!(bed.clock.now().utc >= until);
+    daemon.stop().await;
+}
