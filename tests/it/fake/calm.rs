@@ -11,9 +11,10 @@ const SEEN: Duration = Duration::from_secs(6);
 
 /// Answers what a controller asks by the clock; what else it says until then, if anything.
 async fn listen(controller: &mut Controller, wait: Duration) -> Option<String> {
-    let end = tokio::time::Instant::now() + wait;
+    let clock = Clock::new();
+    let end = clock.now().mono + wait;
     loop {
-        let left = end.saturating_duration_since(tokio::time::Instant::now());
+        let left = end - clock.now().mono;
         match controller.line_within(left).await {
             Some(line) if line == "state" => {
                 controller.say(&format!("{RUN},CONNECTED,SUCCESS,10.8.0.1,,,,\nEND\n")).await;
