@@ -230,12 +230,16 @@ fn device_end(
     ends: DeviceEnds,
     are_judged: bool,
 ) -> Option<Timestamp> {
-    let by_device = match policy.device_mode.unwrap_or(defaults.device_mode) {
-        DeviceMode::Off | DeviceMode::Log => None,
-        DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => ends.device,
-    };
+    let by_device = ends.device.filter(|_| judges_devices(policy, defaults));
     let by_certificate = ends.certificate.filter(|_| requires_fingerprint(policy, defaults));
     by_device.into_iter().chain(by_certificate).min().filter(|_| are_judged)
+}
+
+fn judges_devices(policy: &PolicyRecord, defaults: &Defaults) -> bool {
+    match policy.device_mode.unwrap_or(defaults.device_mode) {
+        DeviceMode::Off | DeviceMode::Log => false,
+        DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => true,
+    }
 }
 
 fn requires_fingerprint(policy: &PolicyRecord, defaults: &Defaults) -> bool {
@@ -384,16 +388,11 @@ pub fn review(
     if account.valid_until.is_some_and(|until| now >= until.saturating_add(OVERDUE)) {
         return Err(Cause::AccountExpiry);
     }
-    if let Some(device) = standing.device.filter(|device| device.is_some() || counts_absence) {
-        let is_fine = match account.policy.device_mode.unwrap_or(defaults.device_mode) {
-            DeviceMode::Off | DeviceMode::Log => true,
-            DeviceMode::Learn | DeviceMode::Approve | DeviceMode::Enforce => {
-                device == Some(DeviceStatus::Approved)
-            }
-        };
-        if !is_fine {
-            return Err(Cause::DeviceBlocked);
-        }
+    if let Some(device) = standing.device.filter(|device| device.is_some() || counts_absence)
+        && judges_devices(&account.policy, defaults)
+        && device != Some(DeviceStatus::Approved)
+    {
+        return Err(Cause::DeviceBlocked);
     }
     if let Some(certificate) = standing.certificate.filter(|c| c.is_some() || counts_absence)
         && requires_fingerprint(&account.policy, defaults)
@@ -420,9 +419,12 @@ pub fn review(
 /// Until when what [`review`] says holds, if nothing is changed and it is not the deadline that ends the session:
 /// an operator may have moved that. `None`: for good.
 pub fn holds_until(standing: &Standing, defaults: &Defaults, now: Timestamp) -> Option<Timestamp> {
-    let absent = [standing.device, standing.certificate].contains(&Some(None));
-    let counts = standing.started_at.saturating_add(ABSENCE);
-    let absence = (absent || standing.account.is_none()).then_some(counts);
+    let is_absent = standing.account.as_ref().is_none_or(|account| {
+        (standing.device == Some(None) && judges_devices(&account.policy, defaults))
+            || (standing.certificate == Some(None)
+                && requires_fingerprint(&account.policy, defaults))
+    });
+    let absence = is_absent.then(|| standing.started_at.saturating_add(ABSENCE));
     let ends = standing.account.iter().flat_map(|account| {
         let device = device_end(&account.policy, defaults, standing.ends, true);
         account.valid_until.into_iter().chain(device).map(|end| end.saturating_add(OVERDUE))

@@ -50,6 +50,15 @@ impl Default for Terms {
     }
 }
 
+impl Terms {
+    /// Whether a quota limits it.
+    pub fn is_metered(&self) -> bool {
+        self.allowance.is_some()
+            || self.deadline_reason == Some(Cause::TimeQuota)
+            || self.latest != self.deadline
+    }
+}
+
 /// When a session counts as idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdleLimit {

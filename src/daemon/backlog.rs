@@ -21,6 +21,8 @@ use crate::{
     types::{DenyReason, ServerName, SessionId},
 };
 
+use super::rhythm::Doubt;
+
 /// Rows in memory from which on nobody is let in without the database: what waits is bounded, also
 /// where the journal is full.
 const MOST_OFFLINE: usize = 10_000;
@@ -48,6 +50,8 @@ pub(super) struct Backlog {
     taking_over: tokio::sync::Mutex<()>,
     /// Somebody has found rows in the journal.
     wants_replay: AtomicBool,
+    /// Sessions whose rows come late, or that were let in by what may no longer be so.
+    pub(super) doubt: Doubt,
 }
 
 #[derive(Default)]

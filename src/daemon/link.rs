@@ -226,7 +226,11 @@ impl Link {
                 }
                 // Cancelled, or it panicked: the engine's own time-out answers.
                 Wake::Decided(None) => {}
-                Wake::Loaded(Ok(rows)) => self.engine.handle_open_sessions(rows, now),
+                Wake::Loaded(Ok(rows)) => {
+                    self.engine.handle_open_sessions(rows, now);
+                    // Until now it has taken no judgement.
+                    self.shared.backlog.doubt.raise();
+                }
                 Wake::Loaded(Err(fault)) => std::panic::resume_unwind(fault.into_panic()),
                 Wake::Request(LinkRequest::Command(command, outcome)) => {
                     let done = self.engine.handle_command(&command, now);
@@ -299,6 +303,12 @@ impl Link {
             Decision::Deny(_) | Decision::Challenge(_) => None,
         };
         let decision = self.shared.backlog.admit(decision);
+        if let Decision::Allow(grant) = &decision
+            && (grant.is_offline || grant.terms.is_metered())
+        {
+            // By what was known of him some time ago, or by what others of the same user use up.
+            self.shared.backlog.doubt.raise();
+        }
         if let (Some(session), Decision::Deny(_)) = (place, &decision) {
             self.shared.authenticator.abandon(session);
         }

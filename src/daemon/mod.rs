@@ -205,6 +205,7 @@ impl Daemon {
             readiness,
             links: requests,
             defaults: defaults(config),
+            login: config.auth.timeout,
             store_ready: ready_sender,
             clock,
             stop: stop.clone(),

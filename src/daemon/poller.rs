@@ -55,6 +55,8 @@ pub(super) struct Poller {
     pub(super) readiness: Arc<Readiness>,
     pub(super) links: HashMap<ServerName, mpsc::Sender<LinkRequest>>,
     pub(super) defaults: Defaults,
+    /// How long a login may take.
+    pub(super) login: Duration,
     pub(super) store_ready: watch::Sender<bool>,
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
@@ -69,8 +71,7 @@ impl Poller {
         let mut was_up: Option<bool> = None;
         let mut schema_is_current = false;
         let mut next_of_all = self.clock.now().mono;
-        let mut rhythm = Rhythm::new(next_of_all);
-        let mut linked = Vec::new();
+        let mut rhythm = Rhythm::new(self.login, next_of_all);
         // It goes on beside the rounds: operators' requests do not wait for it.
         let mut review: Option<Pin<Box<_>>> = None;
         let mut review_error = None;
@@ -86,11 +87,9 @@ impl Poller {
                 && review_error.is_none();
             let is_at_rest = is_idle && self.is_at_rest();
             let present = self.linked(&servers);
-            if present.iter().any(|server| !linked.contains(server)) {
-                // Nothing was said to its sessions while it was away.
+            if self.backlog.doubt.take() {
                 rhythm.disturb(self.clock.now().mono);
             }
-            linked.clone_from(&present);
             let mut result = match review_error.take() {
                 Some(error) => Err(error),
                 None if is_still => Ok(true),
@@ -106,7 +105,12 @@ impl Poller {
                 changes = Changes::default();
             } else if result.is_ok() && !is_still {
                 match self.look_for_changes(&mut changes).await {
-                    Ok(everybody) => once_more |= everybody,
+                    Ok(None) => {}
+                    Ok(Some(everybody)) => {
+                        once_more |= everybody;
+                        // Of a change by this program itself an SQLite file tells nothing.
+                        rhythm.disturb(self.clock.now().mono);
+                    }
                     Err(error) => result = Err(error),
                 }
             }
@@ -229,6 +233,10 @@ impl Poller {
         }
         let waiting = self.store.pending_commands(present).await?;
         let count = waiting.unreadable.len() + waiting.commands.len();
+        if !waiting.commands.is_empty() {
+            // An operator may give somebody a deadline beyond the end of his account.
+            self.backlog.doubt.raise();
+        }
         let mut handled = Vec::new();
         let mut asked = Vec::new();
         for (id, server, error) in waiting.unreadable {
@@ -272,10 +280,10 @@ impl Poller {
         self.complete(&handled).await.map(|()| handled.len() == count)
     }
 
-    /// Judges the sessions at once of those of whom something was changed; whether everybody's have to be.
-    async fn look_for_changes(&self, changes: &mut Changes) -> Result<bool, StoreError> {
+    /// Judges the sessions at once of those of whom something was changed; of a change, whether everybody's have to be.
+    async fn look_for_changes(&self, changes: &mut Changes) -> Result<Option<bool>, StoreError> {
         if !self.links.keys().any(|server| self.readiness.is_link_up(server)) {
-            return Ok(false);
+            return Ok(None);
         }
         let is_first = changes.after().is_none();
         let rows = self.store.changes(changes.after()).await?;
@@ -289,13 +297,14 @@ impl Poller {
             // What is passed over is told with all the others.
             for (server, reviews) in self.judged(&standings, &mut Faults::new()).await?.by_server {
                 if let Some(link) = self.links.get(&server) {
-                    // A link that is behind hears of it with all the others.
+                    // A link that is behind hears of it with all the others, which are judged again now.
                     let _ = link.try_send(LinkRequest::ReviewSome(reviews));
                 }
             }
         }
         // What was changed between a login and the first look is not told by it.
-        Ok(everybody || is_first)
+        let is_changed = everybody || is_first || !users.is_empty();
+        Ok(is_changed.then_some(everybody || is_first))
     }
 
     /// `None` for a link that is behind: it gets the request again.

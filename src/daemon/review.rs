@@ -1,6 +1,9 @@
 //! Judges the sessions that run by what the database says now.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 use crate::{
     auth::decide::{holds_until, review},
@@ -41,9 +44,12 @@ impl Poller {
         of_all: bool,
         unless: Option<FactTrace>,
     ) -> Result<(Looked, Faults), StoreError> {
+        let began = self.clock.now().mono;
+        let trace = match self.store.fact_trace().await {
+            Err(error) if is_database_away(&error) => return Err(error),
+            trace => trace.unwrap_or_default(),
+        };
         let now = self.clock.now();
-        let began = now.mono;
-        let trace = self.store.fact_trace().await?;
         let is_needed = unless.is_none() || trace != unless;
         let count = |server: &ServerName| match self.readiness.sessions(server).unwrap_or_default()
         {
@@ -54,6 +60,7 @@ impl Poller {
         let counted = servers.iter().map(|server| (server.clone(), count(server)));
         let mut faults = Faults::new();
         let mut holds: Option<Timestamp> = None;
+        let mut is_whole = true;
         for (count, servers) in together(counted) {
             let standings = self.standings(&servers, count >= MANY, &mut faults).await?;
             let verdicts = self.judged(&standings, &mut faults).await?;
@@ -61,13 +68,16 @@ impl Poller {
             for (server, reviews) in verdicts.by_server {
                 if let Some(link) = self.links.get(&server) {
                     // A link that is behind gets the next one.
-                    let _ = link.try_send(LinkRequest::Review(reviews));
+                    is_whole &= link.try_send(LinkRequest::Review(reviews)).is_ok();
                 }
             }
         }
-        let ended = self.clock.now().mono;
-        let holds = holds.map(|at| at.saturating_since(now.utc));
-        Ok((Looked { began, ended, trace, judged: is_needed.then_some(Judged { holds }) }, faults))
+        let holds = match is_whole && faults.is_empty() {
+            true => holds.map(|at| at.saturating_since(now.utc)),
+            false => Some(Duration::ZERO),
+        };
+        let judged = is_needed.then(|| Judged { took: self.clock.now().mono - now.mono, holds });
+        Ok((Looked { began, trace, judged }, faults))
     }
 
     /// What the sessions of these servers are judged by; of a server that cannot be read, nothing.

@@ -135,8 +135,10 @@ impl Writer {
         // A database that hangs has been away since it was asked, not since that was given up.
         let asked = self.clock.now().mono;
         let mut step = self.write_batch().await;
+        let mut is_replayed = false;
         if step != Step::Away && self.may_replay {
             step = self.replay().await;
+            is_replayed = step == Step::Written;
         }
         if step == Step::Nothing {
             self.backlog.forget_approvals(false);
@@ -144,6 +146,9 @@ impl Writer {
         }
         match step {
             Step::Nothing | Step::Written => {
+                if self.away_since.is_some() || is_replayed {
+                    self.backlog.doubt.raise();
+                }
                 self.backoff.reset();
                 self.away_since = None;
                 self.is_told = false;

@@ -28,7 +28,7 @@ impl Engine {
 
     /// The same for some of the sessions.
     pub fn handle_some_reviews(&mut self, reviews: Vec<Review>, now: Now) {
-        // After the comparison, or the one that has just begun anew, they are all reviewed.
+        // After the comparison they are all reviewed.
         if !self.is_ready() || self.reconciled != Reconciled::Yes {
             return;
         }

@@ -109,7 +109,8 @@ pub trait Store: Send + Sync + 'static {
     fn traces(&self) -> Option<Traces>;
 
     /// What the database tells of changes to users, devices and policies by others than this store; `None` where it tells
-    /// nothing that can be relied on: operators' own tables, and servers that keep no such times.
+    /// nothing that can be relied on: operators' own tables, servers that keep no such times, an SQLite file that this store is
+    /// writing to.
     async fn fact_trace(&self) -> Result<Option<FactTrace>, StoreError>;
 
     /// Compares the schema with what this build knows.

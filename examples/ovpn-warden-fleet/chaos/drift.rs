@@ -57,6 +57,19 @@ fn slope(points: &[(f64, f64)]) -> f64 {
     if own > 0.0 { both / own } else { 0.0 }
 }
 
+/// The least memory within each minute, in KiB: what a burst takes and gives back does not show.
+fn floors(samples: &[Sample]) -> Vec<(f64, f64)> {
+    let mut floors: Vec<(f64, f64)> = Vec::new();
+    for sample in samples {
+        let minute = sample.minutes.floor();
+        match floors.last_mut().filter(|(last, _)| *last == minute) {
+            Some((_, least)) => *least = least.min(sample.rss_kib),
+            None => floors.push((minute, sample.rss_kib)),
+        }
+    }
+    floors
+}
+
 /// Puts what was seen into the result.
 pub fn tell(samples: &[Sample], result: &mut Result) {
     let skipped = (samples.len() as f64 * WARM_UP) as usize;
@@ -71,6 +84,9 @@ pub fn tell(samples: &[Sample], result: &mut Result) {
     result.number("rss_kib_last", last.rss_kib);
     result.number("rss_kib_most", most);
     result.number("rss_kib_per_minute", slope(&rss));
+    result.number("rss_floor_kib_per_minute", slope(&floors(kept)));
+    let by_minute: Vec<_> = floors(samples).iter().map(|(_, least)| least.round()).collect();
+    result.put("rss_floor_kib", by_minute);
     result.put("descriptors_first", first.descriptors);
     result.put("descriptors_last", last.descriptors);
     result.put("descriptors_most", kept.iter().map(|sample| sample.descriptors).max());
@@ -103,8 +119,20 @@ mod tests {
         let mut result = Result::default();
         tell(&samples, &mut result);
         assert_eq!(result.get("rss_kib_per_minute"), Some(0.0));
+        assert_eq!(result.get("rss_floor_kib_per_minute"), Some(0.0));
         assert_eq!(result.get("samples"), Some(80.0));
         assert_eq!(result.get("descriptors_most"), Some(40.0));
+    }
+
+    #[test]
+    fn what_is_given_back_within_a_minute_does_not_raise_the_floor() {
+        let of = |seconds: u32, rss_kib| Sample {
+            minutes: f64::from(seconds) / 60.0,
+            rss_kib,
+            descriptors: 1,
+        };
+        let samples = [of(0, 30.0), of(30, 900.0), of(59, 31.0), of(60, 500.0), of(119, 33.0)];
+        assert_eq!(floors(&samples), [(0.0, 30.0), (1.0, 33.0)]);
     }
 
     #[test]

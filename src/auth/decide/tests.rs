@@ -450,3 +450,38 @@ fn a_required_fingerprint_has_to_be_registered_beside_the_device() {
         assert_eq!(reviewed(Some(gone), &defaults()), None);
     }
 }
+
+#[test]
+fn a_review_holds_until_time_alone_makes_it_another() {
+    let default = defaults();
+    let off = Defaults { device_mode: DeviceMode::Off, ..defaults() };
+    let strict = Defaults { require_fingerprint: true, ..defaults() };
+    let later = |seconds| NOW.saturating_add(Duration::from_secs(seconds));
+    let with_end = || {
+        let mut standing = standing();
+        standing.account.as_mut().unwrap().valid_until = Some(later(100));
+        standing
+    };
+    let ends = DeviceEnds { device: Some(later(40)), certificate: Some(later(20)) };
+    let absent = || Standing { device: Some(None), ..standing() };
+    for (standing, defaults, holds) in [
+        (standing(), &default, None),
+        (with_end(), &default, Some(later(100).saturating_add(OVERDUE))),
+        (Standing { ends, ..with_end() }, &default, Some(later(40).saturating_add(OVERDUE))),
+        (Standing { ends, ..with_end() }, &strict, Some(later(20).saturating_add(OVERDUE))),
+        (Standing { ends, ..with_end() }, &off, Some(later(100).saturating_add(OVERDUE))),
+        (absent(), &default, Some(NOW.saturating_add(ABSENCE))),
+        (absent(), &off, None),
+        (Standing { certificate: Some(None), ..standing() }, &strict, Some(later(60))),
+        (Standing { certificate: Some(None), ..standing() }, &default, None),
+        (Standing { account: None, ..standing() }, &off, Some(NOW.saturating_add(ABSENCE))),
+    ] {
+        let answer = |now| review(&standing, &Usage::default(), defaults, now).map(|_| ());
+        assert_eq!(holds_until(&standing, defaults, NOW), holds, "{standing:?}");
+        let last = holds.unwrap_or_else(|| later(10_000));
+        for seconds in 0..10_000 {
+            let now = later(seconds);
+            assert_eq!(answer(now) == answer(NOW), now < last, "{seconds}: {standing:?}");
+        }
+    }
+}

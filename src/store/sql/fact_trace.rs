@@ -1,6 +1,8 @@
 //! What tells that nobody has changed anything by which running sessions are judged.
 
-use super::{Cells, Connector, Row, SqlStore};
+use std::sync::Arc;
+
+use super::{Cells, Connector, Row, SqlError, SqlStore};
 use crate::store::{FactTrace, StoreError};
 
 /// The tables of a session's standing, by [`super::Statements::fact_trace`]; and that of the sessions, which is written all
@@ -13,12 +15,19 @@ impl<C: Connector> SqlStore<C> {
         if !self.pool.connector.has_single_writer() {
             return of_tables(&self.read(self.sql.fact_trace, Vec::new()).await?);
         }
-        // All that this program writes goes through one connection, to which the database tells what others write.
-        let mut lease = self.pool.writer(false).await?;
-        let rows = lease.fetch(self.sql.fact_trace, &[]).await;
-        let connection = lease.serial();
-        lease.give_back();
-        let rows = rows?;
+        // All that this program writes goes through one connection, to which the database tells what others write. Nobody
+        // waits for it: whoever asks may be the one for whom those wait who have it.
+        let pool = Arc::clone(&self.pool);
+        let sql = self.sql.fact_trace;
+        let asked = tokio::spawn(async move {
+            let Some(mut lease) = pool.free_writer().await? else { return Ok(None) };
+            let rows = lease.fetch(sql, &[]).await;
+            let connection = lease.serial();
+            lease.give_back();
+            rows.map(|rows| Some((connection, rows)))
+        });
+        let asked = asked.await.map_err(|_| SqlError::Unavailable("it was cancelled".into()))?;
+        let Some((connection, rows)) = asked? else { return Ok(None) };
         let Some(row) = rows.first() else { return Ok(None) };
         let cells = Cells::new(row, "data_version", "data_version");
         let version: i64 = cells.some_number("data_version")?;

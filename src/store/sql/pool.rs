@@ -119,12 +119,30 @@ impl<C: Connector> Pool<C> {
         self.lease_with(fresh, Some(writer)).await
     }
 
+    /// The same where nobody else has it, without waiting; `None` where somebody has.
+    pub async fn free_writer(self: &Arc<Self>) -> Result<Option<Lease<C>>, SqlError> {
+        let free = |of: &Arc<Semaphore>| Arc::clone(of).try_acquire_owned().ok();
+        match (free(&self.writer), free(&self.permits)) {
+            (Some(writer), Some(permit)) => self.lent(false, permit, Some(writer)).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
     async fn lease_with(
         self: &Arc<Self>,
         fresh: bool,
         writer: Option<OwnedSemaphorePermit>,
     ) -> Result<Lease<C>, SqlError> {
         let permit = self.permit(&self.permits).await?;
+        self.lent(fresh, permit, writer).await
+    }
+
+    async fn lent(
+        self: &Arc<Self>,
+        fresh: bool,
+        permit: OwnedSemaphorePermit,
+        writer: Option<OwnedSemaphorePermit>,
+    ) -> Result<Lease<C>, SqlError> {
         if self.connector.patience().is_some() {
             self.look(LOOK);
         }
@@ -292,13 +310,17 @@ impl<C: Connector> Lease<C> {
         self.judge(result)
     }
 
-    /// Closes the connection after a timeout, when the server is done with it, or when its schema may be of the past.
+    /// Closes the connection after a timeout, when the server is done with it, or when the schema that it knows may be of the past.
     fn judge<T>(&mut self, result: Result<Result<T, SqlError>, Elapsed>) -> Result<T, SqlError> {
         match result {
-            // SQLite does not find by itself that what a trigger names is there again.
-            Ok(Err(error @ (SqlError::Lost(_) | SqlError::Schema(_)))) => {
+            Ok(Err(SqlError::Lost(text))) => {
                 self.connection = None;
-                Err(error)
+                Err(SqlError::Lost(text))
+            }
+            // SQLite does not find by itself that what a trigger names is there again.
+            Ok(Err(SqlError::Schema(text))) if self.id.is_writer => {
+                self.connection = None;
+                Err(SqlError::Schema(text))
             }
             Ok(result) => result,
             Err(Elapsed(limit)) => {

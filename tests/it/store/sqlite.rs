@@ -1,10 +1,14 @@
 //! What only an SQLite file can show.
 
-use std::os::unix::fs::PermissionsExt;
+use std::{os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
-use ovpn_warden::store::{Schema, StoreError};
+use ovpn_warden::{
+    store::{Schema, StoreError},
+    types::Clock,
+};
+use sqlx::{Connection as _, SqliteConnection};
 
-use super::bed::{by, name, new_user, store};
+use super::bed::{by, name, new_user, session, store};
 
 #[tokio::test]
 async fn a_new_file_is_for_its_owner_only() {
@@ -58,6 +62,32 @@ async fn a_database_in_memory_lives_as_long_as_its_store() {
 
 /// By these a daemon knows that there is nothing to ask.
 #[tokio::test]
+async fn who_asks_for_changes_waits_for_nobody_who_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("warden.db").display());
+    let store = store(&url);
+    store.migrate(false).await.unwrap();
+    assert_ne!(store.fact_trace().await, Ok(None));
+    let mut other = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let writing = Arc::clone(&store);
+    let row = tokio::spawn(async move { writing.persist(&[session(1)]).await });
+    // Until the row waits for the other.
+    let clock = Clock::new();
+    let began = clock.now().mono;
+    while store.fact_trace().await != Ok(None) {
+        assert!(clock.now().mono - began < Duration::from_secs(3));
+        tokio::task::yield_now().await;
+    }
+    let asked = clock.now().mono;
+    assert_eq!(store.fact_trace().await, Ok(None));
+    assert!(clock.now().mono - asked < Duration::from_millis(500));
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    row.await.unwrap().unwrap();
+    assert_ne!(store.fact_trace().await, Ok(None));
+}
+
+#[tokio::test]
 async fn what_another_process_writes_leaves_traces_also_behind_a_link() {
     let folder = tempfile::tempdir().unwrap();
     let (file, link) = (folder.path().join("data/warden.db"), folder.path().join("warden.db"));
@@ -71,7 +101,7 @@ async fn what_another_process_writes_leaves_traces_also_behind_a_link() {
     assert!(before.is_some());
     for number in 0..20 {
         // Longer than a tick of the clock by which files are dated.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
         let user = new_user(&format!("user{number}"));
         writer.add_user(&user, &by()).await.unwrap();
         let after = watching.traces();
