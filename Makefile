@@ -39,7 +39,7 @@ test-monitor: ## openvpn-monitor, of PyPI, at the relay of a real OpenVPN
 test-kills: ## a hundred kills of the daemon and of OpenVPN under clients, on SQLite and on MySQL
 	WARDEN_TEST_KILLS=$${WARDEN_TEST_KILLS:-100} $(RIG)/run.sh --test it real::kills -- --nocapture
 
-test-disk: ## every full disk under a database, that of a binary log included; three minutes
+test-disk: ## every full disk under a database, those over which it waits for a minute included; four minutes
 	$(RIG)/run.sh --test it fake::disk -- --include-ignored --test-threads 1
 
 test-rows: ## how long the database takes on ten million sessions; a quarter of an hour each, 10 GB of disk

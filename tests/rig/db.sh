@@ -12,7 +12,8 @@
 #   db.sh free DIR                  gives the space back
 #
 # With WARDEN_RIG_DISK=512m its data is on a file system of its own, of that size (needs root), with WARDEN_RIG_BINLOG=16m
-# its binary log, which it has only then; only such a disk can be filled.
+# its binary log, which it has only then; only such a disk can be filled. `16m,nr_inodes=300` has room for so many files: that
+# room is then what `fill` takes, as a full XFS refuses a new file. WARDEN_RIG_OPTIONS are more options of the server.
 # User `warden`, password `warden`, may do anything in databases named warden_*, creating them included.
 # Both servers speak TLS: MySQL with the certificates it makes itself (no host name in them, so a
 # client can verify the CA only), MariaDB with one for localhost and 127.0.0.1.
@@ -70,6 +71,8 @@ again() {
   programs "$(<"$dir/kind")"
   command=$(<"$dir/command")
   ulimit -f 1048576
+  # MySQL asks whether the process in it is there; one that nobody reaps is.
+  rm -f "$dir/sock.lock"
   eval "launch $command" # written by start(), each word quoted
   answers || { tail -n 30 "$dir/log" >&2; fail "the server did not start again"; }
   disown "$pid"
@@ -84,15 +87,18 @@ crash() {
   while alive "$pid" "$dir"; do sleep 0.01; done
 }
 
-disk_full() { grep -aqiE 'error 28|errcode: 28|errno 28|error number 28|is full' <(tail -c "+$1" "$dir/log"); }
+disk_full() { grep -aqiE 'error 28|errcode: 28|errno 28|error number 28|is full|while rotating the binlog' <(tail -c "+$1" "$dir/log"); }
 
 fill() {
   local before disk
   dir=$(cd "$1" && pwd) || fail "no folder $1"
   disk=$(filled)
   before=$(($(stat -c %s "$dir/log") + 1))
-  # What is left after the large blocks goes in small ones.
-  for size in 1M 4K; do dd if=/dev/zero bs="$size" of="$disk/filler-$size" 2>/dev/null || true; done
+  if (($(stat -f -c %d "$disk") < 10000)); then # files
+    for ((n = 0; n < 10000; n++)); do true 2>/dev/null >"$disk/filler-$n" || break; done
+  else # What is left after the large blocks goes in small ones.
+    for size in 1M 4K; do dd if=/dev/zero bs="$size" of="$disk/filler-$size" 2>/dev/null || true; done
+  fi
   # Until a table needs a page more it does not notice.
   for ((step = 0; step < ${WARDEN_RIG_FILL_S:-60} * 10; step++)); do
     ! disk_full "$before" || { echo full; return 0; }
@@ -139,8 +145,10 @@ start() {
   local pool=32M largest=1048576 # blocks of 1 KB
   [[ -z "${WARDEN_RIG_LARGE:-}" ]] || { pool=3G largest=$((16 << 20)); }
   programs "$kind"
+  local options
+  read -ra options <<<"${WARDEN_RIG_OPTIONS:-}"
   server+=(--user="$account" --datadir="$dir/data" --socket="$dir/sock" --pid-file="$dir/server.pid"
-    --tmpdir="$dir/tmp" --bind-address=127.0.0.1 --skip-name-resolve "${binlog[@]}" --innodb-buffer-pool-size="$pool"
+    --tmpdir="$dir/tmp" --bind-address=127.0.0.1 --skip-name-resolve "${binlog[@]}" "${options[@]}" --innodb-buffer-pool-size="$pool"
     --innodb-flush-log-at-trx-commit=2) # survives a killed server, not a power cut: enough here
 
   # A server that lost its folder can write gigabytes of log in minutes: no file may pass this.

@@ -43,7 +43,8 @@ fn of_number(number: u16, message: &str) -> SqlError {
         // Lock wait, deadlock, changed since read (Galera certification included), or altered meanwhile.
         1205 | 1213 | 1020 | 3058 | 3101 | 1412 | 1615 => SqlError::Conflict(text()),
         // Shutdown, killed, idle too long, network, not the primary component of a cluster, offline;
-        // and a COMMIT of which a node cannot say what became of it, having lost the others meanwhile.
+        // and a COMMIT of which a node cannot say what became of it, having lost the others meanwhile, or which it cannot
+        // write to its binary log (MySQL ends over that).
         1053
         | 1927
         | 1317
@@ -55,6 +56,7 @@ fn of_number(number: u16, message: &str) -> SqlError {
         | 1184
         | 3032
         | 1180
+        | 1598
         | 3100 => SqlError::Lost(text()),
         // --read-only, read-only transaction, read-only mode.
         1036 | 1290 | 1792 | 1836 | 1874 => SqlError::ReadOnly(text()),
@@ -66,7 +68,10 @@ fn of_number(number: u16, message: &str) -> SqlError {
         }
         // What its own files and memory refuse the server has numbers below 100, too. On a full disk MariaDB
         // has also been seen not to find the row (1032) that it was to write.
-        ..100 | 1004 | 1016 | 1023 | 1024 | 1028 | 1032 | 1038 => SqlError::Unavailable(text()),
+        // Also what its binary log does not take, as one that is set to statements.
+        ..100 | 1004 | 1016 | 1023 | 1024 | 1028 | 1032 | 1038 | 1534 | 1665 => {
+            SqlError::Unavailable(text())
+        }
         // Table, column, database object missing or a view that lost its base.
         1146 | 1054 | 1356 | 1051 => SqlError::Schema(text()),
         1348 => SqlError::NotUpdatable(text()),
@@ -84,9 +89,16 @@ mod tests {
     #[test]
     fn what_a_full_disk_brings_is_tried_again_and_what_a_row_brings_is_not() {
         // Error writing a file, disk full, table full, cannot find record, error from the engine, temporary files.
-        for number in [3, 20, 28, 1021, 1023, 1024, 1026, 1028, 1030, 1032, 1114, 1637] {
+        // A file of the binary log that is not there, a row that it does not take.
+        for number in
+            [3, 20, 28, 29, 1021, 1023, 1024, 1026, 1028, 1030, 1032, 1114, 1534, 1637, 1665]
+        {
             assert!(matches!(of_number(number, "x"), SqlError::Unavailable(_)), "{number}");
         }
+        assert!(
+            matches!(of_number(1598, "x"), SqlError::Lost(_)),
+            "whether it is committed is not known"
+        );
         for number in [1064, 1265, 1406] {
             assert!(matches!(of_number(number, "x"), SqlError::Refused(_)), "{number}");
         }
