@@ -298,7 +298,12 @@ impl Waiting {
             return;
         };
         match approvals.add(new) {
-            Ok(()) => self.is_fault_told = false,
+            // A short line may still go where a longer one does not.
+            Ok(()) if self.is_fault_told && approvals.has_room() => {
+                self.is_fault_told = false;
+                Event::JournalUsable { file: "approvals" }.emit();
+            }
+            Ok(()) => {}
             Err(error) => {
                 if !std::mem::replace(&mut self.is_fault_told, true) {
                     Event::JournalFailed { error: format!("approvals: {error}") }.emit();

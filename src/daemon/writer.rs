@@ -285,10 +285,12 @@ impl Writer {
         }
     }
 
-    /// Tells once what is wrong with the journal.
+    /// Tells once what is wrong with the journal, and when it is right again.
     fn judge(&mut self, result: Result<(), StoreError>) {
         let Err(error) = result else {
-            self.is_fault_told = false;
+            if std::mem::take(&mut self.is_fault_told) {
+                Event::JournalUsable { file: "journal" }.emit();
+            }
             return;
         };
         if !std::mem::replace(&mut self.is_fault_told, true) {

@@ -59,6 +59,7 @@ impl Event {
             | Self::JournalWritten { .. }
             | Self::JournalReplayed { .. }
             | Self::JournalFailed { .. }
+            | Self::JournalUsable { .. }
             | Self::WebhookFailed { .. }
             | Self::WebhookDropped { .. }
             | Self::RetentionRemoved { .. }
@@ -218,6 +219,9 @@ impl Event {
                 error,
                 "the journal cannot be used; session changes wait in memory"
             ),
+            Self::JournalUsable { file } => {
+                tracing::info!(event = "journal.usable", file, "the journal can be used again");
+            }
             Self::WebhookFailed { error, pending } => tracing::warn!(
                 event = "webhook.failed",
                 error,

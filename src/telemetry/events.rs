@@ -40,6 +40,7 @@ pub const NAMES: &[&str] = &[
     "journal.written",
     "journal.replayed",
     "journal.failed",
+    "journal.usable",
     "webhook.failed",
     "webhook.dropped",
     "retention.removed",
@@ -393,6 +394,11 @@ pub enum Event {
     JournalFailed {
         /// What happened, with the path.
         error: String,
+    },
+    /// `journal.usable`: it can be used again.
+    JournalUsable {
+        /// Which of its files: `journal` or `approvals`.
+        file: &'static str,
     },
     /// `webhook.failed`: the receiver does not take notices; tried again. Told once.
     WebhookFailed {

@@ -177,6 +177,7 @@ pub(super) fn count(event: &Event) {
         | Event::JournalWritten { .. }
         | Event::JournalReplayed { .. }
         | Event::JournalFailed { .. }
+        | Event::JournalUsable { .. }
         | Event::WebhookFailed { .. }
         | Event::RetentionRemoved { .. }
         | Event::RetentionFailed { .. }

@@ -78,6 +78,7 @@ const MEANINGS: &[(&str, &str)] = &[
         "journal.failed",
         "The journal cannot be used (full, not writable, damaged); changes wait in memory. Told once.",
     ),
+    ("journal.usable", "It can be used again."),
     ("webhook.failed", "The webhook's receiver does not take notices. Tried again; told once."),
     ("webhook.dropped", "Notices that it will not get. Told at most once a minute."),
     (
@@ -104,6 +105,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("address", "its management address, as configured"),
     ("openvpn_version", "the server's own words"),
     ("retry_in_ms", "until the next attempt; 0 while one goes on"),
+    ("file", "which file of the journal: `journal`, or `approvals` (`journal.db.approved-…`)"),
     ("error", "what happened, and where possible what to do"),
     ("cid", "OpenVPN's client id; counts from 0 in every run of the server"),
     ("kid", "OpenVPN's key id"),

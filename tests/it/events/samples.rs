@@ -185,6 +185,7 @@ pub fn samples() -> Vec<Event> {
             error: "database unavailable: /var/lib/ovpn-warden/journal.db: database or disk is full (13)"
                 .into(),
         },
+        Event::JournalUsable { file: "approvals" },
         Event::WebhookFailed { error: "connection refused".into(), pending: 3 },
         Event::WebhookDropped { dropped: 17, error: "more wait than webhook.queue holds".into() },
         Event::RetentionRemoved { rows: 12_345, before: at },

@@ -9,48 +9,17 @@ use std::{
 };
 
 use ovpn_warden::{
-    store::{SessionFilter, SessionState},
-    types::Cid,
+    store::{Journal, SessionFilter, SessionState},
+    types::{Cid, Timestamp},
 };
 use sqlx::{Connection as _, MySqlConnection, mysql::MySqlConnectOptions};
 use tokio::process::{Child, Command};
 
+use crate::lab::Small;
+
 use super::{
     Bed, Listener, MAC, client_row, metrics::beside_with, process::is_let_in, server::status,
 };
-
-/// A small file system of its own, gone with this.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(at: &Path, size: &str) -> Self {
-        std::fs::create_dir(at).unwrap();
-        let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "tmpfs"]).arg(at);
-        let mounted = mount.status().unwrap();
-        assert!(mounted.success(), "mounting a tmpfs needs root: run `make test`, which has it");
-        Self(at.to_owned())
-    }
-
-    /// Leaves no byte.
-    fn fill(&self) {
-        use std::io::Write as _;
-
-        let mut file = std::fs::File::create(self.0.join("filler")).unwrap();
-        while file.write_all(&[0; 4_096]).is_ok() {}
-        while file.write_all(&[0]).is_ok() {}
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
 
 #[tokio::test]
 async fn a_full_disk_under_sqlite_loses_no_session() {
@@ -62,10 +31,10 @@ async fn a_full_disk_under_sqlite_loses_no_session() {
     for name in ["warden.db", "warden.db-wal", "warden.db-shm"] {
         let from = bed.folder().join(name);
         if from.exists() {
-            std::fs::copy(&from, small.0.join(name)).unwrap();
+            std::fs::copy(&from, small.path().join(name)).unwrap();
         }
     }
-    let database = small.0.join("warden.db");
+    let database = small.path().join("warden.db");
     let more = format!("[journal]\npath = \"{}\"\n", bed.folder().join("journal.db").display());
     let bed = bed.on(&format!("sqlite://{}", database.display()));
     let (_daemon, mut controller, _) = beside_with(&bed, &listener, &more).await;
@@ -97,6 +66,55 @@ async fn a_full_disk_under_sqlite_loses_no_session() {
     let log = std::fs::read_to_string(bed.folder().join("log")).unwrap();
     assert!(!log.contains("\"store.refused\""), "{log}");
     assert!(log.contains("full"), "{log}");
+}
+
+/// Waits until the log has so many of both events.
+async fn are_told(bed: &Bed, events: [&str; 2], wanted: [usize; 2]) {
+    let mut told = [0, 0];
+    for _ in 0..100 {
+        let log = std::fs::read_to_string(bed.folder().join("log")).unwrap();
+        told = events.map(|event| log.matches(&format!("\"event\":\"{event}\"")).count());
+        if told == wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(told, wanted);
+}
+
+/// They are let in all the same: the database is there.
+#[tokio::test]
+async fn a_full_disk_under_the_approvals_is_told_once_and_so_is_its_end() {
+    const EVENTS: [&str; 2] = ["journal.failed", "journal.usable"];
+    let listener = Listener::tcp().await;
+    let bed = Bed::new(&listener).await;
+    let small = Small::mount(&bed.folder().join("small"), "1m");
+    let path = small.path().join("journal.db");
+    // It is there before the disk is full, and stays.
+    let journal = Journal::new(path.clone(), 256 << 10);
+    journal.open(Timestamp::default()).await.unwrap();
+    let more = format!("[journal]\npath = \"{}\"\n", path.display());
+    let (_daemon, mut controller, _) = beside_with(&bed, &listener, &more).await;
+    let mut cids = 1..;
+    for times in 1..3 {
+        small.fill();
+        // The last page has room for some more.
+        for cid in cids.by_ref().take(30) {
+            assert!(is_let_in(&mut controller, cid).await);
+            controller.disconnect(cid).await;
+        }
+        are_told(&bed, EVENTS, [times, times - 1]).await;
+        small.free();
+        for cid in cids.by_ref().take(3) {
+            assert!(is_let_in(&mut controller, cid).await);
+            controller.disconnect(cid).await;
+        }
+        are_told(&bed, EVENTS, [times, times]).await;
+    }
+    let log = std::fs::read_to_string(bed.folder().join("log")).unwrap();
+    assert!(log.contains("\"error\":\"approvals: No space left on device"), "{log}");
+    assert!(log.contains("\"file\":\"approvals\""), "{log}");
+    journal.close().await;
 }
 
 /// Which server, which of its disks is small, and what else it is told.

@@ -175,6 +175,43 @@ async fn changes_during_an_outage_survive_a_daemon_that_is_killed() {
 }
 
 #[tokio::test]
+async fn a_full_disk_under_the_journal_in_an_outage_is_told_once_and_so_is_its_end() {
+    let listener = Listener::tcp().await;
+    let bed = Bed::new(&listener).await;
+    let small = crate::lab::Small::mount(&bed.folder().join("small"), "1m");
+    let path = small.path().join("journal.db");
+    // It is there before the disk is full, and stays.
+    let journal = store::Journal::new(path.clone(), 256 << 10);
+    journal.open(Timestamp::default()).await.unwrap();
+    let more = format!("[journal]\npath = \"{}\"\n", path.display());
+    let program = Program::start(bed.folder(), listener.address().port(), &more);
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    log_in(&mut controller, 0).await;
+    bed.session(|s| s.state == SessionState::Active).await;
+    // Somebody keeps the database from being written.
+    let url = format!("sqlite://{}", bed.folder().join("warden.db").display());
+    let mut holder = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+    small.fill();
+    controller.disconnect(0).await;
+    program.logs("\"event\":\"journal.failed\"").await;
+    // It is tried again and again meanwhile.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!program.log().contains("journal.usable"), "{}", program.log());
+    small.free();
+    program.logs("\"event\":\"journal.written\"").await;
+    program.logs("\"file\":\"journal\"").await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    bed.session(|s| s.state == SessionState::Closed).await;
+    program.logs("\"event\":\"journal.replayed\"").await;
+    for event in ["journal.failed", "journal.usable"] {
+        assert_eq!(program.log().matches(event).count(), 1, "{}", program.log());
+    }
+    journal.close().await;
+}
+
+#[tokio::test]
 async fn who_was_approved_in_the_moment_before_a_kill_has_a_row() {
     let listener = Listener::tcp().await;
     let bed = Bed::new(&listener).await;

@@ -19,6 +19,7 @@ mod database;
 mod net;
 mod openvpn;
 mod process;
+mod small;
 mod warden;
 
 use std::fs;
@@ -33,6 +34,7 @@ use tempfile::TempDir;
 pub use database::{Backend, Database};
 pub use openvpn::{Client, ClientOptions, Server, ServerOptions, Transport, arguments};
 pub use process::{must, wait_until};
+pub use small::Small;
 pub use warden::Warden;
 
 use net::Namespace;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod activity;
+mod approvals;
 mod bed;
 mod claims;
 mod client_config;
