@@ -160,7 +160,7 @@ start() {
   else
     "$here/pki.sh" "$dir/pki"
     server+=(--ssl-ca="$dir/pki/ca.crt" --ssl-cert="$dir/pki/server.crt" --ssl-key="$dir/pki/server.key")
-    mariadb-install-db --no-defaults --user="$account" --datadir="$dir/data" --innodb-log-file-size=16M \
+    TMPDIR=$dir/tmp mariadb-install-db --no-defaults --user="$account" --datadir="$dir/data" --innodb-log-file-size=16M \
       --auth-root-authentication-method=normal --skip-test-db >"$dir/log" 2>&1 </dev/null ||
       { tail -n 20 "$dir/log" >&2; fail "mariadb-install-db failed"; }
     ca=$dir/pki/ca.crt
