@@ -19,7 +19,8 @@ use crate::{
     auth::{decide::Defaults, service::Authenticator},
     engine::CommandOutcome,
     store::{
-        CommandAction, CommandId, Lockout, Schema, SessionCommand, SessionRecord, Store, StoreError,
+        CommandAction, CommandId, Lockout, Schema, SessionCommand, SessionRecord, Store,
+        StoreError, Watch,
     },
     telemetry::{events::Event, http::Readiness},
     types::{Clock, ServerName, Username},
@@ -115,8 +116,12 @@ impl Poller {
                 }
             }
             let now = self.clock.now().mono;
-            let next = if is_at_rest { next_of_all } else { rhythm.next() };
-            let is_due = !is_still && (once_more || now >= next);
+            let next = match (is_at_rest, is_still) {
+                (true, _) => next_of_all,
+                (false, false) => rhythm.next(),
+                (false, true) => rhythm.next_judgement(),
+            };
+            let is_due = once_more || now >= next;
             if result.is_ok() && review.is_none() && is_due {
                 let unless = rhythm.unless(now).filter(|_| !once_more);
                 once_more = false;
@@ -126,7 +131,8 @@ impl Poller {
                 }
                 review = Some(Box::pin(self.look(&servers, of_all, unless)));
             }
-            if result.is_ok() && !is_still {
+            let is_comparing = self.authenticator.has_grace() && !stillness.is_settled(now);
+            if result.is_ok() && (!is_still || is_comparing) {
                 result = self.authenticator.look_after_grace().await;
             }
             if result.is_ok() && (!is_still || self.authenticator.has_failures_to_tell()) {
@@ -154,15 +160,29 @@ impl Poller {
                 self.store_ready.send_replace(is_up);
             }
             let mut may_be_stirred = false;
+            let mut watch = None;
             let pause = if !is_up {
                 stillness.disturb(now);
                 rhythm.disturb(now);
                 backoff.pause()
             } else {
                 backoff.reset();
-                may_be_stirred = review.is_none() && self.is_at_rest();
-                if may_be_stirred { POLL_AT_REST } else { POLL }
+                let is_at_rest = review.is_none() && self.is_at_rest();
+                if is_still && review.is_none() && !is_comparing {
+                    watch =
+                        self.store.watch().filter(|_| stillness.is_as_seen(self.store.traces()));
+                }
+                may_be_stirred = is_at_rest || watch.is_some();
+                match watch {
+                    Some(_) if is_at_rest => {
+                        stillness.next().min(next_of_all).max(now + POLL) - now
+                    }
+                    Some(_) => stillness.next().min(rhythm.next_judgement()).max(now + POLL) - now,
+                    None if is_at_rest => POLL_AT_REST,
+                    None => POLL,
+                }
             };
+            let spare = pause.saturating_sub(POLL);
             let pause = tokio::time::sleep(pause);
             tokio::pin!(pause);
             loop {
@@ -170,9 +190,10 @@ impl Poller {
                     () = &mut pause => break,
                     () = self.stir.notified(), if may_be_stirred => {
                         may_be_stirred = false;
-                        let due = pause.deadline() - (POLL_AT_REST - POLL);
+                        let due = pause.deadline() - spare;
                         pause.as_mut().reset(due);
                     }
+                    () = written(watch.as_ref()) => break,
                     done = under_way(&mut review) => {
                         review = None;
                         match done {
@@ -320,6 +341,14 @@ impl Poller {
             return Ok(());
         }
         self.store.complete_commands(handled, self.clock.now().utc).await
+    }
+}
+
+/// Until the database is written, where that is told.
+async fn written(watch: Option<&Watch>) {
+    match watch {
+        Some(watch) => watch.written().await,
+        None => pending().await,
     }
 }
 

@@ -85,6 +85,11 @@ impl Rhythm {
         self.next
     }
 
+    /// When the sessions are to be judged, should nothing change.
+    pub(super) fn next_judgement(&self) -> Mono {
+        if self.is_awake() { self.next } else { self.next.max(self.next_judgement) }
+    }
+
     /// With which trace there is no need to judge the sessions; `None`: there is in any case.
     pub(super) fn unless(&self, now: Mono) -> Option<FactTrace> {
         let is_needed = self.is_awake() || now >= self.next_judgement;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use crate::{store::Traces, types::Mono};
 
-/// For how long the database is asked after a change was seen: for what comes of it only after a while (a row that
-/// nobody knows is looked at again after ten seconds, an account that is gone ends sessions of a minute), and for a
-/// change within the same tick of the file's clock.
-const AWAKE: Duration = Duration::from_secs(75);
+/// For how long the database is asked after a change was seen: another may be of the same tick of the file's clock.
+const AWAKE: Duration = Duration::from_secs(3);
 /// How often it is asked although nothing has changed: time itself may have changed what holds.
 const ASKED: Duration = Duration::from_secs(30);
+/// For how long what is compared little by little goes on after a change.
+const SETTLED: Duration = Duration::from_secs(75);
 
 /// What was seen of the database.
 #[derive(Debug, Default)]
@@ -31,11 +31,26 @@ impl Stillness {
             self.traces = traces;
             self.changed = now;
         }
-        let is_still = now - self.changed >= AWAKE && now - self.asked < ASKED;
+        let is_still = now - self.changed >= AWAKE && now < self.next();
         if !is_still {
             self.asked = now;
         }
         is_still
+    }
+
+    /// Whether these are the traces that were seen last.
+    pub(super) fn is_as_seen(&self, traces: Option<Traces>) -> bool {
+        traces.is_some() && traces == self.traces
+    }
+
+    /// When it is asked again, if nothing changes.
+    pub(super) fn next(&self) -> Mono {
+        self.asked + ASKED
+    }
+
+    /// Whether nothing has changed for so long that even what takes its time has seen it all.
+    pub(super) fn is_settled(&self, now: Mono) -> bool {
+        now - self.changed >= SETTLED
     }
 
     /// Something was left undone, or the database did not answer.
@@ -60,9 +75,11 @@ mod tests {
             let is_asked = |second: &u64| !stillness.is_still(traces(number), at(*second));
             seconds.filter(is_asked).collect::<Vec<_>>()
         };
-        assert_eq!(asked(0..75, 1), (0..75).collect::<Vec<_>>());
-        assert_eq!(asked(75..160, 1), [104, 134]);
-        assert_eq!(asked(160..300, 2)[..76], [(160..235).collect::<Vec<_>>(), vec![264]].concat());
+        assert_eq!(asked(0..100, 1), [0, 1, 2, 32, 62, 92]);
+        assert_eq!(asked(100..140, 2), [100, 101, 102, 132]);
+        assert_eq!(stillness.next(), at(162));
+        assert!(stillness.is_as_seen(traces(2)) && !stillness.is_as_seen(traces(3)));
+        assert!(!stillness.is_settled(at(174)) && stillness.is_settled(at(175)));
         stillness.disturb(at(300));
         assert!(!stillness.is_still(traces(2), at(301)));
     }

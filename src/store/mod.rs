@@ -21,6 +21,7 @@ mod sql;
 mod sqlite;
 mod url;
 mod usage;
+mod watch;
 
 use std::net::IpAddr;
 
@@ -48,6 +49,8 @@ pub use record::{
     SecondFactorStatus, SessionCommand, SessionFilter, SessionRecord, SessionSpan, SessionState,
     SpanCursor, SpanPage, Standing, UserPatch, UserRecord,
 };
+
+pub use watch::Watch;
 
 pub use usage::{
     DayMark, DayMarks, DayMarksError, DayShare, GrantRecord, Granted, OpenUse, QuotaGrant, Usage,
@@ -107,6 +110,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What the database leaves behind of each change, if that can be seen without asking it.
     fn traces(&self) -> Option<Traces>;
+
+    /// Tells when [`Self::traces`] may be others, so that nobody has to look; `None` where nothing can tell.
+    fn watch(&self) -> Option<Watch>;
 
     /// What the database tells of changes to users, devices and policies by others than this store; `None` where it tells
     /// nothing that can be relied on: operators' own tables, servers that keep no such times, an SQLite file that this store is

@@ -201,7 +201,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("subtle", &["auth/password/", "console/access.rs"]),
     ("qrcode", &["cli/user/totp.rs"]),
     ("rpassword", &["cli/"]),
-    ("rustix", &["cli/mod.rs"]),
+    ("rustix", &["cli/mod.rs", "store/watch.rs"]),
     ("totp_rs", &["auth/second_factor/totp.rs"]),
     ("comfy_table", &["cli/"]),
     ("crossterm", &["cli/top/"]),

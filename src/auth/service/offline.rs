@@ -14,6 +14,11 @@ use crate::{
 use super::{Authenticator, Course, Fault, LOOK_TIME, LOOKS, lock, who};
 
 impl Authenticator {
+    /// Whether logins are remembered for outages, which [`Self::look_after_grace`] keeps up to date.
+    pub const fn has_grace(&self) -> bool {
+        self.grace.is_some()
+    }
+
     /// Asks the database about some of those that it would let in without it: what has changed
     /// there counts.
     ///

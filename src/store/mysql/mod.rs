@@ -25,7 +25,7 @@ use tokio::{sync::watch, time::timeout};
 
 use self::fitness::Fitness;
 use super::{
-    Traces,
+    Traces, Watch,
     sql::{Connection, Connector, Known, SqlError, Statements},
     url::{MySqlUrl, SslMode},
 };
@@ -204,6 +204,10 @@ impl Connector for MySql {
     }
 
     fn traces(&self) -> Option<Traces> {
+        None
+    }
+
+    fn watch(&self) -> Option<Watch> {
         None
     }
 

@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use super::{Row, SqlError, Statements, Value};
-use crate::store::Traces;
+use crate::store::{Traces, Watch};
 
 /// The outcome of a statement that changes rows.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +74,9 @@ pub trait Connector: Send + Sync + 'static {
 
     /// What can be seen of changes without a connection.
     fn traces(&self) -> Option<Traces>;
+
+    /// Tells when these may be others.
+    fn watch(&self) -> Option<Watch>;
 
     /// The migrations of this build, in order.
     fn migrations(&self) -> Vec<Known>;

@@ -14,7 +14,7 @@ use crate::{
         NewSecondFactor, NewUser, OpenSessions, PendingCommands, Place, Policies, PolicyChange,
         PolicyRecord, QuotaGrant, Schema, SecondFactorStatus, ServerRecord, SessionFilter,
         SessionRecord, SpanCursor, SpanPage, Standing, Store, StoreError, StoredLine, Traces,
-        Usage, UsedCode, UserPatch, UserRecord,
+        Usage, UsedCode, UserPatch, UserRecord, Watch,
     },
     types::{DeviceId, Fingerprint, Periods, ServerName, SessionId, Timestamp, Username},
 };
@@ -27,6 +27,10 @@ impl<C: Connector> Store for SqlStore<C> {
 
     fn traces(&self) -> Option<Traces> {
         self.pool.connector.traces()
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        self.pool.connector.watch()
     }
 
     async fn fact_trace(&self) -> Result<Option<FactTrace>, StoreError> {

@@ -22,7 +22,7 @@ use sqlx::{
 };
 
 use super::{
-    Traces,
+    Traces, Watch,
     sql::{Connection, Connector, Known, SqlError, Statements},
     url::SqliteUrl,
 };
@@ -105,6 +105,15 @@ impl Sqlite {
         let pages = (bytes / PAGE_BYTES).max(1).to_string();
         self.options = self.options.pragma("max_page_count", pages);
         self
+    }
+
+    /// The file and its log.
+    fn files(&self) -> Option<[PathBuf; 2]> {
+        // SQLite writes beside what a link leads to.
+        let path = std::fs::canonicalize(self.path.as_ref()?).ok()?;
+        let mut log = path.clone().into_os_string();
+        log.push("-wal");
+        Some([path, log.into()])
     }
 }
 
@@ -192,10 +201,7 @@ impl Connector for Sqlite {
     }
 
     fn traces(&self) -> Option<Traces> {
-        // SQLite writes beside what a link leads to.
-        let path = std::fs::canonicalize(self.path.as_ref()?).ok()?;
-        let mut log = path.clone().into_os_string();
-        log.push("-wal");
+        let [path, log] = self.files()?;
         let of = |path: &Path| {
             let file = std::fs::metadata(path).ok()?;
             let written =
@@ -203,7 +209,11 @@ impl Connector for Sqlite {
             Some((file.ino(), file.len(), written))
         };
         // There may be no log, where all of it is in the file.
-        Some(Traces([of(&path)?, of(Path::new(&log)).unwrap_or_default()]))
+        Some(Traces([of(&path)?, of(&log).unwrap_or_default()]))
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        Watch::on(self.files()?.iter().map(PathBuf::as_path))
     }
 
     fn has_single_writer(&self) -> bool {

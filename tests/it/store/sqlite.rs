@@ -3,7 +3,7 @@
 use std::{os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
 use ovpn_warden::{
-    store::{Schema, StoreError},
+    store::{Schema, StoreError, Watch},
     types::Clock,
 };
 use sqlx::{Connection as _, SqliteConnection};
@@ -85,6 +85,34 @@ async fn who_asks_for_changes_waits_for_nobody_who_writes() {
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     row.await.unwrap().unwrap();
     assert_ne!(store.fact_trace().await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_watch_tells_of_what_is_written_and_not_of_what_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("warden.db");
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let store_at = |path: &std::path::Path| store(&format!("sqlite://{}", path.display()));
+    let (watching, writing) = (store_at(&link), store_at(&file));
+    assert!(watching.watch().is_none(), "of what is not there nothing is told");
+    writing.migrate(false).await.unwrap();
+    watching.ping().await.unwrap();
+    let is_told = async |watch: &Watch, wait: u64| {
+        tokio::time::timeout(Duration::from_millis(wait), watch.written()).await.is_ok()
+    };
+    for user in ["alice", "bob"] {
+        let watch = watching.watch().unwrap();
+        writing.user(&name(user)).await.unwrap();
+        watching.users(None, 10).await.unwrap();
+        assert!(!is_told(&watch, 200).await, "looking tells nothing");
+        writing.add_user(&new_user(user), &by()).await.unwrap();
+        assert!(is_told(&watch, 5_000).await);
+    }
+    // Gone, with all that was in it.
+    let watch = watching.watch().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(is_told(&watch, 5_000).await);
 }
 
 #[tokio::test]
