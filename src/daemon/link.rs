@@ -220,7 +220,6 @@ impl Link {
                 Wake::Connection(Moved::Redial) => self.dial(),
                 Wake::Tool(event) => self.on_tool(event),
                 Wake::Decided(Some((ticket, decision))) => {
-                    self.shared.stir.notify_one();
                     self.decided(ticket, decision, now);
                     self.take_decisions(DECIDED_AT_ONCE);
                 }
@@ -313,6 +312,8 @@ impl Link {
             self.shared.authenticator.abandon(session);
         }
         self.engine.handle_decision(ticket, decision, now);
+        // What failed is to be told to others.
+        self.shared.stir.notify_one();
     }
 
     /// Tells of a second connection in this server's name.

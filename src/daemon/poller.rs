@@ -11,6 +11,7 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
+    task::spawn_blocking,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,8 @@ const POLL: Duration = Duration::from_secs(1);
 /// The same where nobody is connected and nobody logs in. A request may still be about a row that was left open, and
 /// who has asked waits for 3 s.
 const POLL_AT_REST: Duration = Duration::from_secs(2);
+/// The same once after it was heard that the database is being written: what can be read then is what was there before.
+const POLL_WRITTEN: Duration = Duration::from_millis(100);
 /// How often a database that is away is looked for: who is past a deadline is known only with it.
 const POLL_AWAY: Duration = Duration::from_millis(500);
 /// How often servers without sessions are looked at, too: an open row of one is of a session that nobody knows.
@@ -81,6 +84,7 @@ impl Poller {
         let mut once_more = false;
         let mut passed_over = BTreeSet::new();
         let mut stillness = Stillness::default();
+        let mut is_written = false;
         loop {
             let is_idle = review.is_none() && !once_more && was_up == Some(true);
             let is_still = stillness.is_still(self.store.traces(), self.clock.now().mono)
@@ -117,11 +121,11 @@ impl Poller {
             }
             let now = self.clock.now().mono;
             let next = match (is_at_rest, is_still) {
-                (true, _) => next_of_all,
-                (false, false) => rhythm.next(),
-                (false, true) => rhythm.next_judgement(),
+                (true, _) => None,
+                (false, false) => Some(rhythm.next()),
+                (false, true) => rhythm.next_of_still(),
             };
-            let is_due = once_more || now >= next;
+            let is_due = once_more || now >= next_of_all || next.is_some_and(|next| now >= next);
             if result.is_ok() && review.is_none() && is_due {
                 let unless = rhythm.unless(now).filter(|_| !once_more);
                 once_more = false;
@@ -159,41 +163,44 @@ impl Poller {
                 self.readiness.set_store(is_up);
                 self.store_ready.send_replace(is_up);
             }
-            let mut may_be_stirred = false;
             let mut watch = None;
+            let is_at_rest = review.is_none() && self.is_at_rest();
             let pause = if !is_up {
                 stillness.disturb(now);
                 rhythm.disturb(now);
                 backoff.pause()
             } else {
                 backoff.reset();
-                let is_at_rest = review.is_none() && self.is_at_rest();
                 if is_still && review.is_none() && !is_comparing {
-                    watch =
-                        self.store.watch().filter(|_| stillness.is_as_seen(self.store.traces()));
+                    let is_seen = || stillness.is_as_seen(self.store.traces());
+                    watch = self.store.watch().filter(|_| is_seen());
                 }
-                may_be_stirred = is_at_rest || watch.is_some();
-                match watch {
-                    Some(_) if is_at_rest => {
-                        stillness.next().min(next_of_all).max(now + POLL) - now
-                    }
-                    Some(_) => stillness.next().min(rhythm.next_judgement()).max(now + POLL) - now,
-                    None if is_at_rest => POLL_AT_REST,
-                    None => POLL,
+                let next = rhythm.next_of_still().filter(|_| !is_at_rest);
+                let due = next.into_iter().chain([next_of_all, stillness.next()]).min();
+                match (due, &watch) {
+                    _ if is_written => POLL_WRITTEN,
+                    (Some(due), Some(_)) => due.max(now + POLL) - now,
+                    _ if is_at_rest => POLL_AT_REST,
+                    _ => POLL,
                 }
             };
+            is_written = false;
+            let mut may_be_stirred = is_up && (is_at_rest || watch.is_some());
             let spare = pause.saturating_sub(POLL);
             let pause = tokio::time::sleep(pause);
             tokio::pin!(pause);
             loop {
                 tokio::select! {
                     () = &mut pause => break,
-                    () = self.stir.notified(), if may_be_stirred => {
+                    () = self.stirred(), if may_be_stirred => {
                         may_be_stirred = false;
                         let due = pause.deadline() - spare;
                         pause.as_mut().reset(due);
                     }
-                    () = written(watch.as_ref()) => break,
+                    () = written(watch.as_ref()) => {
+                        is_written = true;
+                        break;
+                    }
                     done = under_way(&mut review) => {
                         review = None;
                         match done {
@@ -217,6 +224,18 @@ impl Poller {
                     () = self.stop.cancelled() => return,
                 }
             }
+            if let Some(watch) = watch {
+                // The system may take its time over it.
+                spawn_blocking(move || drop(watch));
+            }
+        }
+    }
+
+    /// Until somebody logs in, or sessions have to be judged that were not.
+    async fn stirred(&self) {
+        tokio::select! {
+            () = self.stir.notified() => {}
+            () = self.backlog.doubt.raised() => {}
         }
     }
 

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Notify;
+
 use crate::{store::FactTrace, types::Mono};
 
 /// Of the time, at most one part in so many goes into judging sessions: a small site learns of a change within
@@ -15,8 +17,8 @@ use crate::{store::FactTrace, types::Mono};
 const SHARE: u32 = 10;
 /// The same while nothing has changed,
 const SHARE_UNCHANGED: u32 = 100;
-/// and how often they are judged then, at most and at least. A little less than a still database is asked.
-const UNCHANGED: Duration = Duration::from_millis(29_000);
+/// and how often they are judged then, at most and at least.
+const UNCHANGED: Duration = Duration::from_secs(30);
 const UNCHANGED_AT_LAST: Duration = Duration::from_secs(120);
 /// From one look to the next: a change in the database ends sessions within 5 s, as long as judging them all takes less
 /// than half a second.
@@ -45,15 +47,24 @@ pub(super) struct Judged {
 
 /// That there may be sessions which were not judged when the others were, raised by whoever finds so.
 #[derive(Debug, Default)]
-pub(super) struct Doubt(AtomicBool);
+pub(super) struct Doubt {
+    is_raised: AtomicBool,
+    heard: Notify,
+}
 
 impl Doubt {
     pub(super) fn raise(&self) {
-        self.0.store(true, Ordering::Release);
+        self.is_raised.store(true, Ordering::Release);
+        self.heard.notify_one();
+    }
+
+    /// Until it is raised.
+    pub(super) async fn raised(&self) {
+        self.heard.notified().await;
     }
 
     pub(super) fn take(&self) -> bool {
-        self.0.swap(false, Ordering::AcqRel)
+        self.is_raised.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -71,13 +82,23 @@ pub(super) struct Rhythm {
     next: Mono,
     /// When the sessions have to be judged, changed or not.
     next_judgement: Mono,
+    /// When time alone makes another judgement of it, if it does.
+    holds_until: Option<Mono>,
 }
 
 impl Rhythm {
     /// `login`: how long a login may take.
     pub(super) fn new(login: Duration, now: Mono) -> Self {
         let awake = AWAKE.max(login + LOOK * 2);
-        Self { awake, trace: None, changed: now, judged: now, next: now, next_judgement: now }
+        Self {
+            awake,
+            trace: None,
+            changed: now,
+            judged: now,
+            next: now,
+            next_judgement: now,
+            holds_until: None,
+        }
     }
 
     /// When to look next.
@@ -85,9 +106,10 @@ impl Rhythm {
         self.next
     }
 
-    /// When the sessions are to be judged, should nothing change.
-    pub(super) fn next_judgement(&self) -> Mono {
-        if self.is_awake() { self.next } else { self.next.max(self.next_judgement) }
+    /// When the sessions are to be judged of whom it is known that nothing changes; `None`: never.
+    pub(super) fn next_of_still(&self) -> Option<Mono> {
+        let due = if self.is_awake() { Some(self.next) } else { self.holds_until };
+        due.map(|due| due.max(self.next))
     }
 
     /// With which trace there is no need to judge the sessions; `None`: there is in any case.
@@ -117,6 +139,7 @@ impl Rhythm {
         self.judged = began;
         let pause = (took * SHARE_UNCHANGED).clamp(UNCHANGED, UNCHANGED_AT_LAST);
         self.next_judgement = began + holds.map_or(pause, |holds| pause.min(holds));
+        self.holds_until = holds.map(|holds| began + holds);
     }
 
     /// Whether they are judged at each look.
@@ -214,6 +237,18 @@ mod tests {
         // Quotas: others use them up, so that it never holds.
         let holds = Some(Duration::ZERO);
         assert_eq!(play(&mut rhythm, 120_000, 1, holds, |_| trace("a")).len(), 24);
+    }
+
+    #[test]
+    fn of_what_is_known_to_be_still_only_time_brings_another_judgement() {
+        let mut rhythm = Rhythm::new(Duration::from_secs(1), at(0));
+        assert_eq!(rhythm.next_of_still(), Some(at(0)), "it was never judged");
+        play(&mut rhythm, 50_000, 1, None, |_| trace("a"));
+        assert_eq!(rhythm.next_of_still(), None);
+        rhythm.disturb(at(50_000));
+        assert_eq!(rhythm.next_of_still(), Some(at(50_000)));
+        play(&mut rhythm, 70_000, 1, Some(Duration::from_secs(60)), |_| trace("a"));
+        assert_eq!(rhythm.next_of_still(), Some(at(120_000)));
     }
 
     #[test]

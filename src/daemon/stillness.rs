@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crate::{store::Traces, types::Mono};
 
-/// For how long the database is asked after a change was seen: another may be of the same tick of the file's clock.
-const AWAKE: Duration = Duration::from_secs(3);
-/// How often it is asked although nothing has changed: time itself may have changed what holds.
-const ASKED: Duration = Duration::from_secs(30);
+/// For how long the database is asked after a change was seen: what was written can be read only once it is on the disk, and
+/// some questions are due each few seconds only.
+const AWAKE: Duration = Duration::from_secs(15);
+/// How often it is asked although nothing has changed.
+const ASKED: Duration = Duration::from_secs(120);
 /// For how long what is compared little by little goes on after a change.
 const SETTLED: Duration = Duration::from_secs(75);
 
@@ -75,13 +76,13 @@ mod tests {
             let is_asked = |second: &u64| !stillness.is_still(traces(number), at(*second));
             seconds.filter(is_asked).collect::<Vec<_>>()
         };
-        assert_eq!(asked(0..100, 1), [0, 1, 2, 32, 62, 92]);
-        assert_eq!(asked(100..140, 2), [100, 101, 102, 132]);
-        assert_eq!(stillness.next(), at(162));
+        assert_eq!(asked(0..300, 1), [(0..15).collect::<Vec<_>>(), vec![134, 254]].concat());
+        assert_eq!(asked(300..440, 2), [(300..315).collect::<Vec<_>>(), vec![434]].concat());
+        assert_eq!(stillness.next(), at(554));
         assert!(stillness.is_as_seen(traces(2)) && !stillness.is_as_seen(traces(3)));
-        assert!(!stillness.is_settled(at(174)) && stillness.is_settled(at(175)));
-        stillness.disturb(at(300));
-        assert!(!stillness.is_still(traces(2), at(301)));
+        assert!(!stillness.is_settled(at(374)) && stillness.is_settled(at(375)));
+        stillness.disturb(at(500));
+        assert!(!stillness.is_still(traces(2), at(501)));
     }
 
     #[test]
