@@ -120,12 +120,11 @@ impl Poller {
                 }
             }
             let now = self.clock.now().mono;
-            let next = match (is_at_rest, is_still) {
-                (true, _) => None,
-                (false, false) => Some(rhythm.next()),
-                (false, true) => rhythm.next_of_still(),
-            };
-            let is_due = once_more || now >= next_of_all || next.is_some_and(|next| now >= next);
+            // Of a still database only time makes another judgement.
+            let next = if is_still { rhythm.next_of_still() } else { Some(rhythm.next()) };
+            let next = next.filter(|_| !is_at_rest).into_iter();
+            let next = next.chain((!is_still).then_some(next_of_all)).min();
+            let is_due = once_more || next.is_some_and(|next| now >= next);
             if result.is_ok() && review.is_none() && is_due {
                 let unless = rhythm.unless(now).filter(|_| !once_more);
                 once_more = false;
@@ -176,12 +175,12 @@ impl Poller {
                     watch = self.store.watch().filter(|_| is_seen());
                 }
                 let next = rhythm.next_of_still().filter(|_| !is_at_rest);
-                let due = next.into_iter().chain([next_of_all, stillness.next()]).min();
-                match (due, &watch) {
+                let due = next.map_or(stillness.next(), |next| next.min(stillness.next()));
+                match watch {
                     _ if is_written => POLL_WRITTEN,
-                    (Some(due), Some(_)) => due.max(now + POLL) - now,
-                    _ if is_at_rest => POLL_AT_REST,
-                    _ => POLL,
+                    Some(_) => due.max(now + POLL) - now,
+                    None if is_at_rest => POLL_AT_REST,
+                    None => POLL,
                 }
             };
             is_written = false;
