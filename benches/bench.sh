@@ -90,7 +90,7 @@ for name in "${names[@]}"; do
         --expect 'restart_to_ready_ms<=1000'
       ;;
     idle) # nothing happens, nothing was written for a while (the last are the charts, a minute after the logins), and no accounting falls into the time
-      run idle steady --cheap --servers 4 --clients 25 --settle-s 150 --seconds 30 --accounting-s 3600 --expect 'wake_ups_per_s<=1'
+      run idle steady --cheap --servers 4 --clients 25 --settle-s 150 --seconds 120 --accounting-s 3600 --expect 'wake_ups_per_s<=1'
       ;;
     growth) # the same logins and renegotiations with few and with many sessions
       for sessions in 100 100000; do
