@@ -21,7 +21,7 @@ use crate::{
     types::{DenyReason, ServerName, SessionId},
 };
 
-use super::rhythm::Doubt;
+use super::doubt::Doubt;
 
 /// Rows in memory from which on nobody is let in without the database: what waits is bounded, also
 /// where the journal is full.

@@ -6,6 +6,7 @@ mod backoff;
 mod changes;
 mod connection;
 mod door;
+mod doubt;
 mod link;
 mod open_rows;
 mod pace;

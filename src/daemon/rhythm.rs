@@ -3,12 +3,7 @@
 //! Where the database tells that nobody has written what sessions are judged by, they are not read again: that is what
 //! grows with them.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
-
-use tokio::sync::Notify;
+use std::time::Duration;
 
 use crate::{store::FactTrace, types::Mono};
 
@@ -43,29 +38,6 @@ pub(super) struct Judged {
     pub(super) took: Duration,
     /// For how long the judgement holds if nothing is changed, from the look's beginning; `None`: for good.
     pub(super) holds: Option<Duration>,
-}
-
-/// That there may be sessions which were not judged when the others were, raised by whoever finds so.
-#[derive(Debug, Default)]
-pub(super) struct Doubt {
-    is_raised: AtomicBool,
-    heard: Notify,
-}
-
-impl Doubt {
-    pub(super) fn raise(&self) {
-        self.is_raised.store(true, Ordering::Release);
-        self.heard.notify_one();
-    }
-
-    /// Until it is raised.
-    pub(super) async fn raised(&self) {
-        self.heard.notified().await;
-    }
-
-    pub(super) fn take(&self) -> bool {
-        self.is_raised.swap(false, Ordering::AcqRel)
-    }
 }
 
 /// When to look, and whether it has to be at the sessions themselves.

@@ -35,10 +35,8 @@ impl Database {
 
     /// A daemon's configuration on it, for this server.
     pub(super) async fn bed(&self, listener: &Listener, name: &str) -> Bed {
-        let mut bed = Bed::new(listener).await;
-        bed.config.database.url = Password::from(self.url().as_bytes());
+        let mut bed = Bed::new(listener).await.on(&self.url());
         bed.config.servers[0].name = name.parse().unwrap();
-        bed.store = open(&bed.config);
         bed
     }
 }

@@ -1,5 +1,7 @@
 //! What was approved, on a disk that is full.
 
+use std::path::{Path, PathBuf};
+
 use ovpn_warden::{
     store::{Approvals, SessionRecord},
     types::{SessionId, Timestamp},
@@ -8,13 +10,18 @@ use ovpn_warden::{
 use super::bed::session;
 use crate::lab::Small;
 
+fn on_a_small_disk(folder: &Path) -> (Small, PathBuf, Approvals) {
+    let small = Small::mount(&folder.join("small"), "64k");
+    let journal = small.path().join("journal.db");
+    let own = SessionId::new(Timestamp::from_secs(1), [1; 10]);
+    let approvals = Approvals::begin(&journal, own).unwrap();
+    (small, journal, approvals)
+}
+
 #[test]
 fn a_line_that_a_full_disk_cuts_takes_no_other_with_it() {
     let folder = tempfile::tempdir().unwrap();
-    let small = Small::mount(&folder.path().join("small"), "64k");
-    let journal = small.path().join("journal.db");
-    let mut approvals =
-        Approvals::begin(&journal, SessionId::new(Timestamp::from_secs(1), [1; 10])).unwrap();
+    let (small, journal, mut approvals) = on_a_small_disk(folder.path());
     let mut kept: Vec<SessionRecord> = Vec::new();
     let mut add = |approvals: &mut Approvals, number| {
         let row = session(number);
@@ -39,10 +46,7 @@ fn a_line_that_a_full_disk_cuts_takes_no_other_with_it() {
 #[test]
 fn room_for_a_page_more_is_seen_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let small = Small::mount(&folder.path().join("small"), "64k");
-    let journal = small.path().join("journal.db");
-    let mut approvals =
-        Approvals::begin(&journal, SessionId::new(Timestamp::from_secs(1), [1; 10])).unwrap();
+    let (small, journal, mut approvals) = on_a_small_disk(folder.path());
     approvals.add([&session(1)]).unwrap();
     small.fill();
     assert!(!approvals.has_room(), "although a line more goes into its page");

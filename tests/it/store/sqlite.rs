@@ -60,7 +60,6 @@ async fn a_database_in_memory_lives_as_long_as_its_store() {
     assert_eq!(other.schema().await, Ok(Schema::Missing));
 }
 
-/// By these a daemon knows that there is nothing to ask.
 #[tokio::test]
 async fn who_asks_for_changes_waits_for_nobody_who_writes() {
     let folder = tempfile::tempdir().unwrap();
@@ -115,6 +114,7 @@ async fn a_watch_tells_of_what_is_written_and_not_of_what_is_read() {
     assert!(is_told(&watch, 5_000).await);
 }
 
+/// By these a daemon knows that there is nothing to ask.
 #[tokio::test]
 async fn what_another_process_writes_leaves_traces_also_behind_a_link() {
     let folder = tempfile::tempdir().unwrap();
