@@ -133,7 +133,7 @@ impl Daemon {
         let shared = Shared {
             authenticator: Arc::clone(&authenticator),
             questions: Bounds {
-                at_once: AT_ONCE.max(config.auth.hash_workers.get() * 2),
+                at_once: AT_ONCE.max(config.auth.hash_workers.get() * 4),
                 waiting: config.auth.hash_queue,
                 patience: config.auth.timeout,
                 pace: Arc::default(),

@@ -1,7 +1,8 @@
 //! The logins of one server that are being decided.
 //!
 //! A server has a few questions under way at once, and the others wait here, in their order: a
-//! storm at one server leaves room on the hashing threads for the logins of all others.
+//! storm at one server leaves room on the hashing threads for the logins of all others. They come
+//! up half of them together, as soon as the other half is decided: the database is then asked about all in one question.
 //! Renegotiations of live clients do not wait. A login that cannot be decided in time is refused for a
 //! while as soon as that is clear, the last that came first: those before it are nearly there. A decision that is
 //! held back is under way no longer: it takes nobody's turn.
@@ -28,7 +29,7 @@ use super::pace::{Load, Pace};
 /// What there may be.
 #[derive(Debug, Clone)]
 pub(super) struct Bounds {
-    /// Under way at once: enough to keep every hashing thread busy.
+    /// Under way at once: half as many are enough to keep every hashing thread busy.
     pub(super) at_once: usize,
     /// Waiting; beyond it a login is refused for a while.
     pub(super) waiting: usize,
@@ -80,7 +81,8 @@ impl Questions {
         let patience = self.bounds.patience * 7 / 8;
         let before = self.handles.len() + self.waiting.len();
         let due = self.clock.now().mono + patience;
-        if is_live || self.handles.len() < self.bounds.at_once {
+        let has_room = self.waiting.is_empty() && self.handles.len() < self.bounds.at_once;
+        if is_live || has_room {
             self.begin(ticket, request, due);
         } else if self.waiting.len() < self.bounds.waiting
             && self.bounds.pace.wait(before, patience) <= patience
@@ -146,7 +148,9 @@ impl Questions {
     }
 
     fn refill(&mut self) {
-        while self.handles.len() < self.bounds.at_once
+        let is_time = self.handles.len() <= self.bounds.at_once / 2;
+        while is_time
+            && self.handles.len() < self.bounds.at_once
             && let Some(Waiting { ticket, request, due }) = self.waiting.pop_front()
         {
             self.begin(ticket, request, due);
@@ -282,6 +286,25 @@ mod tests {
         }
         assert_eq!(told, [(4, 0), (5, 0), (1, 1), (2, 3)]);
         assert!(questions.next().await.is_none() && questions.is_empty());
+    }
+
+    #[tokio::test]
+    async fn those_that_wait_come_up_half_of_them_together_and_nobody_before_them() {
+        let clock = Clock::new();
+        let bounds = Bounds { at_once: 4, waiting: 9, patience: EACH * 40, pace: Arc::default() };
+        let mut questions = Questions::new(authenticator(clock), bounds, clock);
+        for number in 1..=8 {
+            assert_eq!(questions.ask(ticket(number), request(RequestKind::Connect)), None);
+        }
+        let mut seen = Vec::new();
+        for number in 9..=12 {
+            assert!(questions.next().await.is_some());
+            assert_eq!(questions.ask(ticket(number), request(RequestKind::Connect)), None);
+            seen.push((questions.handles.len(), questions.waiting.len()));
+        }
+        assert_eq!(seen, [(3, 5), (4, 4), (3, 5), (4, 4)]);
+        let last: Vec<_> = questions.waiting.iter().map(|waiting| waiting.ticket.cid.0).collect();
+        assert_eq!(last, [9, 10, 11, 12]);
     }
 
     #[tokio::test]
