@@ -17,6 +17,11 @@ pub fn user(number: usize) -> String {
     format!("user{number:06}")
 }
 
+/// Which user that is.
+pub fn number(user: &str) -> Option<usize> {
+    user.strip_prefix("user")?.parse().ok()
+}
+
 pub fn mac(number: usize) -> String {
     let [.., a, b, c, d] = (number as u64).to_be_bytes();
     format!("02:1a:{a:02x}:{b:02x}:{c:02x}:{d:02x}")

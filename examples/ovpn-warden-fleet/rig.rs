@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
     fmt::Write as _,
     fs::{self, File},
     io::{BufRead, BufReader},
@@ -39,8 +40,26 @@ pub struct Rig {
 pub struct Usage {
     pub rss_kib: u64,
     pub cpu: Duration,
-    /// Times that any of its threads gave up the processor by itself.
-    pub wake_ups: u64,
+}
+
+/// Times that threads gave up the processor by themselves, counted by looks at those that there are: what one did that came
+/// and ended between two looks is missed.
+#[derive(Debug, Default)]
+pub struct Switches {
+    last: HashMap<(u32, OsString), u64>,
+    pub sum: u64,
+}
+
+impl Switches {
+    /// What was counted before the first look does not count.
+    fn look(&mut self, now: HashMap<(u32, OsString), u64>) {
+        if !self.last.is_empty() {
+            let before = |thread| self.last.get(thread).copied().unwrap_or(0);
+            self.sum +=
+                now.iter().map(|(thread, count)| count.saturating_sub(before(thread))).sum::<u64>();
+        }
+        self.last = now;
+    }
 }
 
 /// What the log says.
@@ -91,8 +110,13 @@ impl Rigs {
         self.0.iter().map(Rig::usage).fold(Usage::default(), |sum, one| Usage {
             rss_kib: sum.rss_kib + one.rss_kib,
             cpu: sum.cpu + one.cpu,
-            wake_ups: sum.wake_ups + one.wake_ups,
         })
+    }
+
+    /// Counts on with what their threads did since the last look.
+    pub fn count_switches(&self, switches: &mut Switches) {
+        let pids = self.0.iter().filter_map(|rig| rig.child.as_ref().and_then(Child::id));
+        switches.look(pids.flat_map(switches_of).collect());
     }
 
     /// Session rows that wait for the database.
@@ -175,7 +199,7 @@ impl Rig {
 
     /// Starts the daemon, and does not wait for it; its process.
     pub fn launch(&mut self) -> anyhow::Result<u32> {
-        let log = File::options().create(true).append(true).open(self.folder.join("log"))?;
+        let log = File::options().create(true).append(true).open(self.log_path())?;
         let errors = log.try_clone()?;
         let child = Command::new(&self.program)
             .env_clear()
@@ -212,7 +236,7 @@ impl Rig {
     pub fn check(&mut self) -> anyhow::Result<()> {
         let Some(child) = &mut self.child else { return Ok(()) };
         if let Some(status) = child.try_wait()? {
-            let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            let log = fs::read_to_string(self.log_path()).unwrap_or_default();
             bail!("the daemon ended with {status}:\n{log}");
         }
         Ok(())
@@ -248,6 +272,10 @@ impl Rig {
         Ok(())
     }
 
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
     /// Links that are up.
     pub async fn links(&self) -> anyhow::Result<usize> {
         let text = get(self.http, "/metrics").await?;
@@ -267,26 +295,10 @@ impl Rig {
         pid.and_then(usage).unwrap_or_default()
     }
 
-    /// What no fault explains: rows that the database refused, a journal that failed, a panic.
-    pub fn complaints(&self) -> anyhow::Result<Vec<String>> {
-        let text = fs::read_to_string(self.folder.join("log"))?;
-        let events =
-            ["\"store.refused\"", "\"store.unreadable\"", "\"journal.failed\"", "\"auth.error\""];
-        let is_bad = |line: &&str| {
-            // A killed daemon may leave half a line.
-            let is_panic = !line.starts_with('{') && line.contains("panicked");
-            // What could not be asked in an outage is told, and temporary.
-            let is_known = line.contains("\"auth.error\"")
-                && (line.contains("\"backend_unavailable\"") || line.contains("\"timeout\""));
-            (is_panic || events.iter().any(|event| line.contains(event))) && !is_known
-        };
-        Ok(text.lines().filter(is_bad).map(str::to_owned).collect())
-    }
-
     /// Reads the log.
     pub fn log(&self) -> anyhow::Result<Log> {
         let mut log = Log::default();
-        for line in BufReader::new(File::open(self.folder.join("log"))?).lines() {
+        for line in BufReader::new(File::open(self.log_path())?).lines() {
             let line = line?;
             let is_wanted = ["\"auth.allowed\"", "\"session.adopted\"", "\"log.dropped\""];
             if !is_wanted.iter().any(|event| line.contains(event)) {
@@ -339,19 +351,40 @@ fn usage(pid: u32) -> Option<Usage> {
     // of all, stime the 15th, in hundredths of a second (USER_HZ, fixed in Linux's interface).
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    let mut wake_ups = 0;
-    for task in fs::read_dir(process.join("task")).ok()?.flatten() {
-        let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-        wake_ups += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
-    }
-    Some(Usage {
-        rss_kib: field(&status, "VmRSS:")?,
-        cpu: Duration::from_millis(ticks * 10),
-        wake_ups,
-    })
+    Some(Usage { rss_kib: field(&status, "VmRSS:")?, cpu: Duration::from_millis(ticks * 10) })
+}
+
+/// Of each thread of a process, how often it gave up the processor by itself.
+fn switches_of(pid: u32) -> Vec<((u32, OsString), u64)> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let of_task = |task: fs::DirEntry| {
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        Some(((pid, task.file_name()), field(&status, "voluntary_ctxt_switches:")?))
+    };
+    tasks.filter_map(of_task).collect()
 }
 
 fn field(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_has_ended_takes_nothing_away_and_a_new_one_counts_whole() {
+        let look = |of: &[(&str, u64)]| {
+            of.iter().map(|(tid, count)| ((1, OsString::from(tid)), *count)).collect()
+        };
+        let mut switches = Switches::default();
+        switches.look(look(&[("1", 50), ("2", 7)]));
+        assert_eq!(switches.sum, 0);
+        switches.look(look(&[("1", 52), ("3", 4)]));
+        assert_eq!(switches.sum, 6);
+        switches.look(look(&[("1", 52), ("3", 5)]));
+        assert_eq!(switches.sum, 7);
+        assert!(!switches_of(std::process::id()).is_empty());
+    }
 }

@@ -15,14 +15,14 @@ use crate::{
     bare,
     measure::Result,
     population::{self, PASSWORD, SHORT, Seed},
-    rig::{Rig, Rigs},
+    rig::{Rig, Rigs, Switches},
     script::Script,
     stand_in::StandIn,
     world::{Act, Answer, Order, Outcome, Seen, Totals, World},
 };
 
 /// How long argon2 alone is measured, before and after.
-const BARE: Duration = Duration::from_secs(2);
+const BARE: Duration = Duration::from_secs(4);
 /// How long nothing happens before memory is looked at.
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long anything may take that should be over at once.
@@ -269,13 +269,18 @@ impl Fleet<'_> {
                 .collect()
         })
         .await?;
-        sleep(Duration::from_secs(seconds)).await;
+        let mut switches = Switches::default();
+        self.rig.count_switches(&mut switches);
+        for _ in 0..seconds {
+            sleep(Duration::from_secs(1)).await;
+            self.rig.count_switches(&mut switches);
+        }
         let after = self.rig.usage();
         let ended = self.clock.now().mono;
         let time = (ended - begun).as_secs_f64();
         self.result.number("measured_s", time);
         self.result.number("cpu_percent", (after.cpu - before.cpu).as_secs_f64() / time * 100.0);
-        self.result.number("wake_ups_per_s", (after.wake_ups - before.wake_ups) as f64 / time);
+        self.result.number("wake_ups_per_s", switches.sum as f64 / time);
         let killed = Totals::of(&self.world.totals.killed) - killed;
         self.result.number("kills_per_s", killed as f64 / time);
         self.result.put("rss_kib_at_end", after.rss_kib);

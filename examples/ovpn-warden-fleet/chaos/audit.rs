@@ -2,9 +2,12 @@
 //!
 //! What differs is either accepted, under a name by which it is counted, or a finding.
 
+mod log;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
+    log::Log,
     record::{End, Instance, Link, Millis, flow},
     rows::{Row, Used},
 };
@@ -57,6 +60,7 @@ pub struct Evidence {
     pub frozen: Vec<(u32, Span)>,
     pub rows: Vec<Row>,
     pub usage: HashMap<String, Used>,
+    pub log: Log,
     /// `session.accounting_interval_s`; byte counts come as often.
     pub accounting: Millis,
     /// The limit of those whose sessions are short; of others that of the defaults.
@@ -78,6 +82,8 @@ pub struct Verdict {
     pub sessions: usize,
     pub exact: usize,
     pub deadlines: usize,
+    /// Of the log.
+    pub lines: usize,
 }
 
 impl Verdict {
@@ -96,15 +102,45 @@ impl Verdict {
     }
 }
 
-/// Compares the table with the record.
+impl Evidence {
+    /// When the daemon that was there then died.
+    fn death(&self, at: Millis) -> Millis {
+        let daemons = self.daemons.iter();
+        daemons.filter(|daemon| daemon.has(at)).map(|daemon| daemon.until).min().unwrap_or(at)
+    }
+
+    /// For how long of that time the machine, the daemon or that server stood still.
+    fn stalled(&self, server: Option<u32>, span: Span) -> Millis {
+        let machine = self.stalls.iter();
+        let frozen = self.frozen.iter().filter(|(of, _)| Some(*of) == server);
+        machine.chain(frozen.map(|(_, stall)| stall)).map(|stall| stall.within(span)).sum()
+    }
+
+    /// For how long something stood still around then.
+    fn slack(&self, server: Option<u32>, at: Millis) -> Millis {
+        self.stalled(server, Span { from: at - LONGEST_STALL, until: at + LONGEST_STALL })
+    }
+}
+
+/// The rows of each session, or of what might have become one.
+type Matched<'a> = HashMap<*const Instance, Vec<&'a Row>>;
+
+/// Compares the table and the log with the record, and with each other.
 pub fn judge(evidence: &Evidence) -> Verdict {
+    let (mut verdict, rows) = judge_table(evidence);
+    log::judge(evidence, &rows, &mut verdict);
+    verdict
+}
+
+/// Compares the table with the record; which row is of which session.
+fn judge_table(evidence: &Evidence) -> (Verdict, Matched<'_>) {
     let mut verdict = Verdict::default();
     let mut of_key: HashMap<_, Vec<&Instance>> = HashMap::new();
     for instance in &evidence.instances {
         of_key.entry((instance.server, instance.run, instance.cid)).or_default().push(instance);
     }
     // A row belongs to the instance of its ids that came last before it began.
-    let mut rows: HashMap<*const Instance, Vec<&Row>> = HashMap::new();
+    let mut rows = Matched::new();
     for row in &evidence.rows {
         let same = of_key.get(&(row.server, row.run, row.cid)).into_iter().flatten();
         let its = same
@@ -117,9 +153,9 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         }
     }
     for instance in &evidence.instances {
-        let its = rows.remove(&std::ptr::from_ref(instance)).unwrap_or_default();
+        let its = rows.get(&std::ptr::from_ref(instance)).map_or(&[][..], Vec::as_slice);
         let case = Case { evidence, instance };
-        match (instance.admitted, &its[..]) {
+        match (instance.admitted, its) {
             (None, []) => {}
             (None, [row]) => case.judge_unread(row, &mut verdict),
             (Some(_), []) => case.judge_missing(&mut verdict),
@@ -130,7 +166,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         }
     }
     judge_usage(evidence, &mut verdict);
-    verdict
+    (verdict, rows)
 }
 
 /// What closed rows add up to is what quotas count.
@@ -167,9 +203,15 @@ struct Watch {
     blind: Vec<Span>,
     /// When it certainly knew.
     known: Millis,
+    /// Of a daemon that did not know of it before.
+    is_new: bool,
 }
 
 impl Watch {
+    const fn over(span: Span) -> Self {
+        Self { span, blind: Vec::new(), known: span.from, is_new: true }
+    }
+
     fn sees(&self, over: Span) -> Millis {
         let blind: Millis = self.blind.iter().map(|outage| outage.within(over)).sum();
         self.span.within(over) - blind
@@ -179,12 +221,6 @@ impl Watch {
 impl Case<'_> {
     fn gone(&self) -> (Millis, Option<End>) {
         self.instance.ended.map_or((Millis::MAX, None), |(at, why)| (at, Some(why)))
-    }
-
-    /// When the daemon that was there then died.
-    fn death(&self, at: Millis) -> Millis {
-        let daemons = self.evidence.daemons.iter();
-        daemons.filter(|daemon| daemon.has(at)).map(|daemon| daemon.until).min().unwrap_or(at)
     }
 
     /// The times in which a daemon was linked to the server.
@@ -197,11 +233,10 @@ impl Case<'_> {
             if until < admitted || link.from > gone {
                 continue;
             }
-            let daemon = self.death(link.from);
-            let from = link.from.max(admitted);
-            let span = Span { from, until };
-            let mut watch = Watch { span, blind: Vec::new(), known: from };
-            if link.from > admitted && known_to != Some(daemon) {
+            let daemon = self.evidence.death(link.from);
+            let mut watch = Watch::over(Span { from: link.from.max(admitted), until });
+            watch.is_new = known_to != Some(daemon);
+            if link.from > admitted && watch.is_new {
                 self.compare(&mut watch);
             }
             if watch.known <= until {
@@ -231,14 +266,23 @@ impl Case<'_> {
     }
 
     fn stalled(&self, span: Span) -> Millis {
-        let machine = self.evidence.stalls.iter();
-        let server = self.evidence.frozen.iter().filter(|(of, _)| *of == self.instance.server);
-        machine.chain(server.map(|(_, stall)| stall)).map(|stall| stall.within(span)).sum()
+        self.evidence.stalled(Some(self.instance.server), span)
+    }
+
+    /// Whether the connection ended right after that moment, or before, since the client had asked.
+    fn is_link_lost(&self, at: Millis) -> bool {
+        self.evidence.links.iter().any(|link| {
+            let until = link.until.unwrap_or(Millis::MAX);
+            // A server that stands still reads its approval late, or never.
+            let slack = SECOND + self.stalled(Span { from: at, until });
+            let is_its = link.server == self.instance.server && self.instance.asked <= until;
+            is_its && until <= at.saturating_add(slack)
+        })
     }
 
     /// Whether a change of that moment reached the disk before its daemon died.
     fn is_kept(&self, at: Millis) -> bool {
-        let death = self.death(at);
+        let death = self.evidence.death(at);
         let outages = self.evidence.outages.iter();
         let mut near = outages.filter(|outage| {
             outage.from <= at + MOMENT && at <= outage.until + self.evidence.memory
@@ -249,17 +293,10 @@ impl Case<'_> {
 
     /// A row of a client that never was in.
     fn judge_unread(&self, row: &Row, verdict: &mut Verdict) {
-        let Instance { server, asked, .. } = *self.instance;
         let (gone, why) = self.gone();
-        let is_lost = self.evidence.links.iter().any(|link| {
-            let until = link.until.unwrap_or(Millis::MAX);
-            // A server that stands still reads its approval late, or never.
-            let slack = SECOND + self.stalled(Span { from: row.started, until });
-            link.server == server && asked <= until && until <= row.started.saturating_add(slack)
-        });
         if row.ended.is_none() {
             verdict.find(format!("stays open: {row:?}"));
-        } else if is_lost {
+        } else if self.is_link_lost(row.started) {
             verdict.accept("approval_lost_with_the_connection", 0);
         } else if gone <= row.started + SECOND {
             verdict.accept("left_before_its_approval", 0);
@@ -363,7 +400,9 @@ impl Case<'_> {
         let is_seen = is_compared
             && if why == End::ServerDied {
                 // When the connection broke is stored with the next accounting.
-                is_watched && self.is_kept(gone) && self.death(gone) - gone > accounting + MOMENT
+                is_watched
+                    && self.is_kept(gone)
+                    && self.evidence.death(gone) - gone > accounting + MOMENT
             } else {
                 is_heard && self.is_kept(gone)
             };

@@ -1,10 +1,16 @@
 //! Each rule finds what it is for, and accepts what is explained.
 
+use ovpn_warden::types::{SessionId, Timestamp};
+
 use super::*;
 
 /// Between two clients, servers or runs.
 const T: Millis = 1_795_435_000_000;
 const MINUTE: Millis = 60_000;
+
+fn id(number: u8) -> SessionId {
+    SessionId::new(Timestamp::from_millis(T), [number; 10])
+}
 
 /// One client that came at second 10, was in for 20 s and left, and its row.
 fn bed() -> Evidence {
@@ -19,7 +25,7 @@ fn bed() -> Evidence {
         ended: Some((T + 30_000, End::Left)),
     };
     let row = Row {
-        id: "one".into(),
+        id: id(1),
         server: 0,
         run: T / 1_000,
         cid: 4,
@@ -76,7 +82,7 @@ impl Evidence {
 
 #[track_caller]
 fn finds(evidence: Evidence, words: &str) {
-    let verdict = judge(&evidence);
+    let (verdict, _) = judge_table(&evidence);
     assert!(
         verdict.findings.iter().any(|finding| finding.contains(words)),
         "no `{words}` in {verdict:#?}"
@@ -85,7 +91,7 @@ fn finds(evidence: Evidence, words: &str) {
 
 #[track_caller]
 fn accepts(evidence: Evidence, names: &[&str]) {
-    let verdict = judge(&evidence);
+    let (verdict, _) = judge_table(&evidence);
     assert!(verdict.findings.is_empty(), "{verdict:#?}");
     assert_eq!(verdict.accepted.keys().copied().collect::<Vec<_>>(), names);
 }
@@ -93,7 +99,9 @@ fn accepts(evidence: Evidence, names: &[&str]) {
 #[test]
 fn a_table_that_says_what_was_seen_is_right() {
     accepts(bed(), &[]);
-    assert_eq!((judge(&bed()).sessions, judge(&bed()).exact), (1, 1));
+    let bed = bed();
+    let (verdict, _) = judge_table(&bed);
+    assert_eq!((verdict.sessions, verdict.exact), (1, 1));
 }
 
 #[test]
@@ -103,11 +111,11 @@ fn a_session_is_there_once_and_no_other() {
     finds(lost.with_usage(), "without a row");
 
     let mut twice = bed();
-    twice.rows.push(Row { id: "two".into(), started: T + 10_100, ..twice.rows[0].clone() });
+    twice.rows.push(Row { id: id(2), started: T + 10_100, ..twice.rows[0].clone() });
     finds(twice.with_usage(), "2 rows of one session");
 
     let mut strange = bed();
-    strange.rows.push(Row { id: "two".into(), cid: 5, ..strange.rows[0].clone() });
+    strange.rows.push(Row { id: id(2), cid: 5, ..strange.rows[0].clone() });
     finds(strange.with_usage(), "a row without a session");
 
     let mut of_another = bed();
@@ -129,7 +137,7 @@ fn a_run_that_begins_in_the_same_second_has_sessions_of_its_own() {
         ..two.instances[0].clone()
     });
     two.rows.push(Row {
-        id: "two".into(),
+        id: id(2),
         started: T + 40_010,
         ended: Some(T + 50_010),
         deadline: Some(T + 40_010 + MINUTE),

@@ -4,6 +4,7 @@
 pub mod audit;
 mod cluster;
 mod drift;
+mod log;
 pub mod plan;
 pub mod record;
 mod rows;

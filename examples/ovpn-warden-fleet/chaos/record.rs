@@ -28,6 +28,8 @@ pub enum End {
     Unanswered,
     /// It was denied.
     Denied,
+    /// It was denied for a moment: nothing was wrong with it, and it is to come again.
+    Postponed,
     /// Its server was killed.
     ServerDied,
 }
@@ -40,6 +42,7 @@ impl End {
             Self::TimedOut => "session_timeout",
             Self::Unanswered => "unanswered",
             Self::Denied => "denied",
+            Self::Postponed => "postponed",
             Self::ServerDied => "server_died",
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, bail};
-use ovpn_warden::types::Timestamp;
+use ovpn_warden::types::{SessionId, Timestamp};
 use sqlx::{Connection, MySqlConnection, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::record::Millis;
@@ -20,7 +20,7 @@ const USAGE: &str = "SELECT CAST(user_name AS CHAR), CAST(SUM(duration_ms) AS CH
 /// A row of `sessions`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    pub id: String,
+    pub id: SessionId,
     pub server: u32,
     pub run: i64,
     pub cid: u32,
@@ -71,7 +71,7 @@ fn session(texts: &[Option<String>]) -> anyhow::Result<Row> {
     let text = |at: usize| texts[at].as_deref().with_context(|| format!("no column {at}"));
     let server = text(1)?.strip_prefix('s').context("a server of another fleet")?.parse()?;
     Ok(Row {
-        id: text(0)?.to_owned(),
+        id: text(0)?.parse()?,
         server,
         run: time(text(2)?)?.as_secs(),
         cid: text(3)?.parse()?,

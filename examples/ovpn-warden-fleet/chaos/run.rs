@@ -23,6 +23,7 @@ use super::{
     audit::{self, Evidence, Span},
     cluster::{self, Cluster, TAKEOVER},
     drift,
+    log::Log,
     plan::{self, Fault, Hit, How, Kinds},
     record::{Instance, Millis, Record},
     rows, stall,
@@ -494,6 +495,7 @@ impl Play<'_> {
             frozen,
             rows,
             usage,
+            log: Log::read(&self.rig.log_path())?,
             accounting: Millis::from(self.args.accounting_s) * 1_000,
             limits: short.map(|number| (number, limit)).collect::<HashMap<_, _>>(),
             limit: LIMIT,
@@ -507,7 +509,7 @@ impl Play<'_> {
         verdict.findings.extend(played.never_met());
         verdict.findings.extend(faults);
         verdict.findings.extend(found);
-        verdict.findings.extend(self.rig.complaints()?);
+        verdict.findings.extend_from_slice(&evidence.log.complaints);
         if open > 0 {
             verdict.findings.push(format!("{open} sessions or rows did not end in time"));
         }

@@ -54,6 +54,7 @@ impl Played {
 pub fn tell(evidence: &Evidence, verdict: &Verdict, result: &mut Result) {
     result.put("sessions", verdict.sessions);
     result.put("rows", evidence.rows.len());
+    result.put("log_lines", verdict.lines);
     result.put("ends_within_a_second", verdict.exact);
     result.put("deadlines_passed", verdict.deadlines);
     for (what, size) in &verdict.largest {

@@ -163,7 +163,8 @@ impl StandIn {
             place.answer();
         } else {
             self.acts.push(Reverse((now + EXIT, Act::Denied(cid))));
-            self.forget(index, End::Denied, self.world.clock.now().utc);
+            let end = if wait.is_some() { End::Postponed } else { End::Denied };
+            self.forget(index, end, self.world.clock.now().utc);
         }
         let outcome = if wait.is_some() { Outcome::Temporary } else { Outcome::Denied };
         self.answered(asked, is_reauth, outcome);
