@@ -24,8 +24,10 @@ use tokio::{
 
 use crate::args::Args;
 
-/// How long the daemon may take to start, or to stop.
+/// How long the daemon may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may take to stop, as the unit has it.
+const STOP: Duration = Duration::from_secs(15);
 
 /// A folder with a configuration, and the daemon that runs on it.
 pub struct Rig {
@@ -256,9 +258,12 @@ impl Rig {
         if let Some(pid) = child.id() {
             Command::new("kill").arg("-TERM").arg(pid.to_string()).status().await?;
         }
-        tokio::time::timeout(PATIENCE, child.wait())
+        let status = tokio::time::timeout(STOP, child.wait())
             .await
             .context("the daemon does not stop")??;
+        if !status.success() {
+            bail!("the daemon was told to stop and ended with {status}");
+        }
         Ok(())
     }
 

@@ -78,6 +78,8 @@ pub struct Seen {
     pub lists: Vec<(u32, Timestamp, usize)>,
     /// When it stood still.
     pub frozen: Vec<(Timestamp, Timestamp)>,
+    /// When it was not there.
+    pub away: Vec<(Timestamp, Timestamp)>,
     /// What was not as it has to be, in words; the first few.
     pub faults: Vec<String>,
 }

@@ -11,7 +11,7 @@ use super::{
     record::{End, Instance, Link, Millis, flow},
     rows::{Row, Used},
 };
-use crate::population::user;
+use crate::{population::user, stand_in::HAND_WINDOW};
 
 /// How far the table's times may be from the record's.
 pub const SECOND: Millis = 1_000;
@@ -155,6 +155,7 @@ fn judge_table(evidence: &Evidence) -> (Verdict, Matched<'_>) {
     for instance in &evidence.instances {
         let its = rows.get(&std::ptr::from_ref(instance)).map_or(&[][..], Vec::as_slice);
         let case = Case { evidence, instance };
+        case.judge_unanswered(&mut verdict);
         match (instance.admitted, its) {
             (None, []) => {}
             (None, [row]) => case.judge_unread(row, &mut verdict),
@@ -289,6 +290,24 @@ impl Case<'_> {
         });
         death - at - self.stalled(Span { from: at, until: death })
             > if near.any(|_| true) { self.evidence.memory } else { MOMENT }
+    }
+
+    /// Every question is answered in time, unless it was lost with a connection, or asked when there was none.
+    fn judge_unanswered(&self, verdict: &mut Verdict) {
+        let (gone, Some(End::Unanswered)) = self.gone() else { return };
+        let window = Millis::try_from(HAND_WINDOW.as_millis()).unwrap_or(Millis::MAX);
+        // A server that stands still removes it late.
+        let asked = gone - window - self.stalled(Span { from: gone - window, until: gone });
+        let mut links =
+            self.evidence.links.iter().filter(|link| link.server == self.instance.server);
+        let lived_on = |link: &Link| {
+            link.from <= asked - SECOND && link.until.is_none_or(|until| until >= gone)
+        };
+        if links.any(lived_on) {
+            verdict.find(format!("was not answered: {:?}", self.instance));
+        } else {
+            verdict.accept("question_lost_with_the_connection", 0);
+        }
     }
 
     /// A row of a client that never was in.

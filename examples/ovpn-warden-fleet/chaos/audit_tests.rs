@@ -364,3 +364,24 @@ fn a_daemon_that_was_stopped_is_not_there_meanwhile() {
     bed.stalls = vec![Span { from: T + 68_000, until: T + 74_900 }];
     accepts(bed, &["past_deadline_machine_stood_still"]);
 }
+
+#[test]
+fn a_question_is_answered_unless_it_was_lost_with_a_connection() {
+    // It renegotiated at second 15.
+    let bed = || {
+        let mut bed = bed();
+        bed.instances[0].ended = Some((T + 30_000, End::Unanswered));
+        bed
+    };
+    finds(bed().with_usage(), "was not answered");
+    accepts(
+        bed().without_daemon(T + 20_000, 100).with_usage(),
+        &["question_lost_with_the_connection"],
+    );
+    let mut late = bed();
+    late.links[0].from = T + 14_900;
+    accepts(late.with_usage(), &["question_lost_with_the_connection"]);
+    let mut before = bed().without_daemon(T + 12_000, 1_000);
+    before.links[1].until = Some(T + 31_000);
+    finds(before.with_usage(), "was not answered");
+}

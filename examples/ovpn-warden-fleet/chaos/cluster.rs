@@ -266,27 +266,6 @@ async fn race(stores: [Arc<dyn Store>; 2], races: Arc<Races>, clock: Clock) {
     }
 }
 
-/// How long logins stayed away while a node took writes, at most: `outages` are when none did, `excused`
-/// when there was nobody to let in, or to do it.
-pub fn longest_wait(admissions: &[Millis], outages: &[Span], excused: &[Span]) -> (Millis, Millis) {
-    let mut outages = outages.to_vec();
-    outages.sort_by_key(|outage| outage.from);
-    let mut longest = (0, 0);
-    for (from, until) in admissions.iter().zip(admissions.iter().skip(1)) {
-        if excused.iter().any(|span| span.from <= *until && *from <= span.until) {
-            continue;
-        }
-        // What is left of the time between two logins when outages are taken out.
-        let mut usable = *from;
-        for outage in outages.iter().filter(|one| one.until > *from && one.from < *until) {
-            longest = longest.max((outage.from - usable, usable));
-            usable = usable.max(outage.until);
-        }
-        longest = longest.max((until - usable, usable));
-    }
-    longest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,18 +276,5 @@ mod tests {
         assert_eq!(first_host(url), "mysql://u:p@a:1/w");
         assert_eq!(host(url, 2).unwrap(), "mysql://u:p@c:3/w");
         assert_eq!(turned(url).unwrap(), "mysql://u:p@b:2,c:3,a:1/w");
-    }
-
-    #[test]
-    fn logins_are_waited_for_from_the_moment_when_a_node_is_of_use() {
-        let admissions = [0, 100, 9_100, 9_200];
-        let outage = Span { from: 200, until: 6_000 };
-        assert_eq!(longest_wait(&admissions, &[outage], &[]), (3_100, 6_000));
-        assert_eq!(longest_wait(&admissions, &[], &[]), (9_000, 100));
-        let beyond = Span { from: 4_000, until: 9_150 };
-        assert_eq!(longest_wait(&admissions, &[beyond], &[]), (3_900, 100), "known by reading");
-        assert_eq!(longest_wait(&admissions, &[beyond, outage], &[]), (100, 100));
-        let nobody = Span { from: 1_000, until: 2_000 };
-        assert_eq!(longest_wait(&admissions, &[], &[nobody]), (100, 9_100));
     }
 }

@@ -64,7 +64,7 @@ pub enum Change {
 pub struct Log {
     pub lines: Vec<Line>,
     pub changes: Vec<(Millis, Change)>,
-    /// What no fault explains: rows that the database refused, a journal that failed, a panic.
+    /// Errors that no fault explains: rows that the database refused, a journal that failed, a panic.
     pub complaints: Vec<String>,
     /// Lines that are none: a killed daemon may leave half a one.
     pub broken: usize,
@@ -78,6 +78,8 @@ pub struct Log {
 struct Raw<'a> {
     #[serde(borrow)]
     timestamp: Cow<'a, str>,
+    #[serde(borrow)]
+    level: Cow<'a, str>,
     #[serde(borrow)]
     event: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -138,19 +140,11 @@ impl Log {
                 self.dropped += raw.lines.unwrap_or(0);
                 None
             }
-            ("auth.error", _) => {
-                // What could not be asked in an outage is told, and temporary.
-                if !matches!(raw.reason.as_deref(), Some("backend_unavailable" | "timeout")) {
-                    self.complaints.push(text.trim_end().into());
-                }
-                None
-            }
-            ("store.refused" | "store.unreadable" | "journal.failed", _) => {
-                self.complaints.push(text.trim_end().into());
-                None
-            }
             _ => None,
         };
+        if raw.level == "error" && !raw.is_of_a_fault(event) {
+            self.complaints.push(text.trim_end().into());
+        }
         self.changes.extend(change.map(|change| (at, change)));
         let Some(what) = raw.what(event) else { return };
         let who = (server, raw.cid, raw.user.as_deref().and_then(number));
@@ -164,6 +158,13 @@ impl Log {
 }
 
 impl Raw<'_> {
+    /// Whether an error is what a database that is away brings: it is told, and what could not be asked is denied for
+    /// a moment.
+    fn is_of_a_fault(&self, event: &str) -> bool {
+        let is_away = matches!(self.reason.as_deref(), Some("backend_unavailable" | "timeout"));
+        event == "store.down" || (event == "auth.error" && is_away)
+    }
+
     fn what(&self, event: &str) -> Option<What> {
         let is_login = self.reauth != Some(true);
         Some(match event {
@@ -202,19 +203,29 @@ mod tests {
         let who = r#""server":"s3","cid":7,"user":"user000012""#;
         for line in [
             format!(
-                r#"{{"timestamp":"{at}","level":"INFO","event":"session.closed","message":"x",{who},"session_id":"{id}","cause":"idle","duration_s":9,"bytes_received":1,"bytes_sent":2}}"#
-            ),
-            format!(r#"{{"timestamp":"{at}","event":"auth.allowed",{who},"reauth":true}}"#),
-            format!(
-                r#"{{"timestamp":"{at}","event":"auth.allowed",{who},"reauth":false,"deadline":"{at}"}}"#
+                r#"{{"timestamp":"{at}","level":"info","event":"session.closed","message":"x",{who},"session_id":"{id}","cause":"idle","duration_s":9,"bytes_received":1,"bytes_sent":2}}"#
             ),
             format!(
-                r#"{{"timestamp":"{at}","event":"auth.denied","server":"s3","cid":7,"user":"ma\"x","temporary":true}}"#
+                r#"{{"timestamp":"{at}","level":"info","event":"auth.allowed",{who},"reauth":true}}"#
             ),
-            format!(r#"{{"timestamp":"{at}","event":"auth.error",{who},"reason":"timeout"}}"#),
-            format!(r#"{{"timestamp":"{at}","event":"auth.error",{who},"reason":"protocol"}}"#),
-            format!(r#"{{"timestamp":"{at}","event":"log.dropped","lines":4}}"#),
-            format!(r#"{{"timestamp":"{at}","event":"link.lost","server":"s3"}}"#),
+            format!(
+                r#"{{"timestamp":"{at}","level":"info","event":"auth.allowed",{who},"reauth":false,"deadline":"{at}"}}"#
+            ),
+            format!(
+                r#"{{"timestamp":"{at}","level":"info","event":"auth.denied","server":"s3","cid":7,"user":"ma\"x","temporary":true}}"#
+            ),
+            format!(
+                r#"{{"timestamp":"{at}","level":"error","event":"auth.error",{who},"reason":"timeout"}}"#
+            ),
+            format!(
+                r#"{{"timestamp":"{at}","level":"error","event":"auth.error",{who},"reason":"protocol"}}"#
+            ),
+            format!(r#"{{"timestamp":"{at}","level":"info","event":"log.dropped","lines":4}}"#),
+            format!(r#"{{"timestamp":"{at}","level":"info","event":"link.lost","server":"s3"}}"#),
+            format!(r#"{{"timestamp":"{at}","level":"error","event":"store.down","error":"x"}}"#),
+            format!(
+                r#"{{"timestamp":"{at}","level":"error","event":"log","at":"src/x.rs:1:1","message":"a fault of ovpn-warden itself"}}"#
+            ),
             "{\"timestamp\":\"2026-11".into(),
             "thread 'hash-0' panicked at src/x.rs:1:1:".into(),
         ] {
@@ -232,10 +243,12 @@ mod tests {
         let closed = What::Closed { cause: "idle".into(), seconds: 9, bytes: (1, 2) };
         let allowed = What::Allowed { deadline: Some(at) };
         assert_eq!(log.lines, [of(closed, Some(id)), of(allowed, None)]);
-        assert_eq!(log.changes, [(at, Change::Unlinked(3))]);
-        assert_eq!((log.broken, log.dropped, log.count), (2, 4, 10));
-        let [nobody, fault, panic] = &log.complaints[..] else { panic!("{:?}", log.complaints) };
-        assert!(nobody.contains("names nobody") && fault.contains("protocol"));
-        assert!(panic.contains("panicked"));
+        assert_eq!(log.changes, [(at, Change::Unlinked(3)), (at, Change::StoreDown)]);
+        assert_eq!((log.broken, log.dropped, log.count), (2, 4, 12));
+        let wanted = ["names nobody", "protocol", "of ovpn-warden itself", "panicked"];
+        assert_eq!(log.complaints.len(), wanted.len(), "{:?}", log.complaints);
+        for (complaint, words) in log.complaints.iter().zip(wanted) {
+            assert!(complaint.contains(words), "{complaint}");
+        }
     }
 }

@@ -2,7 +2,9 @@
 //! and then the table is compared with what the servers saw.
 
 pub mod audit;
+mod back;
 mod cluster;
+mod database;
 mod drift;
 mod log;
 pub mod plan;

@@ -1,6 +1,6 @@
 //! What is done to whom and when: it follows from the seed alone.
 
-use std::{fmt, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 
@@ -81,6 +81,9 @@ impl How {
         }
     }
 }
+
+/// So many faults of every kind have each kind of the database's and of the daemon's.
+pub const EACH_KIND: usize = 25;
 
 /// What is done to whom, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -176,8 +179,9 @@ pub fn faults(
 ) -> Vec<Fault> {
     let mut random = StdRng::seed_from_u64(seed);
     // The part that belongs to every run of the tests.
-    let is_short = count <= 10;
+    let is_short = count <= EACH_KIND;
     let mut deck = Vec::new();
+    let mut hows = HashMap::<_, Vec<How>>::new();
     let mut plan = Vec::with_capacity(count);
     while plan.len() < count {
         let hit = deck.pop().unwrap_or_else(|| {
@@ -223,10 +227,13 @@ pub fn faults(
             Hit::Database => &How::OF_DATABASE,
             Hit::Daemon | Hit::Server(_) | Hit::Servers => &How::OF_OTHERS,
         };
-        let how = match kinds {
-            [only] => *only,
-            kinds => kinds[random.random_range(0..kinds.len())],
-        };
+        // Each kind once before any comes again.
+        let left = hows.entry(hit.word()).or_default();
+        if left.is_empty() {
+            left.extend_from_slice(kinds);
+            left.shuffle(&mut random);
+        }
+        let how = left.pop().unwrap_or(How::Kill);
         plan.push(Fault { rest, hit, how, away, second });
     }
     plan
@@ -234,6 +241,8 @@ pub fn faults(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -251,12 +260,21 @@ mod tests {
         let without = faults(7, 20, 4, false, Kinds::Kills);
         assert!(without.iter().all(|fault| !matches!(fault.hit, Hit::Database | Hit::Both)));
         assert!(without.iter().all(|fault| fault.how == How::Kill));
-        let of_database: std::collections::BTreeSet<_> = faults(7, 100, 4, true, Kinds::All)
+        let of_database: BTreeSet<_> = faults(7, 100, 4, true, Kinds::All)
             .iter()
             .filter(|fault| fault.hit == Hit::Database)
             .map(|fault| fault.how.word())
             .collect();
         assert_eq!(of_database.len(), 7);
+        for seed in 0..50 {
+            // What belongs to every run of the tests has each of them.
+            let plan = faults(seed, EACH_KIND, 4, true, Kinds::All);
+            let drawn = |hit: &str| {
+                let its = plan.iter().filter(|fault| fault.hit.word() == hit);
+                its.map(|fault| fault.how.word()).collect::<BTreeSet<_>>().len()
+            };
+            assert_eq!((drawn("database"), drawn("daemon")), (7, 3), "seed {seed}");
+        }
         let soak = faults(7, 100, 4, true, Kinds::AllButOurEnd);
         let is_our_end = |fault: &Fault| match fault.hit {
             Hit::Daemon => fault.how == How::Kill,

@@ -2,18 +2,14 @@
 
 use std::{
     collections::HashMap,
-    path::Path,
-    process::Stdio,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use anyhow::{Context, bail};
-use ovpn_warden::types::Clock;
+use ovpn_warden::types::{Clock, Timestamp};
 use tokio::{
-    io::AsyncWriteExt as _,
     net::TcpListener,
-    process::Command,
     sync::{mpsc, watch},
     task::JoinHandle,
     time::sleep,
@@ -21,7 +17,9 @@ use tokio::{
 
 use super::{
     audit::{self, Evidence, Span},
+    back,
     cluster::{self, Cluster, TAKEOVER},
+    database::{Database, signal},
     drift,
     log::Log,
     plan::{self, Fault, Hit, How, Kinds},
@@ -46,10 +44,6 @@ const BEGIN: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(5);
 /// How long the end may take: everybody out, every row written.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A slow database runs for so long at a time, and stands still for three times that.
-const SLOW: Duration = Duration::from_millis(50);
-/// How `db.sh fill` ends when nothing has met the full disk.
-const NOT_MET: i32 = 3;
 /// `session.limit_s` of the defaults.
 const LIMIT: Millis = 28_800_000;
 
@@ -259,7 +253,7 @@ impl Play<'_> {
     async fn strike(&mut self, fault: &Fault) -> anyhow::Result<bool> {
         if fault.hit == Hit::Database && fault.how != How::Kill {
             let from = self.now();
-            let is_met = self.trouble_database(fault.how, fault.away).await?;
+            let is_met = self.database()?.trouble(fault.how, fault.away).await?;
             self.outages.push(Span { from, until: self.now() });
             return Ok(is_met);
         }
@@ -298,12 +292,12 @@ impl Play<'_> {
                 self.start_daemon()
             }
             (Hit::Database, _) => {
-                let from = self.database("kill").await?;
+                let from = self.kill_database().await?;
                 sleep(fault.away).await;
                 self.database_is_back(from).await
             }
             (Hit::Both, _) => {
-                let from = self.database("kill").await?;
+                let from = self.kill_database().await?;
                 let (after, away) = fault.second;
                 sleep(after).await;
                 self.kill_daemon().await?;
@@ -360,65 +354,6 @@ impl Play<'_> {
         server.send(Order::Freeze(time)).await.context("a server of the fleet has ended")
     }
 
-    /// Makes the database do badly for a while; whether it met that.
-    async fn trouble_database(&self, how: How, time: Duration) -> anyhow::Result<bool> {
-        let folder = self.args.database_folder.as_ref().context("no database to trouble")?;
-        let pid: u32 = std::fs::read_to_string(folder.join("pid"))?.trim().parse()?;
-        match how {
-            How::Kill | How::Replace | How::Part | How::Hide => {}
-            How::Stop => {
-                signal(pid, "STOP").await?;
-                sleep(time).await;
-                signal(pid, "CONT").await?;
-            }
-            How::Slow => {
-                let end = self.clock.now().mono + time;
-                while self.clock.now().mono < end {
-                    signal(pid, "STOP").await?;
-                    sleep(SLOW * 3).await;
-                    signal(pid, "CONT").await?;
-                    sleep(SLOW).await;
-                }
-            }
-            How::ReadOnly => {
-                self.sql("SET GLOBAL read_only = 1").await?;
-                sleep(time).await;
-                self.sql("SET GLOBAL read_only = 0").await?;
-            }
-            How::Crowded => {
-                let limit = "ALTER USER 'warden'@'%' WITH MAX_USER_CONNECTIONS";
-                self.sql(&format!("{limit} 1; KILL CONNECTION USER 'warden'@'%'")).await?;
-                sleep(time).await;
-                self.sql(&format!("{limit} 0")).await?;
-            }
-            How::Cut => self.sql("KILL CONNECTION USER 'warden'@'%'").await?,
-            How::Full => {
-                // It goes on until a table needs a page more.
-                let is_met = fill(folder).await?;
-                if is_met {
-                    sleep(time).await;
-                }
-                self.database("free").await?;
-                return Ok(is_met);
-            }
-        }
-        Ok(true)
-    }
-
-    /// As the server's root.
-    async fn sql(&self, text: &str) -> anyhow::Result<()> {
-        let folder = self.args.database_folder.as_ref().context("no database to trouble")?;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/db.sh");
-        let mut child =
-            Command::new(&script).arg("sql").arg(folder).stdin(Stdio::piped()).spawn()?;
-        child.stdin.take().context("no pipe")?.write_all(text.as_bytes()).await?;
-        let status = child.wait().await?;
-        if !status.success() {
-            bail!("{text}: {status}");
-        }
-        Ok(())
-    }
-
     async fn kill_server(&self, number: u32, away: Duration) -> anyhow::Result<()> {
         let server = &self.orders[(number % self.args.servers) as usize];
         server.send(Order::Die(away)).await.context("a server of the fleet has ended")
@@ -438,20 +373,19 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// What `tests/rig/db.sh` does to it; when that began.
-    async fn database(&self, what: &str) -> anyhow::Result<Millis> {
-        let folder = self.args.database_folder.as_ref().context("no database to kill")?;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/db.sh");
+    fn database(&self) -> anyhow::Result<Database<'_>> {
+        let folder = self.args.database_folder.as_ref().context("no database to trouble")?;
+        Ok(Database { folder, clock: self.clock })
+    }
+
+    async fn kill_database(&self) -> anyhow::Result<Millis> {
         let from = self.now();
-        let status = Command::new(&script).arg(what).arg(folder).status().await?;
-        if !status.success() {
-            bail!("{} {what} ended with {status}", script.display());
-        }
+        self.database()?.script("kill").await?;
         Ok(from)
     }
 
     async fn database_is_back(&mut self, from: Millis) -> anyhow::Result<()> {
-        self.database("again").await?;
+        self.database()?.script("again").await?;
         self.outages.push(Span { from, until: self.now() });
         Ok(())
     }
@@ -469,21 +403,29 @@ impl Play<'_> {
         for server in &self.orders {
             server.send(Order::Finish).await?;
         }
-        let (mut faults, mut frozen) = (Vec::new(), Vec::new());
+        let (mut faults, mut frozen, mut away) = (Vec::new(), Vec::new(), Vec::new());
         for (number, server) in (0..).zip(std::mem::take(&mut self.servers)) {
             let mut seen = server.await??;
             faults.append(&mut seen.faults);
-            frozen.extend(seen.frozen.into_iter().map(|(from, until)| {
-                (number, Span { from: from.as_millis(), until: until.as_millis() })
-            }));
+            let span = |(from, until): (Timestamp, Timestamp)| Span {
+                from: from.as_millis(),
+                until: until.as_millis(),
+            };
+            away.push(seen.away.into_iter().chain(seen.frozen.iter().copied()).map(span).collect());
+            frozen.extend(seen.frozen.into_iter().map(|times| (number, span(times))));
         }
         let (instances, links) = self.record.read();
         let (rows, usage) = rows::read(&cluster::first_host(url)).await?;
         let mut found = Vec::new();
+        let mut closed = self.outages.clone();
         if let Some(cluster) = self.cluster.take() {
-            let ended = cluster.finish(url).await?;
-            found = self.judge_cluster(ended, &instances, plan, result);
+            let (gaps, raced) = cluster.finish(url).await?;
+            found = self.judge_cluster(&gaps, &raced, result);
+            closed = gaps;
         }
+        closed.extend(back::without_daemon(&self.daemons));
+        closed.extend(back::without_server(&away));
+        found.extend(self.judge_back(&instances, &closed, result));
         let limit = Millis::from(self.args.limit_s) * 1_000;
         let short = (0..self.args.all()).filter(|n| population::is_among(*n, self.args.expiring));
         let evidence = Evidence {
@@ -523,42 +465,40 @@ impl Play<'_> {
 }
 
 impl Play<'_> {
-    /// How soon logins were back, who won the races, and whether the nodes agree.
-    fn judge_cluster(
-        &mut self,
-        (gaps, raced): (Vec<Span>, cluster::Raced),
+    /// How soon logins were back.
+    fn judge_back(
+        &self,
         instances: &[Instance],
-        plan: &[Fault],
+        closed: &[Span],
         result: &mut Result,
-    ) -> Vec<String> {
+    ) -> Option<String> {
         let mut admissions: Vec<_> = instances.iter().filter_map(|one| one.admitted).collect();
         admissions.sort_unstable();
-        // Without a daemon nobody is let in, and a new one takes a moment.
-        let deaths = self.daemons.iter().zip(self.daemons.iter().skip(1));
-        let mut excused: Vec<_> = deaths
-            .map(|(dead, next)| Span { from: dead.until, until: next.from + audit::COMPARE })
-            .collect();
-        if plan.iter().any(|fault| fault.hit == Hit::Servers) {
-            excused.push(Span { from: Millis::MIN, until: Millis::MAX });
-        }
-        let (wait, from) = cluster::longest_wait(&admissions, &gaps, &excused);
+        let (wait, from) = back::longest_wait(&admissions, closed);
+        result.put("logins_back_ms_most", wait);
+        let from = self.since_begin(from);
+        (wait > TAKEOVER)
+            .then(|| format!("no login for {wait} ms of a usable database, from {from:.1} s on"))
+    }
+
+    /// Who won the races, and whether the nodes agree; the database was away while none took a write.
+    fn judge_cluster(
+        &mut self,
+        gaps: &[Span],
+        raced: &cluster::Raced,
+        result: &mut Result,
+    ) -> Vec<String> {
         self.outages.extend(gaps.iter().map(|gap| Span { until: gap.until + TAKEOVER, ..*gap }));
-        let since = |at: Millis| (at - self.begun) as f64 / 1e3;
-        for gap in &gaps {
-            let (from, until) = (since(gap.from), since(gap.until));
+        for gap in gaps {
+            let (from, until) = (self.since_begin(gap.from), self.since_begin(gap.until));
             say(&format!("no node took a write from {from:.1} s to {until:.1} s"));
         }
         result.put("no_node_usable", gaps.len());
         let longest = gaps.iter().map(|gap| gap.until - gap.from).max();
         result.put("no_node_usable_ms_most", longest.unwrap_or(0));
-        result.put("logins_back_ms_most", wait);
         result.put("races", raced.won + raced.undecided + raced.both_won);
         result.put("races_undecided", raced.undecided);
         let mut found = Vec::new();
-        if wait > TAKEOVER {
-            let from = since(from);
-            found.push(format!("no login for {wait} ms of a usable node, from {from:.1} s on"));
-        }
         if raced.both_won > 0 {
             found.push(format!("{} times two had one place", raced.both_won));
         }
@@ -570,25 +510,10 @@ impl Play<'_> {
         }
         found
     }
-}
 
-/// Fills the disk of a database; whether that refused anything.
-async fn fill(folder: &Path) -> anyhow::Result<bool> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/db.sh");
-    let status = Command::new(&script).arg("fill").arg(folder).status().await?;
-    match status.code() {
-        Some(0) => Ok(true),
-        Some(NOT_MET) => Ok(false),
-        _ => bail!("{} fill ended with {status}", script.display()),
+    fn since_begin(&self, at: Millis) -> f64 {
+        (at - self.begun) as f64 / 1e3
     }
-}
-
-async fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().await?;
-    if !status.success() {
-        bail!("kill -{name} {pid}: {status}");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

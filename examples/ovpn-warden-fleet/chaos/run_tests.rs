@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use clap::Parser as _;
 
 use super::*;
@@ -39,11 +41,13 @@ impl Drop for Mariadb {
     }
 }
 
-/// Two hundred clients, six faults.
-fn play(more: &[&str]) {
-    let words = "fleet chaos --servers 4 --clients 50 --faults 6 --cheap --limit-s 8 --expiring 60 \
+/// Two hundred clients, so many faults.
+fn play(faults: usize, more: &[&str]) {
+    let words = "fleet chaos --servers 4 --clients 50 --cheap --limit-s 8 --expiring 60 \
                  --wrong 2 --accounting-s 2 --backstop-s 5 --retry-backoff-s 2";
-    let args = Args::parse_from(words.split_whitespace().chain(more.iter().copied()));
+    let faults = faults.to_string();
+    let words = words.split_whitespace().chain(["--faults", &faults]);
+    let args = Args::parse_from(words.chain(more.iter().copied()));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let result = runtime.block_on(run(&args)).unwrap();
     say(&result.table());
@@ -52,21 +56,21 @@ fn play(more: &[&str]) {
 }
 
 #[test]
-fn six_faults_of_every_kind_lose_no_session_and_let_nobody_overstay() {
+fn faults_of_every_kind_lose_no_session_and_let_nobody_overstay() {
     let (database, url) = Mariadb::start();
     let folder = database.0.path().join("m");
     let folder = folder.to_str().unwrap();
-    play(&["--every-kind", "--database", &url, "--database-folder", folder]);
+    play(plan::EACH_KIND, &["--every-kind", "--database", &url, "--database-folder", folder]);
 }
 
 #[test]
 fn six_kills_lose_no_session_and_let_nobody_overstay_on_sqlite() {
-    play(&[]);
+    play(6, &[]);
 }
 
 #[test]
 fn six_kills_lose_no_session_and_let_nobody_overstay_on_mariadb() {
     let (database, url) = Mariadb::start();
     let folder = database.0.path().join("m");
-    play(&["--database", &url, "--database-folder", folder.to_str().unwrap()]);
+    play(6, &["--database", &url, "--database-folder", folder.to_str().unwrap()]);
 }

@@ -29,7 +29,8 @@ use crate::{
     world::{Act, Order, Seen, Totals, World},
 };
 
-use habits::{HAND_WINDOW, Habits};
+pub use habits::HAND_WINDOW;
+use habits::Habits;
 
 /// How long a client that is told to leave stays (`scheduled_exit_interval` of OpenVPN), and one
 /// that is denied.
@@ -206,8 +207,11 @@ impl StandIn {
             self.return_later(index, away);
         }
         self.next_cid = 0;
+        let from = self.world.clock.now().utc;
         sleep(away).await;
-        self.run = self.world.clock.now().utc.as_secs();
+        let until = self.world.clock.now().utc;
+        self.seen.away.push((from, until));
+        self.run = until.as_secs();
         TcpListener::bind(address).await
     }
 

@@ -226,8 +226,8 @@ fn a_kill_and_the_end_of_its_time_are_told_and_were_so() {
     accepts(&at(70_001, 75_000, &all), &[]);
     finds(&at(70_001, 75_000, &[kill.clone(), end.clone()]), "does not say that its time was over");
     finds(&at(70_001, 75_000, &[expired.clone(), end.clone()]), "does not say that it was killed");
-    let early = Line { at: T + 69_980, ..expired.clone() };
-    finds(&at(70_001, 75_000, &[early, kill.clone(), end.clone()]), "over before its time");
+    let early = Line { at: T + 69_980, ..expired };
+    finds(&at(70_001, 75_000, &[early, kill, end]), "over before its time");
     let mut untold = at(70_001, 80_000, &all);
     untold.instances[0].killed = None;
     finds(&untold, "a kill that nobody got");

@@ -61,7 +61,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     verdict.findings.extend(evidence.missing.iter().map(|name| format!("{name} never came in")));
     verdict.findings.extend(evidence.open.iter().map(|id| format!("session {id} stays open")));
     for event in &evidence.events {
-        if event["level"] == "ERROR" || event.is_string() {
+        if event["level"] == "error" || event.is_string() {
             verdict.findings.push(format!("the daemon says: {event}"));
         }
     }

@@ -1,0 +1,76 @@
+//! How soon logins are back: pure.
+
+use super::{
+    audit::{COMPARE, Span},
+    record::Millis,
+};
+
+/// How long nobody was let in although somebody could have been, at most, and since when; `closed`: when nobody could.
+pub fn longest_wait(admissions: &[Millis], closed: &[Span]) -> (Millis, Millis) {
+    let mut closed = closed.to_vec();
+    closed.sort_by_key(|span| span.from);
+    let mut longest = (0, 0);
+    for (from, until) in admissions.iter().zip(admissions.iter().skip(1)) {
+        // What is left of the time between two logins when the other is taken out.
+        let mut usable = *from;
+        for span in closed.iter().filter(|span| span.until > *from && span.from < *until) {
+            longest = longest.max((span.from - usable, usable));
+            usable = usable.max(span.until);
+        }
+        longest = longest.max((until - usable, usable));
+    }
+    longest
+}
+
+/// When there was no daemon; a new one takes a moment.
+pub fn without_daemon(daemons: &[Span]) -> Vec<Span> {
+    let deaths = daemons.iter().zip(daemons.iter().skip(1));
+    deaths.map(|(dead, next)| Span { from: dead.until, until: next.from + COMPARE }).collect()
+}
+
+/// When there was no server: each one was killed or stood still. `away` is of one server each.
+pub fn without_server(away: &[Vec<Span>]) -> Vec<Span> {
+    let mut all = away.iter();
+    let first = all.next().cloned().unwrap_or_default();
+    let none = all.fold(first, |so_far, of_one| {
+        let both = |one: &Span, other: &Span| Span {
+            from: one.from.max(other.from),
+            until: one.until.min(other.until),
+        };
+        let pairs = so_far.iter().flat_map(|one| of_one.iter().map(move |other| both(one, other)));
+        pairs.filter(|span| span.from < span.until).collect()
+    });
+    none.into_iter().map(|span| Span { until: span.until + COMPARE, ..span }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn span(from: Millis, until: Millis) -> Span {
+        Span { from, until }
+    }
+
+    #[test]
+    fn logins_are_waited_for_from_the_moment_when_somebody_can_be_let_in() {
+        let admissions = [0, 100, 9_100, 9_200];
+        let outage = span(200, 6_000);
+        assert_eq!(longest_wait(&admissions, &[outage]), (3_100, 6_000));
+        assert_eq!(longest_wait(&admissions, &[]), (9_000, 100));
+        let beyond = span(4_000, 9_150);
+        assert_eq!(longest_wait(&admissions, &[beyond]), (3_900, 100), "known by reading");
+        assert_eq!(longest_wait(&admissions, &[beyond, outage]), (100, 100));
+        assert_eq!(longest_wait(&admissions, &[span(1_000, 2_000)]), (7_100, 2_000));
+    }
+
+    #[test]
+    fn nobody_can_be_let_in_while_all_servers_are_away_or_between_two_daemons() {
+        let away =
+            [vec![span(0, 10), span(50, 80)], vec![span(5, 60)], vec![span(8, 9), span(55, 99)]];
+        assert_eq!(without_server(&away), [span(8, 9 + COMPARE), span(55, 60 + COMPARE)]);
+        assert_eq!(without_server(&[]), []);
+        assert_eq!(without_server(&[vec![span(0, 10)], vec![]]), []);
+        let daemons = [span(0, 100), span(300, 400), span(450, 900)];
+        assert_eq!(without_daemon(&daemons), [span(100, 300 + COMPARE), span(400, 450 + COMPARE)]);
+    }
+}
