@@ -5,7 +5,6 @@
 
 use std::{io, panic::AssertUnwindSafe, path::Path, sync::Arc, time::Duration};
 
-use bytes::BytesMut;
 use futures_util::FutureExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -41,8 +40,6 @@ use super::{
     webhook::Webhook,
 };
 
-/// Commands that wait for a server that does not read, in bytes; beyond it the link is given up.
-const MAX_UNSENT: usize = 4 << 20;
 /// Pause after a fault of this program.
 const FAULT_PAUSE: Duration = Duration::from_secs(1);
 /// A link that was up for so long is tried again at once.
@@ -332,8 +329,7 @@ impl Link {
         if self.relay.is_some() || self.captures.is_some() {
             codec.open_tap();
         }
-        self.connection =
-            Connection::Up(Box::new(Up { reader, writer, codec, unread, unsent: BytesMut::new() }));
+        self.connection = Connection::Up(Box::new(Up::new(reader, writer, codec, unread)));
         self.engine.handle_connected(is_password_sent, self.shared.clock.now());
         if has_unread {
             self.decode(false);
@@ -403,7 +399,7 @@ impl Link {
                     if let Connection::Up(up) = &mut self.connection {
                         // Encoding a command into memory cannot fail.
                         let _ = up.codec.encode(command, &mut up.unsent);
-                        if up.unsent.len() > MAX_UNSENT {
+                        if up.is_deaf(self.shared.clock) {
                             self.lose("the server does not read our commands".into());
                         }
                     }
@@ -467,9 +463,7 @@ impl Link {
     async fn tell(&mut self) {
         if self.untold.len() > TOLD_AT_ONCE {
             if let Connection::Up(up) = &mut self.connection {
-                let Up { writer, unsent, .. } = &mut **up;
-                // An error comes again with the next write.
-                let _ = writer.write_buf(unsent).now_or_never();
+                up.send_now();
             }
             tokio::task::yield_now().await;
         }

@@ -6,6 +6,7 @@ mod calm;
 mod console;
 mod console_proxy;
 mod crash;
+mod deaf;
 mod disk;
 mod grace;
 mod hostile;
