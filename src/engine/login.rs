@@ -83,12 +83,17 @@ impl Engine {
         client.unconfirmed = None;
         let serial = self.next_serial();
         let iv_proto = env.number(b"IV_PROTO").unwrap_or(0);
+        // To give up would end a client that sends another password than before, and let any other go on as it was.
+        let patience = match kind != RequestKind::Connect && is_other {
+            true => self.settings.auth_timeout * 7 / 4,
+            false => self.settings.auth_timeout,
+        };
         let pending = Pending {
             serial,
             kind,
             kid: Some(kid),
             since: now.mono,
-            due: now.mono + self.settings.auth_timeout,
+            due: now.mono + patience,
             has_stand_in: token.is_some() || response.state().is_some(),
             is_other,
             sent,

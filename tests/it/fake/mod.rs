@@ -8,6 +8,7 @@ mod console_proxy;
 mod crash;
 mod deaf;
 mod disk;
+mod floods;
 mod grace;
 mod hostile;
 mod limits;

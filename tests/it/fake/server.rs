@@ -58,10 +58,14 @@ impl Listener {
     }
 }
 
+/// What is read from a controller, and what is said to it.
+pub type Reader = BufReader<Box<dyn AsyncRead + Send + Unpin>>;
+pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
 /// A connected controller, seen from OpenVPN.
 pub struct Controller {
-    reader: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
-    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    reader: Reader,
+    writer: Writer,
 }
 
 impl Controller {
@@ -70,6 +74,11 @@ impl Controller {
         write: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Self {
         Self { reader: BufReader::new(Box::new(read)), writer: Box::new(write) }
+    }
+
+    /// Both sides apart, for who reads and writes at the same time.
+    pub fn into_parts(self) -> (Reader, Writer) {
+        (self.reader, self.writer)
     }
 
     pub async fn say(&mut self, text: &str) {

@@ -81,6 +81,9 @@ contract! { with:
         changes_of_two_operators_at_once_are_both_there
         hours_that_cannot_be_read_hide_no_other_policy_and_can_be_mended
     }
+    hostile {
+        a_name_that_is_made_to_harm_is_nobodys_and_every_table_stays
+    }
     login {
         an_unknown_user_has_no_facts
         facts_are_the_user_its_policy_and_the_presented_device

@@ -11,6 +11,7 @@ mod commands;
 mod contract;
 mod devices;
 mod fact_trace;
+mod hostile;
 mod imports;
 mod journal;
 mod lockouts;

@@ -212,6 +212,9 @@ impl Shadow {
                         assert!(request.password.is_none() && request.response.code().is_some());
                         (question.at, question.patience) = (now.mono, self.auth_timeout);
                     }
+                    if request.is_other {
+                        question.patience = self.auth_timeout * 7 / 4;
+                    }
                     question.ticket = Some(*ticket);
                 }
             }
