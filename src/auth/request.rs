@@ -53,6 +53,8 @@ pub struct AuthRequest {
     pub server: ServerName,
     /// What for.
     pub kind: RequestKind,
+    /// At a further key of a client that was let in and is not up yet: its session, whose place is its own.
+    pub holds: Option<SessionId>,
     /// Who it says it is.
     pub user: Claimed<Username>,
     /// Its password; `None` when absent or empty, or when it sent a token.

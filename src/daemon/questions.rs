@@ -241,6 +241,7 @@ mod tests {
         Box::new(AuthRequest {
             server: "udp".parse().unwrap(),
             kind,
+            holds: None,
             user: Claimed::Missing,
             password: None,
             token: None,

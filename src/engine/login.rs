@@ -63,10 +63,13 @@ impl Engine {
             Some(sent) if token.is_none() => Response::read(sent),
             Some(_) | None => (None, Response::None),
         };
-        let mut is_impostor = false;
+        let (mut is_impostor, mut holds) = (false, None);
         if kind == RequestKind::Connect {
             self.strays.remove(&cid);
             is_impostor = self.on_connect_of_known(cid, kid, &who, now);
+            // What is still known is of this very client, whose first key came to nothing.
+            let session = self.clients.get(cid).and_then(|client| client.session.as_ref());
+            holds = session.map(|session| session.record.id);
         } else {
             self.on_reauth_of_known(cid, &who, now);
         }
@@ -140,6 +143,7 @@ impl Engine {
         let request = AuthRequest {
             server: self.server(),
             kind,
+            holds,
             user: match username {
                 [] => Claimed::Missing,
                 bytes => Username::from_bytes(bytes).map_or(Claimed::Invalid, Claimed::Valid),
@@ -235,6 +239,7 @@ impl Engine {
         let request = AuthRequest {
             server: self.server(),
             kind,
+            holds: None,
             user: match who.user.as_deref() {
                 None => Claimed::Missing,
                 Some(name) => name.parse().map_or(Claimed::Invalid, Claimed::Valid),

@@ -6,7 +6,7 @@ use crate::types::{DeviceId, Password, ServerName, SessionId, Username};
 /// A place among a user's sessions, to be taken before a login is answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
-    /// The session to be.
+    /// The session to be, or one that has its place already and keeps it.
     pub session: SessionId,
     /// On which server.
     pub server: &'a ServerName,
@@ -41,6 +41,8 @@ pub enum UsedCode {
 pub enum Place {
     /// It is taken, and the code with it.
     Taken,
+    /// It was this session's before; the code is used up.
+    Own,
     /// There is none; the code was not used up.
     Full,
     /// The code was used before; nothing has changed.

@@ -115,6 +115,7 @@ async fn login_with(
     password: Option<&[u8]>,
 ) -> Decision {
     let request = AuthRequest {
+        holds: None,
         proven: None,
         is_other: false,
         server: "udp".parse().unwrap(),
@@ -367,6 +368,7 @@ fn reauth(name: &str, sent: &[u8], proven: Option<Imprint>) -> AuthRequest {
     let (password, response) = Response::read(Password::from(sent));
     let now = Clock::new().now().utc;
     AuthRequest {
+        holds: None,
         proven,
         is_other: false,
         server: "udp".parse().unwrap(),

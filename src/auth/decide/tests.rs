@@ -24,6 +24,7 @@ fn defaults() -> Defaults {
 
 fn request() -> AuthRequest {
     AuthRequest {
+        holds: None,
         proven: None,
         is_other: false,
         server: "udp".parse().unwrap(),

@@ -12,6 +12,7 @@ const BEFORE: Timestamp = Timestamp::from_secs(1_799_999_999);
 
 fn request(kind: RequestKind) -> AuthRequest {
     AuthRequest {
+        holds: None,
         proven: None,
         is_other: false,
         server: "udp".parse().unwrap(),

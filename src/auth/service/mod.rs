@@ -358,15 +358,20 @@ impl Authenticator {
         let now = known.now;
         let session_id = SessionId::new(now.utc, rand::random());
         let config = client_config::of(request, known.facts.as_ref())?;
+        let holder = request.holds.unwrap_or(session_id);
         let claim = known.facts.as_ref().zip(user).and_then(|(facts, user)| {
-            Some(Claim { code: known.code.as_ref(), ..place(request, user, facts, session_id)? })
+            Some(Claim { code: known.code.as_ref(), ..place(request, user, facts, holder)? })
         });
         let place = if let Some(claim) = claim {
-            let reserved = Reserved::new(Arc::clone(&self.store), session_id);
+            // What a session has, it keeps, whatever comes of a further key.
+            let is_new = request.holds.is_none();
+            let reserved = is_new.then(|| Reserved::new(Arc::clone(&self.store), session_id));
             let place = self.store.claim(&claim, now.utc).await?;
             match place {
-                Place::Taken => course.reserved = Some(reserved),
-                Place::Full | Place::CodeUsed => reserved.keep(),
+                Place::Taken => course.reserved = reserved,
+                Place::Own | Place::Full | Place::CodeUsed => {
+                    reserved.into_iter().for_each(Reserved::keep);
+                }
             }
             place
         } else if self.take_code(&mut known).await? {

@@ -118,6 +118,7 @@ impl Trial {
         let password = *compared.as_ref().unwrap_or(&PasswordCheck::NotNeeded);
         let common_name = self.common_name.unwrap_or_else(|| user.to_string());
         let request = AuthRequest {
+            holds: None,
             proven: None,
             is_other: false,
             server: self.server,

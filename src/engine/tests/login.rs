@@ -103,6 +103,32 @@ fn a_newer_key_replaces_the_older_question() {
 }
 
 #[test]
+fn a_further_key_of_a_client_that_is_not_up_is_asked_about_with_the_session_that_it_has() {
+    let mut lab = Lab::up();
+    let first = lab.connect(4, "alice");
+    assert_eq!(lab.asked[0].1.holds, None);
+    let id = lab.allow_until(first, Some(60));
+    lab.say(auth(AuthKind::Connect, 4, 2, "alice"));
+    let (second, request) = lab.asked.pop().unwrap();
+    assert_eq!(request.holds, Some(id));
+    lab.forget();
+    let grant = Grant { has_place: false, ..grant(lab.now, 9, Some(60)) };
+    lab.decide(second, Decision::Allow(grant));
+    assert_eq!((lab.verdicts(4), lab.engine.session_count()), (1, 1));
+    assert!(lab.rows.is_empty() && lab.abandoned.is_empty(), "{:?}", lab.rows);
+    // Another client, and a renegotiation, have none of their own to keep.
+    lab.connect(5, "alice");
+    assert_eq!(lab.asked.pop().unwrap().1.holds, None);
+    lab.success();
+    lab.say(Message::Established { cid: Cid(4), env: Env::default() });
+    lab.say(auth(AuthKind::Reauth, 4, 3, "alice"));
+    assert_eq!(lab.asked.pop().unwrap().1.holds, None);
+    // Nor has who comes after a restart of the server.
+    lab.say(auth(AuthKind::Connect, 4, 4, "alice"));
+    assert_eq!(lab.asked.pop().unwrap().1.holds, None);
+}
+
+#[test]
 fn a_late_approval_after_a_restart_never_admits_the_client_that_got_the_same_id() {
     let mut lab = Lab::up();
     let alice = lab.connect(0, "alice");

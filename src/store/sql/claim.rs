@@ -59,6 +59,9 @@ impl<C: Connector> SqlStore<C> {
             {
                 return Ok(Place::CodeUsed);
             }
+            if has_own(&held, claim) {
+                return Ok(Place::Own);
+            }
             for (session, server, is_claim) in leaving {
                 let session = session.to_string();
                 if is_claim {
@@ -112,6 +115,11 @@ fn held(row: &Row) -> Held {
     }
 }
 
+/// Whether the session has its place already.
+fn has_own(held: &[Held], claim: &Claim<'_>) -> bool {
+    held.iter().any(|place| place.whose.as_ref().is_some_and(|(id, _)| *id == claim.session))
+}
+
 /// Which places, oldest first, have to be given up for one more, and whether each is a claim; `None`
 /// when there is no room for it.
 fn make_room<'a>(
@@ -119,6 +127,9 @@ fn make_room<'a>(
     claim: &Claim<'_>,
     device: Option<&str>,
 ) -> Option<Vec<(SessionId, &'a ServerName, bool)>> {
+    if has_own(held, claim) {
+        return Some(Vec::new());
+    }
     let max = claim.max.min(MAX_SESSIONS) as usize;
     let excess = (held.len() + 1).saturating_sub(max);
     let may_leave = |place: &Held| {

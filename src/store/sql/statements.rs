@@ -488,7 +488,8 @@ pub const COMMON: Statements = Statements {
                      LEFT JOIN sessions s ON s.id = c.session_id \
                      WHERE c.user_name = ? AND c.claimed_at > ? AND s.id IS NULL \
                      ORDER BY since, id LIMIT 2001",
-    add_claim: "INSERT INTO session_claims (session_id, user_name, server, device, claimed_at) \
+    // One that it had before counts no longer.
+    add_claim: "REPLACE INTO session_claims (session_id, user_name, server, device, claimed_at) \
                 VALUES (?, ?, ?, ?, ?)",
     forget_claim: "DELETE FROM session_claims WHERE session_id = ?",
     forget_claims: "DELETE FROM session_claims WHERE user_name = ? AND claimed_at < ?",

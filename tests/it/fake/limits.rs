@@ -116,6 +116,34 @@ async fn a_session_whose_row_is_on_its_way_to_the_database_has_its_place() {
 }
 
 #[tokio::test]
+async fn who_begins_again_before_he_is_up_is_not_in_his_own_way() {
+    for on_limit in [OnLimit::Deny, OnLimit::ReplaceOldest] {
+        let limits = PolicyRecord { on_limit: Some(on_limit), ..one_at_once() };
+        let (_listener, bed, daemon, mut controller) = with(limits).await;
+        for kid in 1..=3 {
+            controller.ask("CONNECT", 0, kid, "alice", "correct horse", Some(MAC)).await;
+            let line = controller.command().await;
+            assert!(line.starts_with(&format!("client-auth 0 {kid}")), "{on_limit}: {line}");
+            while controller.line().await != "END" {}
+            if kid < 3 {
+                controller.say("SUCCESS: client-auth command succeeded\n").await;
+                bed.session(|session| session.state == SessionState::Pending).await;
+            }
+        }
+        controller.establish(0).await;
+        bed.session(|session| session.state == SessionState::Active).await;
+        if on_limit == OnLimit::Deny {
+            denied(&log_in(&mut controller, 1, MAC).await, DenyReason::TooManySessions);
+        }
+        let asked = bed.store.pending_commands(&["udp".parse().unwrap()]).await.unwrap();
+        assert!(asked.commands.is_empty(), "{on_limit}: nobody is asked to leave");
+        controller.disconnect(0).await;
+        bed.session(|session| session.state == SessionState::Closed).await;
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_was_adopted_has_its_place() {
     // OpenVPN says that the client has been up for longer than any limit.
     let limits = PolicyRecord { session_limit_s: Some(0), ..one_at_once() };

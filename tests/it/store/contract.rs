@@ -107,6 +107,7 @@ contract! { with:
         standings_are_what_live_sessions_are_judged_by
         facts_tell_whose_time_was_over
         places_are_claimed_over_all_servers_and_claims_grow_old
+        a_session_that_asks_once_more_has_its_place
         a_login_that_came_to_nothing_is_not_in_the_way_of_the_next
         sessions_make_room_for_a_newer_one
         sessions_are_filtered_newest_first

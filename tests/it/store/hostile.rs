@@ -79,6 +79,7 @@ async fn login(authenticator: &Authenticator, user: &str) -> Decision {
     let request = AuthRequest {
         server: "udp".parse().unwrap(),
         kind: RequestKind::Connect,
+        holds: None,
         user: Claimed::Valid(name(user)),
         password: Some(Password::from(PASSWORD)),
         token: None,

@@ -339,6 +339,33 @@ pub async fn a_login_that_came_to_nothing_is_not_in_the_way_of_the_next(bed: Arc
     assert!(asked.is_empty(), "nobody is asked to leave: {asked:?}");
 }
 
+pub async fn a_session_that_asks_once_more_has_its_place(bed: Arc<Bed>) {
+    let store = &bed.store;
+    bed.add_user("alice").await;
+    let (alice, mac) = (name("alice"), id(MAC));
+    let claims = async || bed.texts("SELECT session_id FROM session_claims").await.len();
+    for on_limit in [OnLimit::Deny, OnLimit::ReplaceSameDevice, OnLimit::ReplaceOldest] {
+        let one = Claim { on_limit, ..claim(1, &alice, Some(&mac), 1) };
+        assert_eq!(store.claim(&one, at(1)).await, Ok(Place::Taken), "{on_limit}");
+        assert_eq!(store.claim(&one, at(2)).await, Ok(Place::Own), "{on_limit}");
+        store.persist(&[session(1)]).await.unwrap();
+        assert_eq!(store.claim(&one, at(3)).await, Ok(Place::Own), "{on_limit}, with its row");
+        assert_eq!(claims().await, 1, "{on_limit}");
+        bed.sql("DELETE FROM session_claims; DELETE FROM sessions").await;
+    }
+    // It was let in so long ago that it has to find a place like another.
+    let denying =
+        |number, max| Claim { on_limit: OnLimit::Deny, ..claim(number, &alice, Some(&mac), max) };
+    assert_eq!(store.claim(&denying(1, 1), at(0)).await, Ok(Place::Taken));
+    assert_eq!(store.claim(&denying(1, 1), at(60_000)).await, Ok(Place::Taken));
+    assert_eq!(store.claim(&denying(2, 1), at(119_000)).await, Ok(Place::Full));
+    assert_eq!(store.claim(&denying(2, 1), at(121_000)).await, Ok(Place::Taken));
+    assert_eq!(store.claim(&denying(1, 1), at(121_001)).await, Ok(Place::Full));
+    assert_eq!(claims().await, 1);
+    let asked = store.pending_commands(&[session(1).server]).await.unwrap().commands;
+    assert!(asked.is_empty(), "nobody is asked to leave: {asked:?}");
+}
+
 pub async fn sessions_make_room_for_a_newer_one(bed: Arc<Bed>) {
     let store = &bed.store;
     bed.add_user("alice").await;

@@ -358,6 +358,7 @@ impl Lab {
     fn challenge() -> Challenge {
         let user = Claimed::Valid("alice".parse().unwrap());
         let request = AuthRequest {
+            holds: None,
             proven: None,
             is_other: false,
             server: "udp".parse().unwrap(),
