@@ -26,10 +26,9 @@ use super::{
 pub(super) const MANAGEMENT_2_5: u32 = 3;
 /// Management version of OpenVPN 2.6, the first with `session-timeout`.
 pub(super) const MANAGEMENT_2_6: u32 = 5;
-/// What a client is allowed to wait in `client-pending-auth`, from the end of its TLS handshake:
-/// OpenVPN's own `hand-window`. The approval follows at once, so only a server that dies in
-/// between lets a client wait so long.
-const PENDING_TIMEOUT_S: u32 = 60;
+/// For how long OpenVPN lets a client wait for its answer from the end of its TLS handshake, unless somebody has
+/// set `hand-window`.
+const HAND_WINDOW_S: u32 = 60;
 
 impl Engine {
     /// The decision on a ticket. One that is no longer waited for is ignored.
@@ -51,6 +50,13 @@ impl Engine {
         };
         if is_stale || !knows_run {
             pending.decision = Some((decision, decided));
+            return;
+        }
+        if pending.is_out_of_time(now) {
+            // Nobody would come of an approval: the client begins anew, if it has not by now.
+            pending.decision = Some((decision, decided));
+            self.on_pending_due(ticket.cid, now);
+            self.arm(ticket.cid);
             return;
         }
         let Some(pending) = self.clients.get_mut(ticket.cid).and_then(|c| c.pending.take()) else {
@@ -165,7 +171,8 @@ impl Engine {
     }
 
     /// Before an approval: OpenVPN acts on one only at its next TLS pass, up to some seconds later.
-    /// `client-pending-auth` makes a control packet flow, whose acknowledgement is such a pass.
+    /// `client-pending-auth` makes a control packet flow, whose acknowledgement is such a pass. The approval
+    /// follows at once, so only a server that dies in between lets a client wait for as long as this names.
     fn wake_up(&mut self, cid: Cid, pending: &Pending, now: Now) {
         let (Some(kid), Some(version)) = (pending.kid, self.management_version) else {
             return;
@@ -175,7 +182,7 @@ impl Engine {
         }
         let wait = match version {
             MANAGEMENT_2_5 => None,
-            MANAGEMENT_2_6.. => Some((kid, PENDING_TIMEOUT_S)),
+            MANAGEMENT_2_6.. => Some((kid, HAND_WINDOW_S)),
             _ => return,
         };
         let text = Parameter::new(text::WAKE_UP);
@@ -442,6 +449,15 @@ impl Engine {
         if never_up {
             self.close_session(cid, Cause::Unknown, now);
         }
+    }
+}
+
+impl Pending {
+    /// Whether OpenVPN has given the client up, whose login waited for the link. A renegotiation that is
+    /// answered late is of a client that was let in long ago.
+    fn is_out_of_time(&self, now: Now) -> bool {
+        let window = Duration::from_secs(HAND_WINDOW_S.into());
+        self.kind == RequestKind::Connect && now.mono >= self.due.max(self.since + window)
     }
 }
 

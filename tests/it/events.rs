@@ -204,7 +204,10 @@ const REASONS: &[(&str, &str)] = &[
     ("protocol", "the server's question cannot be trusted; see the `protocol.rejected` beside it"),
     ("backend_unavailable", "temporary: see `store.down`"),
     ("overloaded", "temporary: more logins than `auth.hash_queue` holds"),
-    ("timeout", "temporary: no decision within `auth.timeout_ms`"),
+    (
+        "timeout",
+        "temporary: no decision within `auth.timeout_ms`, or none that could be told OpenVPN within a minute",
+    ),
 ];
 
 /// Fields of every line.

@@ -8,7 +8,7 @@ use crate::auth::{
 use super::*;
 
 /// What the service answers to a right password where a code is missing.
-fn challenge(request: &AuthRequest) -> Decision {
+pub(super) fn challenge(request: &AuthRequest) -> Decision {
     let request = AuthRequest { password: None, token: None, ..request.clone() };
     let challenge = Challenge { state: "abc".into(), user: "alice".parse().unwrap(), request };
     Decision::Challenge(Box::new(challenge))

@@ -1,6 +1,6 @@
 //! After an outage of either side.
 
-use super::*;
+use super::{challenge::challenge, *};
 
 /// The row that `establish` leaves in the database, as another process would find it.
 pub(super) fn row_of(cid: u32, user: &str, seconds: u64) -> SessionRecord {
@@ -177,6 +177,47 @@ fn after_an_outage_of_the_link_the_same_run_goes_on_and_waiting_answers_are_sent
     assert_eq!(lab.verdicts(5), 1);
     assert_eq!(lab.engine.session_count(), 2);
     assert!(!lab.rows.iter().any(|row| row.id == id && row.state == SessionState::Closed));
+}
+
+#[test]
+fn a_login_that_openvpn_no_longer_waits_for_is_let_in_by_no_answer() {
+    let cases = [
+        (59, "allowed", None),
+        (60, "allowed", Some(DenyReason::Timeout)),
+        (60, "challenged", Some(DenyReason::BadSecondFactor)),
+        (60, "refused", Some(DenyReason::BadCredentials)),
+    ];
+    for (seconds, decision, wanted) in cases {
+        let mut lab = Lab::up();
+        let waiting = lab.connect(5, "bob");
+        lab.engine.handle_lost(lab.now);
+        let request = lab.asked.pop().unwrap().1;
+        let decision = match decision {
+            "allowed" => Decision::Allow(grant(lab.now, 77, None)),
+            "challenged" => challenge(&request),
+            _ => DenyReason::BadCredentials.into(),
+        };
+        let place =
+            if let Decision::Allow(grant) = &decision { Some(grant.session_id) } else { None };
+        lab.decide(waiting, decision);
+        lab.sleep(Duration::from_secs(seconds));
+        lab.forget();
+        lab.attach(RUN, vec![listed(5, "bob", "")]);
+        let denied = lab.events.iter().find_map(|event| {
+            if let Event::AuthDenied { reason, .. } = event { Some(*reason) } else { None }
+        });
+        let is_allowed = lab.events.iter().any(|e| matches!(e, Event::AuthAllowed { .. }));
+        assert_eq!((denied, is_allowed), (wanted, wanted.is_none()), "{seconds} s");
+        assert_eq!((lab.verdicts(5), lab.rows.len()), (1, usize::from(is_allowed)));
+        assert_eq!(lab.engine.session_count(), usize::from(is_allowed));
+        if !is_allowed {
+            assert_eq!(lab.abandoned, Vec::from_iter(place));
+            // It has gone: nothing of it is left.
+            lab.say(Message::Error("client-deny command failed".into()));
+            lab.load(vec![]);
+            assert_eq!((lab.kills(5), lab.rows.len()), (0, 0));
+        }
+    }
 }
 
 #[test]
