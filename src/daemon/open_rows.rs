@@ -49,7 +49,7 @@ pub(super) async fn load(
         match store.open_sessions(&server).await {
             Ok(open) => {
                 for error in open.unreadable {
-                    let (server, error) = (server.clone(), error.to_string());
+                    let (server, error) = (Some(server.clone()), error.to_string());
                     Event::StoreUnreadable { server, error }.emit();
                 }
                 let mut sessions = open.sessions;

@@ -205,7 +205,7 @@ impl Poller {
                         match done {
                             Ok((looked, mut faults)) => {
                                 for (server, error) in faults.difference(&passed_over) {
-                                    let (server, error) = (server.clone(), error.clone());
+                                    let (server, error) = (Some(server.clone()), error.clone());
                                     Event::StoreUnreadable { server, error }.emit();
                                 }
                                 if looked.judged.is_none() {
@@ -280,7 +280,7 @@ impl Poller {
         let mut asked = Vec::new();
         for (id, server, error) in waiting.unreadable {
             // Told once; nobody can do it.
-            Event::StoreUnreadable { server, error: error.to_string() }.emit();
+            Event::StoreUnreadable { server: Some(server), error: error.to_string() }.emit();
             handled.push(id);
         }
         for command in waiting.commands {

@@ -310,6 +310,14 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<UserRecord>, StoreError>;
 
+    /// The stored password hash of each user, by number, in pages: of those after `after`, at most `limit` (at most
+    /// 10,000). A row that cannot be read does not hide the others.
+    async fn password_hashes(
+        &self,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, Result<Option<String>, StoreError>)>, StoreError>;
+
     /// Tables with rows of users that are not there, and how many: an operator's own table of users takes
     /// nothing with it, and who gets such an id later would have them.
     async fn nobodys_rows(&self) -> Result<Vec<(String, u64)>, StoreError>;

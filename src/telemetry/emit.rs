@@ -199,7 +199,7 @@ impl Event {
             ),
             Self::StoreUnreadable { server, error } => tracing::error!(
                 event = "store.unreadable",
-                server = server.as_str(),
+                server = server.as_ref().map(ServerName::as_str),
                 error,
                 "a row cannot be read; it is passed over"
             ),

@@ -371,10 +371,10 @@ pub enum Event {
         /// What the database says.
         error: String,
     },
-    /// `store.unreadable`: an open session's row is not understood and is passed over.
+    /// `store.unreadable`: a row is not understood and is passed over.
     StoreUnreadable {
-        /// Server.
-        server: ServerName,
+        /// Of whose sessions it is; `None`: of none.
+        server: Option<ServerName>,
         /// Which column of which row, and what is wrong with it.
         error: String,
     },

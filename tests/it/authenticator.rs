@@ -3,6 +3,8 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+
 use ovpn_warden::{
     auth::{
         decide::Defaults,
@@ -15,7 +17,7 @@ use ovpn_warden::{
     },
     store::{
         Actor, DeviceMode, NewUser, OnLimit, Options, PolicyRecord, SecondFactorMode, Store,
-        UserPatch, open,
+        StoreError, UserPatch, open,
     },
     types::{Clock, DenyReason, ExpiryAction, Password, Zone},
 };
@@ -29,7 +31,7 @@ const SSHA: &str = "{SSHA}Ixeqctr6CgfwWvR7qi44j5Xc9vMxMjM0NTY3OA==";
 
 struct Bed {
     store: Arc<dyn Store>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Bed {
@@ -57,7 +59,7 @@ impl Bed {
             let actor = Actor { name: "test".into(), at: Clock::new().now().utc };
             store.add_user(&user, &actor).await.unwrap();
         }
-        Self { store, _folder: folder }
+        Self { store, folder }
     }
 
     fn authenticator(&self) -> Authenticator {
@@ -85,6 +87,14 @@ impl Bed {
             Clock::new(),
         )
         .unwrap()
+    }
+
+    async fn sql(&self, text: &'static str) {
+        let file = self.folder.path().join("warden.db");
+        let options = SqliteConnectOptions::new().filename(file);
+        let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::raw_sql(text).execute(&mut other).await.unwrap();
+        other.close().await.unwrap();
     }
 
     async fn hash(&self, name: &str) -> String {
@@ -361,6 +371,23 @@ async fn a_place_is_given_back_when_nobody_hears_that_he_has_it() {
     // It was heard of: it is kept, until a shell that can do nothing with it says so.
     let Decision::Deny(denial) = told(&authenticator, request()).await else { panic!() };
     assert_eq!(denial.reason, DenyReason::TooManySessions);
+}
+
+#[tokio::test]
+async fn one_row_that_cannot_be_read_hides_no_slow_hash() {
+    let bcrypt = BCRYPT.replace("$04$", "$08$");
+    let bed = Bed::new(&[BCRYPT, BCRYPT, &bcrypt]).await;
+    bed.sql(
+        "UPDATE users SET password_hash = CAST(X'ff' AS TEXT) WHERE name = 'u0'; \
+         UPDATE users SET enabled = 7, created_at = 'once' WHERE name = 'u1'",
+    )
+    .await;
+    let authenticator = bed.authenticator();
+    let place = "users.password_hash where name is `u0`: is not UTF-8";
+    let unreadable = StoreError::Corrupt(place.to_owned());
+    assert_eq!(authenticator.survey().await, Ok(vec![unreadable]));
+    let unknown = AuthRequest { kind: RequestKind::Connect, ..reauth("nobody", b"wrong", None) };
+    assert!(!authenticator.authenticate(unknown).await.hold.is_zero());
 }
 
 /// A renegotiation of a client that is up.

@@ -70,7 +70,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("store.refused", "The database will never take this row; the line is all that is left of it."),
     (
         "store.unreadable",
-        "A row of a session, or of what its user may or has used, is not understood and passed over; mend or remove it.",
+        "A row of a session, or of what its user may or has used, or the password hash of a user is not understood and passed over; mend or remove it.",
     ),
     ("journal.written", "Session changes wait on disk for the database. Told once an outage."),
     ("journal.replayed", "The database has all session changes that waited on disk."),

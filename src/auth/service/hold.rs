@@ -11,7 +11,7 @@ use crate::{
         request::{Decision, RequestKind},
     },
     store::StoreError,
-    types::{Password, Username},
+    types::Password,
 };
 
 use super::{Authenticator, Course, lock};
@@ -51,25 +51,35 @@ impl Authenticator {
     /// Measures how long a comparison with the costliest stored hashes takes: those who never log in are known by
     /// nothing else.
     ///
+    /// Returns what could not be read and was passed over: who has such a row cannot log in.
+    ///
     /// # Errors
     /// [`StoreError`]; what was known before holds.
-    pub async fn survey(&self) -> Result<(), StoreError> {
+    pub async fn survey(&self) -> Result<Vec<StoreError>, StoreError> {
         let mut costliest = BTreeMap::<Scheme, (u64, String)>::new();
-        let mut after: Option<Username> = None;
+        let mut unreadable = Vec::new();
+        let mut after = i64::MIN;
         loop {
-            let page = self.store.users(after.as_ref(), PAGE).await?;
-            let is_last = page.len() < PAGE as usize;
-            after = page.last().map(|user| user.name.clone());
-            for hash in page.into_iter().filter_map(|user| user.password_hash) {
+            let page = self.store.password_hashes(after, PAGE).await?;
+            let last = page.iter().map(|(id, _)| *id).max().filter(|last| *last > after);
+            let next = last.filter(|_| page.len() == PAGE as usize);
+            for (_, hash) in page {
+                let hash = match hash {
+                    Ok(Some(hash)) => hash,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        unreadable.push(error);
+                        continue;
+                    }
+                };
                 if let (Ok(scheme), Ok(cost)) = (self.schemes.admit(&hash), password::cost(&hash))
                     && costliest.get(&scheme).is_none_or(|(known, _)| *known < cost)
                 {
                     costliest.insert(scheme, (cost, hash));
                 }
             }
-            if is_last {
-                break;
-            }
+            let Some(next) = next else { break };
+            after = next;
             tokio::time::sleep(PAUSE).await;
         }
         let mut slowest = Duration::ZERO;
@@ -81,7 +91,7 @@ impl Authenticator {
         }
         tracing::debug!(?slowest, is_whole, "comparisons with the costliest stored hashes");
         lock(&self.slowest).surveyed(slowest, is_whole);
-        Ok(())
+        Ok(unreadable)
     }
 
     /// What the comparison with a hash takes, with a dummy beside it where a login has one; `None`: there is no room

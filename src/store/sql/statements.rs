@@ -18,6 +18,7 @@ pub struct Statements {
     pub user: &'static str,
     pub lock_user: &'static str,
     pub users: &'static str,
+    pub password_hashes: &'static str,
     pub nobodys_rows: &'static str,
     pub add_user: &'static str,
     /// Of each column by itself, so that a view hinders nothing but what it does not let be changed.
@@ -391,6 +392,8 @@ pub const COMMON: Statements = Statements {
         user_columns!(),
         " FROM users u WHERE u.name > ? ORDER BY u.name LIMIT ?"
     ),
+    password_hashes: "SELECT u.id, u.name, u.password_hash FROM users u WHERE u.id > ? ORDER BY u.id \
+                      LIMIT ?",
     nobodys_rows: nobodys!(
         "second_factors" "recovery_codes" "user_config" "device_enrolments" "devices" "device_ends"
     ),

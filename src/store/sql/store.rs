@@ -255,6 +255,14 @@ impl<C: Connector> Store for SqlStore<C> {
         Self::users(self, after, limit).await
     }
 
+    async fn password_hashes(
+        &self,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, Result<Option<String>, StoreError>)>, StoreError> {
+        Self::password_hashes(self, after, limit).await
+    }
+
     async fn nobodys_rows(&self) -> Result<Vec<(String, u64)>, StoreError> {
         Self::nobodys_rows(self).await
     }

@@ -94,6 +94,25 @@ impl<C: Connector> SqlStore<C> {
         rows.iter().map(record::user).collect()
     }
 
+    pub async fn password_hashes(
+        &self,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, Result<Option<String>, StoreError>)>, StoreError> {
+        let args = vec![after.into(), limit.min(MOST).into()];
+        let rows = self.read(self.sql.password_hashes, args).await?;
+        let hash = |row| {
+            let cells = super::Cells::new(row, "users", "name");
+            match (cells.some_number("id"), cells.owned("password_hash")) {
+                (Err(error @ StoreError::Schema(_)), _)
+                | (_, Err(error @ StoreError::Schema(_))) => Err(error),
+                (Ok(id), hash) => Ok((id, hash)),
+                (Err(error), _) => Ok((after, Err(error))),
+            }
+        };
+        rows.iter().map(hash).collect()
+    }
+
     pub async fn nobodys_rows(&self) -> Result<Vec<(String, u64)>, StoreError> {
         let rows = self.read(self.sql.nobodys_rows, Vec::new()).await?;
         let count = |row: &super::Row| {

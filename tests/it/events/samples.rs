@@ -174,7 +174,7 @@ pub fn samples() -> Vec<Event> {
             error: "database refused a statement: data too long".into(),
         },
         Event::StoreUnreadable {
-            server: server(),
+            server: Some(server()),
             error:
                 "sessions.state where id is `019ab0c5-46bf-7707-8707-070707070707`: unknown word"
                     .into(),

@@ -24,6 +24,7 @@ contract! { with:
     users {
         a_user_is_added_read_changed_and_removed
         names_are_compared_byte_by_byte
+        password_hashes_come_in_pages_and_one_that_cannot_be_read_hides_no_other
         names_of_128_bytes_and_all_of_unicode_are_kept
         a_second_user_of_a_name_is_refused
         a_user_needs_a_policy_that_is_there

@@ -40,6 +40,35 @@ pub async fn a_user_is_added_read_changed_and_removed(bed: Arc<Bed>) {
     assert_eq!(store.patch_user(&name("alice"), &patch, &by()).await, gone);
 }
 
+pub async fn password_hashes_come_in_pages_and_one_that_cannot_be_read_hides_no_other(
+    bed: Arc<Bed>,
+) {
+    for name in ["carol", "alice", "bob"] {
+        bed.add_user(name).await;
+    }
+    bed.sql("UPDATE users SET enabled = 7, password_hash = NULL WHERE name = 'alice'").await;
+    if bed.backend == Backend::Sqlite {
+        bed.sql("UPDATE users SET password_hash = CAST(X'ff' AS TEXT) WHERE name = 'bob'").await;
+    }
+    let canary = || Ok(Some("$argon2id$canary".to_owned()));
+    let spoilt = match bed.backend {
+        Backend::Sqlite => {
+            let place = "users.password_hash where name is `bob`: is not UTF-8";
+            Err(StoreError::Corrupt(place.to_owned()))
+        }
+        Backend::MariaDb | Backend::MySql => canary(),
+    };
+    let mut hashes = Vec::new();
+    let mut after = i64::MIN;
+    loop {
+        let page = bed.store.password_hashes(after, 2).await.unwrap();
+        let Some((last, _)) = page.last() else { break };
+        after = *last;
+        hashes.extend(page.into_iter().map(|(_, hash)| hash));
+    }
+    assert_eq!(hashes, [canary(), Ok(None), spoilt]);
+}
+
 pub async fn names_are_compared_byte_by_byte(bed: Arc<Bed>) {
     let store = &bed.store;
     // The same letter composed and decomposed, and one that folds to `alice` in many collations.
