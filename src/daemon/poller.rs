@@ -11,7 +11,6 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
-    task::spawn_blocking,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -85,6 +84,8 @@ impl Poller {
         let mut passed_over = BTreeSet::new();
         let mut stillness = Stillness::default();
         let mut is_written = false;
+        // It is set anew each time: the system may take its time over taking one away.
+        let mut watch = None;
         loop {
             let is_idle = review.is_none() && !once_more && was_up == Some(true);
             let is_still = stillness.is_still(self.store.traces(), self.clock.now().mono)
@@ -162,7 +163,7 @@ impl Poller {
                 self.readiness.set_store(is_up);
                 self.store_ready.send_replace(is_up);
             }
-            let mut watch = None;
+            let mut is_watching = false;
             let is_at_rest = review.is_none() && self.is_at_rest();
             let pause = if !is_up {
                 stillness.disturb(now);
@@ -171,20 +172,20 @@ impl Poller {
             } else {
                 backoff.reset();
                 if is_still && review.is_none() && !is_comparing {
-                    let is_seen = || stillness.is_as_seen(self.store.traces());
-                    watch = self.store.watch().filter(|_| is_seen());
+                    watch = self.store.watch(watch);
+                    is_watching = watch.is_some() && stillness.is_as_seen(self.store.traces());
                 }
                 let next = rhythm.next_of_still().filter(|_| !is_at_rest);
                 let due = next.map_or(stillness.next(), |next| next.min(stillness.next()));
-                match watch {
+                match is_watching {
                     _ if is_written => POLL_WRITTEN,
-                    Some(_) => due.max(now + POLL) - now,
-                    None if is_at_rest => POLL_AT_REST,
-                    None => POLL,
+                    true => due.max(now + POLL) - now,
+                    false if is_at_rest => POLL_AT_REST,
+                    false => POLL,
                 }
             };
             is_written = false;
-            let mut may_be_stirred = is_up && (is_at_rest || watch.is_some());
+            let mut may_be_stirred = is_up && (is_at_rest || is_watching);
             let spare = pause.saturating_sub(POLL);
             let pause = tokio::time::sleep(pause);
             tokio::pin!(pause);
@@ -196,7 +197,7 @@ impl Poller {
                         let due = pause.deadline() - spare;
                         pause.as_mut().reset(due);
                     }
-                    () = written(watch.as_ref()) => {
+                    () = written(watch.as_ref().filter(|_| is_watching)) => {
                         is_written = true;
                         break;
                     }
@@ -222,10 +223,6 @@ impl Poller {
                     }
                     () = self.stop.cancelled() => return,
                 }
-            }
-            if let Some(watch) = watch {
-                // The system may take its time over it.
-                spawn_blocking(move || drop(watch));
             }
         }
     }

@@ -111,8 +111,9 @@ pub trait Store: Send + Sync + 'static {
     /// What the database leaves behind of each change, if that can be seen without asking it.
     fn traces(&self) -> Option<Traces>;
 
-    /// Tells when [`Self::traces`] may be others, so that nobody has to look; `None` where nothing can tell.
-    fn watch(&self) -> Option<Watch>;
+    /// Tells when [`Self::traces`] may be others from now on, so that nobody has to look; `None` where nothing can tell.
+    /// `kept` is one of before, which is set anew.
+    fn watch(&self, kept: Option<Watch>) -> Option<Watch>;
 
     /// What the database tells of changes to users, devices and policies by others than this store; `None` where it tells
     /// nothing that can be relied on: operators' own tables, servers that keep no such times, an SQLite file that this store is

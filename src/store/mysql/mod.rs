@@ -207,7 +207,7 @@ impl Connector for MySql {
         None
     }
 
-    fn watch(&self) -> Option<Watch> {
+    fn watch(&self, _kept: Option<Watch>) -> Option<Watch> {
         None
     }
 

@@ -76,7 +76,7 @@ pub trait Connector: Send + Sync + 'static {
     fn traces(&self) -> Option<Traces>;
 
     /// Tells when these may be others.
-    fn watch(&self) -> Option<Watch>;
+    fn watch(&self, kept: Option<Watch>) -> Option<Watch>;
 
     /// The migrations of this build, in order.
     fn migrations(&self) -> Vec<Known>;

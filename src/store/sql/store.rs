@@ -29,8 +29,8 @@ impl<C: Connector> Store for SqlStore<C> {
         self.pool.connector.traces()
     }
 
-    fn watch(&self) -> Option<Watch> {
-        self.pool.connector.watch()
+    fn watch(&self, kept: Option<Watch>) -> Option<Watch> {
+        self.pool.connector.watch(kept)
     }
 
     async fn fact_trace(&self) -> Result<Option<FactTrace>, StoreError> {

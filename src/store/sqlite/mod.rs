@@ -212,8 +212,8 @@ impl Connector for Sqlite {
         Some(Traces([of(&path)?, of(&log).unwrap_or_default()]))
     }
 
-    fn watch(&self) -> Option<Watch> {
-        Watch::on(self.files()?.iter().map(PathBuf::as_path))
+    fn watch(&self, kept: Option<Watch>) -> Option<Watch> {
+        Watch::on(kept, self.files()?.iter().map(PathBuf::as_path))
     }
 
     fn has_single_writer(&self) -> bool {

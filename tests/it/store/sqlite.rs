@@ -94,23 +94,45 @@ async fn a_watch_tells_of_what_is_written_and_not_of_what_is_read() {
     std::os::unix::fs::symlink(&file, &link).unwrap();
     let store_at = |path: &std::path::Path| store(&format!("sqlite://{}", path.display()));
     let (watching, writing) = (store_at(&link), store_at(&file));
-    assert!(watching.watch().is_none(), "of what is not there nothing is told");
+    assert!(watching.watch(None).is_none(), "of what is not there nothing is told");
     writing.migrate(false).await.unwrap();
     watching.ping().await.unwrap();
     let is_told = async |watch: &Watch, wait: u64| {
         tokio::time::timeout(Duration::from_millis(wait), watch.written()).await.is_ok()
     };
-    for user in ["alice", "bob"] {
-        let watch = watching.watch().unwrap();
+    let mut kept = None;
+    for user in ["alice", "bob", "carol"] {
+        let watch = watching.watch(kept).unwrap();
         writing.user(&name(user)).await.unwrap();
         watching.users(None, 10).await.unwrap();
         assert!(!is_told(&watch, 200).await, "looking tells nothing");
         writing.add_user(&new_user(user), &by()).await.unwrap();
         assert!(is_told(&watch, 5_000).await);
+        assert!(is_told(&watch, 0).await, "until it is set again");
+        // Nobody listens meanwhile.
+        writing.remove_user(&name(user), &by()).await.unwrap();
+        kept = Some(watch);
     }
     // Gone, with all that was in it.
-    let watch = watching.watch().unwrap();
+    let watch = watching.watch(kept).unwrap();
+    assert!(!is_told(&watch, 200).await);
     std::fs::remove_file(&file).unwrap();
+    assert!(is_told(&watch, 5_000).await);
+    assert!(watching.watch(Some(watch)).is_none());
+    // Behind the link is another one now.
+    let other = folder.path().join("other.db");
+    let writing = store_at(&other);
+    writing.migrate(false).await.unwrap();
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&other, &link).unwrap();
+    let watch = watching.watch(None).unwrap();
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let writing = store_at(&file);
+    writing.migrate(false).await.unwrap();
+    let watch = watching.watch(Some(watch)).unwrap();
+    assert!(!is_told(&watch, 200).await);
+    writing.add_user(&new_user("dora"), &by()).await.unwrap();
     assert!(is_told(&watch, 5_000).await);
 }
 
