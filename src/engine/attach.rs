@@ -62,6 +62,7 @@ impl Engine {
         self.reconciled = Reconciled::No;
         self.timers.greeting = None;
         self.timers.status = None;
+        self.timers.unknown_rows = None;
         self.clients.mark_stale();
         self.close_all_departed(now);
     }

@@ -144,6 +144,8 @@ pub struct Engine {
     /// Open rows of this server whose sessions nobody here knows, and when the comparison is to be
     /// made again for them; `None`: it was.
     unknown_rows: HashMap<SessionId, Option<Mono>>,
+    /// When the comparison was made last.
+    compared_at: Timestamp,
     outputs: VecDeque<Output>,
     /// What sessions have carried and nobody has taken note of yet.
     carried: Carried,
@@ -170,6 +172,7 @@ struct Timers {
     accounting: Option<Mono>,
     utc_recheck: Option<Mono>,
     status: Option<Mono>,
+    unknown_rows: Option<Mono>,
 }
 
 impl Engine {
@@ -200,6 +203,7 @@ impl Engine {
             departed: VecDeque::new(),
             left_unknown: HashMap::new(),
             unknown_rows: HashMap::new(),
+            compared_at: Timestamp::default(),
             outputs: VecDeque::new(),
             carried: Carried::default(),
             serial: 0,
@@ -264,6 +268,7 @@ impl Engine {
             self.timers.accounting,
             self.timers.utc_recheck,
             self.timers.status,
+            self.timers.unknown_rows,
             self.replies.timeout(),
             self.clients.next_due(),
             self.departed.front().map(|departed| departed.due),
@@ -297,6 +302,9 @@ impl Engine {
         }
         if take_due(&mut self.timers.status, now) {
             self.ask_status(now);
+        }
+        if take_due(&mut self.timers.unknown_rows, now) {
+            self.compare_again(now);
         }
         if take_due(&mut self.timers.accounting, now) {
             self.account(now);

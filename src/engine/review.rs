@@ -6,7 +6,7 @@ use crate::{
     auth::terms::Terms,
     store::SessionState,
     telemetry::events::{ClientRef, Event},
-    types::{Cause, Cid, Now, Timestamp},
+    types::{Cause, Cid, Now, SessionId, Timestamp},
 };
 
 use super::{Engine, Reconciled, Review};
@@ -15,6 +15,8 @@ use super::{Engine, Reconciled, Review};
 const TOLERANCE: Duration = Duration::from_secs(2);
 /// For so long an open row may be unknown here: it is being opened, or its end is being written.
 const UNKNOWN_ROW: Duration = Duration::from_secs(10);
+/// By how much the clock of another daemon may be ahead, by which its session ids are made.
+const LEAD: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Ends those that may not go on, and moves the deadlines of the others. These are all sessions that
@@ -55,17 +57,30 @@ impl Engine {
         self.unknown_rows = unknown
             .map(|(id, _)| (*id, known.remove(id).unwrap_or(Some(now.mono + UNKNOWN_ROW))))
             .collect();
-        let mut is_due = false;
-        for due in self.unknown_rows.values_mut() {
-            if due.is_some_and(|due| due <= now.mono) {
-                *due = None;
-                is_due = true;
-            }
+        if self.unknown_rows.values().flatten().any(|due| *due <= now.mono) {
+            self.timers.unknown_rows = None;
+            self.compare_again(now);
+            return;
         }
-        if is_due {
+        // Nothing may be read again by then. Of a session that began here it is the end that is being written: that
+        // comes by itself, and where many leave, always to some.
+        let latest = SessionId::new(self.compared_at.saturating_add(LEAD), [0; 10]);
+        let of_before = self.unknown_rows.iter().filter(|(id, _)| **id < latest);
+        self.timers.unknown_rows = of_before.filter_map(|(_, due)| *due).min();
+    }
+
+    /// A row was unknown when the sessions were read last, and has been for long.
+    pub(super) fn compare_again(&mut self, now: Now) {
+        if self.is_ready() && self.reconciled == Reconciled::Yes {
             self.reconciled = Reconciled::No;
             self.ask_status(now);
         }
+    }
+
+    /// The comparison that is made now is theirs, too.
+    pub(super) fn settle_unknown(&mut self) {
+        self.timers.unknown_rows = None;
+        self.unknown_rows.values_mut().for_each(|due| *due = None);
     }
 
     /// What is not the deadline holds for a session whose end an operator has set, too.

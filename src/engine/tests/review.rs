@@ -115,3 +115,78 @@ fn a_row_that_stays_open_without_a_session_is_compared_once_more() {
     }
     assert_eq!(lab.loads, loads + 1, "a row that cannot be closed is asked for once");
 }
+
+/// Sessions of whom nothing changes are read rarely.
+#[test]
+fn a_row_that_was_open_without_a_session_is_compared_although_nothing_is_read_again() {
+    let all = || Message::Status(StatusReport { clients: vec![listed(4, "alice", "10.8.0.6")] });
+    let run = || Message::StateHistory(vec![state(StateName::Connected, RUN)]);
+    for is_mended in [false, true] {
+        let mut lab = Lab::up();
+        let session = lab.establish(4, "alice", 3_600);
+        let late = SessionId::new(lab.now.utc, [7; 10]);
+        let loads = lab.loads;
+        let mut ids = vec![session, late];
+        for _ in 0..2 {
+            let reviews = ids.iter().map(|id| (*id, Ok(None))).collect();
+            lab.engine.handle_reviews(reviews, lab.now);
+            lab.drain();
+            if !is_mended {
+                break;
+            }
+            // Its end was on its way.
+            lab.pass(second());
+            ids.pop();
+        }
+        lab.pass(Duration::from_millis(9_900));
+        assert!(!lab.sent.contains(&Command::Status), "mended: {is_mended}");
+        lab.pass(second() * 2);
+        assert_eq!(lab.sent.contains(&Command::Status), !is_mended);
+        if is_mended {
+            continue;
+        }
+        lab.say(all());
+        lab.say(run());
+        assert_eq!(lab.loads, loads + 1);
+        let known = lab.last_row().clone();
+        lab.load(vec![known.clone(), SessionRecord { id: late, version: 1, ..known }]);
+        let closed = lab.last_row();
+        assert_eq!((closed.id, closed.state), (late, SessionState::Closed));
+        lab.forget();
+        lab.pass(second() * 40);
+        assert!(!lab.sent.contains(&Command::Status), "once is enough");
+    }
+}
+
+#[test]
+fn the_end_of_a_session_that_began_here_and_was_not_written_yet_makes_no_comparison() {
+    let mut lab = Lab::up();
+    lab.pass(second() * 61);
+    let ended = SessionId::new(lab.now.utc, [7; 10]);
+    let review = |lab: &mut Lab| {
+        lab.engine.handle_reviews(vec![(ended, Ok(None))], lab.now);
+        lab.drain();
+    };
+    review(&mut lab);
+    lab.forget();
+    lab.pass(second() * 60);
+    assert!(!lab.sent.contains(&Command::Status));
+    // It never comes.
+    review(&mut lab);
+    assert!(lab.sent.contains(&Command::Status));
+}
+
+#[test]
+fn what_was_unknown_before_the_link_broke_is_compared_with_everything_else() {
+    let mut lab = Lab::up();
+    let late = SessionId::new(lab.now.utc, [7; 10]);
+    lab.engine.handle_reviews(vec![(late, Ok(None))], lab.now);
+    lab.pass(second());
+    lab.engine.handle_lost(lab.now);
+    lab.attach(RUN, vec![]);
+    let loads = lab.loads;
+    lab.load(vec![]);
+    lab.forget();
+    lab.pass(second() * 9);
+    assert!(!lab.sent.contains(&Command::Status) && lab.loads == loads);
+}

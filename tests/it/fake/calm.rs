@@ -1,8 +1,8 @@
 //! Sessions that nobody has changed anything about for a while, and are not read again and again.
 
-use ovpn_warden::store::UserPatch;
+use ovpn_warden::{store::UserPatch, types::Cid};
 
-use super::{limits::sql, race::Database, *};
+use super::{limits::sql, race::Database, server::status, *};
 
 /// Longer than sessions are read again and again after a change.
 const CALM: Duration = Duration::from_secs(15);
@@ -75,6 +75,33 @@ async fn a_change_by_sql_on_a_server_ends_a_session_that_was_calm() {
     assert_eq!(listen(&mut controller, SEEN).await, None);
     database.sql(&format!("UPDATE {}.users SET enabled = 0", database.name)).await;
     assert_ended(&mut controller).await;
+    daemon.stop().await;
+    bed.store.close().await;
+    database.sql(&format!("DROP DATABASE {}", database.name)).await;
+}
+
+/// A transaction of a daemon that was killed may be committed when the next one has compared already.
+#[tokio::test]
+async fn a_row_that_was_written_late_is_closed_although_nobody_changes_anything() {
+    let (database, listener) = (Database::new().await, Listener::tcp().await);
+    let bed = database.bed(&listener, "calm").await;
+    bed.store.migrate(false).await.unwrap();
+    bed.add_user("alice", "correct horse").await;
+    let daemon = bed.start();
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    log_in(&mut controller, &bed).await;
+    let known = bed.session(|session| session.state == SessionState::Active).await;
+    let id = SessionId::new(known.started_at, [7; 10]);
+    let late = SessionRecord { id, cid: Cid(7), version: 1, ..known };
+    bed.store.persist(&[late]).await.unwrap();
+    assert_eq!(listen(&mut controller, CALM).await.as_deref(), Some("status 3"));
+    controller.expect("state").await;
+    let clients = [client_row(0, "alice", "10.8.0.6")];
+    controller.say(&status(&clients)).await;
+    controller.say(&format!("{RUN},CONNECTED,SUCCESS,10.8.0.1,,,,\nEND\n")).await;
+    bed.any_session(|session| session.id == id && session.state == SessionState::Closed).await;
+    bed.any_session(|session| session.id != id && session.state == SessionState::Active).await;
     daemon.stop().await;
     bed.store.close().await;
     database.sql(&format!("DROP DATABASE {}", database.name)).await;
