@@ -416,8 +416,8 @@ pub fn review(
     })))
 }
 
-/// Until when what [`review`] says holds, if nothing is changed and it is not the deadline that ends the session:
-/// an operator may have moved that. `None`: for good.
+/// Until when what [`review`] says holds, if nothing is changed. What its deadline ends needs no other judgement: an
+/// operator may have moved that beyond the end of the account. `None`: for good.
 pub fn holds_until(standing: &Standing, defaults: &Defaults, now: Timestamp) -> Option<Timestamp> {
     let is_absent = standing.account.as_ref().is_none_or(|account| {
         (standing.device == Some(None) && judges_devices(&account.policy, defaults))
@@ -427,8 +427,10 @@ pub fn holds_until(standing: &Standing, defaults: &Defaults, now: Timestamp) -> 
     let absence = is_absent.then(|| standing.started_at.saturating_add(ABSENCE));
     let ends = standing.account.iter().flat_map(|account| {
         let device = device_end(&account.policy, defaults, standing.ends, true);
-        account.valid_until.into_iter().chain(device).map(|end| end.saturating_add(OVERDUE))
+        account.valid_until.into_iter().chain(device)
     });
+    let is_beyond = |end: &Timestamp| standing.deadline.is_none_or(|deadline| deadline > *end);
+    let ends = ends.filter(is_beyond).map(|end| end.saturating_add(OVERDUE));
     ends.chain(absence).filter(|at| *at > now).min()
 }
 

@@ -336,6 +336,8 @@ pub struct Standing {
     pub user: Username,
     /// When it began.
     pub started_at: Timestamp,
+    /// When it is ended, as far as is stored.
+    pub deadline: Option<Timestamp>,
     /// The account, if it is still there.
     pub account: Option<Account>,
     /// The standing of the session's certificate, in the same way as that of its device.

@@ -72,6 +72,7 @@ fn standing() -> Standing {
         session: crate::types::SessionId::new(NOW, [1; 10]),
         user: "alice".parse().unwrap(),
         started_at: NOW,
+        deadline: None,
         account: Some(crate::store::Account {
             enabled: true,
             valid_from: None,
@@ -449,6 +450,34 @@ fn a_required_fingerprint_has_to_be_registered_beside_the_device() {
     for gone in [None, Some(Blocked), Some(Pending)] {
         assert_eq!(reviewed(Some(gone), &strict), Some(Cause::DeviceBlocked));
         assert_eq!(reviewed(Some(gone), &defaults()), None);
+    }
+}
+
+#[test]
+fn the_end_of_an_account_that_is_the_deadline_needs_no_other_review() {
+    let later = |seconds| NOW.saturating_add(Duration::from_secs(seconds));
+    let due = |seconds| Some(later(seconds).saturating_add(OVERDUE));
+    let ends = DeviceEnds { device: Some(later(40)), certificate: None };
+    for (deadline, account, device, holds) in [
+        (Some(100), Some(100), None, None),
+        (Some(99), Some(100), None, None),
+        (Some(101), Some(100), None, due(100)),
+        (None, Some(100), None, due(100)),
+        (Some(40), Some(100), Some(ends), None),
+        (Some(41), None, Some(ends), due(40)),
+        (Some(99), Some(100), Some(ends), due(40)),
+    ] {
+        let mut standing = Standing {
+            deadline: deadline.map(later),
+            ends: device.unwrap_or_default(),
+            ..standing()
+        };
+        standing.account.as_mut().unwrap().valid_until = account.map(later);
+        assert_eq!(holds_until(&standing, &defaults(), NOW), holds, "{standing:?}");
+        // Nobody stays beyond the end: the deadline or a review ends him.
+        let end = [account.map(later), device.and(ends.device)].into_iter().flatten().min();
+        let last = standing.deadline.into_iter().chain(holds).min();
+        assert!(last <= end.map(|end| end.saturating_add(OVERDUE)), "{standing:?}");
     }
 }
 

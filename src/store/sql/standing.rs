@@ -155,7 +155,20 @@ fn standing(
     };
     let ends = record::device_ends(cells)?;
     let started_at = cells.some_time("started_at")?;
+    // One that cannot be read ends nothing, and is none.
+    let deadline = cells.time("deadline").unwrap_or_default();
     let user = cells.some_parsed("user_name")?;
     let server = cells.some_parsed("server")?;
-    Ok((id, Standing { session, server, user, started_at, account, device, certificate, ends }))
+    let standing = Standing {
+        session,
+        server,
+        user,
+        started_at,
+        deadline,
+        account,
+        device,
+        certificate,
+        ends,
+    };
+    Ok((id, standing))
 }

@@ -252,7 +252,8 @@ macro_rules! session_columns {
 }
 macro_rules! standing_columns {
     () => {
-        "s.id, s.server, s.user_name, s.started_at, s.device, u.id AS user_id, u.name AS user_own_name, \
+        "s.id, s.server, s.user_name, s.started_at, s.deadline, s.device, u.id AS user_id, \
+         u.name AS user_own_name, \
          u.enabled AS user_enabled, u.valid_from AS user_valid_from, \
          u.valid_until AS user_valid_until, \
          d.identifier AS device_identifier, d.status AS device_status, s.certificate, \

@@ -220,6 +220,7 @@ pub async fn standings_are_what_live_sessions_are_judged_by(bed: Arc<Bed>) {
     let found = standings().await;
     let [of_alice, of_bob] = &found[..] else { panic!("{found:?}") };
     assert_eq!((of_alice.session, of_alice.started_at), (session(1).id, session(1).started_at));
+    assert!(of_alice.deadline.is_some() && of_alice.deadline == session(1).deadline);
     assert_eq!((&of_alice.account, of_alice.device), (&None, Some(None)), "there is no alice");
     assert_eq!((&of_bob.account, of_bob.device), (&None, None));
 
@@ -234,8 +235,9 @@ pub async fn standings_are_what_live_sessions_are_judged_by(bed: Arc<Bed>) {
     store.set_device_status(&name("alice"), &id(MAC), blocked, &by()).await.unwrap();
     let disabled = UserPatch { enabled: Some(false), ..UserPatch::default() };
     store.patch_user(&name("alice"), &disabled, &by()).await.unwrap();
+    bed.sql("UPDATE sessions SET deadline = NULL").await;
     let found = standings().await;
-    assert!(!found[0].account.as_ref().unwrap().enabled);
+    assert!(!found[0].account.as_ref().unwrap().enabled && found[0].deadline.is_none());
     assert_eq!(found[0].device, Some(Some(blocked)));
     bed.sql("UPDATE policies SET session_limit_s = 60").await;
     let hours = "('default', 6, '08:00', '18:00'), ('default', 7, '08:00', '12:00')";
