@@ -37,6 +37,7 @@ use crate::{
 use attach::Phase;
 use clients::Clients;
 use replies::{Expect, Replies};
+use review::Ended;
 use session::{Departed, LeftUnknown};
 
 pub use accounting::first_round;
@@ -144,8 +145,8 @@ pub struct Engine {
     /// Open rows of this server whose sessions nobody here knows, and when the comparison is to be
     /// made again for them; `None`: it was.
     unknown_rows: HashMap<SessionId, Option<Mono>>,
-    /// When the comparison was made last.
-    compared_at: Timestamp,
+    /// Sessions that ended here a short while ago: their rows may be read as open.
+    ended: Ended,
     outputs: VecDeque<Output>,
     /// What sessions have carried and nobody has taken note of yet.
     carried: Carried,
@@ -203,7 +204,7 @@ impl Engine {
             departed: VecDeque::new(),
             left_unknown: HashMap::new(),
             unknown_rows: HashMap::new(),
-            compared_at: Timestamp::default(),
+            ended: Ended::default(),
             outputs: VecDeque::new(),
             carried: Carried::default(),
             serial: 0,
@@ -300,6 +301,7 @@ impl Engine {
             // All clients of a server may have left at once.
             self.departed.shrink_to(OUTPUTS_KEPT);
         }
+        self.ended.forget_old(now.mono);
         if take_due(&mut self.timers.status, now) {
             self.ask_status(now);
         }

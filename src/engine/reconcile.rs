@@ -101,7 +101,6 @@ impl Engine {
             return;
         };
         self.reconciled = Reconciled::Yes;
-        self.compared_at = now.utc;
         self.settle_unknown();
         // The rows were read while these still stood open.
         let mut ended = std::mem::take(&mut self.closed_meanwhile);

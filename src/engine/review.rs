@@ -1,22 +1,53 @@
 //! Sessions that run, judged again by what the database says now.
 
-use std::time::Duration;
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
 
 use crate::{
     auth::terms::Terms,
     store::SessionState,
     telemetry::events::{ClientRef, Event},
-    types::{Cause, Cid, Now, SessionId, Timestamp},
+    types::{Cause, Cid, Mono, Now, SessionId, Timestamp},
 };
 
-use super::{Engine, Reconciled, Review};
+use super::{Engine, OUTPUTS_KEPT, Reconciled, Review, session::Departed};
 
 /// A deadline that moves by less stays: an approval and its row are not of one moment.
 const TOLERANCE: Duration = Duration::from_secs(2);
-/// For so long an open row may be unknown here: it is being opened, or its end is being written.
+/// For so long an open row may be unknown here: its end is being written.
 const UNKNOWN_ROW: Duration = Duration::from_secs(10);
-/// By how much the clock of another daemon may be ahead, by which its session ids are made.
-const LEAD: Duration = Duration::from_secs(60);
+/// For so long after its end here a session's row may still be read as open,
+const ENDED_KEPT: Duration = Duration::from_secs(60);
+/// and of so many ends that is known at most.
+pub(super) const MOST_ENDED: usize = 65_536;
+
+/// Sessions that ended here a short while ago, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Ended(pub(super) VecDeque<(Mono, SessionId)>);
+
+impl Ended {
+    pub(super) fn push(&mut self, at: Mono, session: SessionId) {
+        if self.0.len() >= MOST_ENDED {
+            self.0.pop_front();
+        }
+        self.0.push_back((at, session));
+    }
+
+    pub(super) fn forget_old(&mut self, now: Mono) {
+        while self.0.front().is_some_and(|(at, _)| *at + ENDED_KEPT <= now) {
+            self.0.pop_front();
+        }
+        if self.0.is_empty() {
+            self.0.shrink_to(OUTPUTS_KEPT);
+        }
+    }
+
+    fn ids(&self) -> impl Iterator<Item = SessionId> {
+        self.0.iter().map(|(_, session)| *session)
+    }
+}
 
 impl Engine {
     /// Ends those that may not go on, and moves the deadlines of the others. These are all sessions that
@@ -62,11 +93,17 @@ impl Engine {
             self.compare_again(now);
             return;
         }
-        // Nothing may be read again by then. Of a session that began here it is the end that is being written: that
-        // comes by itself, and where many leave, always to some.
-        let latest = SessionId::new(self.compared_at.saturating_add(LEAD), [0; 10]);
-        let of_before = self.unknown_rows.iter().filter(|(id, _)| **id < latest);
-        self.timers.unknown_rows = of_before.filter_map(|(_, due)| *due).min();
+        self.timers.unknown_rows = self.next_late();
+    }
+
+    /// When rows are to be compared whether or not sessions are read until then: those that were written late. Where
+    /// many leave, the end of some is always being written; that comes by itself.
+    fn next_late(&self) -> Option<Mono> {
+        let open = || self.unknown_rows.iter().filter_map(|(id, due)| Some((id, (*due)?)));
+        open().next()?;
+        let departed = self.departed.iter().map(Departed::session_id);
+        let ended: HashSet<_> = self.ended.ids().chain(departed).collect();
+        open().filter(|(id, _)| !ended.contains(id)).map(|(_, due)| due).min()
     }
 
     /// A row was unknown when the sessions were read last, and has been for long.

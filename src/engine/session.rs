@@ -203,7 +203,7 @@ impl Engine {
 
     /// Writes the last version of a session's row and its last line.
     pub(super) fn close_departed(&mut self, departed: Departed, cause: Option<Cause>) {
-        let Departed { who, mut record, .. } = departed;
+        let Departed { due, who, mut record } = departed;
         let ended_at = record.ended_at.unwrap_or(record.updated_at).max(record.started_at);
         let cause = cause.unwrap_or(Cause::Unknown);
         record.version = record.version.saturating_add(1);
@@ -212,6 +212,7 @@ impl Engine {
         record.updated_at = ended_at;
         record.cause = Some(cause);
         self.persist(&record);
+        self.ended.push(due, record.id);
         if self.reconciled == Reconciled::Loading {
             self.closed_meanwhile.insert(record.id);
         }

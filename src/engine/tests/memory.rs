@@ -2,7 +2,7 @@
 //! hundreds of the other.
 
 use super::*;
-use crate::engine::{OUTPUTS_KEPT, clients::Client, live::Session};
+use crate::engine::{OUTPUTS_KEPT, clients::Client, live::Session, review::MOST_ENDED};
 
 #[test]
 fn a_session_and_its_client_stay_small() {
@@ -46,4 +46,19 @@ fn what_the_departure_of_all_needed_is_given_back() {
     lab.pass(second());
     assert!(lab.engine.departed.is_empty());
     assert!(lab.engine.departed.capacity() <= 2 * OUTPUTS_KEPT);
+    assert_eq!(lab.engine.ended.0.len(), 200);
+    lab.pass(second() * 70);
+    assert!(lab.engine.ended.0.is_empty());
+    assert!(lab.engine.ended.0.capacity() <= 2 * OUTPUTS_KEPT);
+}
+
+#[test]
+fn of_the_sessions_that_ended_only_the_last_are_known() {
+    let mut lab = Lab::up();
+    for number in 0..=MOST_ENDED {
+        let at = Mono(Duration::from_nanos(u64::try_from(number).unwrap()));
+        lab.engine.ended.push(at, SessionId::new(lab.now.utc, [0; 10]));
+    }
+    assert_eq!(lab.engine.ended.0.len(), MOST_ENDED);
+    assert_eq!(lab.engine.ended.0[0].0, Mono(Duration::from_nanos(1)));
 }

@@ -24,11 +24,15 @@ async fn listen(controller: &mut Controller, wait: Duration) -> Option<String> {
     }
 }
 
-async fn log_in(controller: &mut Controller, bed: &Bed) {
-    controller.connect(0, "alice", "correct horse", Some(MAC)).await;
-    assert_eq!(controller.command().await, "client-auth 0 1");
+async fn let_in(controller: &mut Controller, cid: u32) {
+    controller.connect(cid, "alice", "correct horse", Some(MAC)).await;
+    assert_eq!(controller.command().await, format!("client-auth {cid} 1"));
     while controller.command().await != "END" {}
-    controller.establish(0).await;
+    controller.establish(cid).await;
+}
+
+async fn log_in(controller: &mut Controller, bed: &Bed) {
+    let_in(controller, 0).await;
     bed.session(|session| session.state == SessionState::Active).await;
 }
 
@@ -102,6 +106,31 @@ async fn a_row_that_was_written_late_is_closed_although_nobody_changes_anything(
     controller.say(&format!("{RUN},CONNECTED,SUCCESS,10.8.0.1,,,,\nEND\n")).await;
     bed.any_session(|session| session.id == id && session.state == SessionState::Closed).await;
     bed.any_session(|session| session.id != id && session.state == SessionState::Active).await;
+    daemon.stop().await;
+    bed.store.close().await;
+    database.sql(&format!("DROP DATABASE {}", database.name)).await;
+}
+
+/// The row of who leaves is open for a moment more: where many leave, the last reading for a while finds one, too.
+#[tokio::test]
+async fn who_leaves_while_sessions_are_read_is_no_row_that_was_written_late() {
+    // Longer than sessions are read at first, and such a row waits then.
+    const LEAVE: u32 = 112;
+    let (database, listener) = (Database::new().await, Listener::tcp().await);
+    let bed = database.bed(&listener, "calm").await;
+    bed.store.migrate(false).await.unwrap();
+    bed.add_user("alice", "correct horse").await;
+    let daemon = bed.start();
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    for cid in 1..=LEAVE {
+        let_in(&mut controller, cid).await;
+    }
+    for cid in 1..=LEAVE {
+        controller.disconnect(cid).await;
+        let said = listen(&mut controller, Duration::from_millis(250)).await;
+        assert_eq!(said, None, "{cid} have left");
+    }
     daemon.stop().await;
     bed.store.close().await;
     database.sql(&format!("DROP DATABASE {}", database.name)).await;
