@@ -28,7 +28,7 @@ pub(super) const MANAGEMENT_2_5: u32 = 3;
 pub(super) const MANAGEMENT_2_6: u32 = 5;
 /// For how long OpenVPN lets a client wait for its answer from the end of its TLS handshake, unless somebody has
 /// set `hand-window`.
-const HAND_WINDOW_S: u32 = 60;
+pub(super) const HAND_WINDOW_S: u32 = 60;
 
 impl Engine {
     /// The decision on a ticket. One that is no longer waited for is ignored.
@@ -453,11 +453,9 @@ impl Engine {
 }
 
 impl Pending {
-    /// Whether OpenVPN has given the client up, whose login waited for the link. A renegotiation that is
-    /// answered late is of a client that was let in long ago.
+    /// Whether OpenVPN has given the client up, whose login waited for the link.
     fn is_out_of_time(&self, now: Now) -> bool {
-        let window = Duration::from_secs(HAND_WINDOW_S.into());
-        self.kind == RequestKind::Connect && now.mono >= self.due.max(self.since + window)
+        self.until.is_some_and(|until| now.mono >= self.due.max(until))
     }
 }
 

@@ -46,6 +46,8 @@ impl Engine {
             Some(MANAGEMENT_2_6..) if pending.knows_cr_text => {
                 // The server's own time-out has to leave room for what follows the answer.
                 let all = self.settings.challenge_timeout + self.settings.auth_timeout;
+                // From the end of the TLS handshake, as without it.
+                pending.until = Some(pending.since + all);
                 Some(Some((kid, u32::try_from(all.as_secs()).unwrap_or(u32::MAX))))
             }
             _ => None,

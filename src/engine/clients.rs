@@ -54,6 +54,8 @@ pub(super) struct Pending {
     pub(super) since: Mono,
     /// When it is denied as too late, or tried again (adoption).
     pub(super) due: Mono,
+    /// For how long OpenVPN lets a login wait; `None`: the client was let in long ago.
+    pub(super) until: Option<Mono>,
     /// It sent a token or the answer to a challenge in place of its password.
     pub(super) has_stand_in: bool,
     /// A renegotiation with another password than the one that let it in.

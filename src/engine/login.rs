@@ -1,6 +1,6 @@
 //! CONNECT and REAUTH: the question, its ticket, the answer.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use crate::{
     auth::{
@@ -17,6 +17,7 @@ use crate::{
 
 use super::{
     Engine, LONGEST_USERNAME, Output, STATUS_RETRY, Ticket,
+    answer::HAND_WINDOW_S,
     clients::{Client, Pending},
     replies::Expect,
 };
@@ -97,6 +98,8 @@ impl Engine {
             kid: Some(kid),
             since: now.mono,
             due: now.mono + patience,
+            until: (kind == RequestKind::Connect)
+                .then(|| now.mono + Duration::from_secs(HAND_WINDOW_S.into())),
             has_stand_in: token.is_some() || response.state().is_some(),
             is_other,
             sent,
@@ -262,6 +265,7 @@ impl Engine {
             kid: None,
             since: now.mono,
             due: now.mono + self.settings.auth_timeout,
+            until: None,
             has_stand_in: false,
             is_other: false,
             sent: None,
@@ -323,7 +327,7 @@ impl Engine {
             server: self.server(),
             client: ClientRef { kid: Some(kid), ..who },
             reauth: session_id.is_some(),
-            latency: std::time::Duration::ZERO,
+            latency: Duration::ZERO,
             session_id,
             deadline,
             reason,

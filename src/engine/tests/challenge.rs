@@ -194,3 +194,30 @@ fn the_answer_of_another_run_is_not_taken() {
     lab.say(answer("MTIzNDU2"));
     assert!(lab.asked.is_empty());
 }
+
+/// It lets a client wait from its handshake on for as long as the question said, and not for a minute from the answer on.
+#[test]
+fn who_was_asked_for_a_code_is_let_in_for_as_long_as_openvpn_waits_for_it() {
+    // 45 s, or 120 s, and 8 s.
+    for (wait, answered, back, is_allowed) in
+        [(45, 40, 52, true), (45, 40, 53, false), (120, 100, 127, true), (120, 100, 128, false)]
+    {
+        let mut lab = Lab::up();
+        lab.engine.settings.challenge_timeout = Duration::from_secs(wait);
+        lab.say(connect(AuthKind::Connect, b"pw", SSO));
+        let (ticket, request) = lab.asked.pop().unwrap();
+        lab.decide(ticket, challenge(&request));
+        lab.success();
+        lab.pass(Duration::from_secs(answered));
+        lab.say(answer("MTIzNDU2"));
+        let (ticket, _) = lab.asked.pop().unwrap();
+        lab.engine.handle_lost(lab.now);
+        lab.decide(ticket, Decision::Allow(grant(lab.now, 1, None)));
+        lab.sleep(Duration::from_secs(back - answered));
+        lab.forget();
+        lab.attach(RUN, vec![listed(0, "alice", "")]);
+        let is_let_in = lab.events.iter().any(|e| matches!(e, Event::AuthAllowed { .. }));
+        assert_eq!(is_let_in, is_allowed, "{wait} s, back after {back} s");
+        assert_eq!((lab.verdicts(0), lab.abandoned.len()), (1, usize::from(!is_allowed)));
+    }
+}
