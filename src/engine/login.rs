@@ -143,6 +143,12 @@ impl Engine {
             self.end_client(cid, Cause::Unknown, None, now);
             return;
         }
+        // The place that it would take could cost another session its own. Whoever comes of the kill asks anew.
+        let is_ending = self.clients.get(cid).is_some_and(|client| client.closing.is_some());
+        if is_ending && kind == RequestKind::Connect {
+            self.deny_at_once(Ticket { cid, serial }, DenyReason::Timeout, now);
+            return;
+        }
         let request = AuthRequest {
             server: self.server(),
             kind,

@@ -128,6 +128,41 @@ fn a_further_key_of_a_client_that_is_not_up_is_asked_about_with_the_session_that
     assert_eq!(lab.asked.pop().unwrap().1.holds, None);
 }
 
+/// What it asked for as another session could make a third one leave.
+#[test]
+fn a_further_key_of_a_client_that_is_being_ended_is_denied_unasked() {
+    let mut lab = Lab::up();
+    let first = lab.connect(4, "alice");
+    let session = lab.allow_until(first, Some(60));
+    let kill = SessionCommand {
+        user: None,
+        id: CommandId(1),
+        session,
+        server: "udp".parse().unwrap(),
+        action: CommandAction::Kill { reason: None },
+        actor: "cli:root".into(),
+    };
+    lab.engine.handle_command(&kill, lab.now);
+    lab.drain();
+    lab.forget();
+    lab.say(auth(AuthKind::Connect, 4, 2, "alice"));
+    assert!(lab.asked.is_empty() && lab.rows.is_empty());
+    let [Command::ClientDeny { cid: Cid(4), kid: Kid(2), client_reason: Some(text), .. }] =
+        &lab.sent[..]
+    else {
+        panic!("{:?}", lab.sent);
+    };
+    assert!(text.as_str().starts_with("TEMP[backoff 10]:"), "{text:?}");
+    lab.success();
+    lab.success();
+    lab.say(disconnect(4));
+    let row = lab.last_row();
+    assert_eq!((row.id, row.state), (session, SessionState::Closed));
+    assert_eq!(row.cause, Some(Cause::Admin));
+    lab.connect(5, "alice");
+    assert_eq!(lab.asked.len(), 1, "its next login is judged");
+}
+
 #[test]
 fn a_late_approval_after_a_restart_never_admits_the_client_that_got_the_same_id() {
     let mut lab = Lab::up();
