@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::Path,
     process::Stdio,
 };
@@ -266,6 +266,7 @@ async fn start(bed: &Bed, listener: &Listener) -> Child {
     );
     let file = bed.folder().join("config.toml");
     fs::write(&file, config).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     Command::new(env!("CARGO_BIN_EXE_ovpn-warden"))
         .env_clear()
         .arg("-c")
