@@ -7,6 +7,7 @@ use config::{Map, Value};
 use super::{
     Config,
     error::{ConfigError, ConfigErrors, Place},
+    exposure,
     layer::Layer,
     reader::Report,
     sections,
@@ -36,7 +37,9 @@ pub fn load(
 ) -> Result<Loaded, ConfigErrors> {
     let (config, report) = read(files, environment, flags)?;
     if report.errors.is_empty() {
-        return Ok(Loaded { config, warnings: report.warnings });
+        let mut warnings = report.warnings;
+        warnings.extend(exposure::warnings(&report.files, &report.inline, &config));
+        return Ok(Loaded { config, warnings });
     }
     Err(ConfigErrors(report.errors))
 }

@@ -5,6 +5,7 @@
 mod console;
 mod endpoint;
 mod error;
+mod exposure;
 mod layer;
 mod load;
 mod reader;

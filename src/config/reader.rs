@@ -13,7 +13,7 @@ use super::{
     secret::{self, SecretError},
     words::{list, shown, suggest},
 };
-use crate::types::Password;
+use crate::{store, types::Password};
 
 /// Every other key has a default: only a damaged `conf/default.toml` leaves one out.
 pub(super) const DAMAGED: &str = "conf/default.toml of this build is damaged";
@@ -23,6 +23,8 @@ pub(super) const DAMAGED: &str = "conf/default.toml of this build is damaged";
 pub(super) struct Report {
     pub(super) errors: Vec<ConfigError>,
     pub(super) warnings: Vec<String>,
+    /// Secrets that stand in the configuration itself.
+    pub(super) inline: Vec<Place>,
     /// Every key that was asked for, as `auth.timeout_ms`, `servers.name`.
     pub(super) keys: Vec<String>,
     /// The files, lowest first.
@@ -270,7 +272,15 @@ impl<'a> Section<'a> {
 
     fn secret_text(&mut self, text: String, at: Place) -> Option<(Password, Place)> {
         match secret::accept(text.into_bytes()) {
-            Ok(password) => Some((password, at)),
+            Ok(password) => {
+                // The URL of a database need not hold one.
+                if at.key != "database.url"
+                    || store::secrets(&password).is_ok_and(|s| s.has_password)
+                {
+                    self.report.inline.push(at.clone());
+                }
+                Some((password, at))
+            }
             Err(SecretError(problem)) => {
                 self.report.errors.push(ConfigError::Invalid { at, problem });
                 None

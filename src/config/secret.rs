@@ -4,8 +4,8 @@ use std::{io::Read, os::unix::fs::MetadataExt, path::Path};
 
 use zeroize::Zeroizing;
 
-use super::layer::explain;
-use crate::types::{Password, Printable};
+use super::{exposure, layer::explain};
+use crate::types::Password;
 
 /// Largest secret, in bytes.
 const MAX_LEN: usize = 4096;
@@ -31,11 +31,7 @@ pub(super) fn read(path: &Path) -> Result<(Password, Option<String>), SecretErro
             bytes.pop();
         }
     }
-    let warning = (mode & 0o004 != 0).then(|| {
-        let path = Printable(path.as_os_str().as_encoded_bytes());
-        format!("{path} is readable by every user of this machine; chmod 0640 {path}")
-    });
-    Ok((accept(std::mem::take(&mut bytes))?, warning))
+    Ok((accept(std::mem::take(&mut bytes))?, exposure::told(path, mode, "0640")))
 }
 
 /// A secret that keeps the rules: 1 to 4096 bytes, one line.
@@ -81,9 +77,14 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_can_read_is_warned_about() {
+    fn what_everybody_can_read_or_write_is_warned_about() {
         let (_, warning) = read(file(b"x", 0o644).path()).unwrap();
-        assert!(warning.is_some_and(|text| text.contains("chmod 0640")));
+        assert!(
+            warning
+                .is_some_and(|text| text.contains("is readable by") && text.contains("chmod 0640"))
+        );
+        let (_, warning) = read(file(b"x", 0o642).path()).unwrap();
+        assert!(warning.is_some_and(|text| text.contains("is writable by")));
     }
 
     #[test]

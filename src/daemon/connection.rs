@@ -9,10 +9,12 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
+use tokio_util::codec::Decoder as _;
+use zeroize::Zeroize as _;
 
 use crate::{
-    proto::ManagementCodec,
-    types::{Clock, Mono},
+    proto::{ManagementCodec, Message},
+    types::{Clock, Mono, wiped_if},
 };
 
 use super::transport::{Connected, ReadHalf, WriteHalf};
@@ -58,6 +60,17 @@ impl Up {
         Self { reader, writer, codec, unread, unsent, reading }
     }
 
+    /// The next message of what has arrived. `at_end`: nothing more comes. A password in it stays nowhere else.
+    pub(super) fn decode(&mut self, at_end: bool) -> io::Result<Option<Message>> {
+        let decode = || match at_end {
+            true => self.codec.decode_eof(&mut self.unread),
+            false => self.codec.decode(&mut self.unread),
+        };
+        wiped_if(decode, |got| {
+            matches!(got, Ok(None | Some(Message::Auth(_) | Message::Rejected(_))))
+        })
+    }
+
     /// Writes what can be written at once.
     pub(super) fn send_now(&mut self) {
         // An error comes again with the next write.
@@ -69,6 +82,13 @@ impl Up {
     /// Whether the server does not read what it is told.
     pub(super) fn is_deaf(&mut self, clock: Clock) -> bool {
         self.reading.is_deaf(self.unsent.len(), || clock.now().mono)
+    }
+}
+
+/// What waited for the rest of its line may be half a password.
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.unread.zeroize();
     }
 }
 
@@ -125,7 +145,7 @@ impl Connection {
             Self::Awaited => pending().await,
             Self::Up(up) => {
                 let Up { reader, writer, unread, unsent, reading, .. } = &mut **up;
-                unread.reserve(READ_CHUNK);
+                ManagementCodec::make_room(unread, READ_CHUNK);
                 tokio::select! {
                     read = reader.read_buf(unread) => Moved::Read(read),
                     sent = writer.write_buf(unsent), if !unsent.is_empty() => {

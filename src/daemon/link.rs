@@ -12,10 +12,7 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
-use tokio_util::{
-    codec::{Decoder, Encoder},
-    sync::CancellationToken,
-};
+use tokio_util::{codec::Encoder, sync::CancellationToken};
 
 use crate::{
     auth::{request::Decision, service::Authenticator},
@@ -266,7 +263,7 @@ impl Link {
     fn catch_up(&mut self) {
         for _ in 0..MAX_READS {
             let Connection::Up(up) = &mut self.connection else { break };
-            up.unread.reserve(READ_CHUNK);
+            ManagementCodec::make_room(&mut up.unread, READ_CHUNK);
             match up.reader.read_buf(&mut up.unread).now_or_never() {
                 Some(Ok(length)) if length > 0 => self.decode(false),
                 // The end is seen at the next turn.
@@ -362,18 +359,14 @@ impl Link {
         }
     }
 
-    /// Tells the engine what has arrived. `at_end`: nothing more comes.
+    /// Tells the engine what has arrived, passwords among it. `at_end`: nothing more comes.
     fn decode(&mut self, at_end: bool) {
         let now = self.shared.clock.now();
         loop {
             // The engine may have given the connection up over the last message.
             let Connection::Up(up) = &mut self.connection else { return };
             up.codec.set_relaying(self.engine.is_relaying());
-            let decoded = if at_end {
-                up.codec.decode_eof(&mut up.unread)
-            } else {
-                up.codec.decode(&mut up.unread)
-            };
+            let decoded = up.decode(at_end);
             let tapped = up.codec.take_tapped();
             if let Some(captures) = &mut self.captures {
                 captures.write(&tapped);

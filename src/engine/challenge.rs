@@ -11,7 +11,7 @@ use crate::{
     },
     proto::{Command, Parameter},
     telemetry::events::Event,
-    types::{Cid, DenyReason, Now, Password},
+    types::{Cid, DenyReason, Now, Password, wiped},
 };
 
 use super::{
@@ -96,7 +96,7 @@ impl Engine {
         };
         self.arm(cid);
         let Challenge { state, request, .. } = *challenge;
-        let response = Response::Challenge { state, code: response::cr_response(answer) };
+        let response = Response::Challenge { state, code: wiped(|| response::cr_response(answer)) };
         let request = AuthRequest { response, ..request };
         self.outputs.push_back(Output::Authenticate(Ticket { cid, serial }, Box::new(request)));
     }

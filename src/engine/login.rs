@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use crate::{
     auth::{
         device,
+        imprint::Imprint,
         request::{AuthRequest, Claimed, Decision, Denial, RequestKind},
         second_factor::response::{Response, knows_cr_text},
         text,
@@ -12,7 +13,10 @@ use crate::{
     },
     proto::{AuthEvent, AuthKind, Command, Env, Parameter, RejectKind, Rejected},
     telemetry::events::{ClientRef, Event},
-    types::{Cause, Cid, DenyReason, Kid, Now, ShortText, Timestamp, Username, truncate_on_char},
+    types::{
+        Cause, Cid, DenyReason, Kid, Now, Password, ShortText, Timestamp, Username,
+        truncate_on_char, wiped,
+    },
 };
 
 use super::{
@@ -27,7 +31,26 @@ const IV_PROTO_AUTH_PENDING_KW: u64 = 1 << 4;
 /// Bit of `IV_PROTO`: the client understands `AUTH_FAILED,TEMP` (OpenVPN 2.6, ssl.h).
 const IV_PROTO_AUTH_FAIL_TEMP: u64 = 1 << 8;
 
+/// What was sent as the password, taken apart.
+struct Sent {
+    token: Option<Token>,
+    sent: Option<Imprint>,
+    password: Option<Password>,
+    response: Response,
+}
+
 impl Engine {
+    fn read_sent(&self, password: Option<Password>, session_state: Option<&[u8]>) -> Sent {
+        let token = password.as_ref().and_then(|sent| Token::read(sent.expose(), session_state));
+        let sent = password.as_ref().filter(|sent| token.is_none() && !sent.is_empty());
+        let sent = sent.and_then(|sent| self.settings.imprinter.of(sent.expose()));
+        let (password, response) = match password {
+            Some(sent) if token.is_none() => Response::read(sent),
+            Some(_) | None => (None, Response::None),
+        };
+        Sent { token, sent, password, response }
+    }
+
     pub(super) fn on_auth_event(&mut self, event: AuthEvent, now: Now) {
         let AuthEvent { kind, cid, kid, mut env } = event;
         let password = env.take_password();
@@ -52,18 +75,11 @@ impl Engine {
         let device = device::claim(&env, &self.settings.device_sources);
         let certificate = device::fingerprint(&env);
         let who = client_ref(cid, Some(kid), &env, device.as_ref().ok().and_then(Option::as_ref));
-        let token = password
-            .as_ref()
-            .and_then(|password| Token::read(password.expose(), env.get(b"session_state")));
-        let sent = password.as_ref().filter(|sent| token.is_none() && !sent.is_empty());
-        let sent = sent.and_then(|sent| self.settings.imprinter.of(sent.expose()));
+        let state = env.get(b"session_state");
+        let Sent { token, sent, password, response } = wiped(|| self.read_sent(password, state));
         let let_in = session.and_then(|session| session.let_in);
         let proven = let_in.filter(|let_in| sent == Some(let_in.sent)).map(|let_in| let_in.stored);
         let is_other = let_in.is_some() && proven.is_none() && token.is_none();
-        let (password, response) = match password {
-            Some(sent) if token.is_none() => Response::read(sent),
-            Some(_) | None => (None, Response::None),
-        };
         let (mut is_impostor, mut holds) = (false, None);
         if kind == RequestKind::Connect {
             self.strays.remove(&cid);

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::types::truncate_on_char;
 
@@ -52,6 +52,19 @@ impl ManagementCodec {
     /// The lines that were read since the last call.
     pub fn take_tapped(&mut self) -> Bytes {
         self.tap.as_mut().map(Tap::take).unwrap_or_default()
+    }
+
+    /// Room for a read of so many bytes. What waits for the rest of its line may be half a password: nothing of it stays where
+    /// it was, as it would if the buffer moved it by itself.
+    pub fn make_room(buffer: &mut BytesMut, wanted: usize) {
+        if buffer.capacity() - buffer.len() >= wanted {
+            return;
+        }
+        let waiting = Zeroizing::new(buffer.to_vec());
+        buffer.zeroize();
+        buffer.clear();
+        buffer.reserve(waiting.len() + wanted);
+        buffer.extend_from_slice(&waiting);
     }
 
     fn on_line(&mut self, line: &[u8], offset: u64) -> Option<Message> {

@@ -38,7 +38,7 @@ pub use failure::{AuthEvent, AuthEventKind, Lockout, NewAuthEvent};
 pub use foreign::{ForeignRow, ForeignTable, ImportNote, Imported, ImportedUser};
 pub use hand_over::{HandedOver, extended, hand_over};
 pub use journal::Journal;
-pub use open::{Location, Options, location, open, open_to_look};
+pub use open::{Location, Options, Secrets, location, open, open_to_look, secrets};
 pub use open_session::{EndedCursor, EndedSession, OpenSession, OpenSessions, ServerRecord};
 #[doc(hidden)]
 pub use plan::hot_queries;

@@ -70,6 +70,29 @@ pub fn location(url: &Password) -> Result<Location, StoreError> {
     })
 }
 
+/// What a URL has in it that others must not read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Secrets {
+    /// A password.
+    pub has_password: bool,
+    /// The file of a private key.
+    pub key: Option<PathBuf>,
+}
+
+/// What of a URL others must not read; asks nobody.
+///
+/// # Errors
+/// [`StoreError::Url`] when the URL is not one.
+pub fn secrets(url: &Password) -> Result<Secrets, StoreError> {
+    Ok(match parse(url)? {
+        DatabaseUrl::Sqlite(_) => Secrets::default(),
+        DatabaseUrl::MySql(url) => Secrets {
+            has_password: url.password.is_some(),
+            key: url.ssl_key.as_ref().map(PathBuf::from),
+        },
+    })
+}
+
 fn parse(url: &Password) -> Result<DatabaseUrl, StoreError> {
     let bad = |text: &str| StoreError::Url(text.to_owned());
     let url = std::str::from_utf8(url.expose()).map_err(|_| bad("it is not UTF-8"))?;

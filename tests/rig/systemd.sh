@@ -104,6 +104,34 @@ at_socket() { # USER: what the console answers to who came by the proxy
     inside timeout 20 setpriv --reuid "$1" --regid "$1" --clear-groups socat -,ignoreeof UNIX:/run/ovpn-warden-console/console.sock
 }
 cannot() { ! "$@"; }
+# What a process is free to do that the unit forbids, by the directive, in alphabetical order.
+freedoms() { # PID
+  local its=$1 name set path
+  local -A directives=([CapInh]=CapabilityBoundingSet [CapPrm]=CapabilityBoundingSet [CapEff]=CapabilityBoundingSet
+    [CapBnd]=CapabilityBoundingSet [CapAmb]=AmbientCapabilities)
+  inside cat "/proc/$its/status" >"$dir/status" || { echo nobody; return; }
+  value() { sed -n "s/^$1:[[:space:]]*//p" "$dir/status"; }
+  # As the daemon, or as root, which no mode keeps out, where the daemon is.
+  may_write() { inside nsenter -t "$its" -m setpriv "${@:2}" sh -c "touch '$1' && rm '$1'" 2>"$dir/refused"; }
+  {
+    for set in "${!directives[@]}"; do [[ "$(value "$set")" == 0000000000000000 ]] || echo "${directives[$set]}"; done
+    [[ "$(value NoNewPrivs)" == 1 ]] || echo NoNewPrivileges
+    [[ "$(value Seccomp)" == 2 ]] || echo SystemCallFilter
+    name=$(inside id -u ovpn-warden)
+    [[ "$(value Uid)" == "$name"$'\t'"$name"$'\t'"$name"$'\t'"$name" ]] || echo User
+    inside awk '$5 == "/" { last = $6 } END { exit last !~ /^ro(,|$)/ }' "/proc/$its/mountinfo" || echo ProtectSystem
+    for path in /x /etc/x /usr/x /var/x /var/lib/x; do
+      ! may_write "$path" --reuid "$(value Uid | cut -f1)" --regid "$(value Gid | cut -f1)" --clear-groups || echo ProtectSystem
+      { ! may_write "$path" && grep -q 'Read-only file system' "$dir/refused"; } || echo ProtectSystem
+    done
+  } | sort -u | xargs
+}
+boxed() { # PID WHAT-IT-IS-FREE-TO-DO
+  local seen
+  seen=$(freedoms "$1")
+  [[ "$seen" == "$2" ]] || { echo "free of: $seen"; return 1; }
+}
+everything='AmbientCapabilities CapabilityBoundingSet NoNewPrivileges ProtectSystem SystemCallFilter User'
 
 newer "$package"
 boot
@@ -165,6 +193,14 @@ story() {
   inside ${command%% | *} | sh -c "${command#* | }" | jq -r .event | sort -u | xargs | grep -F 'auth.allowed session.opened'
 }
 ok "the README's line tells her story" story
+
+echo "== its box, while it serves her"
+ok "no capabilities, no new ones, calls filtered, not root, everything read-only" boxed "$(main)" ''
+kept=/var/lib/ovpn-warden/x
+ok "but what it keeps" inside nsenter -t "$(main)" -m setpriv --reuid ovpn-warden --regid ovpn-warden --clear-groups sh -c "touch $kept && rm $kept"
+ok "a service of nothing but a name" inside systemd-run -q --unit=bare -p AmbientCapabilities=CAP_CHOWN sleep infinity
+ok "is free to do all of that" boxed "$(inside systemctl show -p MainPID --value bare)" "$everything"
+inside systemctl stop bare
 
 echo "== the unit, under it"
 old=$(main)

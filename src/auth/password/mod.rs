@@ -17,7 +17,7 @@ mod tests;
 
 use thiserror::Error;
 
-use crate::types::Password;
+use crate::types::{Password, wiped};
 pub use argon::{MAX_M_KIB, MAX_P, MAX_T, MAX_WORK_KIB, Workspace};
 pub(super) use bounds::USUAL_PASSWORD;
 pub use scheme::{Scheme, Schemes};
@@ -84,7 +84,7 @@ fn hash_with(
     salt: &[u8],
     workspace: &mut Workspace,
 ) -> Result<String, PasswordError> {
-    argon::hash(password.expose(), params, salt, workspace)
+    wiped(|| argon::hash(password.expose(), params, salt, workspace))
 }
 
 /// Whether `password` is the one behind `stored`, compared in constant time. An empty password is
@@ -97,7 +97,8 @@ pub fn verify(
     stored: &str,
     workspace: &mut Workspace,
 ) -> Result<bool, PasswordError> {
-    let is_right = Stored::parse(stored)?.is_of(password.expose(), workspace)?;
+    let stored = Stored::parse(stored)?;
+    let is_right = wiped(|| stored.is_of(password.expose(), workspace))?;
     Ok(is_right && !password.is_empty())
 }
 

@@ -5,6 +5,8 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
+use zeroize::Zeroizing;
+
 use crate::types::{Password, Username};
 
 /// The question that a client shows.
@@ -65,8 +67,15 @@ fn scrv1(sent: &[u8]) -> Option<(Password, Password)> {
     let mut parts = sent.strip_prefix(b"SCRV1:")?.split(|byte| *byte == b':');
     let (password, code) = (parts.next()?, parts.next()?);
     let none_left = parts.next().is_none();
-    let decoded = |text| STANDARD.decode(text).ok().map(Password::new);
     decoded(password).zip(decoded(code)).filter(|_| none_left)
+}
+
+/// What base64 stands for. What was decoded before something that is none is wiped as well.
+fn decoded(text: &[u8]) -> Option<Password> {
+    let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
+    let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
+    bytes.truncate(length);
+    Some(Password::new(std::mem::take(&mut bytes)))
 }
 
 /// `CRV1::state::answer`.
@@ -79,7 +88,7 @@ fn crv1(sent: &[u8]) -> Option<Response> {
 
 /// The answer in `CR_RESPONSE`, which is base64. What is not can be no code: it is empty.
 pub fn cr_response(answer: &Password) -> Password {
-    STANDARD.decode(answer.expose()).map(Password::new).unwrap_or_default()
+    decoded(answer.expose()).unwrap_or_default()
 }
 
 /// The text of a denial that asks for a code: the client comes again with the answer.

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    os::unix::fs::PermissionsExt,
     process::{Command, Output, Stdio},
 };
 
@@ -42,8 +43,11 @@ impl Bench {
         self.folder.path().join(name).display().to_string()
     }
 
+    /// Writes the configuration, for its owner only: it may hold a secret.
     pub fn configure(&self, text: &str) {
-        std::fs::write(self.folder.path().join("config.toml"), text).unwrap();
+        let file = self.folder.path().join("config.toml");
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
     }
 
     /// The program with its configuration, and with nothing of this process's environment.

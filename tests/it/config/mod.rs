@@ -2,7 +2,14 @@
 
 mod faults;
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::Stdio,
+    time::Duration,
+};
 
 use ovpn_warden::{
     config::{Config, ConfigError, ConfigErrors, Endpoint, Loaded, LogFormat, load},
@@ -10,6 +17,8 @@ use ovpn_warden::{
     types::ExpiryAction,
 };
 use tempfile::TempDir;
+
+use crate::cli::bench::Bench;
 
 /// The example of the interface document, word for word.
 const INTERFACE: &str = r#"
@@ -256,6 +265,74 @@ fn what_is_open_to_others_is_warned_about() {
         warnings[0].contains("servers[0].password_file: ") && warnings[0].contains("chmod 0640")
     );
     assert!(warnings[1].contains("http.listen: 0.0.0.0:9176 can be reached"), "{}", warnings[1]);
+}
+
+/// What `check` says, and `run` on its way up, of files with these modes.
+#[test]
+fn files_of_secrets_that_are_open_to_others_are_told_at_a_start_and_by_check() {
+    let bench = Bench::new();
+    let with = |file: &str, mode: u32| {
+        fs::set_permissions(bench.path(file), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for file in ["client.key", "client.pem", "journal.db"] {
+        fs::write(bench.path(file), "").unwrap();
+    }
+    let [key, cert, journal] = ["client.key", "client.pem", "journal.db"].map(|f| bench.path(f));
+    let sqlite = format!("sqlite://{}", bench.path("warden.db"));
+    assert_eq!(bench.run(&["migrate"]).code, 0);
+    let database = |url: &str| {
+        bench.configure(&format!(
+            "[database]\nurl = \"{url}\"\n[journal]\npath = \"{journal}\"\n[http]\nlisten = \"\"\n\
+             [[servers]]\nname = \"a\"\nmanagement = \"tcp://127.0.0.1:1\"\n"
+        ));
+    };
+    let warned = |ended: &str| -> Vec<String> {
+        let lines = ended.lines().filter_map(|line| line.strip_prefix("warning: "));
+        lines.map(|line| line.replace(&bench.path(""), "")).collect()
+    };
+    let plain = "mysql://u@127.0.0.1:1/x".to_owned();
+    let secret = "mysql://u:canary@127.0.0.1:1/x".to_owned();
+    let keyed = format!("{plain}?ssl-cert={cert}&ssl-key={key}");
+    let is = |by: &str, file: &str, mend: &str| {
+        format!("{file} is {by} by every user of this machine; chmod {mend} {file}")
+    };
+    for (url, file, mode, told) in [
+        (&secret, "config.toml", 0o640, None),
+        (&secret, "config.toml", 0o644, Some(is("readable", "config.toml", "0640"))),
+        (&secret, "config.toml", 0o646, Some(is("readable and writable", "config.toml", "0640"))),
+        (&plain, "config.toml", 0o644, None),
+        (&plain, "config.toml", 0o646, Some(is("writable", "config.toml", "o-w"))),
+        (&keyed, "client.key", 0o640, None),
+        (&keyed, "client.key", 0o644, Some(is("readable", "client.key", "0640"))),
+        (&sqlite, "warden.db", 0o640, None),
+        (&sqlite, "warden.db", 0o644, Some(is("readable", "warden.db", "0600"))),
+        (&sqlite, "journal.db", 0o660, None),
+        (&sqlite, "journal.db", 0o666, Some(is("readable and writable", "journal.db", "0600"))),
+    ] {
+        database(url);
+        for file in ["client.key", "client.pem", "journal.db", "warden.db", "config.toml"] {
+            with(file, 0o600);
+        }
+        with(file, mode);
+        let ended = bench.run(&["check"]);
+        let warnings = warned(&ended.err);
+        assert_eq!(warnings.len(), usize::from(told.is_some()), "{file} {mode:o}: {}", ended.err);
+        assert!(
+            warnings.iter().all(|text| text.ends_with(told.as_deref().unwrap())),
+            "{warnings:?}"
+        );
+        assert!(!ended.err.contains("canary"));
+        // The daemon itself, on its way up: without its database it goes on.
+        let mut daemon = bench.command(&["run"]);
+        let mut daemon = daemon.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        daemon.kill().unwrap();
+        let mut said = String::new();
+        daemon.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        daemon.wait().unwrap();
+        assert_eq!(warned(&said), warnings, "{line}");
+    }
 }
 
 #[test]

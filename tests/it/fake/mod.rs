@@ -26,6 +26,7 @@ mod server;
 mod token;
 mod top;
 mod webhook;
+mod wiped;
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 

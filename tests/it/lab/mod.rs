@@ -37,7 +37,7 @@ pub use process::{must, wait_until};
 pub use small::Small;
 pub use warden::Warden;
 
-use net::Namespace;
+pub use net::Namespace;
 
 /// The device that [`ClientOptions::default`] claims to be.
 pub const MAC: &str = "02:00:5e:10:00:01";

@@ -20,6 +20,7 @@ mod outage;
 mod plans;
 mod policies;
 pub mod proxy;
+mod remote;
 mod reports;
 mod rows;
 mod schema;

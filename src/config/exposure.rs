@@ -1,0 +1,60 @@
+//! What others may read or write of what is secret: the modes of files.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use super::{Config, error::Place};
+use crate::{
+    store::{self, Location},
+    types::Printable,
+};
+
+const OTHERS_READ: u32 = 0o004;
+const OTHERS_WRITE: u32 = 0o002;
+
+/// That everybody may read or write a file, and the mend.
+pub(super) fn told(path: &Path, mode: u32, wanted: &str) -> Option<String> {
+    let may = match (mode & OTHERS_READ != 0, mode & OTHERS_WRITE != 0) {
+        (false, false) => return None,
+        (true, false) => "readable",
+        (false, true) => "writable",
+        (true, true) => "readable and writable",
+    };
+    let path = Printable(path.as_os_str().as_encoded_bytes());
+    Some(format!("{path} is {may} by every user of this machine; chmod {wanted} {path}"))
+}
+
+/// Of a file that need not be there yet.
+fn of(path: &Path, wanted: &str) -> Option<String> {
+    told(path, fs::metadata(path).ok()?.mode(), wanted)
+}
+
+/// What to say of the configuration's `files`, of which some hold secrets (`inline`), and of the files that it names.
+/// Those that hold nothing but a secret are looked at where they are read.
+pub(super) fn warnings(files: &[PathBuf], inline: &[Place], config: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    for file in files {
+        let Ok(mode) = fs::metadata(file).map(|metadata| metadata.mode()) else { continue };
+        match inline.iter().find(|at| Path::new(&at.origin) == file) {
+            Some(at) => found.extend(told(file, mode, "0640").map(|text| format!("{at}: {text}"))),
+            None => found.extend(told(file, mode & OTHERS_WRITE, "o-w")),
+        }
+    }
+    let mut named = |key: &str, path: &Path, wanted: &str| {
+        found.extend(of(path, wanted).map(|text| format!("{key}: {text}")));
+    };
+    let url = &config.database.url;
+    if let Ok(Location::File(path)) = store::location(url) {
+        named("database.url", &path, "0600");
+    }
+    if let Ok(Some(key)) = store::secrets(url).map(|secrets| secrets.key) {
+        named("database.url: ssl-key", &key, "0640");
+    }
+    if let Some(path) = &config.journal.path {
+        named("journal.path", path, "0600");
+    }
+    found
+}
