@@ -23,6 +23,7 @@ mod relay;
 mod second_factor;
 mod secrets;
 mod server;
+mod steps;
 mod token;
 mod top;
 mod webhook;
