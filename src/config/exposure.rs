@@ -29,7 +29,8 @@ pub(super) fn told(path: &Path, mode: u32, wanted: &str) -> Option<String> {
 
 /// Of a file that need not be there yet.
 fn of(path: &Path, wanted: &str) -> Option<String> {
-    told(path, fs::metadata(path).ok()?.mode(), wanted)
+    let metadata = fs::metadata(path).ok()?;
+    metadata.is_file().then(|| told(path, metadata.mode(), wanted))?
 }
 
 /// What to say of the configuration's `files`, of which some hold secrets (`inline`), and of the files that it names.
@@ -37,7 +38,9 @@ fn of(path: &Path, wanted: &str) -> Option<String> {
 pub(super) fn warnings(files: &[PathBuf], inline: &[Place], config: &Config) -> Vec<String> {
     let mut found = Vec::new();
     for file in files {
-        let Ok(mode) = fs::metadata(file).map(|metadata| metadata.mode()) else { continue };
+        // `/dev/null` is as it is.
+        let metadata = fs::metadata(file).ok().filter(fs::Metadata::is_file);
+        let Some(mode) = metadata.map(|metadata| metadata.mode()) else { continue };
         match inline.iter().find(|at| Path::new(&at.origin) == file) {
             Some(at) => found.extend(told(file, mode, "0640").map(|text| format!("{at}: {text}"))),
             None => found.extend(told(file, mode & OTHERS_WRITE, "o-w")),
@@ -46,15 +49,23 @@ pub(super) fn warnings(files: &[PathBuf], inline: &[Place], config: &Config) -> 
     let mut named = |key: &str, path: &Path, wanted: &str| {
         found.extend(of(path, wanted).map(|text| format!("{key}: {text}")));
     };
+    // SQLite keeps what was written last beside its file, with the mode that this had when they were made.
+    let mut sqlite = |key: &str, path: &Path| {
+        for more in ["", "-wal", "-shm"] {
+            let mut beside = path.as_os_str().to_owned();
+            beside.push(more);
+            named(key, Path::new(&beside), "0600");
+        }
+    };
     let url = &config.database.url;
     if let Ok(Location::File(path)) = store::location(url) {
-        named("database.url", &path, "0600");
+        sqlite("database.url", &path);
+    }
+    if let Some(path) = &config.journal.path {
+        sqlite("journal.path", path);
     }
     if let Ok(Some(key)) = store::secrets(url).map(|secrets| secrets.key) {
         named("database.url: ssl-key", &key, "0640");
-    }
-    if let Some(path) = &config.journal.path {
-        named("journal.path", path, "0600");
     }
     found
 }

@@ -81,6 +81,10 @@ impl Up {
 
     /// Whether the server does not read what it is told.
     pub(super) fn is_deaf(&mut self, clock: Clock) -> bool {
+        if self.unsent.len() > CROWDED {
+            // This process may have stood still.
+            self.send_now();
+        }
         self.reading.is_deaf(self.unsent.len(), || clock.now().mono)
     }
 }

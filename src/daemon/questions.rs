@@ -148,14 +148,17 @@ impl Questions {
     }
 
     fn refill(&mut self) {
-        let is_time = self.handles.len() <= self.bounds.at_once / 2;
+        let now = self.clock.now().mono;
+        // Renegotiations, which do not wait, are under way, too: for them nobody waits for long.
+        let is_late = |first: &Waiting| first.due - now < self.bounds.patience * 5 / 8;
+        let is_time = self.handles.len() <= self.bounds.at_once / 2
+            || self.waiting.front().is_some_and(is_late);
         while is_time
             && self.handles.len() < self.bounds.at_once
             && let Some(Waiting { ticket, request, due }) = self.waiting.pop_front()
         {
             self.begin(ticket, request, due);
         }
-        let now = self.clock.now().mono;
         while let Some(last) = self.waiting.back() {
             let before = self.handles.len() + self.waiting.len() - 1;
             if now + self.bounds.pace.wait(before, self.bounds.patience) <= last.due {

@@ -25,6 +25,8 @@ pub const COMPARE: Millis = 2_000;
 pub const MEMORY: Millis = 8_000;
 /// With several hosts an attempt goes on on the next one: given up there, connected here, asked here.
 pub const MEMORY_OF_SEVERAL: Millis = MEMORY + 2 * 5_000;
+/// `auth.timeout_ms` of the defaults.
+const AUTH_TIMEOUT: Millis = 8_000;
 /// Nothing is stopped for longer.
 const LONGEST_STALL: Millis = 10_000;
 
@@ -40,7 +42,7 @@ impl Span {
         self.from <= at && at <= self.until
     }
 
-    fn within(self, other: Self) -> Millis {
+    pub(super) fn within(self, other: Self) -> Millis {
         (self.until.min(other.until) - self.from.max(other.from)).max(0)
     }
 }
@@ -298,12 +300,16 @@ impl Case<'_> {
         let window = Millis::try_from(HAND_WINDOW.as_millis()).unwrap_or(Millis::MAX);
         // A server that stands still removes it late.
         let asked = gone - window - self.stalled(Span { from: gone - window, until: gone });
-        let mut links =
-            self.evidence.links.iter().filter(|link| link.server == self.instance.server);
-        let lived_on = |link: &Link| {
-            link.from <= asked - SECOND && link.until.is_none_or(|until| until >= gone)
-        };
-        if links.any(lived_on) {
+        let lived_on = self.evidence.links.iter().any(|link| {
+            link.server == self.instance.server
+                && link.from <= asked - SECOND
+                && link.until.is_none_or(|until| until >= gone)
+        });
+        // Stopped for 9 s, and then its own time-out.
+        let is_late = self.stalled(Span { from: asked, until: gone }) + AUTH_TIMEOUT > window;
+        if lived_on && is_late {
+            verdict.accept("unanswered_machine_stood_still", 0);
+        } else if lived_on {
             verdict.find(format!("was not answered: {:?}", self.instance));
         } else {
             verdict.accept("question_lost_with_the_connection", 0);

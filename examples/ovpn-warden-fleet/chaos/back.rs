@@ -5,8 +5,13 @@ use super::{
     record::Millis,
 };
 
-/// How long nobody was let in although somebody could have been, at most, and since when; `closed`: when nobody could.
-pub fn longest_wait(admissions: &[Millis], closed: &[Span]) -> (Millis, Millis) {
+/// How long nobody was let in although somebody could have been, at most, and since when; `closed`: when nobody could,
+/// `stalls`: when something stood still, which takes only itself out.
+pub fn longest_wait(admissions: &[Millis], closed: &[Span], stalls: &[Span]) -> (Millis, Millis) {
+    let running = |from: Millis, until: Millis| {
+        let still = stalls.iter().map(|stall| stall.within(Span { from, until })).sum::<Millis>();
+        (until - from - still, from)
+    };
     let mut closed = closed.to_vec();
     closed.sort_by_key(|span| span.from);
     let mut longest = (0, 0);
@@ -14,10 +19,10 @@ pub fn longest_wait(admissions: &[Millis], closed: &[Span]) -> (Millis, Millis) 
         // What is left of the time between two logins when the other is taken out.
         let mut usable = *from;
         for span in closed.iter().filter(|span| span.until > *from && span.from < *until) {
-            longest = longest.max((span.from - usable, usable));
+            longest = longest.max(running(usable, span.from));
             usable = usable.max(span.until);
         }
-        longest = longest.max((until - usable, usable));
+        longest = longest.max(running(usable, *until));
     }
     longest
 }
@@ -55,12 +60,14 @@ mod tests {
     fn logins_are_waited_for_from_the_moment_when_somebody_can_be_let_in() {
         let admissions = [0, 100, 9_100, 9_200];
         let outage = span(200, 6_000);
-        assert_eq!(longest_wait(&admissions, &[outage]), (3_100, 6_000));
-        assert_eq!(longest_wait(&admissions, &[]), (9_000, 100));
+        assert_eq!(longest_wait(&admissions, &[outage], &[]), (3_100, 6_000));
+        assert_eq!(longest_wait(&admissions, &[], &[]), (9_000, 100));
         let beyond = span(4_000, 9_150);
-        assert_eq!(longest_wait(&admissions, &[beyond]), (3_900, 100), "known by reading");
-        assert_eq!(longest_wait(&admissions, &[beyond, outage]), (100, 100));
-        assert_eq!(longest_wait(&admissions, &[span(1_000, 2_000)]), (7_100, 2_000));
+        assert_eq!(longest_wait(&admissions, &[beyond], &[]), (3_900, 100), "known by reading");
+        assert_eq!(longest_wait(&admissions, &[beyond, outage], &[]), (100, 100));
+        assert_eq!(longest_wait(&admissions, &[span(1_000, 2_000)], &[]), (7_100, 2_000));
+        // A stall of two seconds does not begin the wait anew.
+        assert_eq!(longest_wait(&admissions, &[], &[span(5_000, 7_000)]), (7_000, 100));
     }
 
     #[test]

@@ -40,8 +40,8 @@ use crate::{
 
 /// Between the first login and the first fault.
 const BEGIN: Duration = Duration::from_secs(5);
-/// After the last fault, until everybody is sent home.
-const REST: Duration = Duration::from_secs(5);
+/// After the last fault, until everybody is sent home: long enough to see that logins are back.
+const REST: Duration = Duration::from_secs(8);
 /// How long the end may take: everybody out, every row written.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// `session.limit_s` of the defaults.
@@ -65,6 +65,8 @@ struct Play<'a> {
     unmet: Vec<usize>,
     cluster: Option<Cluster>,
     begun: Millis,
+    /// When everybody was sent home.
+    home_since: Option<Millis>,
 }
 
 /// The number that repeats a plan.
@@ -141,6 +143,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
         unmet: Vec::new(),
         cluster,
         begun,
+        home_since: None,
     };
     let has_database = args.database_folder.is_some();
     let kinds = match (args.period_s, args.every_kind) {
@@ -215,6 +218,7 @@ impl Play<'_> {
         }
         sleep(REST).await;
         self.check()?;
+        self.home_since = Some(self.now());
         self.world.rejoin.store(false, Ordering::Relaxed);
         // A server that was killed last may still be away.
         for server in &self.orders {
@@ -429,10 +433,9 @@ impl Play<'_> {
             found = self.judge_cluster(&gaps, &raced, result);
             closed = gaps;
         }
-        closed.extend_from_slice(&stalls);
         closed.extend(back::without_daemon(&self.daemons));
         closed.extend(back::without_server(&away));
-        found.extend(self.judge_back(&instances, &closed, result));
+        found.extend(self.judge_back(&instances, &closed, &stalls, result));
         let limit = Millis::from(self.args.limit_s) * 1_000;
         let short = (0..self.args.all()).filter(|n| population::is_among(*n, self.args.expiring));
         let evidence = Evidence {
@@ -477,11 +480,14 @@ impl Play<'_> {
         &self,
         instances: &[Instance],
         closed: &[Span],
+        stalls: &[Span],
         result: &mut Result,
     ) -> Option<String> {
         let mut admissions: Vec<_> = instances.iter().filter_map(|one| one.admitted).collect();
         admissions.sort_unstable();
-        let (wait, from) = back::longest_wait(&admissions, closed);
+        // Until then others would have been let in.
+        admissions.extend(self.home_since);
+        let (wait, from) = back::longest_wait(&admissions, closed, stalls);
         result.put("logins_back_ms_most", wait);
         let from = self.since_begin(from);
         (wait > TAKEOVER)

@@ -8,12 +8,13 @@ use std::{
     ptr,
 };
 
-use super::{Case, Evidence, MOMENT, Matched, SECOND, Span, Verdict, Watch};
+use super::{Case, Evidence, LONGEST_STALL, MOMENT, Matched, SECOND, Span, Verdict, Watch};
 use crate::chaos::{
     log::{Change, Line, What},
-    record::{End, Instance, Millis},
+    record::{End, Instance, Link, Millis},
     rows::Row,
 };
+use crate::stand_in::HAND_WINDOW;
 
 /// Between a timer's moment and the clock's: how much sooner than its deadline a session may be told to be over.
 const ROUNDING: Millis = 5;
@@ -80,10 +81,10 @@ pub(super) fn judge(evidence: &Evidence, rows: &Matched<'_>, verdict: &mut Verdi
     }
     judge_changes(evidence, &mut findings);
     let Findings { verdict, missing } = findings;
-    if missing.len() as u64 > log.dropped {
-        verdict.findings.extend(missing);
-    } else {
-        missing.iter().for_each(|_| verdict.accept("line_dropped_as_the_log_says", 0));
+    verdict.findings.extend(missing);
+    // A file is always written fast enough.
+    if log.dropped > 0 {
+        verdict.find(format!("log: {} lines were dropped", log.dropped));
     }
     // Of each daemon that was killed one line may be cut off.
     if log.broken >= evidence.daemons.len().max(1) {
@@ -110,6 +111,10 @@ fn assign<'a>(
     let mut told: HashMap<_, Told<'a>> = HashMap::new();
     for line in &evidence.log.lines {
         let of_its_session = line.session.and_then(|id| of_session.get(&id));
+        if line.session.is_some() && of_its_session.is_none() {
+            findings.find(format!("of a session that is not in the table: {line:?}"));
+            continue;
+        }
         let name = (line.server, line.cid, line.number);
         let of_its_name = || {
             let mut before = of_name.get(&name)?.range(..=line.at + SECOND);
@@ -140,7 +145,14 @@ impl Case<'_> {
     /// Whether a command of that moment may never have been read, or came too late.
     fn may_be_lost(&self, at: Millis) -> bool {
         let (gone, _) = self.gone();
-        gone <= at || self.is_near(at, gone) || self.is_link_lost(at)
+        gone <= at
+            || self.is_near(at, gone)
+            || self.evidence.links.iter().any(|link| {
+                let until = link.until.unwrap_or(Millis::MAX);
+                link.server == self.instance.server
+                    && until >= at - SECOND
+                    && self.is_near(at, until.max(at))
+            })
     }
 
     fn judge_answer(&self, told: &Told<'_>, row: Option<&Row>, findings: &mut Findings<'_>) {
@@ -179,6 +191,9 @@ impl Case<'_> {
                 if line.what != (What::Denied { is_temporary }) || !self.is_near(line.at, gone) {
                     findings.find(format!("denies otherwise: {line:?}, {instance:?}"));
                 }
+                if is_temporary && !self.has_reason(line.at) {
+                    findings.find(format!("denies for a moment, and nothing was wrong: {line:?}"));
+                }
             }
             (None, _) => {
                 for line in allowed.iter().chain(denied) {
@@ -206,7 +221,12 @@ impl Case<'_> {
 
     /// Every daemon that was there for long enough has told of it once it knew.
     fn judge_known(&self, told: &Told<'_>, findings: &mut Findings<'_>) {
-        let Some(admitted) = self.instance.admitted else { return };
+        let Some(admitted) = self.instance.admitted else {
+            for line in told.known.iter().filter(|line| !self.may_be_lost(line.at)) {
+                findings.find(format!("in who never was: {line:?}, {:?}", self.instance));
+            }
+            return;
+        };
         let (gone, _) = self.gone();
         for Watch { span, known, is_new, .. } in self.watches(admitted) {
             let end = span.until.min(gone);
@@ -297,22 +317,42 @@ impl Case<'_> {
         }
     }
 
-    /// Whether a daemon may have closed it and died before its line was written: right after the end, or right after it
-    /// had compared.
+    /// Whether a daemon may have closed it and died before its line was written: right after the end, or right after it had
+    /// compared. The first one that had the time to do both has done so.
     fn may_be_closed_untold(&self) -> bool {
         let (gone, _) = self.gone();
         let links = self.evidence.links.iter().filter(|link| {
             link.server == self.instance.server && link.until.is_none_or(|until| until >= gone)
         });
-        links.into_iter().any(|link| {
+        for link in links {
             let until = link.until.unwrap_or(Millis::MAX);
             let mut watch = Watch::over(Span { from: link.from, until });
             self.compare(&mut watch);
             let closing = watch.known.max(gone);
             let death = self.evidence.death(link.from);
-            let slack = self.stalled(Span { from: gone, until: death });
-            death >= gone && death - slack <= closing + SECOND
-        })
+            let slack = self.stalled(Span { from: closing, until: death });
+            if death - slack <= closing + SECOND {
+                return true;
+            }
+            if watch.known <= until {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Whether it is told to come again because of a fault: of the database, of the machine, of its connection.
+    fn has_reason(&self, at: Millis) -> bool {
+        let near = Span { from: at - LONGEST_STALL, until: at };
+        let is_away =
+            |outage: &Span| outage.from <= at && at <= outage.until + self.evidence.memory;
+        let is_new = |link: &Link| {
+            let span = Span { from: at - HAND_WINDOW.as_millis() as Millis, until: at };
+            link.server == self.instance.server && span.has(link.from)
+        };
+        self.evidence.outages.iter().any(is_away)
+            || self.stalled(near) > 0
+            || self.evidence.links.iter().any(is_new)
     }
 }
 
@@ -338,7 +378,7 @@ fn judge_changes(evidence: &Evidence, findings: &mut Findings<'_>) {
             findings.miss(is_told(server, link.from), || format!("no link.up: {link:?}"));
         }
         // What ends with its daemon, ends without a word.
-        let ends = link.until.filter(|until| is_told(server, *until));
+        let ends = link.until.filter(|until| until - link.from > SECOND && is_told(server, *until));
         let tells = |until: Millis| {
             [Change::Unlinked(server), Change::Stopping]
                 .into_iter()
@@ -362,6 +402,7 @@ fn judge_changes(evidence: &Evidence, findings: &mut Findings<'_>) {
 /// The database is told to be away only when something was done to it, and is there at the end.
 fn judge_store(evidence: &Evidence, findings: &mut Findings<'_>) {
     let mut last = None;
+    let is_long = |stall: &&Span| stall.until - stall.from >= SECOND;
     for (at, change) in &evidence.log.changes {
         match change {
             Change::StoreDown => {
@@ -370,7 +411,7 @@ fn judge_store(evidence: &Evidence, findings: &mut Findings<'_>) {
                 };
                 if evidence.outages.iter().any(is_of) {
                     last = Some(Change::StoreDown);
-                } else if evidence.stalls.iter().any(is_of) {
+                } else if evidence.stalls.iter().filter(is_long).any(is_of) {
                     last = Some(Change::StoreDown);
                     findings.verdict.accept("database_away_machine_stood_still", 0);
                 } else {

@@ -132,6 +132,8 @@ fn who_is_let_in_has_one_line_with_the_rows_id_and_deadline() {
     finds(&with(|log| log.push(allowed())), "let in twice");
     finds(&with(|log| log[0].what = What::Allowed { deadline: Some(T) }), "otherwise than its row");
     finds(&with(|log| log[0].session = None), "otherwise than its row");
+    let other = SessionId::new(Timestamp::from_millis(T), [9; 10]);
+    finds(&with(|log| log[1].session = Some(other)), "not in the table");
     finds(&with(|log| log[0].at += 1_500), "at another time");
     finds(&with(|log| log.push(line(9_999, What::Denied { is_temporary: true }))), "denies who is");
     finds(&with(|log| log[1].number = 2), "of somebody else");
@@ -142,12 +144,21 @@ fn who_is_let_in_has_one_line_with_the_rows_id_and_deadline() {
 fn who_is_denied_has_one_line_that_says_whether_for_good() {
     let denied = |is_temporary| line(10_499, What::Denied { is_temporary });
     accepts(&refused(End::Denied, [denied(false)]), &[]);
-    accepts(&refused(End::Postponed, [denied(true)]), &[]);
+    let mut postponed = refused(End::Postponed, [denied(true)]);
+    accepts(&postponed, &[]);
+    postponed.links[0].from = T - 60_000;
+    postponed.log.changes.push((T - 60_000, Change::Linked(0)));
+    finds(&postponed, "nothing was wrong");
+    postponed.outages.push(Span { from: T + 5_000, until: T + 6_000 });
+    accepts(&postponed, &[]);
     finds(&refused(End::Postponed, [denied(false)]), "denies otherwise");
     finds(&refused(End::Denied, [denied(true)]), "denies otherwise");
     finds(&refused(End::Denied, []), "does not say that it was denied");
     finds(&refused(End::Denied, [denied(false), denied(false)]), "denied twice");
-    finds(&refused(End::Denied, [denied(false), allowed()]), "lets in who was denied");
+    finds(
+        &refused(End::Denied, [denied(false), Line { session: None, ..allowed() }]),
+        "lets in who was denied",
+    );
     // Two seconds before it gave up by itself, with a connection that stood.
     finds(
         &refused(End::Unanswered, [line(8_400, What::Denied { is_temporary: false })]),
@@ -157,7 +168,12 @@ fn who_is_denied_has_one_line_that_says_whether_for_good() {
     accepts(&early, &["answer_lost_with_the_connection_or_too_late"]);
     early.instances[0].ended = Some((T + 20_000, End::Unanswered));
     finds(&early, "an answer that nobody got");
-    finds(&refused(End::Left, [line(10_500, What::Allowed { deadline: None })]), "without a row");
+    let unnamed = |what| Line { session: None, ..line(10_500, what) };
+    finds(&refused(End::Left, [unnamed(What::Allowed { deadline: None })]), "without a row");
+    let mut known = refused(End::Denied, [denied(false), unnamed(What::Known)]);
+    known.instances[0].ended = Some((T + 20_000, End::Denied));
+    known.log.lines[0].at = T + 20_000;
+    finds(&known, "in who never was");
 }
 
 #[test]
@@ -190,15 +206,20 @@ fn a_line_may_be_missing_of_what_happened_right_before_its_daemons_death() {
     next.links[1].until = Some(T + 36_500);
     next.daemons.push(Span { from: T + 50_000, until: T + 51_000 });
     accepts(&next, &[untold]);
+    // Another one had had the time before it.
+    let mut next = killed(without_end(), 32_000);
+    next.daemons[1].until = T + 43_500;
+    next.links[1].until = Some(T + 43_500);
+    next.daemons.push(Span { from: T + 50_000, until: T + 51_000 });
+    finds(&next, "does not say that it was closed");
 }
 
 #[test]
-fn as_many_lines_may_be_missing_as_the_log_says() {
-    let mut bed = with(Vec::clear);
-    bed.log.dropped = 2;
-    finds(&bed, "does not say");
-    bed.log.dropped = 3;
-    accepts(&bed, &["line_dropped_as_the_log_says"]);
+fn a_file_loses_no_line_and_a_kill_cuts_off_one() {
+    let mut bed = bed();
+    bed.log.dropped = 1;
+    finds(&bed, "1 lines were dropped");
+    bed.log.dropped = 0;
     bed.log.broken = 1;
     finds(&bed, "1 lines are none");
     let mut killed = killed(with(|log| log.push(line(40_000, What::Known))), 35_000);
@@ -255,7 +276,7 @@ fn an_end_is_told_once_and_as_the_row_has_it() {
     accepts(&again, &["closed_again_by_its_successor"]);
     let mut none = bed();
     none.rows.clear();
-    finds(&none, "closes what has no row");
+    finds(&none, "not in the table");
 }
 
 #[test]
