@@ -312,6 +312,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nobody_waits_for_long_because_renegotiations_are_under_way() {
+        let clock = Clock::new();
+        let bounds = Bounds { at_once: 4, waiting: 9, patience: EACH * 80, pace: Arc::default() };
+        let mut questions = Questions::new(authenticator(clock), bounds, clock);
+        let since = Timestamp::from_secs(0);
+        let live = RequestKind::Reauth { connected_since: since, is_extended: false };
+        for number in 1..=4 {
+            assert_eq!(questions.ask(ticket(number), request(live)), None);
+        }
+        assert_eq!(questions.ask(ticket(5), request(RequestKind::Connect)), None);
+        assert!(questions.next().await.is_some());
+        assert_eq!(questions.waiting.len(), 1);
+        // As if a quarter of the time were over.
+        questions.bounds.patience = EACH * 800;
+        questions.ask(ticket(6), request(live));
+        assert!(questions.next().await.is_some());
+        assert_eq!(questions.waiting.len(), 0);
+    }
+
+    #[tokio::test]
     async fn who_cannot_be_decided_in_time_is_refused_at_once_and_the_last_first() {
         let clock = Clock::new();
         let pace = Arc::<Pace>::default();
