@@ -7,6 +7,7 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -191,7 +192,10 @@ impl Rig {
                 "[[servers]]\nname = \"s{server}\"\nmanagement = \"tcp://127.0.0.1:{port}\"\n"
             )?;
         }
-        fs::write(folder.join("config.toml"), text)?;
+        let file = folder.join("config.toml");
+        fs::write(&file, text)?;
+        // It has the database's password.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
         Ok(Self { folder: folder.to_owned(), program, http, child: None })
     }
 

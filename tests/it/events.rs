@@ -206,7 +206,7 @@ const REASONS: &[(&str, &str)] = &[
     ("overloaded", "temporary: more logins than `auth.hash_queue` holds"),
     (
         "timeout",
-        "temporary: no decision within `auth.timeout_ms`, or none that could be told OpenVPN within a minute",
+        "temporary: no decision within `auth.timeout_ms`, or none that could be told OpenVPN while it lets a client wait: a minute, or for the question for a code; or the client is being ended",
     ),
 ];
 
