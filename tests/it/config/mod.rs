@@ -313,6 +313,12 @@ fn files_of_secrets_that_are_open_to_others_are_told_at_a_start_and_by_check() {
         for file in ["client.key", "client.pem", "journal.db", "warden.db", "config.toml"] {
             with(file, 0o600);
         }
+        // What a daemon that was killed has left beside them.
+        for file in ["warden.db-wal", "warden.db-shm", "journal.db-wal", "journal.db-shm"] {
+            if fs::exists(bench.path(file)).unwrap() {
+                with(file, 0o600);
+            }
+        }
         with(file, mode);
         let ended = bench.run(&["check"]);
         let warnings = warned(&ended.err);
@@ -333,6 +339,12 @@ fn files_of_secrets_that_are_open_to_others_are_told_at_a_start_and_by_check() {
         daemon.wait().unwrap();
         assert_eq!(warned(&said), warnings, "{line}");
     }
+    with("journal.db", 0o600);
+    fs::write(bench.path("journal.db-wal"), "").unwrap();
+    with("journal.db-wal", 0o644);
+    let warnings = warned(&bench.run(&["check"]).err);
+    let told = is("readable", "journal.db-wal", "0600");
+    assert!(matches!(&warnings[..], [one] if one.ends_with(&told)), "{warnings:?}");
 }
 
 #[test]
