@@ -206,7 +206,12 @@ async fn every_page_can_be_used_light_and_dark_wide_and_narrow() {
             browser.set_window_size(width, height).await.unwrap();
             for path in PAGES {
                 browser.goto(&format!("http://127.0.0.1:{}{path}", site.port)).await.unwrap();
-                let wrong = browser.execute(AUDIT, vec![]).await.unwrap();
+                let mut wrong = browser.execute(AUDIT, vec![]).await.unwrap();
+                if wrong != json!([]) {
+                    // A browser on a busy machine may still be about to follow the system's colours.
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    wrong = browser.execute(AUDIT, vec![]).await.unwrap();
+                }
                 assert_eq!(wrong, json!([]), "{path} at {width}, dark: {is_dark}");
             }
         }

@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 use super::{Bed, Controller, Listener, MAC, RUN, client_row};
 
 /// How late a test may be on a busy machine.
-const LATE: Duration = Duration::from_secs(4);
+const LATE: Duration = Duration::from_secs(8);
 
 fn libfaketime() -> PathBuf {
     let folders = fs::read_dir("/usr/lib").unwrap().flatten();
@@ -142,10 +142,10 @@ async fn a_clock_that_is_set_back_by_hours_lets_nobody_stay_longer() {
     let lasted = site.bed.clock.now().mono - second;
     assert!(lasted + Duration::from_secs(1) > LIMIT && lasted < LIMIT + LATE, "{lasted:?}");
     let other = site.bed.any_session(|one| one.cid.0 == 1 && one.ended_at.is_some()).await;
-    assert!((14..20).contains(&other.duration_s()), "{other:?}");
+    assert!((14..24).contains(&other.duration_s()), "{other:?}");
     // Its end was before its beginning.
     let first = site.bed.any_session(|one| one.cid.0 == 0 && one.ended_at.is_some()).await;
-    assert!((0..20).contains(&first.duration_s()), "{first:?}");
+    assert!((0..24).contains(&first.duration_s()), "{first:?}");
 }
 
 #[tokio::test]
