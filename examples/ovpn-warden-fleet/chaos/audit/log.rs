@@ -347,7 +347,9 @@ impl Case<'_> {
         let is_away =
             |outage: &Span| outage.from <= at && at <= outage.until + self.evidence.memory;
         let is_new = |link: &Link| {
-            let span = Span { from: at - HAND_WINDOW.as_millis() as Millis, until: at };
+            // Clients may ask as soon as there is one, before it is set up.
+            let from = at - HAND_WINDOW.as_millis() as Millis;
+            let span = Span { from, until: at + SECOND };
             link.server == self.instance.server && span.has(link.from)
         };
         self.evidence.outages.iter().any(is_away)

@@ -146,6 +146,10 @@ fn who_is_denied_has_one_line_that_says_whether_for_good() {
     accepts(&refused(End::Denied, [denied(false)]), &[]);
     let mut postponed = refused(End::Postponed, [denied(true)]);
     accepts(&postponed, &[]);
+    // It asked while the connection was set up.
+    postponed.links[0].from = T + 10_600;
+    postponed.log.changes.push((T + 10_600, Change::Linked(0)));
+    accepts(&postponed, &[]);
     postponed.links[0].from = T - 60_000;
     postponed.log.changes.push((T - 60_000, Change::Linked(0)));
     finds(&postponed, "nothing was wrong");
