@@ -8,12 +8,12 @@ use super::*;
 const T: Millis = 1_795_435_000_000;
 const MINUTE: Millis = 60_000;
 
-fn id(number: u8) -> SessionId {
+pub(super) fn id(number: u8) -> SessionId {
     SessionId::new(Timestamp::from_millis(T), [number; 10])
 }
 
 /// One client that came at second 10, was in for 20 s and left, and its row.
-fn bed() -> Evidence {
+pub(super) fn bed() -> Evidence {
     let instance = Instance {
         server: 0,
         run: T / 1_000,

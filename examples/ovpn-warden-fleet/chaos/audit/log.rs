@@ -44,10 +44,9 @@ impl<'a> Told<'a> {
     }
 }
 
-/// What came of it, and the lines that are not there.
+/// What came of it.
 struct Findings<'a> {
     verdict: &'a mut Verdict,
-    missing: Vec<String>,
 }
 
 impl Findings<'_> {
@@ -58,7 +57,7 @@ impl Findings<'_> {
     /// A line is not there; `is_told`: it had the time to be written.
     fn miss(&mut self, is_told: bool, text: impl FnOnce() -> String) {
         if is_told {
-            self.missing.push(format!("log: {}", text()));
+            self.find(text());
         } else {
             self.verdict.accept("daemon_killed_before_its_line_was_written", 0);
         }
@@ -68,7 +67,7 @@ impl Findings<'_> {
 /// Compares the log with the record, and with the rows that belong to it.
 pub(super) fn judge(evidence: &Evidence, rows: &Matched<'_>, verdict: &mut Verdict) {
     let log = &evidence.log;
-    let mut findings = Findings { verdict, missing: Vec::new() };
+    let mut findings = Findings { verdict };
     let mut told = assign(evidence, rows, &mut findings);
     for instance in &evidence.instances {
         let case = Case { evidence, instance };
@@ -80,15 +79,13 @@ pub(super) fn judge(evidence: &Evidence, rows: &Matched<'_>, verdict: &mut Verdi
         case.judge_closed(&told, row, &mut findings);
     }
     judge_changes(evidence, &mut findings);
-    let Findings { verdict, missing } = findings;
-    verdict.findings.extend(missing);
     // A file is always written fast enough.
     if log.dropped > 0 {
-        verdict.find(format!("log: {} lines were dropped", log.dropped));
+        findings.find(format!("{} lines were dropped", log.dropped));
     }
     // Of each daemon that was killed one line may be cut off.
     if log.broken >= evidence.daemons.len().max(1) {
-        verdict.find(format!("log: {} lines are none", log.broken));
+        findings.find(format!("{} lines are none", log.broken));
     }
     verdict.lines = log.count;
 }
@@ -129,6 +126,14 @@ fn assign<'a>(
     told
 }
 
+impl Evidence {
+    /// Whether a line of that moment was written before its daemon died.
+    fn is_told(&self, server: u32, at: Millis) -> bool {
+        let until = self.death(at);
+        until - at - self.stalled(Some(server), Span { from: at, until }) > MOMENT
+    }
+}
+
 impl Case<'_> {
     /// Whether both are of one moment.
     fn is_near(&self, one: Millis, other: Millis) -> bool {
@@ -138,8 +143,7 @@ impl Case<'_> {
 
     /// Whether a line of that moment was written before its daemon died.
     fn is_told(&self, at: Millis) -> bool {
-        let until = self.evidence.death(at);
-        until - at - self.stalled(Span { from: at, until }) > MOMENT
+        self.evidence.is_told(self.instance.server, at)
     }
 
     /// Whether a command of that moment may never have been read, or came too late.
@@ -283,13 +287,8 @@ impl Case<'_> {
 
     fn judge_closed(&self, told: &Told<'_>, row: Option<&Row>, findings: &mut Findings<'_>) {
         let closed = &told.closed;
-        let Some(row) = row else {
-            if !closed.is_empty() {
-                findings.find(format!("closes what has no row: {closed:?}"));
-            }
-            return;
-        };
-        let Some(ended) = row.ended else { return };
+        // A line of an end has a session, whose row is looked for where lines find their clients.
+        let Some((row, ended)) = row.and_then(|row| Some((row, row.ended?))) else { return };
         if closed.is_empty() {
             return findings.miss(!self.may_be_closed_untold(), || {
                 format!("does not say that it was closed: {row:?}, {:?}", self.instance)
@@ -366,10 +365,6 @@ fn judge_changes(evidence: &Evidence, findings: &mut Findings<'_>) {
         };
         evidence.log.changes.iter().any(is_it)
     };
-    let is_told = |server: u32, at: Millis| {
-        let until = evidence.death(at);
-        until - at - evidence.stalled(Some(server), Span { from: at, until }) > MOMENT
-    };
     for link in &evidence.links {
         let server = link.server;
         let until = link.until.unwrap_or(Millis::MAX);
@@ -377,10 +372,12 @@ fn judge_changes(evidence: &Evidence, findings: &mut Findings<'_>) {
         if until - link.from > SECOND
             && !has(Change::Linked(server), link.from, link.from + slack(link.from))
         {
-            findings.miss(is_told(server, link.from), || format!("no link.up: {link:?}"));
+            findings.miss(evidence.is_told(server, link.from), || format!("no link.up: {link:?}"));
         }
         // What ends with its daemon, ends without a word.
-        let ends = link.until.filter(|until| until - link.from > SECOND && is_told(server, *until));
+        let is_due =
+            |until: &Millis| until - link.from > SECOND && evidence.is_told(server, *until);
+        let ends = link.until.filter(is_due);
         let tells = |until: Millis| {
             [Change::Unlinked(server), Change::Stopping]
                 .into_iter()

@@ -5,22 +5,29 @@ use std::iter;
 use ovpn_warden::types::{SessionId, Timestamp};
 
 use super::*;
-use crate::{
-    chaos::{audit::judge_table, record::Link},
-    population::user,
+use crate::chaos::{
+    audit::{judge_table, tests},
+    record::flow,
 };
 
 const T: Millis = 1_795_435_000_000;
 /// The run is over.
 const END: Millis = T + 300_000;
 
-fn id() -> SessionId {
-    SessionId::new(Timestamp::from_millis(T), [1; 10])
+fn bytes() -> (u64, u64) {
+    flow(20_000)
 }
 
 fn line(after: Millis, what: What) -> Line {
     let is_of_row = !matches!(what, What::Denied { .. });
-    Line { at: T + after, server: 0, cid: 4, number: 1, session: is_of_row.then(id), what }
+    Line {
+        at: T + after,
+        server: 0,
+        cid: 4,
+        number: 1,
+        session: is_of_row.then(|| tests::id(1)),
+        what,
+    }
 }
 
 fn allowed() -> Line {
@@ -28,44 +35,12 @@ fn allowed() -> Line {
 }
 
 fn closed(after: Millis) -> Line {
-    line(after, What::Closed { cause: "unknown".into(), seconds: 20, bytes: (5, 6) })
+    line(after, What::Closed { cause: "unknown".into(), seconds: 20, bytes: bytes() })
 }
 
 /// A daemon, a link, a client that was in from second 10 to 30; its row and what the log says of all that.
 fn bed() -> Evidence {
-    let instance = Instance {
-        server: 0,
-        run: T / 1_000,
-        cid: 4,
-        number: 1,
-        asked: T + 9_990,
-        admitted: Some(T + 10_000),
-        killed: None,
-        ended: Some((T + 30_000, End::Left)),
-    };
-    let row = Row {
-        id: id(),
-        server: 0,
-        run: T / 1_000,
-        cid: 4,
-        user: user(1),
-        state: "closed".into(),
-        started: T + 9_995,
-        ended: Some(T + 30_001),
-        deadline: Some(T + 69_995),
-        cause: "unknown".into(),
-        bytes: (5, 6),
-    };
-    let mut bed = Evidence {
-        instances: vec![instance],
-        links: vec![Link { server: 0, from: T, until: Some(END) }],
-        daemons: vec![Span { from: T - 1_000, until: END }],
-        rows: vec![row],
-        accounting: 2_000,
-        limits: HashMap::from([(1, 60_000)]),
-        memory: crate::chaos::audit::MEMORY,
-        ..Evidence::default()
-    };
+    let mut bed = tests::bed();
     bed.log.lines = vec![allowed(), line(10_010, What::Known), closed(30_002)];
     bed.log.changes = vec![(T - 900, Change::Started), (T, Change::Linked(0))];
     bed
@@ -244,7 +219,7 @@ fn a_kill_and_the_end_of_its_time_are_told_and_were_so() {
         bed.rows[0].ended = Some(T + gone);
         bed
     };
-    let end = What::Closed { cause: "session_limit".into(), seconds: 65, bytes: (5, 6) };
+    let end = What::Closed { cause: "session_limit".into(), seconds: 65, bytes: bytes() };
     let [expired, kill, end] =
         [line(69_996, What::Expired), line(70_000, What::Killed), line(75_001, end)];
     let all = [expired.clone(), kill.clone(), end.clone()];
@@ -267,8 +242,8 @@ fn an_end_is_told_once_and_as_the_row_has_it() {
         with(|log| log[2].what = What::Closed { cause: cause.into(), seconds, bytes })
     };
     for bed in [
-        otherwise("idle", 20, (5, 6)),
-        otherwise("unknown", 21, (5, 6)),
+        otherwise("idle", 20, bytes()),
+        otherwise("unknown", 21, bytes()),
         otherwise("unknown", 20, (5, 7)),
     ] {
         finds(&bed, "closes it otherwise than its row");
