@@ -84,9 +84,8 @@ async fn a_change_by_sql_on_a_server_ends_a_session_that_was_calm() {
     database.sql(&format!("DROP DATABASE {}", database.name)).await;
 }
 
-/// A transaction of a daemon that was killed may be committed when the next one has compared already.
-#[tokio::test]
-async fn a_row_that_was_written_late_is_closed_although_nobody_changes_anything() {
+/// A daemon with its rows on a database server, attached to a server without clients.
+async fn attached_to_a_server() -> (Database, Listener, Bed, Daemon, Controller) {
     let (database, listener) = (Database::new().await, Listener::tcp().await);
     let bed = database.bed(&listener, "calm").await;
     bed.store.migrate(false).await.unwrap();
@@ -94,6 +93,13 @@ async fn a_row_that_was_written_late_is_closed_although_nobody_changes_anything(
     let daemon = bed.start();
     let mut controller = listener.accept().await;
     controller.attach(RUN, &[]).await;
+    (database, listener, bed, daemon, controller)
+}
+
+/// A transaction of a daemon that was killed may be committed when the next one has compared already.
+#[tokio::test]
+async fn a_row_that_was_written_late_is_closed_although_nobody_changes_anything() {
+    let (database, _listener, bed, daemon, mut controller) = attached_to_a_server().await;
     log_in(&mut controller, &bed).await;
     let known = bed.session(|session| session.state == SessionState::Active).await;
     let id = SessionId::new(known.started_at, [7; 10]);
@@ -116,13 +122,7 @@ async fn a_row_that_was_written_late_is_closed_although_nobody_changes_anything(
 async fn who_leaves_while_sessions_are_read_is_no_row_that_was_written_late() {
     // Longer than sessions are read at first, and such a row waits then.
     const LEAVE: u32 = 112;
-    let (database, listener) = (Database::new().await, Listener::tcp().await);
-    let bed = database.bed(&listener, "calm").await;
-    bed.store.migrate(false).await.unwrap();
-    bed.add_user("alice", "correct horse").await;
-    let daemon = bed.start();
-    let mut controller = listener.accept().await;
-    controller.attach(RUN, &[]).await;
+    let (database, _listener, bed, daemon, mut controller) = attached_to_a_server().await;
     for cid in 1..=LEAVE {
         let_in(&mut controller, cid).await;
     }
