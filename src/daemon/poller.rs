@@ -31,7 +31,7 @@ use super::{
     backoff::Backoff,
     changes::{Affected, Changes},
     link::LinkRequest,
-    review::Faults,
+    review::{Faults, is_database_away},
     rhythm::Rhythm,
     stillness::Stillness,
 };
@@ -83,23 +83,33 @@ impl Poller {
         let mut once_more = false;
         let mut passed_over = BTreeSet::new();
         let mut stillness = Stillness::default();
+        let mut present = Vec::new();
         let mut is_written = false;
         // It is set anew each time: the system may take its time over taking one away.
         let mut watch = None;
         loop {
             let is_idle = review.is_none() && !once_more && was_up == Some(true);
-            let is_still = stillness.is_still(self.store.traces(), self.clock.now().mono)
-                && is_idle
-                && review_error.is_none();
             let is_at_rest = is_idle && self.is_at_rest();
-            let present = self.linked(&servers);
+            let now_present = self.linked(&servers);
+            if now_present != present {
+                // There may be requests that have waited for a server.
+                stillness.disturb(self.clock.now().mono);
+                present = now_present;
+            }
             if self.backlog.doubt.take() {
                 rhythm.disturb(self.clock.now().mono);
             }
-            let mut result = match review_error.take() {
+            // Of changes before the first look for them nothing tells.
+            let may_be_still =
+                is_idle && review_error.is_none() && (is_at_rest || changes.after().is_some());
+            let still = match review_error.take() {
                 Some(error) => Err(error),
-                None if is_still => Ok(true),
-                None => self.round(&present, &mut schema_is_current).await,
+                None => self.is_still(&mut stillness, may_be_still).await,
+            };
+            let is_still = matches!(still, Ok(true));
+            let mut result = match still {
+                Ok(false) => self.round(&present, &mut schema_is_current).await,
+                still => still,
             }
             .map(|is_all_done| {
                 if !is_all_done {
@@ -225,6 +235,24 @@ impl Poller {
                 }
             }
         }
+    }
+
+    /// Whether the database is as it was, so that nothing is to be asked. A server is asked for that, if it may be so.
+    async fn is_still(&self, stillness: &mut Stillness, may_be: bool) -> Result<bool, StoreError> {
+        let traces = match self.store.traces() {
+            None if may_be && stillness.may_be_still(self.clock.now().mono) => {
+                match self.store.pulse().await {
+                    Err(error) if is_database_away(&error) => return Err(error),
+                    traces => traces.unwrap_or_default(),
+                }
+            }
+            None => {
+                stillness.ask(self.clock.now().mono);
+                return Ok(false);
+            }
+            traces => traces,
+        };
+        Ok(stillness.is_still(traces, self.clock.now().mono) && may_be)
     }
 
     /// Until somebody logs in, or sessions have to be judged that were not.

@@ -180,7 +180,7 @@ impl Poller {
 }
 
 /// Whether this is an error of the database, and not of a row in it.
-const fn is_database_away(error: &StoreError) -> bool {
+pub(super) const fn is_database_away(error: &StoreError) -> bool {
     error.is_transient() || matches!(error, StoreError::Schema(_))
 }
 

@@ -65,10 +65,15 @@ pub const USERS_OF_USAGE: usize = 100;
 /// Most sessions at once that a policy can allow and limit.
 pub const MAX_SESSIONS: u32 = 1_000;
 
-/// Of each of a database's files: its number, its size, and when it was written last, in nanoseconds. They change
-/// with whatever is written; two changes within one tick of the system's clock may look like one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Traces(pub [(u64, u64, i64); 2]);
+/// What changes leave behind, only to be compared with what was there before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Traces {
+    /// Of each of a database's files: its number, its size, and when it was written last, in nanoseconds. They change
+    /// with whatever is written; two changes within one tick of the system's clock may look like one.
+    Files([(u64, u64, i64); 2]),
+    /// What a database server tells of all that it is asked for by the clock ([`Store::pulse`]).
+    Told(String),
+}
 
 /// When the tables were written last by which the sessions that run are judged, in the words of the database; not the
 /// same after whatever changed there, but only to be compared. Two changes within a second may look like one, and one
@@ -119,6 +124,11 @@ pub trait Store: Send + Sync + 'static {
     /// nothing that can be relied on: operators' own tables, servers that keep no such times, an SQLite file that this store is
     /// writing to.
     async fn fact_trace(&self) -> Result<Option<FactTrace>, StoreError>;
+
+    /// The same of all that a daemon asks for by the clock, in one round trip: also of operators' requests and changes, and of
+    /// failed logins; not of sessions, which daemons write all the time. `None` where it tells nothing that can be relied on,
+    /// and where [`Self::traces`] tell it.
+    async fn pulse(&self) -> Result<Option<Traces>, StoreError>;
 
     /// Compares the schema with what this build knows.
     async fn schema(&self) -> Result<Schema, StoreError>;

@@ -26,6 +26,35 @@ macro_rules! upsert {
     };
 }
 
+/// The names decide which tables the server looks at. The number of rows is a guess that a TRUNCATE changes, which MariaDB
+/// does not count as a change.
+macro_rules! fact_trace {
+    () => {
+        "SELECT TABLE_NAME AS name, UPDATE_TIME IS NOT NULL AS is_timed, \
+         COALESCE(TABLE_TYPE = 'BASE TABLE' AND ENGINE = 'InnoDB', 0) AS is_plain, \
+         CONCAT_WS(' ', CREATE_TIME, COALESCE(UPDATE_TIME, '-'), TABLE_ROWS) AS trace \
+         FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN \
+         ('allowed_hours', 'device_ends', 'devices', 'policies', 'users', 'sessions')"
+    };
+}
+
+/// How many there are of the last rows of a table, and the last one's number.
+macro_rules! tail_of {
+    ($table:literal, $which:literal) => {
+        concat!(
+            " UNION ALL SELECT '",
+            $table,
+            "', 1, 1, CONCAT_WS(' ', COUNT(*), MAX(id)) FROM ",
+            $table,
+            " WHERE ",
+            $which,
+            "id > COALESCE((SELECT MAX(id) FROM ",
+            $table,
+            "), 0) - 100",
+        )
+    };
+}
+
 static PERSIST: LazyLock<Batch> = LazyLock::new(|| {
     Batch::new(
         PERSIST_HEAD,
@@ -171,13 +200,14 @@ pub const STATEMENTS: Statements = Statements {
     standings: &STANDINGS,
     many_standings: &MANY_STANDINGS,
     standings_of: &STANDINGS_OF,
-    // The names decide which tables the server looks at. The number of rows is a guess that a TRUNCATE changes, which MariaDB
-    // does not count as a change.
-    fact_trace: "SELECT TABLE_NAME AS name, UPDATE_TIME IS NOT NULL AS is_timed, \
-                 COALESCE(TABLE_TYPE = 'BASE TABLE' AND ENGINE = 'InnoDB', 0) AS is_plain, \
-                 CONCAT_WS(' ', CREATE_TIME, COALESCE(UPDATE_TIME, '-'), TABLE_ROWS) AS trace \
-                 FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN \
-                 ('allowed_hours', 'device_ends', 'devices', 'policies', 'users', 'sessions')",
+    fact_trace: fact_trace!(),
+    // Of the tables that grow, the last rows: one that comes to light late has a lower number.
+    pulse: concat!(
+        fact_trace!(),
+        tail_of!("admin_audit", ""),
+        tail_of!("auth_events", ""),
+        tail_of!("session_commands", "handled_at IS NULL AND "),
+    ),
     facts_of_many: Some(&FACTS_OF_MANY),
     upgrade_hash: "UPDATE users SET password_hash = ?, updated_at = ? WHERE name = ? \
                    AND CAST(CONVERT(name USING utf8mb4) AS BINARY) = CAST(? AS BINARY) \

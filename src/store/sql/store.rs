@@ -37,6 +37,10 @@ impl<C: Connector> Store for SqlStore<C> {
         self.timed("fact_trace", Self::fact_trace(self)).await
     }
 
+    async fn pulse(&self) -> Result<Option<Traces>, StoreError> {
+        self.timed("pulse", Self::pulse(self)).await
+    }
+
     async fn schema(&self) -> Result<Schema, StoreError> {
         Self::schema(self).await
     }

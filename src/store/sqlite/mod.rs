@@ -209,7 +209,7 @@ impl Connector for Sqlite {
             Some((file.ino(), file.len(), written))
         };
         // There may be no log, where all of it is in the file.
-        Some(Traces([of(&path)?, of(&log).unwrap_or_default()]))
+        Some(Traces::Files([of(&path)?, of(&log).unwrap_or_default()]))
     }
 
     fn watch(&self, kept: Option<Watch>) -> Option<Watch> {

@@ -2,7 +2,13 @@
 
 use ovpn_warden::{store::UserPatch, types::Cid};
 
-use super::{limits::sql, race::Database, server::status, *};
+use super::{
+    limits::sql,
+    metrics::{beside_with, scrape},
+    race::Database,
+    server::status,
+    *,
+};
 
 /// Longer than sessions are read again and again after a change.
 const CALM: Duration = Duration::from_secs(15);
@@ -172,4 +178,45 @@ async fn the_end_of_an_account_ends_a_calm_session_that_an_operator_has_extended
     assert_ended(&mut controller).await;
     assert!(bed.clock.now().utc >= until);
     daemon.stop().await;
+}
+
+/// What a daemon has asked its database by then, by the metrics.
+async fn asked(http: u16, op: &str) -> u64 {
+    let page = scrape(http).await;
+    let name = format!("ovpn_warden_store_seconds_count{{op=\"{op}\"}} ");
+    let number = page.lines().find_map(|line| line.strip_prefix(&name));
+    number.map_or(0, |number| number.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_calm_server_is_asked_one_question_each_second_and_requests_take_effect_at_once() {
+    const ALL: [&str; 4] = ["pending_commands", "changes", "auth_events", "fact_trace"];
+    let (database, listener) = (Database::new().await, Listener::tcp().await);
+    let bed = database.bed(&listener, "udp").await;
+    bed.store.migrate(false).await.unwrap();
+    bed.add_user("alice", "correct horse").await;
+    let (_daemon, mut controller, http) = beside_with(&bed, &listener, "").await;
+    let active = bed.session(|session| session.state == SessionState::Active).await;
+    // First it has to be told with what to compare.
+    let settled = CALM * 2 + Duration::from_secs(5);
+    assert_eq!(listen(&mut controller, settled).await, None);
+    let before = asked(http, "pulse").await;
+    let mut others = Vec::new();
+    for op in ALL {
+        others.push(asked(http, op).await);
+    }
+    assert_eq!(listen(&mut controller, Duration::from_secs(10)).await, None);
+    let pulses = asked(http, "pulse").await - before;
+    assert!((7..=11).contains(&pulses), "{pulses} in ten seconds");
+    for (op, before) in ALL.into_iter().zip(others) {
+        // All of it at once, each half minute.
+        let more = asked(http, op).await - before;
+        assert!(more <= 1, "{op}: {more} in ten seconds");
+    }
+    let kill = CommandAction::Kill { reason: None };
+    bed.store.request(active.id, &kill, &bed.actor()).await.unwrap();
+    let said = listen(&mut controller, Duration::from_secs(2)).await;
+    assert!(said.as_deref().is_some_and(|said| said.starts_with("client-kill 0")), "{said:?}");
+    bed.store.close().await;
+    database.sql(&format!("DROP DATABASE {}", database.name)).await;
 }

@@ -13,7 +13,7 @@ use ovpn_warden::proto::RejectKind;
 use super::{Bed, Controller, Listener, MAC, RUN, expect_denial};
 use crate::watching::{Query, queries};
 
-async fn scrape(port: u16) -> String {
+pub async fn scrape(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -68,6 +68,7 @@ contract! { with:
         whatever_others_change_of_a_standing_leaves_a_trace
         what_a_daemon_writes_all_the_time_leaves_none
         a_server_that_keeps_no_times_is_not_believed
+        a_server_tells_in_one_answer_of_all_that_is_asked_for_by_the_clock
     }
     activity {
         activity_is_added_up_but_for_sessions

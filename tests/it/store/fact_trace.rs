@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ovpn_warden::store::FactTrace;
+use ovpn_warden::store::{CommandAction, FactTrace, Traces};
 use tokio::time::sleep;
 
 use super::bed::{Backend, Bed, MAC, by, id, name, session};
@@ -70,4 +70,50 @@ pub async fn a_server_that_keeps_no_times_is_not_believed(bed: Arc<Bed>) {
     assert_eq!(is_told, bed.backend == Backend::Sqlite);
     bed.store.persist(&[session(1)]).await.unwrap();
     assert_ne!(trace(&bed).await, None);
+}
+
+pub async fn a_server_tells_in_one_answer_of_all_that_is_asked_for_by_the_clock(bed: Arc<Bed>) {
+    bed.add_user("alice").await;
+    bed.add_device("alice", MAC).await;
+    if bed.backend == Backend::Sqlite {
+        assert_eq!(bed.store.pulse().await, Ok(None), "its file tells of it");
+        return;
+    }
+    assert_eq!(bed.store.pulse().await, Ok(None), "until it is known that it keeps times");
+    bed.store.persist(&[session(1)]).await.unwrap();
+    sleep(SECOND).await;
+    let mut before = bed.store.pulse().await.unwrap();
+    assert_ne!(before, None);
+    // What daemons write all the time is none of it.
+    bed.store.persist(&[session(2)]).await.unwrap();
+    assert_eq!(bed.store.pulse().await.unwrap(), before);
+    let told = async |before: &mut Option<Traces>, what: &str| {
+        let after = bed.store.pulse().await.unwrap();
+        assert!(after.is_some() && after != *before, "{what}: {after:?}");
+        *before = after;
+    };
+    let kill = CommandAction::Kill { reason: None };
+    let request = bed.store.request(session(1).id, &kill, &by()).await.unwrap();
+    told(&mut before, "a request").await;
+    bed.store.complete_commands(&[request], by().at).await.unwrap();
+    told(&mut before, "that it is done").await;
+    bed.store.clear_lockouts(None, None, &by()).await.unwrap();
+    told(&mut before, "what an operator forgives").await;
+    let add = async |id: i64| {
+        let columns = "(id, created_at, actor, action, target)";
+        let values = format!("({id}, '2026-01-01', 'x', 'user.set', 'alice')");
+        bed.sql(&format!("INSERT INTO admin_audit {columns} VALUES {values}")).await;
+    };
+    add(90).await;
+    told(&mut before, "a change").await;
+    add(80).await;
+    told(&mut before, "one that comes to light late").await;
+    let failed = "(kind, user_name, network, origin, created_at)";
+    bed.sql(&format!(
+        "INSERT INTO auth_events {failed} VALUES ('failed', 'alice', '', 'x', '2026-01-01')"
+    ))
+    .await;
+    told(&mut before, "a failed login").await;
+    bed.sql("UPDATE users SET enabled = 0").await;
+    told(&mut before, "a change by SQL").await;
 }
