@@ -117,6 +117,9 @@ pub struct Args {
     /// The daemon; without it the `ovpn-warden` beside this program's folder.
     #[arg(long)]
     pub daemon: Option<PathBuf>,
+    /// Another build of it, as an older one: it runs first, and whenever the daemon is replaced it is by the other of the two.
+    #[arg(long)]
+    pub before: Option<PathBuf>,
     /// Keep the daemon's folder (configuration, database, log).
     #[arg(long)]
     pub keep: bool,

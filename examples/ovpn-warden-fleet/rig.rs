@@ -33,7 +33,10 @@ const STOP: Duration = Duration::from_secs(15);
 /// A folder with a configuration, and the daemon that runs on it.
 pub struct Rig {
     pub folder: PathBuf,
+    /// The file that runs.
     program: PathBuf,
+    /// What it is of, and what the next one will be of.
+    builds: [PathBuf; 2],
     http: SocketAddr,
     child: Option<Child>,
 }
@@ -166,8 +169,11 @@ impl Rig {
                 beside.join("ovpn-warden")
             }
         };
-        if !program.exists() {
-            bail!("there is no {}: build it, or name one with --daemon", program.display());
+        let before = args.before.clone().unwrap_or_else(|| program.clone());
+        for program in [&program, &before] {
+            if !program.exists() {
+                bail!("there is no {}: build it, or name one with --daemon", program.display());
+            }
         }
         let free = TcpListener::bind("127.0.0.1:0").await?;
         let http = free.local_addr()?;
@@ -196,7 +202,13 @@ impl Rig {
         fs::write(&file, text)?;
         // It has the database's password.
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
-        Ok(Self { folder: folder.to_owned(), program, http, child: None })
+        Ok(Self {
+            folder: folder.to_owned(),
+            program: before.clone(),
+            builds: [before, program],
+            http,
+            child: None,
+        })
     }
 
     pub fn database(folder: &Path) -> String {
@@ -271,11 +283,12 @@ impl Rig {
         Ok(())
     }
 
-    /// Stops it as for an upgrade; what is launched next is another file.
+    /// Stops it as for an upgrade; what is launched next is another file, and of the other build if there is one.
     pub async fn replace(&mut self) -> anyhow::Result<()> {
         self.stop().await?;
         let (fresh, path) = (self.folder.join("fresh"), self.folder.join("ovpn-warden"));
-        fs::copy(&self.program, &fresh)?;
+        self.builds.swap(0, 1);
+        fs::copy(&self.builds[0], &fresh)?;
         fs::rename(&fresh, &path)?;
         self.program = path;
         Ok(())

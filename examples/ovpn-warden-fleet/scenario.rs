@@ -284,6 +284,7 @@ impl Fleet<'_> {
         let killed = Totals::of(&self.world.totals.killed) - killed;
         self.result.number("kills_per_s", killed as f64 / time);
         self.result.put("rss_kib_at_end", after.rss_kib);
+        self.result.put("backlog_at_end", self.rig.backlog().await?);
         Ok((begun, ended))
     }
 
@@ -426,6 +427,17 @@ impl Fleet<'_> {
     }
 }
 
+/// Of each server, how many logins were decided, and how many were answered.
+fn logins_by_server(answers: &[Answer]) -> HashMap<u32, (u32, u32)> {
+    let mut servers: HashMap<u32, (u32, u32)> = HashMap::new();
+    for answer in answers.iter().filter(|answer| !answer.is_reauth) {
+        let (decided, all) = servers.entry(answer.server).or_default();
+        *decided += u32::from(answer.outcome != Outcome::Temporary);
+        *all += 1;
+    }
+    servers
+}
+
 fn latencies(result: &mut Result, answers: &[Answer], deaf: u32, timeout: Duration) {
     let took = |wanted: &dyn Fn(&&Answer) -> bool| -> Vec<Duration> {
         answers.iter().filter(wanted).map(|answer| answer.answered - answer.asked).collect()
@@ -455,6 +467,16 @@ fn latencies(result: &mut Result, answers: &[Answer], deaf: u32, timeout: Durati
     ] {
         result.put(name, answers.iter().filter(|answer| answer.outcome == outcome).count());
     }
+    // Of 1 each server had the same share of its logins decided.
+    let shares: Vec<f64> = logins_by_server(answers)
+        .into_values()
+        .map(|(decided, all)| f64::from(decided) / f64::from(all))
+        .collect();
+    let most = shares.iter().copied().fold(0.0, f64::max);
+    if shares.len() > 1 && most > 0.0 {
+        let least = shares.iter().copied().fold(1.0, f64::min);
+        result.number("evenness_of_servers", least / most);
+    }
     result.spread("login", took(&|answer| !answer.is_reauth && answer.server >= deaf));
     if deaf > 0 {
         result.spread("login_at_deaf", took(&|answer| !answer.is_reauth && answer.server < deaf));
@@ -462,6 +484,9 @@ fn latencies(result: &mut Result, answers: &[Answer], deaf: u32, timeout: Durati
     let reauths = took(&|answer| answer.is_reauth);
     if !reauths.is_empty() {
         result.spread("reauth", reauths);
+        let is_put_off =
+            |answer: &&Answer| answer.is_reauth && answer.outcome == Outcome::Temporary;
+        result.put("reauths_put_off", answers.iter().filter(is_put_off).count());
     }
     // A tenth of a second for the way to and fro on a machine that has its hands full.
     let limit = timeout + Duration::from_millis(100);

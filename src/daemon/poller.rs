@@ -111,8 +111,8 @@ impl Poller {
                 Ok(false) => self.round(&present, &mut schema_is_current).await,
                 still => still,
             }
-            .map(|is_all_done| {
-                if !is_all_done {
+            .map(|is_nothing_to_do| {
+                if !is_nothing_to_do {
                     stillness.disturb(self.clock.now().mono);
                 }
             });
@@ -274,7 +274,7 @@ impl Poller {
         servers.iter().filter(|server| self.readiness.is_link_up(server)).cloned().collect()
     }
 
-    /// Whether nothing is left to be done by the next one.
+    /// Whether nothing was to be done: otherwise there may be more of it.
     async fn round(
         &self,
         present: &[ServerName],
@@ -341,7 +341,7 @@ impl Poller {
                 handled.push(command);
             }
         }
-        self.complete(&handled).await.map(|()| handled.len() == count)
+        self.complete(&handled).await.map(|()| count == 0)
     }
 
     /// Judges the sessions at once of those of whom something was changed; of a change, whether everybody's have to be.

@@ -3,7 +3,8 @@
 # 2,000 clients of stand-ins for OpenVPN come and go while the daemon, the database and the stand-ins
 # are killed 50 times in random order; then the table is compared with what the stand-ins saw. On a
 # private MariaDB, then on SQLite, then on MariaDB with faults of every kind in place of kills only, about five minutes each. CHAOS_SEED repeats a plan, CHAOS_FAULTS has another
-# number of faults, CHAOS_OUT keeps what is printed. `galera` and `group`: three servers that are one database, of which
+# number of faults, CHAOS_OUT keeps what is printed, CHAOS_BEFORE is
+# another build of the daemon, with which it takes turns when it is replaced. `galera` and `group`: three servers that are one database, of which
 # one is killed or parted from the others at a time. `soak`: half an hour (CHAOS_FAULTS minutes) with a fault each minute, on MariaDB.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -43,6 +44,7 @@ for name in "${names[@]}"; do
   [[ "$name" != soak ]] || faults=${CHAOS_FAULTS:-30}
   args=(chaos --servers 8 --clients 250 --faults "$faults" --cheap --wrong 2
     --limit-s 15 --expiring 60 --accounting-s 2 --backstop-s 5 --retry-backoff-s 2)
+  [[ -z "${CHAOS_BEFORE:-}" ]] || args+=(--before "$CHAOS_BEFORE")
   case "$name" in
     sqlite) ;;
     galera | group)

@@ -213,6 +213,18 @@ async fn a_calm_server_is_asked_one_question_each_second_and_requests_take_effec
         let more = asked(http, op).await - before;
         assert!(more <= 1, "{op}: {more} in ten seconds");
     }
+    // More requests than are done in the time for which a change keeps it awake.
+    let name = &database.name;
+    let values = "'0198', 'udp', 'kill', 'cli:test', UTC_TIMESTAMP(3)";
+    database
+        .sql(&format!(
+            "INSERT INTO {name}.session_commands (session_id, server, action, actor, created_at) \
+             SELECT {values} FROM {name}.seq_1_to_18000"
+        ))
+        .await;
+    assert_eq!(listen(&mut controller, Duration::from_secs(26)).await, None);
+    let open = bed.store.pending_commands(&["udp".parse().unwrap()]).await.unwrap();
+    assert_eq!((open.commands.len(), open.unreadable.len()), (0, 0));
     let kill = CommandAction::Kill { reason: None };
     bed.store.request(active.id, &kill, &bed.actor()).await.unwrap();
     let said = listen(&mut controller, Duration::from_secs(2)).await;
