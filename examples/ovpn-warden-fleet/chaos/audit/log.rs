@@ -74,7 +74,7 @@ pub(super) fn judge(evidence: &Evidence, rows: &Matched<'_>, verdict: &mut Verdi
         let told = told.remove(&ptr::from_ref(instance)).unwrap_or_default();
         let row = rows.get(&ptr::from_ref(instance)).and_then(|its| its.first().copied());
         case.judge_answer(&told, row, &mut findings);
-        case.judge_known(&told, &mut findings);
+        case.judge_known(&told, row, &mut findings);
         case.judge_kill(&told, row, &mut findings);
         case.judge_closed(&told, row, &mut findings);
     }
@@ -224,9 +224,12 @@ impl Case<'_> {
     }
 
     /// Every daemon that was there for long enough has told of it once it knew.
-    fn judge_known(&self, told: &Told<'_>, findings: &mut Findings<'_>) {
+    fn judge_known(&self, told: &Told<'_>, row: Option<&Row>, findings: &mut Findings<'_>) {
         let Some(admitted) = self.instance.admitted else {
-            for line in told.known.iter().filter(|line| !self.may_be_lost(line.at)) {
+            // Whose approval was lost waits on, and the next daemon finds it in the list beside its row.
+            let has_row = row.is_some_and(|row| self.is_link_lost(row.started));
+            let is_odd = |line: &&&Line| !has_row && !self.may_be_lost(line.at);
+            for line in told.known.iter().filter(is_odd) {
                 findings.find(format!("in who never was: {line:?}, {:?}", self.instance));
             }
             return;

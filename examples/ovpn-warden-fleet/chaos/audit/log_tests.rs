@@ -156,6 +156,24 @@ fn who_is_denied_has_one_line_that_says_whether_for_good() {
 }
 
 #[test]
+fn whose_approval_was_lost_with_a_daemon_is_found_waiting_by_the_next_one() {
+    let lost = |after: Millis| {
+        let mut bed = killed(bed(), after);
+        bed.instances[0].admitted = None;
+        bed.instances[0].killed = Some(T + 23_250);
+        bed.instances[0].ended = Some((T + 28_250, End::Killed));
+        bed.rows[0].ended = Some(T + 28_250);
+        let end = What::Closed { cause: "unknown".into(), seconds: 18, bytes: bytes() };
+        let told = [line(23_250, What::Known), line(23_250, What::Killed), line(28_251, end)];
+        bed.log.lines = iter::once(allowed()).chain(told).collect();
+        bed
+    };
+    accepts(&lost(10_003), &["answer_lost_with_the_connection_or_too_late"]);
+    // The connection by which it was approved lived on.
+    finds(&lost(12_000), "in who never was");
+}
+
+#[test]
 fn each_daemon_that_knows_of_a_session_says_so() {
     finds(&with(|log| drop(log.remove(1))), "does not say that it is in");
     // Killed at second 12, the next one there at second 22: eight seconds before its end.
