@@ -113,18 +113,11 @@ impl Vpn {
     }
 }
 
-/// The lines of the log of an event.
-fn told(bed: &Bed, event: &str) -> Vec<Value> {
-    let log = std::fs::read_to_string(bed.folder().join("log")).unwrap();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|line| line["event"] == event).collect()
-}
-
 /// `words`: of the line's error; none for an event that has none.
 async fn is_told(bed: &Bed, event: &str, words: &str) {
     for _ in 0..200 {
         let has = |line: &Value| line["error"].as_str().unwrap_or_default().contains(words);
-        if told(bed, event).iter().any(has) {
+        if bed.told(event).iter().any(has) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -227,7 +220,7 @@ async fn takes_no_writes(kind: &str, rights: &str, on: &str, words: &str) {
         cid += 1;
     }
     rows_are(&bed, &[0, 1, 2], &[3, cid]).await;
-    assert!(told(&bed, "store.refused").is_empty());
+    assert!(bed.told("store.refused").is_empty());
     bed.store.close().await;
 }
 
@@ -284,8 +277,8 @@ async fn a_mariadb_without_a_free_connection_says_so_and_gets_every_row_later() 
         is_told(&bed, event, "Too many connections (1040)").await;
     }
     let is_hers = |line: &Value| line["cid"] == 3 && line["reason"] == "backend_unavailable";
-    assert!(told(&bed, "auth.denied").iter().any(is_hers));
-    assert!(told(&bed, "store.up").is_empty());
+    assert!(bed.told("auth.denied").iter().any(is_hers));
+    assert!(bed.told("store.up").is_empty());
 
     drop(outsiders);
     let back = bed.clock.now().mono;
@@ -299,8 +292,8 @@ async fn a_mariadb_without_a_free_connection_says_so_and_gets_every_row_later() 
     assert!(bed.clock.now().mono - back < Duration::from_secs(5), "that is told late");
     let bed = bed.on(&url);
     rows_are(&bed, &[0, 1], &[2, cid]).await;
-    assert_eq!((told(&bed, "store.down").len(), told(&bed, "store.up").len()), (1, 1));
-    assert!(told(&bed, "store.refused").is_empty());
+    assert_eq!((bed.told("store.down").len(), bed.told("store.up").len()), (1, 1));
+    assert!(bed.told("store.refused").is_empty());
     bed.store.close().await;
 }
 
@@ -392,7 +385,7 @@ async fn a_slow_mariadb_delays_logins_and_costs_no_answer_and_no_row() {
     }
     rows_are(&bed, &closed, &(1_000..1_006).collect::<Vec<_>>()).await;
     for event in ["store.down", "auth.error", "store.refused", "link.lost"] {
-        assert_eq!(told(&bed, event), [] as [Value; 0]);
+        assert_eq!(bed.told(event), [] as [Value; 0]);
     }
     bed.store.close().await;
     database.sql(&format!("DROP DATABASE {}", database.name)).await;
