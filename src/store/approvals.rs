@@ -17,7 +17,7 @@ use super::{
     SessionRecord,
     sql::{decode_session, encode_session},
 };
-use crate::types::SessionId;
+use crate::{fail_point::fail_point, types::SessionId};
 
 /// From this size on the file is emptied when nothing of it is needed, in bytes: whoever takes it over looks each of
 /// its some hundred sessions up.
@@ -72,7 +72,9 @@ impl Approvals {
         if bytes > LARGEST {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
+        fail_point("approvals.adding");
         let written = self.file.write_all(&lines);
+        fail_point("approvals.added");
         match &written {
             Ok(()) => self.bytes = bytes,
             // Of a full disk: what comes next is not to be the end of a line that was cut.
@@ -97,7 +99,9 @@ impl Approvals {
         if self.bytes < LARGE {
             return Ok(());
         }
+        fail_point("approvals.forgetting");
         self.file.set_len(0)?;
+        fail_point("approvals.forgotten");
         self.bytes = 0;
         Ok(())
     }
@@ -107,7 +111,10 @@ impl Approvals {
     /// # Errors
     /// Of the file system.
     pub fn remove(self) -> io::Result<()> {
-        std::fs::remove_file(self.path)
+        fail_point("approvals.removing");
+        let removed = std::fs::remove_file(self.path);
+        fail_point("approvals.removed");
+        removed
     }
 
     /// What processes that are gone have left beside that journal.
@@ -136,7 +143,10 @@ impl Left {
     /// # Errors
     /// Of the file system.
     pub fn remove(self) -> io::Result<()> {
-        std::fs::remove_file(self.path)
+        fail_point("left.removing");
+        let removed = std::fs::remove_file(self.path);
+        fail_point("left.removed");
+        removed
     }
 }
 

@@ -2,7 +2,7 @@
 //! nobody reads never stalls a login.
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +13,7 @@ use std::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{Registry, filter::Targets, prelude::*, reload};
 
 use crate::config::{Log, LogFormat};
@@ -74,9 +74,14 @@ struct Dropped {
 impl Dropped {
     fn tell(&self) {
         let lost = self.counter.dropped_lines();
-        let told = self.told.swap(lost, Ordering::Relaxed);
-        if lost > told {
-            Event::LogDropped { lines: lost - told }.emit();
+        let told = self.told.load(Ordering::Relaxed);
+        if lost <= told {
+            return;
+        }
+        Event::LogDropped { lines: lost - told }.emit();
+        // Where a line was lost meanwhile, it may have been this one: the next tells of these, too.
+        if self.counter.dropped_lines() == lost {
+            self.told.store(lost, Ordering::Relaxed);
         }
     }
 
@@ -91,6 +96,14 @@ impl Dropped {
             }
         });
     }
+}
+
+/// A writer that keeps so many lines for a slow reader and loses what comes beyond.
+fn bounded(out: impl Write + Send + 'static, room: usize) -> (NonBlocking, Dropped, WorkerGuard) {
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(room).lossy(true).finish(out);
+    let dropped = Dropped { counter: writer.error_counter(), told: Arc::default() };
+    (writer, dropped, guard)
 }
 
 /// Our own lines from `level` on. Of dependencies only warnings: what they say at lower levels is
@@ -122,9 +135,7 @@ pub fn init(log: &Log) -> Result<Logging, LogError> {
         }
         LogFormat::Compact => Form::Compact,
     };
-    let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).finish(stdout);
-    let dropped = Dropped { counter: writer.error_counter(), told: Arc::default() };
+    let (writer, dropped, guard) = bounded(stdout, QUEUE);
     let (filter, handle) = reload::Layer::new(filter(log.level));
     let layer = tracing_subscriber::fmt::layer().event_format(Line::new(form)).with_writer(writer);
     tracing_subscriber::registry()
@@ -134,4 +145,86 @@ pub fn init(log: &Log) -> Result<Logging, LogError> {
     dropped.watch();
     std::panic::set_hook(Box::new(tell_panic));
     Ok(Logging { dropped, filter: handle, metrics, _guard: guard })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Condvar, Mutex},
+    };
+
+    use super::*;
+
+    /// Whether somebody reads, and what came.
+    type State = (bool, Vec<u8>);
+
+    /// Takes nothing until somebody reads.
+    #[derive(Clone, Default)]
+    struct Pipe(Arc<(Mutex<State>, Condvar)>);
+
+    impl Pipe {
+        fn read_on(&self) {
+            self.0.0.lock().unwrap().0 = true;
+            self.0.1.notify_all();
+        }
+
+        /// Once there are so many.
+        fn lines(&self, count: usize) -> Vec<serde_json::Value> {
+            let guard = self.0.0.lock().unwrap();
+            let is_short =
+                |(_, text): &mut State| text.iter().filter(|byte| **byte == b'\n').count() < count;
+            let waited = self.0.1.wait_timeout_while(guard, Duration::from_secs(10), is_short);
+            let text = String::from_utf8(waited.unwrap().0.1.clone()).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        }
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let guard = self.0.0.lock().unwrap();
+            let mut state = self.0.1.wait_while(guard, |(is_read, _)| !*is_read).unwrap();
+            state.1.extend_from_slice(line);
+            self.0.1.notify_all();
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_are_lost_are_told_also_when_that_line_is_lost_itself() {
+        const ROOM: usize = 4;
+        let pipe = Pipe::default();
+        let (writer, dropped, guard) = bounded(pipe.clone(), ROOM);
+        let layer = tracing_subscriber::fmt::layer()
+            .event_format(Line::new(Form::Json))
+            .with_writer(writer);
+        let told =
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+                for _ in 0..100 {
+                    tracing::warn!("a line");
+                }
+                // Nobody reads that either.
+                dropped.tell();
+                dropped.tell();
+                pipe.read_on();
+                // Until the queue is empty.
+                let kept = 102 - dropped.counter.dropped_lines();
+                assert_eq!(pipe.lines(kept).len(), kept);
+                // Once is enough.
+                dropped.tell();
+                dropped.tell();
+                drop(guard);
+                let lines = pipe.lines(kept + 1);
+                assert_eq!(lines.len(), kept + 1);
+                lines
+            });
+        let lost = |line: &serde_json::Value| line["lines"].as_u64();
+        assert_eq!(told.last().unwrap()["event"], "log.dropped");
+        let lines = u64::try_from(told.len()).unwrap() - 1;
+        assert_eq!(told.iter().filter_map(lost).sum::<u64>(), 102 - lines, "{told:?}");
+    }
 }

@@ -96,7 +96,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "An operator's request was carried out, or somebody logged in to the web console.",
     ),
     ("console.denied", "Somebody gave the web console a wrong token."),
-    ("log.dropped", "Nobody read the log fast enough; so many lines are missing."),
+    (
+        "log.dropped",
+        "Nobody read the log fast enough; so many lines are missing. Told again with the next where this line may be among them.",
+    ),
 ];
 
 /// What each field means.

@@ -103,6 +103,13 @@ impl Bed {
         self.store.sessions(&filter).await.unwrap()
     }
 
+    /// The lines of a process' log of an event.
+    pub(super) fn told(&self, event: &str) -> Vec<serde_json::Value> {
+        let log = std::fs::read_to_string(self.folder().join("log")).unwrap();
+        let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+        lines.filter(|line: &serde_json::Value| line["event"] == event).collect()
+    }
+
     /// The same with its database elsewhere.
     pub(super) fn on(mut self, url: &str) -> Self {
         self.config.database.url = Password::from(url.as_bytes());

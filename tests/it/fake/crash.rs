@@ -1,94 +1,179 @@
-//! The daemon ends as by SIGKILL at every place of the writer and of the journal that matters, and its
-//! successor has to find everything.
+//! The daemon ends as by SIGKILL at every place of the writer, the journal and the file of approvals that matters, and
+//! its successor has to find everything.
+
+use std::collections::BTreeSet;
 
 use sqlx::Connection as _;
 
 use super::{outage::Program, *};
 
-/// Each place, and whether it is reached only while the database takes nothing, or right after that.
-const POINTS: [(&str, bool); 8] = [
-    ("writer.taken", false),
-    ("writer.written", false),
-    ("journal.marked", false),
-    ("journal.begun", false),
-    ("journal.appending", true),
-    ("journal.appended", true),
-    ("journal.replayed", true),
-    ("journal.removed", true),
+/// What happens after two clients have come and one of them has left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// Nothing.
+    Calm,
+    /// The database took nothing when the first one left, and takes everything 4 s later.
+    Outage,
+    /// The daemon is told to stop.
+    Stop,
+    /// Others come and go, until the file of approvals is large.
+    Crowd,
+}
+
+/// Each place, and how it is reached.
+const POINTS: [(&str, Life); 8] = [
+    ("writer.taken", Life::Calm),
+    ("writer.written", Life::Calm),
+    ("journal.marked", Life::Calm),
+    ("journal.begun", Life::Calm),
+    ("journal.appending", Life::Outage),
+    ("journal.appended", Life::Outage),
+    ("journal.replayed", Life::Outage),
+    ("journal.removed", Life::Outage),
 ];
 
-/// One client leaves and one stays; the daemon ends at `point` the `turn`th time that it gets there.
-async fn crash_at(point: &str, turn: u32, is_in_outage: bool) {
-    let listener = Listener::tcp().await;
-    let bed = Bed::new(&listener).await;
-    let more = format!("[journal]\npath = \"{}\"\n", bed.folder().join("journal.db").display());
-    let port = listener.address().port();
-    let mut program = Program::start_with(
-        bed.folder(),
-        port,
-        &more,
-        &[("WARDEN_FAIL_POINT", format!("{point}:{turn}"))],
-    );
-    let what = format!("{point}:{turn}");
-    let (mut in_0, mut in_1) = (false, false);
-    let life = async {
-        let mut controller = listener.accept().await;
-        controller.attach(RUN, &[]).await;
-        log_in(&mut controller, 0).await?;
-        in_0 = true;
-        log_in(&mut controller, 1).await?;
-        in_1 = true;
-        if is_in_outage {
-            // Both are in the table before it takes nothing any more.
-            while bed.sessions().await.iter().filter(|s| s.state == SessionState::Active).count()
-                < 2
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+const OF_APPROVALS: [(&str, Life); 6] = [
+    ("approvals.adding", Life::Calm),
+    ("approvals.added", Life::Calm),
+    ("approvals.forgetting", Life::Crowd),
+    ("approvals.forgotten", Life::Crowd),
+    ("approvals.removing", Life::Stop),
+    ("approvals.removed", Life::Stop),
+];
+
+/// Clients that were let in, as far as OpenVPN has heard.
+type Came = BTreeSet<u32>;
+
+/// Until the daemon has ended by SIGABRT.
+async fn aborted(program: &mut Program) {
+    while !program.has_aborted() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn rows(bed: &Bed) -> Vec<SessionRecord> {
+    let filter = SessionFilter { ended: true, limit: 10_000, ..SessionFilter::default() };
+    bed.store.sessions(&filter).await.unwrap()
+}
+
+/// Clients come and go, until the daemon has gone.
+async fn live(
+    bed: &Bed,
+    listener: &Listener,
+    life: Life,
+    came: &mut Came,
+    stop: impl Fn(),
+) -> Option<()> {
+    let mut controller = listener.accept().await;
+    controller.attach(RUN, &[]).await;
+    for cid in [0, 1] {
+        log_in(&mut controller, cid).await?;
+        came.insert(cid);
+    }
+    if life == Life::Outage || life == Life::Stop {
+        // Both are in the table before it takes nothing any more.
+        while rows(bed).await.iter().filter(|s| s.state == SessionState::Active).count() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    match life {
+        Life::Calm => controller.disconnect(0).await,
+        Life::Outage => {
             let url = format!("sqlite://{}", bed.database().display());
             let mut holder = sqlx::SqliteConnection::connect(&url).await.unwrap();
             sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
             controller.disconnect(0).await;
             tokio::time::sleep(Duration::from_secs(4)).await;
             sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
-        } else {
+        }
+        Life::Stop => {
             controller.disconnect(0).await;
+            while !rows(bed).await.iter().any(|s| s.state == SessionState::Closed) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            stop();
         }
-        // The connection breaks when the daemon ends.
-        while controller.try_line().await.is_some() {}
-        Some(())
-    };
-    let aborted = async {
-        while !program.has_aborted() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        Life::Crowd => {
+            controller.disconnect(0).await;
+            for cid in 2.. {
+                log_in(&mut controller, cid).await?;
+                came.insert(cid);
+                controller.disconnect(cid).await;
+            }
         }
+    }
+    while controller.try_line().await.is_some() {}
+    Some(())
+}
+
+/// One client leaves and one stays; the daemon ends at `point` the `turn`th time that it gets there, and its successor
+/// at `then`, if anywhere.
+async fn crash_at(point: &str, turn: u32, life: Life, then: Option<&str>) {
+    let listener = Listener::tcp().await;
+    let bed = Bed::new(&listener).await;
+    let more = format!("[journal]\npath = \"{}\"\n", bed.folder().join("journal.db").display());
+    let port = listener.address().port();
+    let start = |point: &str, turn: u32| {
+        let variable = ("WARDEN_FAIL_POINT", format!("{point}:{turn}"));
+        Program::start_with(bed.folder(), port, &more, &[variable])
     };
+    let what = format!("{point}:{turn}, {then:?}");
+    let mut program = start(point, turn);
+    let (stop, mut came) = (program.terminator(), Came::new());
     tokio::select! {
         // It notices as well, and says what has become of the clients.
-        _ = async { tokio::join!(life, tokio::time::sleep(Duration::from_secs(12))) } => {}
-        () = aborted => {}
+        _ = async {
+            tokio::join!(
+                live(&bed, &listener, life, &mut came, stop),
+                tokio::time::sleep(Duration::from_secs(30)),
+            )
+        } => {}
+        () = aborted(&mut program) => {}
     }
     assert!(program.has_aborted(), "{what} was not reached:\n{}", program.log());
     drop(program);
+    // The server knows who is still there, whatever its controller got to hear.
+    let there: Vec<_> =
+        came.get(&1).map(|_| client_row(1, "alice", "10.8.0.6")).into_iter().collect();
+    if let Some(point) = then {
+        let mut program = start(point, 1);
+        let mut controller = listener.accept().await;
+        let lived = async {
+            controller.attach(RUN, &there).await;
+            while controller.try_line().await.is_some() {}
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        };
+        tokio::select! {
+            () = lived => {}
+            () = aborted(&mut program) => {}
+        }
+        assert!(program.has_aborted(), "{what} was not reached:\n{}", program.log());
+    }
     let program = Program::start(bed.folder(), port, &more);
     let mut controller = listener.accept().await;
-    // The server knows who is still there, whatever its controller got to hear.
-    let rows: Vec<_> = if in_1 { vec![client_row(1, "alice", "10.8.0.6")] } else { Vec::new() };
-    controller.attach(RUN, &rows).await;
-    let is_right = async || {
-        let sessions = bed.sessions().await;
-        let of = |cid: u32| sessions.iter().filter(move |s| s.cid.0 == cid).collect::<Vec<_>>();
-        let (left, stayed) = (of(0), of(1));
-        // Who had left before anything of it was stored, nobody can know of.
-        let is_left = left.iter().all(|s| s.state == SessionState::Closed) && left.len() <= 1;
-        let is_in = stayed.iter().filter(|s| s.state == SessionState::Active).count();
-        is_left
-            && is_in == usize::from(in_1)
-            && stayed.len() == usize::from(in_1)
-            && (!is_in_outage || left.len() == usize::from(in_0))
+    controller.attach(RUN, &there).await;
+    let wrong = async || {
+        let rows = rows(&bed).await;
+        let count = |cid: u32, state| {
+            rows.iter().filter(|row| row.cid.0 == cid && row.state == state).count()
+        };
+        // Whoever was let in has a row, and one. Who was not told may have one.
+        let mut wrong =
+            rows.iter().map(|row| row.cid.0).chain(came.iter().copied()).filter(|cid| {
+                let (all, open) =
+                    (count(*cid, SessionState::Closed), count(*cid, SessionState::Active));
+                let is_in = *cid == 1 && came.contains(cid);
+                let is_missing = all == 0 && came.contains(cid);
+                if is_in { (all, open) != (0, 1) } else { all > 1 || open > 0 || is_missing }
+            });
+        wrong.next()
     };
+    let mut found = None;
     for _ in 0..200 {
-        if is_right().await {
+        found = wrong().await;
+        // A line that was written is of a session, whoever has heard of it.
+        let is_short = point == "approvals.added" && rows(&bed).await.is_empty();
+        if found.is_none() && !is_short {
             let log = program.log();
             assert!(
                 !log.contains("journal.failed") && !log.contains("store.refused"),
@@ -103,7 +188,7 @@ async fn crash_at(point: &str, turn: u32, is_in_outage: bool) {
             controller.say(&format!("{RUN},CONNECTED,SUCCESS,10.8.0.1,,,,\nEND\n")).await;
         }
     }
-    panic!("{what}: {:?}\n{}", bed.sessions().await, program.log());
+    panic!("{what}: client {found:?} of {came:?} in {:?}\n{}", rows(&bed).await, program.log());
 }
 
 /// `None` when the daemon has gone.
@@ -125,11 +210,22 @@ async fn log_in(controller: &mut Controller, cid: u32) -> Option<()> {
 
 #[tokio::test]
 async fn the_end_at_any_place_of_the_writer_and_the_journal_loses_and_doubles_no_row() {
-    for (point, is_in_outage) in POINTS {
-        crash_at(point, 1, is_in_outage).await;
+    for (point, life) in POINTS {
+        crash_at(point, 1, life, None).await;
     }
     // Also in the middle of the life of a session.
     for (point, turn) in [("writer.taken", 2), ("writer.written", 2)] {
-        crash_at(point, turn, false).await;
+        crash_at(point, turn, Life::Calm, None).await;
+    }
+}
+
+#[tokio::test]
+async fn the_end_at_any_place_of_the_file_of_approvals_loses_and_doubles_no_row() {
+    for (point, life) in OF_APPROVALS {
+        crash_at(point, 1, life, None).await;
+    }
+    // Its successor ends when it has taken over what the first one has left.
+    for then in ["left.removing", "left.removed"] {
+        crash_at("writer.taken", 1, Life::Calm, Some(then)).await;
     }
 }

@@ -13,7 +13,7 @@ use super::{Bed, Listener, MAC, RUN, client_row, expect_denial, metrics::beside_
 const CROWD: u32 = 100;
 
 /// KiB.
-fn resident(daemon: &Child) -> u64 {
+pub fn resident(daemon: &Child) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.id().unwrap())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()

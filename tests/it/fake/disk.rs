@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     collections::HashSet,
     path::{Path, PathBuf},
-    process::{Output, Stdio},
+    process::Output,
     time::Duration,
 };
 
@@ -13,12 +13,15 @@ use ovpn_warden::{
     types::{Cid, Timestamp},
 };
 use sqlx::{Connection as _, MySqlConnection, mysql::MySqlConnectOptions};
-use tokio::process::{Child, Command};
 
 use crate::lab::Small;
 
 use super::{
-    Bed, Listener, MAC, client_row, metrics::beside_with, process::is_let_in, server::status,
+    Bed, Listener, MAC, client_row,
+    metrics::beside_with,
+    own_server::{Server, done, rig},
+    process::is_let_in,
+    server::status,
 };
 
 #[tokio::test]
@@ -126,6 +129,13 @@ struct Disk {
     options: &'static str,
 }
 
+impl Disk {
+    async fn start(self) -> (Server, String) {
+        let rig = [(self.variable, self.size), ("WARDEN_RIG_OPTIONS", self.options)];
+        Server::start(self.kind, &rig).await
+    }
+}
+
 /// Its data.
 const fn data(kind: &'static str, size: &'static str) -> Disk {
     Disk { kind, variable: "WARDEN_RIG_DISK", size, options: "" }
@@ -139,61 +149,6 @@ const fn binlog(kind: &'static str) -> Disk {
 /// Its binary log, on a disk that takes no new file; it begins one after each 4 KB.
 const fn new_binlog(kind: &'static str, options: &'static str) -> Disk {
     Disk { kind, variable: "WARDEN_RIG_BINLOG", size: "16m,nr_inodes=300", options }
-}
-
-/// A database server of its own with a small file system.
-struct Server(tempfile::TempDir);
-
-impl Server {
-    async fn start(disk: Disk) -> (Self, String) {
-        let own = Self(tempfile::Builder::new().prefix("warden-db.").tempdir().unwrap());
-        let mut words = rig("start");
-        words.arg(disk.kind).arg(own.folder()).env(disk.variable, disk.size);
-        words.env("WARDEN_RIG_OPTIONS", disk.options);
-        let told = done(words.spawn().unwrap()).await;
-        let url = told.lines().find_map(|line| line.strip_prefix("URL=")).unwrap();
-        let options: MySqlConnectOptions = url.trim_end_matches('/').parse().unwrap();
-        let mut connection = MySqlConnection::connect_with(&options).await.unwrap();
-        sqlx::raw_sql("CREATE DATABASE warden_full").execute(&mut connection).await.unwrap();
-        (own, format!("{url}warden_full"))
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.0.path().join("m")
-    }
-
-    /// Begun; what it tells is known when it has ended.
-    fn run(&self, what: &str) -> Child {
-        rig(what).arg(self.folder()).spawn().unwrap()
-    }
-
-    /// What the server itself writes down.
-    fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.folder().join("log")).unwrap()).into_owned()
-    }
-}
-
-impl Drop for Server {
-    #[expect(clippy::print_stderr, reason = "why a test has failed")]
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.log());
-        }
-        let script = crate::lab::rig("db.sh");
-        let _ = std::process::Command::new(script).arg("stop").arg(self.folder()).status();
-    }
-}
-
-fn rig(what: &str) -> Command {
-    let mut command = Command::new(crate::lab::rig("db.sh"));
-    command.arg(what).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-async fn done(child: Child) -> String {
-    let Output { status, stdout, stderr } = child.wait_with_output().await.unwrap();
-    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
-    String::from_utf8(stdout).unwrap()
 }
 
 #[tokio::test]
@@ -249,7 +204,7 @@ async fn a_mariadb_that_loses_its_binary_log_loses_no_session() {
 /// A disk that nothing needs is not met, and says so.
 #[tokio::test]
 async fn a_full_disk_that_nothing_meets_is_no_full_disk() {
-    let (server, _) = Server::start(data("mariadb", "96m")).await;
+    let (server, _) = data("mariadb", "96m").start().await;
     let mut fill = rig("fill");
     let fill = fill.arg(server.folder()).env("WARDEN_RIG_FILL_S", "1").spawn().unwrap();
     let Output { status, stdout, .. } = fill.wait_with_output().await.unwrap();
@@ -295,7 +250,7 @@ struct Seen {
 /// Clients come and go while the disk is full and after it.
 async fn loses_nothing(disk: Disk) -> Seen {
     let listener = Listener::tcp().await;
-    let (server, url) = Server::start(disk).await;
+    let (server, url) = disk.start().await;
     let bed = Bed::new(&listener).await.on(&url);
     bed.store.migrate(false).await.unwrap();
     bed.add_user("alice", "correct horse").await;

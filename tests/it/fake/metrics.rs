@@ -59,7 +59,7 @@ pub async fn beside_with(bed: &Bed, listener: &Listener, more: &str) -> (Child, 
     let mut controller = listener.accept().await;
     controller.attach(RUN, &[]).await;
     controller.connect(0, "alice", "correct horse", Some(MAC)).await;
-    controller.expect("client-auth 0 1").await;
+    assert_eq!(controller.command().await, "client-auth 0 1");
     for _ in 0..2 {
         controller.line().await;
     }

@@ -17,6 +17,7 @@ mod many;
 mod metrics;
 mod notice;
 mod outage;
+mod own_server;
 mod process;
 mod race;
 mod relay;
@@ -26,6 +27,7 @@ mod server;
 mod steps;
 mod token;
 mod top;
+mod unwell;
 mod webhook;
 mod wiped;
 

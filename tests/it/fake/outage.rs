@@ -68,6 +68,12 @@ impl Program {
         panic!("no {text} in {}", self.log());
     }
 
+    /// What tells it to stop; it has its time to end.
+    pub fn terminator(&self) -> impl Fn() + use<> {
+        let pid = self.child.id().to_string();
+        move || assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success())
+    }
+
     /// SIGKILL.
     pub fn kill(mut self) {
         self.end();

@@ -26,7 +26,7 @@ mod rows;
 mod schema;
 mod second_factors;
 mod seen;
-mod servers;
+pub mod servers;
 mod sessions;
 mod sqlite;
 mod tls;

@@ -1,8 +1,11 @@
-//! A TCP proxy before a database server, to count, stall and cut what passes.
+//! A TCP proxy before a database server, to count, delay, stall and cut what passes.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicIsize, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicIsize, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{
@@ -17,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 pub enum Mode {
     /// They pass.
     Open,
+    /// They pass, but what the server says comes so much later.
+    Slow(Duration),
     /// They wait; connections stay.
     Stalled,
     /// Connections are cut, new ones as well.
@@ -112,8 +117,10 @@ async fn pass(
                 cut.cancel();
             }
         }
-        match mode.wait_for(|mode| *mode != Mode::Stalled).await.as_deref() {
-            Ok(Mode::Open) => {}
+        let now = mode.wait_for(|mode| *mode != Mode::Stalled).await.map(|mode| *mode);
+        match now {
+            Ok(Mode::Slow(delay)) if counts.is_none() => tokio::time::sleep(delay).await,
+            Ok(Mode::Open | Mode::Slow(_)) => {}
             Ok(Mode::Stalled | Mode::Cut) | Err(_) => return,
         }
         if to.write_all(&buffer[..length]).await.is_err() {
