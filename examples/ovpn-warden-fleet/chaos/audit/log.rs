@@ -377,9 +377,20 @@ fn judge_changes(evidence: &Evidence, findings: &mut Findings<'_>) {
         {
             findings.miss(evidence.is_told(server, link.from), || format!("no link.up: {link:?}"));
         }
-        // What ends with its daemon, ends without a word.
-        let is_due =
-            |until: &Millis| until - link.from > SECOND && evidence.is_told(server, *until);
+        // What ends with its daemon, ends without a word; a server that stands still then sees it later.
+        let is_end_of_daemon = |until: Millis| {
+            let ends = evidence.daemons.iter().map(|daemon| daemon.until);
+            let mut ends = ends.filter(|end| link.from <= *end && *end <= until);
+            ends.any(|end| {
+                let stalled = evidence.stalled(Some(server), Span { from: end, until });
+                until - end - stalled <= SECOND
+            })
+        };
+        let is_due = |until: &Millis| {
+            until - link.from > SECOND
+                && evidence.is_told(server, *until)
+                && !is_end_of_daemon(*until)
+        };
         let ends = link.until.filter(is_due);
         let tells = |until: Millis| {
             [Change::Unlinked(server), Change::Stopping]

@@ -295,6 +295,13 @@ fn links_and_daemons_are_told() {
     }
     lost.log.changes.push((T + 50_100, Change::Unlinked(1)));
     finds(&lost, "no link.lost");
+    // Its daemon was killed while it stood still, and it went on when the next one was there.
+    let mut killed = killed(bed(), 50_000);
+    killed.links[0].until = Some(T + 60_900);
+    killed.links[1].from = T + 61_000;
+    finds(&killed, "no link.lost");
+    killed.frozen.push((0, Span { from: T + 45_000, until: T + 60_800 }));
+    accepts(&killed, &[]);
 }
 
 #[test]
