@@ -29,6 +29,10 @@ pub(super) const MANAGEMENT_2_6: u32 = 5;
 /// For how long OpenVPN lets a client wait for its answer from the end of its TLS handshake, unless somebody has
 /// set `hand-window`.
 pub(super) const HAND_WINDOW_S: u32 = 60;
+/// More than either end allows: OpenVPN's server and client each cut it down to the greater of half their
+/// `reneg-sec` and their `hand-window`, so it shortens nothing that we cannot see. A server that falls silent is
+/// given up after the client's own `hand-window` whatever this says.
+const LONGEST_WAIT_S: u32 = 24 * 60 * 60;
 
 impl Engine {
     /// The decision on a ticket. One that is no longer waited for is ignored.
@@ -171,18 +175,17 @@ impl Engine {
     }
 
     /// Before an approval: OpenVPN acts on one only at its next TLS pass, up to some seconds later.
-    /// `client-pending-auth` makes a control packet flow, whose acknowledgement is such a pass. The approval
-    /// follows at once, so only a server that dies in between lets a client wait for as long as this names.
+    /// `client-pending-auth` makes a control packet flow, whose acknowledgement is such a pass.
     fn wake_up(&mut self, cid: Cid, pending: &Pending, now: Now) {
         let (Some(kid), Some(version)) = (pending.kid, self.management_version) else {
             return;
         };
-        if !self.settings.wake_up || !pending.knows_pending {
+        if !self.settings.wake_up || !pending.knows_pending || pending.is_late(now) {
             return;
         }
         let wait = match version {
             MANAGEMENT_2_5 => None,
-            MANAGEMENT_2_6.. => Some((kid, HAND_WINDOW_S)),
+            MANAGEMENT_2_6.. => Some((kid, LONGEST_WAIT_S)),
             _ => return,
         };
         let text = Parameter::new(text::WAKE_UP);
@@ -456,6 +459,14 @@ impl Pending {
     /// Whether OpenVPN has given the client up, whose login waited for the link.
     fn is_out_of_time(&self, now: Now) -> bool {
         self.until.is_some_and(|until| now.mono >= self.due.max(until))
+    }
+
+    /// Whether a third of the time is over for which OpenVPN lets the login wait. A server whose `reneg-sec` is short
+    /// or 0 gives the client what is left of that time, and the client counts it from its handshake, not from now: past
+    /// the half of it, that is a moment that is over.
+    fn is_late(&self, now: Now) -> bool {
+        let waited = now.mono - self.begun;
+        self.until.is_some_and(|until| waited >= (until - self.begun) / 3)
     }
 }
 

@@ -4,6 +4,8 @@
 //! answers by CR_RESPONSE. Any other is denied with the question, and comes again with the answer
 //! in place of its password. Either answer is a new question to the decision.
 
+use std::time::Duration;
+
 use crate::{
     auth::{
         request::{AuthRequest, Challenge, Denial, RequestKind},
@@ -23,6 +25,8 @@ use super::{
 
 /// For OpenVPN's log, beside the question.
 const LOGGED: &str = "second_factor";
+/// A late answer's approval is not hurried: OpenVPN sees it when the client asks for its options again.
+const PUSH_REQUEST_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Asks for a code.
@@ -48,7 +52,8 @@ impl Engine {
                 let all = self.settings.challenge_timeout + self.settings.auth_timeout;
                 // From the end of the TLS handshake, as without it.
                 pending.until = Some(pending.since + all);
-                Some(Some((kid, u32::try_from(all.as_secs()).unwrap_or(u32::MAX))))
+                let named = (all + PUSH_REQUEST_INTERVAL).as_secs();
+                Some(Some((kid, u32::try_from(named).unwrap_or(u32::MAX))))
             }
             _ => None,
         };

@@ -50,7 +50,9 @@ pub(super) struct Pending {
     pub(super) kind: RequestKind,
     /// The key to answer; `None` for an adoption.
     pub(super) kid: Option<Kid>,
-    /// When it was asked.
+    /// When the login or the renegotiation began.
+    pub(super) begun: Mono,
+    /// When it was asked: at its beginning, or when the answer to a challenge came.
     pub(super) since: Mono,
     /// When it is denied as too late, or tried again (adoption).
     pub(super) due: Mono,

@@ -112,6 +112,7 @@ impl Engine {
             serial,
             kind,
             kid: Some(kid),
+            begun: now.mono,
             since: now.mono,
             due: now.mono + patience,
             until: (kind == RequestKind::Connect)
@@ -285,6 +286,7 @@ impl Engine {
             serial,
             kind,
             kid: None,
+            begun: now.mono,
             since: now.mono,
             due: now.mono + self.settings.auth_timeout,
             until: None,

@@ -3,6 +3,8 @@
 use super::*;
 
 const TEXT: &str = "Your login is accepted; the connection is being set up";
+/// Above every `hand-window`, in seconds.
+const DAY: u32 = 86_400;
 
 /// Up, with the nudge switched on, on a server of this management version.
 fn lab(version: u32) -> Lab {
@@ -43,7 +45,7 @@ fn a_server_of_2_6_is_nudged_with_key_and_time_before_the_approval() {
     assert_eq!(
         sent,
         [
-            Command::ClientPendingAuth { cid: Cid(4), wait: Some((Kid(1), 60)), text },
+            Command::ClientPendingAuth { cid: Cid(4), wait: Some((Kid(1), DAY)), text },
             Command::ClientAuth { cid: Cid(4), kid: Kid(1), config: vec![] },
         ]
     );
@@ -95,6 +97,62 @@ fn nobody_is_nudged_who_does_not_understand_it() {
     for version in ["2.5", "2.5.1", "2.7_rc1", "2.10.0", "3.git:released:ab12", "3.11.1"] {
         let sent = approval(&mut lab(5), AuthKind::Connect, &[("IV_VER", version)]);
         assert_eq!(sent.len(), 2, "{version}");
+    }
+}
+
+/// The words that approve a client that was asked for a code and answered after so long; it may take `timeout`.
+fn approval_of_code(version: u32, timeout: u64, answered: u64) -> Vec<Command> {
+    let mut lab = lab(version);
+    lab.engine.settings.challenge_timeout = Duration::from_secs(timeout);
+    let peer_info = [("IV_VER", "2.6.14"), ("IV_PROTO", "990"), ("IV_SSO", "crtext")];
+    lab.say(client(AuthKind::Connect, &peer_info));
+    let (ticket, request) = lab.asked.pop().unwrap();
+    lab.decide(ticket, challenge::challenge(&request));
+    lab.success();
+    lab.pass(Duration::from_secs(answered));
+    lab.say(client(AuthKind::CrResponse(Password::from(&b"MTIzNDU2"[..])), &[]));
+    let ticket = lab.asked.pop().unwrap().0;
+    lab.sent.clear();
+    lab.decide(ticket, Decision::Allow(grant(lab.now, ticket.serial, None)));
+    std::mem::take(&mut lab.sent)
+}
+
+#[test]
+fn after_a_code_the_nudge_names_no_moment_that_is_past() {
+    let wait = |sent: &[Command]| match sent {
+        [Command::ClientPendingAuth { wait, .. }, Command::ClientAuth { .. }] => Some(*wait),
+        [Command::ClientAuth { .. }] => None,
+        _ => panic!("{sent:?}"),
+    };
+    // A server that gives no more than was asked for subtracts what is over: half is left after a third. The
+    // question asked for 240 s and 8 s, or for 45 s and 8 s.
+    for (timeout, answered, is_nudged) in
+        [(240, 70, true), (240, 82, true), (240, 83, false), (240, 239, false), (45, 17, true)]
+    {
+        let named = wait(&approval_of_code(5, timeout, answered));
+        let wanted = is_nudged.then_some(Some((Kid(1), DAY)));
+        assert_eq!(named, wanted, "{answered} s of {timeout}");
+    }
+    assert_eq!(wait(&approval_of_code(5, 45, 18)), None);
+    // 2.5 was asked for nothing: its client waits for its own hand-window.
+    assert_eq!(wait(&approval_of_code(3, 240, 19)), Some(None));
+    assert_eq!(wait(&approval_of_code(3, 240, 20)), None);
+}
+
+#[test]
+fn a_decision_that_waited_for_the_link_is_not_nudged_late() {
+    for (back, is_nudged) in [(19, true), (20, false)] {
+        let mut lab = lab(5);
+        lab.say(client(AuthKind::Connect, &[("IV_VER", "2.6.14")]));
+        let ticket = lab.asked.pop().unwrap().0;
+        lab.engine.handle_lost(lab.now);
+        lab.decide(ticket, Decision::Allow(grant(lab.now, ticket.serial, None)));
+        lab.sleep(Duration::from_secs(back));
+        lab.forget();
+        lab.attach(RUN, vec![listed(4, "alice", "")]);
+        let nudges = lab.sent.iter().filter(|c| matches!(c, Command::ClientPendingAuth { .. }));
+        assert_eq!(nudges.count(), usize::from(is_nudged), "{back} s");
+        assert_eq!(lab.verdicts(4), 1);
     }
 }
 

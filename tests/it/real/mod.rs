@@ -48,7 +48,12 @@ impl Site {
     /// `more` are further lines of configuration; `None` without `/dev/net/tun`.
     #[track_caller]
     pub fn new(test: &str, backend: Backend, options: ServerOptions, more: &str) -> Option<Self> {
-        let lab = Lab::new(test)?;
+        Lab::new(test).map(|lab| Self::of(lab, backend, options, more))
+    }
+
+    /// The same in a lab of the caller's.
+    #[track_caller]
+    pub fn of(lab: Lab, backend: Backend, options: ServerOptions, more: &str) -> Self {
         let database = lab.database(backend);
         let server = lab.server(options);
         let mut warden = lab.warden(&lab.config(&database, &[&server], more));
@@ -59,7 +64,7 @@ impl Site {
         warden.wait_event("link.up", |_| true, SOON);
         // On hold until the database answers: wait for it to serve.
         assert!(server.wait_for("Initialization Sequence Completed", SOON), "{}", server.log());
-        Some(Self { lab, database, server, warden })
+        Self { lab, database, server, warden }
     }
 
     #[track_caller]

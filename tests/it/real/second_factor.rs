@@ -13,7 +13,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ovpn_warden::types::Clock;
 use totp_rs::{Builder, Secret};
 
-use super::{SOON, Site, reneg_sec};
+use super::{
+    SOON, Site, reneg_sec,
+    wake_up::{client_version, waits},
+};
 use crate::lab::{Backend, Client, ClientOptions, PASSWORD, ServerOptions, arguments, wait_until};
 
 /// The codes of alice's authenticator app, and her recovery codes.
@@ -42,6 +45,8 @@ impl App {
 /// Who types `code` wherever a client asks for it, at most once.
 struct Person {
     code: String,
+    /// For how long it looks for the code, while the client connects.
+    delay: Duration,
     has_typed: bool,
     /// State and question of the dynamic challenge that waits.
     challenge: Option<String>,
@@ -49,6 +54,7 @@ struct Person {
 
 impl Person {
     /// What a person's tool would answer to a line of the client's management interface.
+    #[expect(clippy::disallowed_methods, reason = "other processes live in real time")]
     fn answer(&mut self, line: &str) -> Vec<String> {
         if let Some((_, rest)) = line.split_once("['CRV1:") {
             self.challenge = rest.split(':').nth(1).map(str::to_owned);
@@ -64,6 +70,7 @@ impl Person {
             vec!["username \"Auth\" alice".into(), format!("password \"Auth\" \"{password}\"")]
         } else if line.starts_with(">INFOMSG:CR_TEXT:R,E:") && !self.has_typed {
             self.has_typed = true;
+            std::thread::sleep(self.delay);
             vec![format!("cr-response {}", STANDARD.encode(&self.code))]
         } else {
             Vec::new()
@@ -90,6 +97,11 @@ impl Person {
 
 /// A client of alice at which somebody types this code.
 fn client(site: &Site, code: &str, more: &[&str]) -> Client {
+    slow_client(site, code, Duration::ZERO, more)
+}
+
+/// A client at which somebody types it after so long.
+fn slow_client(site: &Site, code: &str, delay: Duration, more: &[&str]) -> Client {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let socket = site.lab.path().join(format!("person-{number}.sock"));
@@ -98,7 +110,7 @@ fn client(site: &Site, code: &str, more: &[&str]) -> Client {
     extra.extend(arguments(&["--management-query-passwords", "--connect-retry", "1", "2"]));
     extra.extend(arguments(more));
     let client = site.client(ClientOptions { real_tun: true, extra, ..Default::default() });
-    Person { code: code.to_owned(), has_typed: false, challenge: None }.serve(socket);
+    Person { code: code.to_owned(), delay, has_typed: false, challenge: None }.serve(socket);
     client
 }
 
@@ -153,8 +165,7 @@ fn by_dynamic_challenge_the_client_asks_for_the_code_and_comes_again() {
 #[test]
 fn a_client_that_can_is_asked_while_it_connects() {
     let options = ServerOptions::default();
-    let own = ServerOptions { program: ClientOptions::default().program, ..Default::default() };
-    let knows = options.version() >= (2, 5) && own.version() >= (2, 5);
+    let knows = options.version().min(client_version()) >= (2, 5);
     let Some(site) = Site::new("CR_TEXT", Backend::Sqlite, options, "") else { return };
     let app = App::enrol(&site);
     let mut alice = client(&site, &app.code(0), PENDING);
@@ -184,6 +195,52 @@ fn who_does_not_answer_is_refused_in_time() {
     let mut alice = site.client(ClientOptions { extra, ..Default::default() });
     let told = alice.refused(Duration::from_secs(25));
     assert!(told.contains("came too late"), "{told}");
+}
+
+/// Whether both sides can ask while a client connects, and know for how long: from 2.6 on.
+fn knows_time() -> bool {
+    ServerOptions::default().version().min(client_version()) >= (2, 6)
+}
+
+/// Types the code so late, and is let in, with no moment named that is past by then. How often it was told to wait.
+fn late_code(test: &str, options: ServerOptions, timeout: u64, delay: u64) -> Option<usize> {
+    let more = format!("[auth]\nchallenge_timeout_s = {timeout}\n");
+    let site = Site::new(test, Backend::Sqlite, options, &more)?;
+    let app = App::enrol(&site);
+    let code = &app.recovery[0];
+    let mut alice = slow_client(&site, code, Duration::from_secs(delay), PENDING);
+    let is_up = alice.connected(Duration::from_secs(delay + 20));
+    let log = alice.log();
+    assert!(is_up, "{log}\n{}", site.warden.report());
+    assert!(!log.contains("process restarting"), "{log}");
+    let waits = waits(&log);
+    let last = waits.last().unwrap().1;
+    assert!(waits.len() == 1 || u64::from(last) > 2 * delay, "{log}");
+    Some(waits.len())
+}
+
+/// Without renegotiations a server leaves of its hand-window what is not over yet.
+#[test]
+fn a_late_code_is_not_answered_by_a_moment_that_is_past() {
+    if !knows_time() {
+        return;
+    }
+    let extra = arguments(&["--reneg-sec", "0", "--hand-window", "30"]);
+    let options = ServerOptions { extra, ..Default::default() };
+    let waits = late_code("a late code", options, 17, 16);
+    assert!(waits.is_none_or(|waits| waits == 1), "nothing hurries it: {waits:?}");
+}
+
+#[test]
+#[ignore = "over a minute each: make test-matrix"]
+fn a_code_after_the_client_s_hand_window_lets_in() {
+    if !knows_time() {
+        return;
+    }
+    let waits = late_code("a code after 70 s", ServerOptions::default(), 240, 70);
+    assert!(waits.is_none_or(|waits| waits == 2), "it is hurried: {waits:?}");
+    let waits = late_code("a code after 100 s", ServerOptions::default(), 240, 100);
+    assert!(waits.is_none_or(|waits| waits == 1), "nothing hurries it: {waits:?}");
 }
 
 #[test]
