@@ -28,12 +28,12 @@ trap 'rm -rf "$results"' EXIT
 trap 'exit 130' INT TERM
 status=0
 columns=()
-run() { # COLUMN SERVER CLIENT FILTER
+run() { # COLUMN SERVER CLIENT FILTER...
   columns+=("$1")
   echo "=== $1"
   local file=$results/${#columns[@]}
   WARDEN_TEST_OPENVPN=$2 WARDEN_TEST_OPENVPN_CLIENT=$3 \
-    "$here/run.sh" --test it "$4" 2>&1 | tee "$file.log" | grep -E '^test |panicked|^error|skipped|^seed |: (overstays|dropped|refused|admitted)|never came in' || status=1
+    "$here/run.sh" --test it -- --include-ignored --skip openvpn_monitor "${@:4}" 2>&1 | tee "$file.log" | grep -E '^test |panicked|^error|skipped|^seed |: (overstays|dropped|refused|admitted)|never came in' || status=1
   awk '$1 == "test" && $3 == "..." && $4 !~ /^ignored/ { sub(/^real::/, "", $2); print $2, $4 }' "$file.log" >"$file"
   [[ -s "$file" ]] || { tail -n 30 "$file.log"; status=1; }
 }
@@ -41,8 +41,8 @@ for i in "${!labels[@]}"; do
   # Two suites may carry one version: tell them apart.
   run "server ${labels[i]}$([[ $i == 2 ]] && echo ' (trixie)')" "${programs[i]}" "$installed" real::
 done
-run "client ${labels[0]}" "$installed" "${programs[0]}" real::matrix
-run "client ${labels[3]}" "$installed" "${programs[3]}" real::matrix
+run "client ${labels[0]}" "$installed" "${programs[0]}" real::matrix real::wake_up
+run "client ${labels[3]}" "$installed" "${programs[3]}" real::matrix real::wake_up
 
 echo
 echo "The other side is $own."
@@ -53,8 +53,8 @@ cut -d ' ' -f 1 "$results"/[0-9] | sort -u | while read -r name; do
   printf '| `%s` |' "$name"
   for i in "${!columns[@]}"; do
     found=$(awk -v name="$name" '$1 == name { print $2 }' "$results/$((i + 1))")
-    # A client's version is tried in the matrix's own cases.
-    [[ -n "$found" || ("${columns[i]}" == client* && "$name" != matrix::*) ]] || found=missing
+    # A client's version is tried in the matrix's own cases and in those of the wake-up.
+    [[ -n "$found" || ("${columns[i]}" == client* && "$name" != matrix::* && "$name" != wake_up::*) ]] || found=missing
     printf ' %s |' "${found:-–}"
   done
   echo
