@@ -285,6 +285,10 @@ impl Fleet<'_> {
         self.result.number("kills_per_s", killed as f64 / time);
         self.result.put("rss_kib_at_end", after.rss_kib);
         self.result.put("backlog_at_end", self.rig.backlog().await?);
+        // Whoever still waits is answered, too.
+        let patience = Duration::from_millis(self.args.timeout_ms) + SETTLE;
+        let has_all = |totals: &Totals| Totals::of(&totals.answered) >= Totals::of(&totals.asked);
+        self.wait(patience, has_all).await?;
         Ok((begun, ended))
     }
 
@@ -387,7 +391,7 @@ impl Fleet<'_> {
         let totals = &self.world.totals;
         let mut wrong = Totals::of(&totals.wrong);
         let result = &mut self.result;
-        seen.answers.retain(|answer| answer.asked >= begun && answer.answered <= ended);
+        seen.answers.retain(|answer| answer.asked >= begun && answer.asked <= ended);
         let is_deaf = self.args.scenario == Scenario::SlowReader;
         let deaf = if is_deaf { self.args.servers / 2 } else { 0 };
         latencies(result, &seen.answers, deaf, Duration::from_millis(self.args.timeout_ms));
