@@ -21,7 +21,7 @@ set -euo pipefail
 declare -A groups=(
   [build]="gcc libc6-dev"
   [openvpn]="openvpn iproute2 iputils-ping openssl procps util-linux"
-  [lab]="socat jq sqlite3 libfaketime"
+  [lab]="socat jq sqlite3"
   [browser]="chromium chromium-driver fonts-dejavu-core"
   # The -core packages hold the programs without the system service, its user and its /var/lib.
   [mariadb]="mariadb-server-core mariadb-client-core openssl"

@@ -96,7 +96,7 @@ impl Controller {
 
     async fn asked(&mut self, cid: u32) {
         self.expect(&format!(
-            "client-pending-auth {cid} 1 \"CR_TEXT:R,E:Enter your one-time code\" 10"
+            "client-pending-auth {cid} 1 \"CR_TEXT:R,E:Enter your one-time code\" 15"
         ))
         .await;
         self.say("SUCCESS: client-pending-auth command succeeded\n").await;

@@ -1,6 +1,10 @@
-//! The clock of a daemon's process is set while clients are in, by libfaketime: UTC steps, the monotonic clock does not.
+//! The clock of a daemon's process is set while clients are in (`step.c`): UTC steps, the monotonic clock does not.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ovpn_warden::types::Timestamp;
 use serde_json::Value;
@@ -11,10 +15,15 @@ use super::{Bed, Controller, Listener, MAC, RUN, client_row};
 /// How late a test may be on a busy machine.
 const LATE: Duration = Duration::from_secs(8);
 
-fn libfaketime() -> PathBuf {
-    let folders = fs::read_dir("/usr/lib").unwrap().flatten();
-    let mut found = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
-    found.find(|path| path.exists()).expect("libfaketime: tests/rig/install.sh lab")
+/// What is to be loaded before all else. (libfaketime takes memory when it is first asked for the time, which our
+/// allocator does when it is first asked for memory.)
+async fn clock(folder: &Path) -> PathBuf {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/fake/step.c");
+    let library = folder.join("step.so");
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library).arg(source);
+    assert!(cc.status().await.unwrap().success());
+    library
 }
 
 /// A daemon whose clock is the machine's until [`Stepped::step`].
@@ -40,10 +49,8 @@ impl Stepped {
         fs::write(bed.folder().join("step"), "+0\n").unwrap();
         let daemon = Command::new(env!("CARGO_BIN_EXE_ovpn-warden"))
             .env_clear()
-            .env("LD_PRELOAD", libfaketime())
-            .env("FAKETIME_TIMESTAMP_FILE", bed.folder().join("step"))
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("LD_PRELOAD", clock(bed.folder()).await)
+            .env("STEP_FILE", bed.folder().join("step"))
             .arg("-c")
             .arg(file)
             .arg("run")
