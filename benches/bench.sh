@@ -74,7 +74,7 @@ for name in "${names[@]}"; do
       run overload connect-storm --servers 4 --clients 1000 --wrong 2 "${database[@]}" \
         --expect 'unanswered<=0' --expect 'later_than_timeout<=0' --expect 'evenness_of_servers>=0.8'
       ;;
-    crowd) # twice as many logins as can be hashed, again and again, while others renegotiate
+    crowd) # more logins than can be hashed, again and again, while others renegotiate
       mariadb
       run crowd steady --servers 4 --clients 500 --ramp 100 --seconds 20 --reauths 10 --disconnects 400 "${database[@]}" \
         --expect 'unanswered<=0' --expect 'later_than_timeout<=0' --expect 'reauths_put_off<=0' \
