@@ -8,6 +8,7 @@
 mod args;
 mod bare;
 mod chaos;
+mod fairness;
 mod measure;
 mod population;
 mod rig;

@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::sleep};
 
 use crate::{
     args::{Args, Scenario},
-    bare,
+    bare, fairness,
     measure::Result,
     population::{self, PASSWORD, SHORT, Seed},
     rig::{Rig, Rigs, Switches},
@@ -431,17 +431,6 @@ impl Fleet<'_> {
     }
 }
 
-/// Of each server, how many logins were decided, and how many were answered.
-fn logins_by_server(answers: &[Answer]) -> HashMap<u32, (u32, u32)> {
-    let mut servers: HashMap<u32, (u32, u32)> = HashMap::new();
-    for answer in answers.iter().filter(|answer| !answer.is_reauth) {
-        let (decided, all) = servers.entry(answer.server).or_default();
-        *decided += u32::from(answer.outcome != Outcome::Temporary);
-        *all += 1;
-    }
-    servers
-}
-
 fn latencies(result: &mut Result, answers: &[Answer], deaf: u32, timeout: Duration) {
     let took = |wanted: &dyn Fn(&&Answer) -> bool| -> Vec<Duration> {
         answers.iter().filter(wanted).map(|answer| answer.answered - answer.asked).collect()
@@ -471,15 +460,13 @@ fn latencies(result: &mut Result, answers: &[Answer], deaf: u32, timeout: Durati
     ] {
         result.put(name, answers.iter().filter(|answer| answer.outcome == outcome).count());
     }
-    // Of 1 each server had the same share of its logins decided.
-    let shares: Vec<f64> = logins_by_server(answers)
-        .into_values()
-        .map(|(decided, all)| f64::from(decided) / f64::from(all))
-        .collect();
-    let most = shares.iter().copied().fold(0.0, f64::max);
-    if shares.len() > 1 && most > 0.0 {
-        let least = shares.iter().copied().fold(1.0, f64::min);
-        result.number("evenness_of_servers", least / most);
+    for (name, evenness) in [
+        ("evenness_of_servers", fairness::evenness_of_servers(answers)),
+        ("evenness_of_moments", fairness::evenness_of_moments(answers)),
+    ] {
+        if let Some(evenness) = evenness {
+            result.number(name, evenness);
+        }
     }
     result.spread("login", took(&|answer| !answer.is_reauth && answer.server >= deaf));
     if deaf > 0 {

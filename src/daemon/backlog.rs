@@ -22,6 +22,9 @@ use crate::{
 };
 
 use super::doubt::Doubt;
+use queue::Queue;
+
+mod queue;
 
 /// Rows in memory from which on nobody is let in without the database: what waits is bounded, also
 /// where the journal is full.
@@ -56,7 +59,7 @@ pub(super) struct Backlog {
 
 #[derive(Default)]
 struct Waiting {
-    rows: HashMap<SessionId, SessionRecord>,
+    rows: Queue,
     /// Among them are ends.
     is_urgent: bool,
     /// The batch that is being written.
@@ -91,7 +94,7 @@ impl Backlog {
         let mut waiting = self.waiting();
         waiting.note(&records);
         for record in records {
-            put(&mut waiting.rows, record);
+            waiting.rows.put(record);
         }
         waiting.is_urgent |= is_urgent;
         let is_full = waiting.rows.len() >= BATCH;
@@ -132,7 +135,7 @@ impl Backlog {
         let mut waiting = self.waiting();
         for left in left {
             for session in &left.sessions {
-                put(&mut waiting.rows, session.clone());
+                waiting.rows.put(session.clone());
             }
             waiting.left.push(left);
         }
@@ -189,7 +192,8 @@ impl Backlog {
 
     /// Rows in memory that the database may not hold yet.
     pub(super) fn len(&self) -> usize {
-        self.waiting().all().count()
+        let waiting = self.waiting();
+        waiting.rows.len() + waiting.writing.len()
     }
 
     /// The decision, unless it would begin a session of which nothing can be kept.
@@ -255,13 +259,8 @@ impl Backlog {
     /// The next rows to write; until [`Self::finish_batch`] they count as waiting.
     pub(super) fn take(&self) -> Arc<[SessionRecord]> {
         let mut waiting = self.waiting();
-        let ids: Vec<SessionId> = waiting.rows.keys().take(BATCH).copied().collect();
-        waiting.writing = ids.iter().filter_map(|id| waiting.rows.remove(id)).collect();
+        waiting.writing = waiting.rows.take(BATCH, BATCH).into();
         waiting.is_urgent &= !waiting.rows.is_empty();
-        if waiting.rows.len() <= BATCH {
-            // What a storm or an outage needed is given back. Of a busy daemon it is never empty.
-            waiting.rows.shrink_to(BATCH);
-        }
         Arc::clone(&waiting.writing)
     }
 
@@ -269,7 +268,7 @@ impl Backlog {
     pub(super) fn put_back(&self, batch: &[SessionRecord]) {
         let mut waiting = self.waiting();
         for record in batch {
-            put(&mut waiting.rows, record.clone());
+            waiting.rows.put(record.clone());
         }
     }
 
@@ -313,7 +312,7 @@ impl Waiting {
     }
 
     fn all(&self) -> impl Iterator<Item = &SessionRecord> {
-        self.rows.values().chain(self.writing.iter())
+        self.rows.iter().chain(self.writing.iter())
     }
 }
 
@@ -394,26 +393,6 @@ pub(super) mod tests {
         fill(MOST_OFFLINE..MOST);
         assert_eq!(backlog.admit(grant(false)), refused(), "also one that takes no rows");
         assert_eq!(backlog.admit(DenyReason::Throttled.into()), DenyReason::Throttled.into());
-    }
-
-    #[test]
-    fn what_an_outage_needed_is_given_back_although_more_comes_all_the_time() {
-        let backlog = Backlog::default();
-        let capacity = || backlog.waiting().rows.capacity();
-        for number in 0..20_000 {
-            backlog.push(vec![row(number, 1, SessionState::Active)]);
-        }
-        assert!(capacity() >= 20_000);
-        let mut next = 20_000;
-        while backlog.len() > 1 {
-            backlog.push(vec![row(next, 1, SessionState::Active)]);
-            next += 1;
-            backlog.take();
-            backlog.finish_batch();
-            backlog.push(vec![row(next, 1, SessionState::Active)]);
-            next += 1;
-        }
-        assert!(capacity() < 4 * BATCH, "{}", capacity());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

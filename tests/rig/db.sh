@@ -13,7 +13,8 @@
 #
 # With WARDEN_RIG_DISK=512m its data is on a file system of its own, of that size (needs root), with WARDEN_RIG_BINLOG=16m
 # its binary log, which it has only then; only such a disk can be filled. `16m,nr_inodes=300` has room for so many files: that
-# room is then what `fill` takes, as a full XFS refuses a new file. WARDEN_RIG_OPTIONS are more options of the server.
+# room is then what `fill` takes, as a full XFS refuses a new file. WARDEN_RIG_POOL=128M is its buffer pool (32M), WARDEN_RIG_OPTIONS
+# are more options of the server.
 # User `warden`, password `warden`, may do anything in databases named warden_*, creating them included.
 # Both servers speak TLS: MySQL with the certificates it makes itself (no host name in them, so a
 # client can verify the CA only), MariaDB with one for localhost and 127.0.0.1.
@@ -142,7 +143,7 @@ start() {
     own_disk binlog "$WARDEN_RIG_BINLOG"
     binlog=(--log-bin="$dir/binlog/log" --server-id=1 --binlog-format=ROW)
   fi
-  local pool=32M largest=1048576 # blocks of 1 KB
+  local pool=${WARDEN_RIG_POOL:-32M} largest=1048576 # blocks of 1 KB
   [[ -z "${WARDEN_RIG_LARGE:-}" ]] || { pool=3G largest=$((16 << 20)); }
   programs "$kind"
   local options
