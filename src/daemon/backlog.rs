@@ -77,8 +77,7 @@ struct Waiting {
 impl Backlog {
     /// `own` names this process beside the journal.
     pub(super) fn new(journal: Option<Journal>, own: SessionId) -> Self {
-        // Without its folder the journal cannot be made either, of which the writer tells.
-        let approvals = journal.as_ref().and_then(|j| Approvals::begin(j.path(), own).ok());
+        let approvals = journal.as_ref().map(|journal| Approvals::new(journal.path(), own));
         let waiting = Mutex::new(Waiting { approvals, ..Waiting::default() });
         Self { journal, waiting, ..Self::default() }
     }
@@ -150,7 +149,17 @@ impl Backlog {
         if waiting.all().next().is_some() {
             return;
         }
-        let removed = waiting.left.drain(..).try_for_each(Left::remove);
+        let mut removed = Ok(());
+        for left in waiting.left.drain(..) {
+            match left.remove() {
+                Ok(None) => {}
+                Ok(Some(kept)) => {
+                    let error = format!("approvals that cannot be read are in {}", kept.display());
+                    Event::JournalFailed { error }.emit();
+                }
+                Err(error) => removed = Err(error),
+            }
+        }
         let forgotten = match waiting.approvals.take_if(|_| is_end) {
             Some(approvals) => approvals.remove(),
             None => waiting.approvals.as_mut().map_or(Ok(()), Approvals::forget),
@@ -418,10 +427,15 @@ pub(super) mod tests {
         let rows: Vec<_> = rows.iter().map(|row| (row.cid.0, row.version)).collect();
         assert_eq!(rows, [(1, 9)], "a newer version stays, and one that was known is not noted");
         next.forget_approvals(false);
-        assert_eq!(files(), 2, "it is not written yet");
+        assert_eq!(files(), 1, "it is not written yet");
         next.finish_batch();
         next.forget_approvals(false);
-        assert_eq!(files(), 1);
+        assert_eq!(files(), 0);
+        next.push(vec![row(2, 1, SessionState::Pending)]);
+        next.take();
+        next.finish_batch();
+        next.forget_approvals(false);
+        assert_eq!(files(), 1, "the file of a process stays with it");
         next.forget_approvals(true);
         assert_eq!(files(), 0);
         // Two servers of one daemon are compared at the same time.

@@ -385,6 +385,25 @@ impl Link {
 
     /// Does what the engine wants done.
     fn drain(&mut self) {
+        self.do_outputs();
+        // Some of it may go out now, as all that it begins is on disk.
+        if let Connection::Up(up) = &mut self.connection
+            && up.is_deaf(self.shared.clock)
+        {
+            self.lose("the server does not read our commands".into());
+            self.do_outputs();
+        }
+        let count = self.engine.session_count();
+        if self.told_sessions != Some(count) {
+            self.told_sessions = Some(count);
+            self.shared.stir.notify_one();
+            self.shared.readiness.set_sessions(&self.settings.server, count);
+            let now = self.shared.clock.now().utc;
+            self.shared.activity.sessions(&self.settings.server, count, now);
+        }
+    }
+
+    fn do_outputs(&mut self) {
         let mut records = Vec::new();
         while let Some(output) = self.engine.poll_output() {
             match output {
@@ -392,9 +411,6 @@ impl Link {
                     if let Connection::Up(up) = &mut self.connection {
                         // Encoding a command into memory cannot fail.
                         let _ = up.codec.encode(command, &mut up.unsent);
-                        if up.is_deaf(self.shared.clock) {
-                            self.lose("the server does not read our commands".into());
-                        }
                     }
                 }
                 Output::Authenticate(ticket, request) => {
@@ -431,14 +447,6 @@ impl Link {
         }
         // Before what was encoded above goes out: whatever is approved is on disk by then.
         self.shared.backlog.push(records);
-        let count = self.engine.session_count();
-        if self.told_sessions != Some(count) {
-            self.told_sessions = Some(count);
-            self.shared.stir.notify_one();
-            self.shared.readiness.set_sessions(&self.settings.server, count);
-            let now = self.shared.clock.now().utc;
-            self.shared.activity.sessions(&self.settings.server, count, now);
-        }
     }
 
     fn report(&mut self, event: Event) {

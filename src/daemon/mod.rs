@@ -24,11 +24,12 @@ mod transport;
 mod webhook;
 mod writer;
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::JoinSet,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +66,9 @@ use writer::Writer;
 const REQUEST_QUEUE: usize = 1_024;
 /// Logins of one server under way at once, at least: some ask the database while others hash.
 const AT_ONCE: usize = 32;
+/// How long what is under way may take when the daemon stops, and again the end of the connections to the database. With
+/// the last rows it is less than the supervisor waits (`TimeoutStopSec` of the unit).
+const LAST_ROUND: Duration = Duration::from_secs(2);
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -263,11 +267,15 @@ impl Daemon {
             _ = writing.join_next() => {}
         }
         stop.cancel();
-        // One that panicked has said so already; there is nothing left to do for it.
-        while tasks.join_next().await.is_some() {}
+        // One that panicked has said so already; there is nothing left to do for it. One that waits for a
+        // database that hangs is broken off, as it would be if that were killed.
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if timeout(LAST_ROUND, ended).await.is_err() {
+            tasks.shutdown().await;
+        }
         writer_stop.cancel();
         while writing.join_next().await.is_some() {}
-        store.close().await;
+        let _ = timeout(LAST_ROUND, store.close()).await;
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -112,7 +113,12 @@ impl Writer {
                     () = stop.cancelled() => break,
                 }
             }
-            if self.turn().await != Step::Away {
+            let step = tokio::select! {
+                step = self.turn() => step,
+                // A database that hangs is not waited for. What it takes nevertheless is written twice.
+                () = stop.cancelled() => break,
+            };
+            if step != Step::Away {
                 continue;
             }
             let pause = sleep(self.backoff.pause());
@@ -218,6 +224,7 @@ impl Writer {
         match self.replay_some(journal).await {
             Ok(step) => {
                 self.read_again = None;
+                self.judge(Ok(()));
                 step
             }
             Err(error) => {
@@ -300,6 +307,8 @@ impl Writer {
 
     /// The daemon stops: what is left goes to the database, or else to the journal.
     async fn finish(&mut self) {
+        // A turn may have been broken off.
+        self.backlog.reclaim();
         let last = async {
             while self.write_batch().await == Step::Written {}
             self.mark_servers().await
@@ -339,22 +348,29 @@ async fn persist(
             *why = error.to_string();
             rows.to_vec()
         }
-        Err(_) => {
-            // One bad row must not hold the others up.
-            let mut left = Vec::new();
-            for record in rows {
-                match store.persist(std::slice::from_ref(record)).await {
-                    Ok(()) => {}
-                    Err(error) if is_passing(&error) => {
-                        *why = error.to_string();
-                        left.push(record.clone());
-                    }
-                    Err(error) => log_lost(record, &error),
-                }
+        // One bad row must not hold the others up.
+        Err(_) => one_by_one(rows, why, |row| store.persist(row)).await,
+    }
+}
+
+/// Writes each row alone; those that have to wait.
+async fn one_by_one<'a>(
+    rows: &'a [SessionRecord],
+    why: &mut String,
+    mut write: impl FnMut(&'a [SessionRecord]) -> BoxFuture<'a, Result<(), StoreError>>,
+) -> Vec<SessionRecord> {
+    for (number, record) in rows.iter().enumerate() {
+        match write(std::slice::from_ref(record)).await {
+            Ok(()) => {}
+            Err(error) if is_passing(&error) => {
+                *why = error.to_string();
+                // Each of the others would wait as long.
+                return rows[number..].to_vec();
             }
-            left
+            Err(error) => log_lost(record, &error),
         }
     }
+    Vec::new()
 }
 
 /// Whether a row may be taken later: also when a table is missing, as while a backup is put back.
@@ -460,6 +476,24 @@ mod tests {
         ] {
             assert_eq!(is_for_the_journal(rows, away), goes, "{rows} {away:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_bad_row_holds_no_other_up_and_a_database_that_has_gone_is_asked_once() {
+        let rows: Vec<_> = (1..=9).map(|n| row(n, 1, SessionState::Active)).collect();
+        let (mut why, mut asked) = (String::new(), Vec::new());
+        let left = one_by_one(&rows, &mut why, |row| {
+            asked.push(row[0].cid.0);
+            let result = match row[0].cid.0 {
+                2 => Err(StoreError::Refused("too long".into())),
+                5.. => Err(StoreError::Unavailable("gone".into())),
+                _ => Ok(()),
+            };
+            Box::pin(std::future::ready(result))
+        });
+        let left: Vec<_> = left.await.iter().map(|row| row.cid.0).collect();
+        assert_eq!((asked, left), (vec![1, 2, 3, 4, 5], vec![5, 6, 7, 8, 9]));
+        assert!(why.contains("gone"));
     }
 
     #[tokio::test]

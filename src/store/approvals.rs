@@ -22,14 +22,20 @@ use crate::{fail_point::fail_point, types::SessionId};
 /// From this size on the file is emptied when nothing of it is needed, in bytes: whoever takes it over looks each of
 /// its some hundred sessions up.
 const LARGE: u64 = 64 << 10;
+/// Ends of their names, before the process's own.
+const APPROVED: &str = ".approved-";
+const BEGUN: &str = ".begun-";
+const UNREADABLE: &str = ".unreadable-";
 /// The file grows no larger: so much more than waits in memory at most.
 const LARGEST: u64 = 64 << 20;
 
-/// The file of this process.
+/// The file of this process, made when something is added for the first time.
 #[derive(Debug)]
 pub struct Approvals {
     path: PathBuf,
-    file: File,
+    /// Where it is until it is held.
+    unnamed: PathBuf,
+    file: Option<File>,
     bytes: u64,
 }
 
@@ -41,18 +47,27 @@ pub struct Left {
     _file: File,
     /// What was approved, oldest first.
     pub sessions: Vec<SessionRecord>,
+    /// Whole lines that say nothing to this program, as of a newer one.
+    pub unreadable: usize,
 }
 
 impl Approvals {
-    /// A file for this process beside that journal; `own` makes its name.
-    ///
-    /// # Errors
-    /// Of the file system, with nothing made.
-    pub fn begin(journal: &Path, own: SessionId) -> io::Result<Self> {
-        let path = named(journal, &own.to_string());
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
-        file.lock()?;
-        Ok(Self { path, file, bytes: 0 })
+    /// For this process, beside that journal; `own` makes its name.
+    pub fn new(journal: &Path, own: SessionId) -> Self {
+        let path = |word| beside(journal, &format!("{word}{own}"));
+        Self { path: path(APPROVED), unnamed: path(BEGUN), file: None, bytes: 0 }
+    }
+
+    /// Held from the moment when it has its name: nobody finds it and takes it for one that was left.
+    fn file(&mut self) -> io::Result<&mut File> {
+        if self.file.is_none() {
+            let file =
+                OpenOptions::new().append(true).create(true).mode(0o600).open(&self.unnamed)?;
+            file.try_lock()?;
+            std::fs::rename(&self.unnamed, &self.path)?;
+            self.file = Some(file);
+        }
+        self.file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Adds sessions, all with one write.
@@ -73,13 +88,15 @@ impl Approvals {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         fail_point("approvals.adding");
-        let written = self.file.write_all(&lines);
+        let before = self.bytes;
+        let file = self.file()?;
+        let written = file.write_all(&lines);
         fail_point("approvals.added");
         match &written {
             Ok(()) => self.bytes = bytes,
             // Of a full disk: what comes next is not to be the end of a line that was cut.
             Err(_) => {
-                let _ = self.file.set_len(self.bytes);
+                let _ = file.set_len(before);
             }
         }
         written
@@ -87,8 +104,10 @@ impl Approvals {
 
     /// Whether it takes a page more, which is given back.
     pub fn has_room(&mut self) -> bool {
-        let is_written = self.file.write_all(&[b'\n'; 4 << 10]).is_ok();
-        self.file.set_len(self.bytes).is_ok() && is_written
+        let bytes = self.bytes;
+        let Ok(file) = self.file() else { return false };
+        let is_written = file.write_all(&[b'\n'; 4 << 10]).is_ok();
+        file.set_len(bytes).is_ok() && is_written
     }
 
     /// All that was added is stored elsewhere.
@@ -96,11 +115,11 @@ impl Approvals {
     /// # Errors
     /// Of the file system.
     pub fn forget(&mut self) -> io::Result<()> {
-        if self.bytes < LARGE {
+        let Some(file) = self.file.as_mut().filter(|_| self.bytes >= LARGE) else {
             return Ok(());
-        }
+        };
         fail_point("approvals.forgetting");
-        self.file.set_len(0)?;
+        file.set_len(0)?;
         fail_point("approvals.forgotten");
         self.bytes = 0;
         Ok(())
@@ -111,26 +130,34 @@ impl Approvals {
     /// # Errors
     /// Of the file system.
     pub fn remove(self) -> io::Result<()> {
+        if self.file.is_none() {
+            return Ok(());
+        }
         fail_point("approvals.removing");
         let removed = std::fs::remove_file(self.path);
         fail_point("approvals.removed");
         removed
     }
 
-    /// What processes that are gone have left beside that journal.
+    /// What processes that are gone have left beside that journal. One file that cannot be read hides no other:
+    /// it is found again.
     ///
     /// # Errors
-    /// Of the file system.
+    /// Of the folder.
     pub fn left(journal: &Path) -> io::Result<Vec<Left>> {
         let (Some(folder), Some(name)) = (journal.parent(), journal.file_name()) else {
             return Ok(Vec::new());
         };
-        let start = [name.as_encoded_bytes(), b".approved-"].concat();
+        let start = [name.as_encoded_bytes(), APPROVED.as_bytes()].concat();
         let mut found = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             if entry.file_name().as_encoded_bytes().starts_with(&start) {
-                found.extend(take_over(entry.path())?);
+                let path = entry.path();
+                match take_over(&path) {
+                    Ok(left) => found.extend(left),
+                    Err(error) => tracing::debug!(%error, path = %path.display(), "approvals"),
+                }
             }
         }
         Ok(found)
@@ -138,28 +165,34 @@ impl Approvals {
 }
 
 impl Left {
-    /// Its sessions are stored.
+    /// Its sessions are stored. What says nothing to this program is kept, under another name: where it is then.
     ///
     /// # Errors
     /// Of the file system.
-    pub fn remove(self) -> io::Result<()> {
+    pub fn remove(self) -> io::Result<Option<PathBuf>> {
         fail_point("left.removing");
-        let removed = std::fs::remove_file(self.path);
+        let kept = (self.unreadable > 0).then(|| {
+            let name = self.path.to_string_lossy().replacen(APPROVED, UNREADABLE, 1);
+            PathBuf::from(name)
+        });
+        let removed = match &kept {
+            Some(kept) => std::fs::rename(&self.path, kept),
+            None => std::fs::remove_file(&self.path),
+        };
         fail_point("left.removed");
-        removed
+        removed.map(|()| kept)
     }
 }
 
-fn named(journal: &Path, own: &str) -> PathBuf {
+fn beside(journal: &Path, end: &str) -> PathBuf {
     let mut name = journal.as_os_str().to_owned();
-    name.push(".approved-");
-    name.push(own);
+    name.push(end);
     PathBuf::from(name)
 }
 
 /// `None`: somebody holds it, or has just removed it.
-fn take_over(path: PathBuf) -> io::Result<Option<Left>> {
-    let file = match File::open(&path) {
+fn take_over(path: &Path) -> io::Result<Option<Left>> {
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -171,9 +204,15 @@ fn take_over(path: PathBuf) -> io::Result<Option<Left>> {
     }
     let mut text = Vec::new();
     (&file).take(LARGEST).read_to_end(&mut text)?;
-    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let sessions = lines.filter_map(|line| decode_session(line).ok()).collect();
-    Ok(Some(Left { path, _file: file, sessions }))
+    let (mut sessions, mut unreadable) = (Vec::new(), 0);
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        match decode_session(line) {
+            Ok(session) => sessions.push(session),
+            Err(_) if line == b"\n" || !line.ends_with(b"\n") => {}
+            Err(_) => unreadable += 1,
+        }
+    }
+    Ok(Some(Left { path: path.to_owned(), _file: file, sessions, unreadable }))
 }
 
 #[cfg(test)]
@@ -192,21 +231,54 @@ mod tests {
     fn what_a_process_leaves_is_found_by_the_next_and_by_one_only() {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("journal.db");
-        let mut approvals = Approvals::begin(&journal, own(1)).unwrap();
+        let mut approvals = Approvals::new(&journal, own(1));
         let rows = [session(1, 1, SessionState::Pending), session(2, 1, SessionState::Pending)];
         approvals.add(&rows).unwrap();
         assert!(Approvals::left(&journal).unwrap().is_empty(), "somebody holds it");
         // A line that was cut, and one of nobody.
-        approvals.file.write_all(b"[]\n[1,2").unwrap();
+        approvals.file.as_mut().unwrap().write_all(b"\n[1,2").unwrap();
         drop(approvals);
+        // Nobody can read this one, and it hides no other.
+        std::fs::create_dir(folder.path().join("journal.db.approved-a-folder")).unwrap();
         let left = Approvals::left(&journal).unwrap();
         assert_eq!(left.len(), 1);
-        assert_eq!(left[0].sessions, rows);
+        assert_eq!((&left[0].sessions[..], left[0].unreadable), (&rows[..], 0));
         assert!(Approvals::left(&journal).unwrap().is_empty(), "it is being taken over");
         for left in left {
-            left.remove().unwrap();
+            assert_eq!(left.remove().unwrap(), None);
         }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_says_nothing_to_this_program_is_kept_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("journal.db");
+        let mut approvals = Approvals::new(&journal, own(1));
+        let rows = [session(1, 1, SessionState::Pending), session(2, 1, SessionState::Pending)];
+        approvals.add(&rows[..1]).unwrap();
+        approvals.file().unwrap().write_all(b"[\"of a newer one\"]\n").unwrap();
+        approvals.add(&rows[1..]).unwrap();
+        drop(approvals);
+        let mut left = Approvals::left(&journal).unwrap();
+        assert_eq!((&left[0].sessions[..], left[0].unreadable), (&rows[..], 1));
+        let kept = left.pop().unwrap().remove().unwrap().unwrap();
+        assert!(std::fs::read_to_string(kept).unwrap().contains("of a newer one"));
+        assert!(Approvals::left(&journal).unwrap().is_empty(), "it is not found again");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_made_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("later/journal.db");
+        let mut approvals = Approvals::new(&journal, own(1));
+        let row = session(1, 1, SessionState::Pending);
+        assert_eq!(approvals.add([&row]).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(!approvals.has_room());
+        std::fs::create_dir(folder.path().join("later")).unwrap();
+        approvals.add([&row]).unwrap();
+        drop(approvals);
+        assert_eq!(Approvals::left(&journal).unwrap()[0].sessions, [row]);
     }
 
     #[test]
@@ -246,7 +318,7 @@ mod tests {
     fn it_is_emptied_only_when_it_is_large_and_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("journal.db");
-        let mut approvals = Approvals::begin(&journal, own(1)).unwrap();
+        let mut approvals = Approvals::new(&journal, own(1));
         let row = session(1, 1, SessionState::Pending);
         approvals.add([&row]).unwrap();
         approvals.forget().unwrap();
@@ -255,7 +327,7 @@ mod tests {
             approvals.add([&row]).unwrap();
         }
         approvals.forget().unwrap();
-        assert_eq!((approvals.bytes, approvals.file.metadata().unwrap().len()), (0, 0));
+        assert_eq!((approvals.bytes, approvals.file().unwrap().metadata().unwrap().len()), (0, 0));
         approvals.bytes = LARGEST;
         assert_eq!(approvals.add([&row]).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         approvals.remove().unwrap();

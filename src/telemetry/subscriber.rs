@@ -2,10 +2,13 @@
 //! nobody reads never stalls a login.
 
 use std::{
-    io::{IsTerminal, Write},
+    fs::File,
+    io::{self, IsTerminal, Write},
+    os::fd::AsFd,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     time::Duration,
 };
@@ -36,18 +39,25 @@ pub enum LogError {
     /// It runs already.
     #[error("a logger is installed already")]
     Installed,
+    /// There is no standard output.
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
     /// The metrics recorder cannot be made.
     #[error(transparent)]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
 
-/// Keeps logging alive; dropping it writes what waits.
+/// What waits at the end is written if somebody reads it in this time: as long as the writer itself allows
+/// for it, which then, being told to end, waits for the reader, too.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// Keeps logging alive; dropping it writes what waits, and gives up a reader that does not come.
 pub struct Logging {
     dropped: Dropped,
     filter: reload::Handle<Targets, Registry>,
     /// For `/metrics`.
     pub metrics: PrometheusHandle,
-    _guard: WorkerGuard,
+    guard: Option<WorkerGuard>,
 }
 
 impl Logging {
@@ -61,6 +71,17 @@ impl Logging {
 impl Drop for Logging {
     fn drop(&mut self) {
         self.dropped.tell();
+        let Some(guard) = self.guard.take() else { return };
+        let (sender, written) = mpsc::channel();
+        let end = move || {
+            drop(guard);
+            // Nobody waits any more.
+            let _ = sender.send(());
+        };
+        // Without a thread it is dropped here and now, with the error.
+        if std::thread::Builder::new().name("last-lines".into()).spawn(end).is_ok() {
+            let _ = written.recv_timeout(LAST_LINES);
+        }
     }
 }
 
@@ -68,19 +89,25 @@ impl Drop for Logging {
 #[derive(Clone)]
 struct Dropped {
     counter: ErrorCounter,
+    /// Those that were not taken, as by a full disk.
+    refused: Arc<AtomicUsize>,
     told: Arc<AtomicUsize>,
 }
 
 impl Dropped {
+    fn lines(&self) -> usize {
+        self.counter.dropped_lines().saturating_add(self.refused.load(Ordering::Relaxed))
+    }
+
     fn tell(&self) {
-        let lost = self.counter.dropped_lines();
+        let lost = self.lines();
         let told = self.told.load(Ordering::Relaxed);
         if lost <= told {
             return;
         }
         Event::LogDropped { lines: lost - told }.emit();
         // Where a line was lost meanwhile, it may have been this one: the next tells of these, too.
-        if self.counter.dropped_lines() == lost {
+        if self.lines() == lost {
             self.told.store(lost, Ordering::Relaxed);
         }
     }
@@ -98,11 +125,56 @@ impl Dropped {
     }
 }
 
+/// Takes each line whole or counts it: what comes after one that was cut begins a line of its own.
+struct Whole<W> {
+    out: W,
+    is_cut: bool,
+    refused: Arc<AtomicUsize>,
+}
+
+impl<W: Write> Whole<W> {
+    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.is_cut {
+            self.out.write_all(b"\n")?;
+            self.is_cut = false;
+        }
+        let mut rest = line;
+        while !rest.is_empty() {
+            match self.out.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    rest = &rest[written..];
+                    self.is_cut = !rest.is_empty();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Whole<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let written = self.line(line);
+        if written.is_err() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        written.map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
 /// A writer that keeps so many lines for a slow reader and loses what comes beyond.
 fn bounded(out: impl Write + Send + 'static, room: usize) -> (NonBlocking, Dropped, WorkerGuard) {
+    let refused = Arc::<AtomicUsize>::default();
+    let out = Whole { out, is_cut: false, refused: Arc::clone(&refused) };
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(room).lossy(true).finish(out);
-    let dropped = Dropped { counter: writer.error_counter(), told: Arc::default() };
+    let dropped = Dropped { counter: writer.error_counter(), refused, told: Arc::default() };
     (writer, dropped, guard)
 }
 
@@ -125,7 +197,7 @@ pub(super) fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
 /// [`LogError`] when either runs already.
 pub fn init(log: &Log) -> Result<Logging, LogError> {
     let metrics = metrics::install()?;
-    let stdout = std::io::stdout();
+    let stdout = io::stdout();
     let form = match log.format {
         LogFormat::Json => Form::Json,
         LogFormat::Pretty => {
@@ -135,7 +207,9 @@ pub fn init(log: &Log) -> Result<Logging, LogError> {
         }
         LogFormat::Compact => Form::Compact,
     };
-    let (writer, dropped, guard) = bounded(stdout, QUEUE);
+    // Not by way of `Stdout`: whoever waits for a reader there holds its lock, also against the end of the process.
+    let out = File::from(stdout.as_fd().try_clone_to_owned()?);
+    let (writer, dropped, guard) = bounded(out, QUEUE);
     let (filter, handle) = reload::Layer::new(filter(log.level));
     let layer = tracing_subscriber::fmt::layer().event_format(Line::new(form)).with_writer(writer);
     tracing_subscriber::registry()
@@ -144,15 +218,12 @@ pub fn init(log: &Log) -> Result<Logging, LogError> {
         .map_err(|_| LogError::Installed)?;
     dropped.watch();
     std::panic::set_hook(Box::new(tell_panic));
-    Ok(Logging { dropped, filter: handle, metrics, _guard: guard })
+    Ok(Logging { dropped, filter: handle, metrics, guard: Some(guard) })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{self, Write},
-        sync::{Condvar, Mutex},
-    };
+    use std::sync::{Condvar, Mutex};
 
     use super::*;
 
@@ -192,6 +263,44 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// A disk that has room for so much.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<(usize, Vec<u8>)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let (room, text) = &mut *self.0.lock().unwrap();
+            let taken = line.len().min(*room);
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            *room -= taken;
+            text.extend_from_slice(&line[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_costs_the_lines_for_which_it_has_no_room_and_no_other() {
+        let disk = Disk::default();
+        let refused = Arc::<AtomicUsize>::default();
+        let mut whole = Whole { out: disk.clone(), is_cut: false, refused: Arc::clone(&refused) };
+        disk.0.lock().unwrap().0 = 10;
+        whole.write_all(b"first\n").unwrap();
+        whole.write_all(b"second\n").unwrap_err();
+        whole.write_all(b"third\n").unwrap_err();
+        disk.0.lock().unwrap().0 = 100;
+        whole.write_all(b"fourth\n").unwrap();
+        whole.write_all(b"fifth\n").unwrap();
+        let text = String::from_utf8(disk.0.lock().unwrap().1.clone()).unwrap();
+        assert_eq!(text, "first\nseco\nfourth\nfifth\n");
+        assert_eq!(refused.load(Ordering::Relaxed), 2);
     }
 
     #[test]

@@ -180,41 +180,90 @@ async fn changes_during_an_outage_survive_a_daemon_that_is_killed() {
     assert!(!program.log().contains("journal.failed"), "{}", program.log());
 }
 
+/// A daemon whose journal has a disk of its own, with one client in.
+struct OnSmall {
+    bed: Bed,
+    small: crate::lab::Small,
+    journal: store::Journal,
+    program: Program,
+    listener: Listener,
+    controller: Controller,
+}
+
+impl OnSmall {
+    async fn start() -> Self {
+        let listener = Listener::tcp().await;
+        let bed = Bed::new(&listener).await;
+        let small = crate::lab::Small::mount(&bed.folder().join("small"), "1m");
+        let path = small.path().join("journal.db");
+        // It is there before the disk is full, and stays.
+        let journal = store::Journal::new(path.clone(), 256 << 10);
+        journal.open(Timestamp::default()).await.unwrap();
+        let more = format!("[journal]\npath = \"{}\"\n", path.display());
+        let program = Program::start(bed.folder(), listener.address().port(), &more);
+        let mut controller = listener.accept().await;
+        controller.attach(RUN, &[]).await;
+        log_in(&mut controller, 0).await;
+        bed.session(|s| s.state == SessionState::Active).await;
+        Self { bed, small, journal, program, listener, controller }
+    }
+
+    /// Keeps the database from being written.
+    async fn hold(&self) -> sqlx::SqliteConnection {
+        let url = format!("sqlite://{}", self.bed.folder().join("warden.db").display());
+        let mut holder = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+        holder
+    }
+
+    fn has_told_once(&self) {
+        for event in ["journal.failed", "journal.usable"] {
+            let log = self.program.log();
+            assert_eq!(log.matches(event).count(), 1, "{log}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_full_disk_under_the_journal_in_an_outage_is_told_once_and_so_is_its_end() {
-    let listener = Listener::tcp().await;
-    let bed = Bed::new(&listener).await;
-    let small = crate::lab::Small::mount(&bed.folder().join("small"), "1m");
-    let path = small.path().join("journal.db");
-    // It is there before the disk is full, and stays.
-    let journal = store::Journal::new(path.clone(), 256 << 10);
-    journal.open(Timestamp::default()).await.unwrap();
-    let more = format!("[journal]\npath = \"{}\"\n", path.display());
-    let program = Program::start(bed.folder(), listener.address().port(), &more);
-    let mut controller = listener.accept().await;
-    controller.attach(RUN, &[]).await;
-    log_in(&mut controller, 0).await;
-    bed.session(|s| s.state == SessionState::Active).await;
-    // Somebody keeps the database from being written.
-    let url = format!("sqlite://{}", bed.folder().join("warden.db").display());
-    let mut holder = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
-    small.fill();
-    controller.disconnect(0).await;
-    program.logs("\"event\":\"journal.failed\"").await;
+    let mut on = OnSmall::start().await;
+    let mut holder = on.hold().await;
+    on.small.fill();
+    on.controller.disconnect(0).await;
+    on.program.logs("\"event\":\"journal.failed\"").await;
     // It is tried again and again meanwhile.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(!program.log().contains("journal.usable"), "{}", program.log());
-    small.free();
-    program.logs("\"event\":\"journal.written\"").await;
-    program.logs("\"file\":\"journal\"").await;
+    assert!(!on.program.log().contains("journal.usable"), "{}", on.program.log());
+    on.small.free();
+    on.program.logs("\"event\":\"journal.written\"").await;
+    on.program.logs("\"file\":\"journal\"").await;
     sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
-    bed.session(|s| s.state == SessionState::Closed).await;
-    program.logs("\"event\":\"journal.replayed\"").await;
-    for event in ["journal.failed", "journal.usable"] {
-        assert_eq!(program.log().matches(event).count(), 1, "{}", program.log());
-    }
-    journal.close().await;
+    on.bed.session(|s| s.state == SessionState::Closed).await;
+    on.program.logs("\"event\":\"journal.replayed\"").await;
+    on.has_told_once();
+    on.journal.close().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_under_the_journal_after_an_outage_is_told_once_and_so_is_its_end() {
+    let mut on = OnSmall::start().await;
+    let mut holder = on.hold().await;
+    on.controller.disconnect(0).await;
+    on.program.logs("\"event\":\"journal.written\"").await;
+    on.small.fill();
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    on.bed.session(|s| s.state == SessionState::Closed).await;
+    // The row is in the database, and cannot be taken out of the journal.
+    on.program.logs("\"event\":\"journal.failed\"").await;
+    on.small.free();
+    // A server that comes has the journal read.
+    drop(on.controller);
+    on.controller = on.listener.accept().await;
+    on.controller.attach(RUN, &[]).await;
+    on.program.logs("\"event\":\"journal.replayed\"").await;
+    on.program.logs("\"event\":\"journal.usable\"").await;
+    on.has_told_once();
+    on.journal.close().await;
 }
 
 #[tokio::test]

@@ -160,28 +160,31 @@ const TOO_MANY: u32 = 10_000;
 /// Asked at a time, before the answers are read.
 const AT_ONCE: u32 = 100;
 
-#[tokio::test]
-async fn a_log_that_nobody_reads_for_long_holds_up_nobody_and_says_how_much_is_missing() {
-    let listener = Listener::tcp().await;
-    let bed = Bed::new(&listener).await;
-    let (mut daemon, mut controller) = logging_to(&bed, &listener, "info", Stdio::piped()).await;
-    let mut knock = async |cids: std::ops::Range<u32>| {
-        for cid in cids.clone() {
+/// All of them are denied.
+async fn crowd(controller: &mut Controller, cids: std::ops::Range<u32>) {
+    for first in cids.clone().step_by(AT_ONCE as usize) {
+        let some = first..cids.end.min(first + AT_ONCE);
+        for cid in some.clone() {
             controller.connect(cid, "nobody", "wrong", Some(MAC)).await;
         }
-        let mut wanted: BTreeSet<u32> = cids.collect();
+        let mut wanted: BTreeSet<u32> = some.collect();
         while !wanted.is_empty() {
             let line = controller.command().await;
             let cid = line.split(' ').nth(1).unwrap().parse().unwrap();
             assert!(line.starts_with("client-deny ") && wanted.remove(&cid), "{line}");
             controller.say("SUCCESS: client-deny command succeeded\n").await;
         }
-    };
-    knock(1..1_001).await;
-    let before = resident(&daemon);
-    for first in (1_001..=TOO_MANY).step_by(AT_ONCE as usize) {
-        knock(first..first + AT_ONCE).await;
     }
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_for_long_holds_up_nobody_and_says_how_much_is_missing() {
+    let listener = Listener::tcp().await;
+    let bed = Bed::new(&listener).await;
+    let (mut daemon, mut controller) = logging_to(&bed, &listener, "info", Stdio::piped()).await;
+    crowd(&mut controller, 1..1_001).await;
+    let before = resident(&daemon);
+    crowd(&mut controller, 1_001..TOO_MANY + 1).await;
     // Who is in goes on, and others come.
     controller.ask("REAUTH", 0, 2, "alice", "correct horse", Some(MAC)).await;
     assert_eq!(controller.command().await, "client-auth-nt 0 2");
@@ -214,6 +217,28 @@ async fn a_log_that_nobody_reads_for_long_holds_up_nobody_and_says_how_much_is_m
     assert!(missing > 500, "the queue took {} lines", told.len());
     // Those of the two who were let in may be among the lost, and lines that told of lost ones.
     assert!((missing..missing + 16).contains(&dropped), "{missing} missing, {dropped} told");
+}
+
+/// Less than what systemd waits for.
+const STOPPED_WITHIN: Duration = Duration::from_secs(12);
+
+#[tokio::test]
+async fn a_daemon_whose_log_nobody_reads_ends_when_it_is_told_to() {
+    let listener = Listener::tcp().await;
+    let bed = Bed::new(&listener).await;
+    let (mut daemon, mut controller) = logging_to(&bed, &listener, "info", Stdio::piped()).await;
+    crowd(&mut controller, 1..TOO_MANY + 1).await;
+    let id = daemon.id().unwrap().to_string();
+    Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
+    let ended = tokio::time::timeout(STOPPED_WITHIN, daemon.wait()).await;
+    assert!(ended.expect("it waits for a reader").unwrap().success());
+    let pipe = daemon.stdout.take().unwrap();
+    let mut lines = BufReader::new(pipe).lines();
+    let mut count = 0;
+    while lines.next_line().await.unwrap().is_some() {
+        count += 1;
+    }
+    assert!(count < TOO_MANY, "the pipe and the queue were not full");
 }
 
 #[tokio::test]

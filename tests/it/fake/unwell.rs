@@ -393,3 +393,56 @@ async fn a_slow_mariadb_delays_logins_and_costs_no_answer_and_no_row() {
     bed.store.close().await;
     database.sql(&format!("DROP DATABASE {}", database.name)).await;
 }
+
+/// What systemd waits for, by the unit.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+
+#[tokio::test]
+async fn a_daemon_whose_database_hangs_ends_in_time_and_leaves_its_rows_in_the_journal() {
+    let database = Database::new().await;
+    let listener = Listener::tcp().await;
+    let mut bed = database.bed(&listener, "udp").await;
+    let direct = bed.url();
+    bed.store.migrate(false).await.unwrap();
+    bed.add_user("alice", PASSWORD).await;
+    let proxy = Proxy::start(port(&direct)).await;
+    let hosts = format!("127.0.0.1:{}", proxy.port);
+    bed.config.database.url = Password::from(with_hosts(&direct, &hosts).as_bytes());
+    let more = more(&bed);
+    let (mut daemon, controller, _) = beside_with(&bed, &listener, &more).await;
+    let mut vpn = Vpn::new(controller);
+    vpn.clients.insert(0, "alice".into());
+    assert!(vpn.is_let_in(1, "alice").await);
+    bed.any_session(|session| session.cid.0 == 1 && session.state == SessionState::Active).await;
+
+    proxy.set(Mode::Stalled);
+    vpn.leave(0).await;
+    // It is in the middle of writing that, and of asking for requests.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    vpn.leave(1).await;
+    let begun = bed.clock.now().mono;
+    let id = daemon.id().unwrap().to_string();
+    tokio::process::Command::new("kill").args(["-TERM", &id]).status().await.unwrap();
+    let ended = tokio::time::timeout(STOP_TIMEOUT, daemon.wait()).await;
+    let status = ended.expect("it would be killed, and its rows with it").unwrap();
+    assert!(status.success(), "{status}");
+    assert!(bed.clock.now().mono - begun < STOP_TIMEOUT * 4 / 5);
+
+    // What it knew is found by the next one.
+    proxy.set(Mode::Open);
+    let file = bed.folder().join("config.toml");
+    let _next = tokio::process::Command::new(env!("CARGO_BIN_EXE_ovpn-warden"))
+        .env_clear()
+        .arg("-c")
+        .arg(file)
+        .arg("run")
+        .stdout(std::fs::File::create(bed.folder().join("log")).unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    for cid in [0, 1] {
+        let is_closed =
+            |session: &SessionRecord| session.cid.0 == cid && session.state == SessionState::Closed;
+        bed.any_session(is_closed).await;
+    }
+}
