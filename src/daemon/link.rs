@@ -18,6 +18,7 @@ use crate::{
     auth::{request::Decision, service::Authenticator},
     config::Endpoint,
     engine::{CommandOutcome, Engine, LinkFault, Output, Review, Settings, Ticket},
+    fail_point::fail_point,
     proto::ManagementCodec,
     store::{OpenSession, SessionCommand, Store},
     telemetry::{events::Event, http::Readiness},
@@ -421,7 +422,10 @@ impl Link {
                 }
                 Output::CancelAuth(ticket) => self.questions.cancel(ticket),
                 Output::Abandon(session) => self.shared.authenticator.abandon(session),
-                Output::Persist(record) => records.push(*record),
+                Output::Persist(record) => {
+                    records.push(*record);
+                    fail_point("link.persisting");
+                }
                 // Neither is to miss what was said before it.
                 Output::MarkServer(server) => {
                     self.shared.backlog.push(std::mem::take(&mut records));

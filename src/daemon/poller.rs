@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::{decide::Defaults, service::Authenticator},
     engine::CommandOutcome,
+    fail_point::fail_point,
     store::{
         CommandAction, CommandId, Lockout, Schema, SessionCommand, SessionRecord, Store,
         StoreError, Watch,
@@ -296,6 +297,7 @@ impl Poller {
             return self.store.ping().await.map(|()| true);
         }
         let waiting = self.store.pending_commands(present).await?;
+        fail_point("poller.asked");
         let count = waiting.unreadable.len() + waiting.commands.len();
         if !waiting.commands.is_empty() {
             // An operator may give somebody a deadline beyond the end of his account.

@@ -54,6 +54,12 @@ impl Program {
         ended.is_some_and(|status| status.signal() == Some(6))
     }
 
+    /// Whether it has ended by itself, and says that it should not have.
+    pub fn has_failed(&mut self) -> bool {
+        let ended = self.child.try_wait().unwrap();
+        ended.is_some_and(|status| status.code().is_some_and(|code| code != 0))
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
