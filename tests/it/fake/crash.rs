@@ -155,6 +155,23 @@ async fn crash_at(point: &str, turn: u32, life: Life, then: Option<&str>) {
     assert!(!log.contains("journal.failed") && !log.contains("store.refused"), "{what}:\n{log}");
 }
 
+/// Octets both ways of whoever has ended.
+fn ended(rows: &[SessionRecord]) -> (u64, u64) {
+    let closed = rows.iter().filter(|row| row.state == SessionState::Closed);
+    closed.fold((0, 0), |all, row| (all.0 + row.bytes_received, all.1 + row.bytes_sent))
+}
+
+/// What quotas count.
+async fn used(bed: &Bed) -> (u64, u64) {
+    let url = format!("sqlite://{}", bed.database().display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let sum =
+        "SELECT COALESCE(SUM(bytes_received), 0), COALESCE(SUM(bytes_sent), 0) FROM usage_periods";
+    let (received, sent): (i64, i64) =
+        sqlx::query_as(sum).fetch_one(&mut connection).await.unwrap();
+    (received.try_into().unwrap(), sent.try_into().unwrap())
+}
+
 /// Who is in and who has left has one row each, once a daemon has compared them with the server.
 async fn are_right(
     bed: &Bed,
@@ -190,6 +207,7 @@ async fn are_right(
         // A line that was written is of a session, whoever has heard of it.
         let is_short = what.starts_with("approvals.added") && rows(bed).await.is_empty();
         if found.is_none() && !is_short {
+            assert_eq!(used(bed).await, ended(&rows(bed).await), "{what}: written twice");
             return;
         }
         // It asks whether the server is there.
