@@ -22,8 +22,10 @@ use crate::{
 };
 
 use super::doubt::Doubt;
+use approved::{Approved, told};
 use queue::Queue;
 
+mod approved;
 mod queue;
 
 /// Rows in memory from which on nobody is let in without the database: what waits is bounded, also
@@ -66,19 +68,17 @@ struct Waiting {
     writing: Arc<[SessionRecord]>,
     /// Servers as they were seen last.
     servers: HashMap<ServerName, ServerRecord>,
-    /// Where what is approved stands before OpenVPN hears of it.
-    approvals: Option<Approvals>,
-    /// It could not be written; that was told.
-    is_fault_told: bool,
-    /// What processes that are gone have approved; its rows are among those that wait.
-    left: Vec<Left>,
+    approved: Approved,
+    /// What processes that are gone have approved; its rows are among those that wait. With how many have to be
+    /// taken before none of them waits any more.
+    left: Vec<(u64, Left)>,
 }
 
 impl Backlog {
     /// `own` names this process beside the journal.
     pub(super) fn new(journal: Option<Journal>, own: SessionId) -> Self {
-        let approvals = journal.as_ref().map(|journal| Approvals::new(journal.path(), own));
-        let waiting = Mutex::new(Waiting { approvals, ..Waiting::default() });
+        let approved = Approved::new(journal.as_ref().map(Journal::path), own);
+        let waiting = Mutex::new(Waiting { approved, ..Waiting::default() });
         Self { journal, waiting, ..Self::default() }
     }
 
@@ -91,10 +91,12 @@ impl Backlog {
         // Who was sent away comes again at once, and is judged by this row.
         let is_urgent = records.iter().any(|record| record.cause.is_some());
         let mut waiting = self.waiting();
-        waiting.note(&records);
+        waiting.approved.note(&records);
         for record in records {
             waiting.rows.put(record);
         }
+        let end = waiting.rows.end();
+        waiting.approved.turn(end);
         waiting.is_urgent |= is_urgent;
         let is_full = waiting.rows.len() >= BATCH;
         drop(waiting);
@@ -136,38 +138,21 @@ impl Backlog {
             for session in &left.sessions {
                 waiting.rows.put(session.clone());
             }
-            waiting.left.push(left);
+            let end = waiting.rows.end();
+            waiting.left.push((end, left));
         }
         drop(waiting);
         self.ready.notify_one();
     }
 
-    /// Nothing of what was approved is needed any more, if nothing waits. At the end of the process the
-    /// file goes.
-    pub(super) fn forget_approvals(&self, is_end: bool) {
+    /// The process ends: nothing of what was approved is needed any more, if nothing waits.
+    pub(super) fn forget_approvals(&self) {
         let mut waiting = self.waiting();
         if waiting.all().next().is_some() {
             return;
         }
-        let mut removed = Ok(());
-        for left in waiting.left.drain(..) {
-            match left.remove() {
-                Ok(None) => {}
-                Ok(Some(kept)) => {
-                    let error = format!("approvals that cannot be read are in {}", kept.display());
-                    Event::JournalFailed { error }.emit();
-                }
-                Err(error) => removed = Err(error),
-            }
-        }
-        let forgotten = match waiting.approvals.take_if(|_| is_end) {
-            Some(approvals) => approvals.remove(),
-            None => waiting.approvals.as_mut().map_or(Ok(()), Approvals::forget),
-        };
-        if let Err(error) = removed.and(forgotten) {
-            // It is found again, and written again, which changes nothing.
-            tracing::debug!(%error, "approvals are not forgotten");
-        }
+        waiting.release();
+        waiting.approved.end();
     }
 
     /// Keeps what was last seen of a server, for when nothing else waits.
@@ -236,7 +221,7 @@ impl Backlog {
     /// over, of which only the database can tell whether they are new to it.
     pub(super) fn unwritten(&self, server: &ServerName) -> (Unwritten, Vec<SessionRecord>) {
         let waiting = self.waiting();
-        let left = waiting.left.iter().flat_map(|left| &left.sessions);
+        let left = waiting.left.iter().flat_map(|(_, left)| &left.sessions);
         let left: HashSet<SessionId> = left.map(|session| session.id).collect();
         let (mut rows, mut taken_over) = (HashMap::new(), Vec::new());
         for row in waiting.all().filter(|row| row.server == *server) {
@@ -275,15 +260,15 @@ impl Backlog {
 
     /// These rows of a batch wait again.
     pub(super) fn put_back(&self, batch: &[SessionRecord]) {
-        let mut waiting = self.waiting();
-        for record in batch {
-            waiting.rows.put(record.clone());
-        }
+        self.waiting().rows.put_back(batch);
     }
 
     /// The batch is written, or waits again.
     pub(super) fn finish_batch(&self) {
-        self.waiting().writing = Arc::default();
+        let mut waiting = self.waiting();
+        waiting.writing = Arc::default();
+        waiting.release();
+        drop(waiting);
         self.written.notify_waiters();
     }
 
@@ -300,22 +285,20 @@ impl Backlog {
 }
 
 impl Waiting {
-    fn note(&mut self, records: &[SessionRecord]) {
-        let mut new = records.iter().filter(|record| record.version == 1).peekable();
-        let Some(approvals) = self.approvals.as_mut().filter(|_| new.peek().is_some()) else {
+    /// Removes the files of which nothing waits any more, nor is being written.
+    fn release(&mut self) {
+        if !self.writing.is_empty() {
             return;
-        };
-        match approvals.add(new) {
-            // A short line may still go where a longer one does not.
-            Ok(()) if self.is_fault_told && approvals.has_room() => {
-                self.is_fault_told = false;
-                Event::JournalUsable { file: "approvals" }.emit();
-            }
-            Ok(()) => {}
-            Err(error) => {
-                if !std::mem::replace(&mut self.is_fault_told, true) {
-                    Event::JournalFailed { error: format!("approvals: {error}") }.emit();
+        }
+        let taken = self.rows.taken();
+        self.approved.release(taken);
+        for (_, left) in self.left.extract_if(.., |(end, _)| *end <= taken) {
+            match left.remove() {
+                Ok(Some(kept)) => {
+                    let error = format!("approvals that cannot be read are in {}", kept.display());
+                    Event::JournalFailed { error }.emit();
                 }
+                removed => told(removed.map(drop)),
             }
         }
     }
@@ -426,17 +409,14 @@ pub(super) mod tests {
         let rows = next.take();
         let rows: Vec<_> = rows.iter().map(|row| (row.cid.0, row.version)).collect();
         assert_eq!(rows, [(1, 9)], "a newer version stays, and one that was known is not noted");
-        next.forget_approvals(false);
         assert_eq!(files(), 1, "it is not written yet");
         next.finish_batch();
-        next.forget_approvals(false);
         assert_eq!(files(), 0);
         next.push(vec![row(2, 1, SessionState::Pending)]);
         next.take();
         next.finish_batch();
-        next.forget_approvals(false);
         assert_eq!(files(), 1, "the file of a process stays with it");
-        next.forget_approvals(true);
+        next.forget_approvals();
         assert_eq!(files(), 0);
         // Two servers of one daemon are compared at the same time.
         let killed = backlog(6);
@@ -456,7 +436,7 @@ pub(super) mod tests {
         }
         both.take();
         both.finish_batch();
-        both.forget_approvals(true);
+        both.forget_approvals();
         // One that is killed again before it has written them leaves them to the next.
         let killed = backlog(3);
         killed.push(vec![row(3, 1, SessionState::Pending)]);

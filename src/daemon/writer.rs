@@ -147,7 +147,6 @@ impl Writer {
             is_replayed = step == Step::Written;
         }
         if step == Step::Nothing {
-            self.backlog.forget_approvals(false);
             step = self.mark_servers().await;
         }
         match step {
@@ -323,7 +322,7 @@ impl Writer {
             // These sessions stay as they are in the database; the next start compares them.
             Event::StoreBacklog { pending, error: self.why.clone() }.emit();
         }
-        self.backlog.forget_approvals(true);
+        self.backlog.forget_approvals();
         if let Some(journal) = &self.backlog.journal {
             journal.close().await;
         }

@@ -2,8 +2,8 @@
 //!
 //! Whatever is approved stands here before OpenVPN hears of it, so that a daemon that is killed in the
 //! next moment leaves no session without a row. The file is written and not synced: it outlives the
-//! process, and a machine that loses its power has no sessions either. Each process has a file of its own
-//! beside the journal and holds it locked; whoever finds one that nobody holds takes its rows over. A line
+//! process, and a machine that loses its power has no sessions either. Each process has files of its own
+//! beside the journal and holds them locked; whoever finds one that nobody holds takes its rows over. A line
 //! that a crash cut in two is of a session that OpenVPN never heard of.
 
 use std::{
@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{fail_point::fail_point, types::SessionId};
 
-/// From this size on the file is emptied when nothing of it is needed, in bytes: whoever takes it over looks each of
-/// its some hundred sessions up.
+/// From this size on there is to be another one, in bytes: whoever takes it over looks each of its some hundred
+/// sessions up.
 const LARGE: u64 = 64 << 10;
 /// Ends of their names, before the process's own.
 const APPROVED: &str = ".approved-";
@@ -29,7 +29,7 @@ const UNREADABLE: &str = ".unreadable-";
 /// The file grows no larger: so much more than waits in memory at most.
 const LARGEST: u64 = 64 << 20;
 
-/// The file of this process, made when something is added for the first time.
+/// A file of this process, made when something is added for the first time.
 #[derive(Debug)]
 pub struct Approvals {
     path: PathBuf,
@@ -52,10 +52,15 @@ pub struct Left {
 }
 
 impl Approvals {
-    /// For this process, beside that journal; `own` makes its name.
-    pub fn new(journal: &Path, own: SessionId) -> Self {
-        let path = |word| beside(journal, &format!("{word}{own}"));
+    /// For this process, beside that journal; `own` and `turn` make its name.
+    pub fn new(journal: &Path, own: SessionId, turn: u64) -> Self {
+        let path = |word| beside(journal, &format!("{word}{own}-{turn}"));
         Self { path: path(APPROVED), unnamed: path(BEGUN), file: None, bytes: 0 }
+    }
+
+    /// Whether the next session is to stand in another file, so that this one may go when all of it is stored.
+    pub const fn is_large(&self) -> bool {
+        self.bytes >= LARGE
     }
 
     /// Held from the moment when it has its name: nobody finds it and takes it for one that was left.
@@ -111,21 +116,6 @@ impl Approvals {
     }
 
     /// All that was added is stored elsewhere.
-    ///
-    /// # Errors
-    /// Of the file system.
-    pub fn forget(&mut self) -> io::Result<()> {
-        let Some(file) = self.file.as_mut().filter(|_| self.bytes >= LARGE) else {
-            return Ok(());
-        };
-        fail_point("approvals.forgetting");
-        file.set_len(0)?;
-        fail_point("approvals.forgotten");
-        self.bytes = 0;
-        Ok(())
-    }
-
-    /// The process ends, and all that was added is stored elsewhere.
     ///
     /// # Errors
     /// Of the file system.
@@ -231,7 +221,7 @@ mod tests {
     fn what_a_process_leaves_is_found_by_the_next_and_by_one_only() {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("journal.db");
-        let mut approvals = Approvals::new(&journal, own(1));
+        let mut approvals = Approvals::new(&journal, own(1), 0);
         let rows = [session(1, 1, SessionState::Pending), session(2, 1, SessionState::Pending)];
         approvals.add(&rows).unwrap();
         assert!(Approvals::left(&journal).unwrap().is_empty(), "somebody holds it");
@@ -254,7 +244,7 @@ mod tests {
     fn what_says_nothing_to_this_program_is_kept_beside() {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("journal.db");
-        let mut approvals = Approvals::new(&journal, own(1));
+        let mut approvals = Approvals::new(&journal, own(1), 0);
         let rows = [session(1, 1, SessionState::Pending), session(2, 1, SessionState::Pending)];
         approvals.add(&rows[..1]).unwrap();
         approvals.file().unwrap().write_all(b"[\"of a newer one\"]\n").unwrap();
@@ -271,7 +261,7 @@ mod tests {
     fn a_file_that_cannot_be_made_is_tried_again() {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("later/journal.db");
-        let mut approvals = Approvals::new(&journal, own(1));
+        let mut approvals = Approvals::new(&journal, own(1), 0);
         let row = session(1, 1, SessionState::Pending);
         assert_eq!(approvals.add([&row]).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(!approvals.has_room());
@@ -315,21 +305,23 @@ mod tests {
     }
 
     #[test]
-    fn it_is_emptied_only_when_it_is_large_and_bounded() {
+    fn it_is_large_after_some_hundred_sessions_and_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("journal.db");
-        let mut approvals = Approvals::new(&journal, own(1));
+        let mut approvals = Approvals::new(&journal, own(1), 0);
         let row = session(1, 1, SessionState::Pending);
-        approvals.add([&row]).unwrap();
-        approvals.forget().unwrap();
-        assert!(approvals.bytes > 0, "not for each session");
-        while approvals.bytes < LARGE {
+        let mut count = 0;
+        while !approvals.is_large() {
             approvals.add([&row]).unwrap();
+            count += 1;
         }
-        approvals.forget().unwrap();
-        assert_eq!((approvals.bytes, approvals.file().unwrap().metadata().unwrap().len()), (0, 0));
+        assert!((100..1_000).contains(&count), "{count}");
+        let mut other = Approvals::new(&journal, own(1), 1);
+        other.add([&row]).unwrap();
         approvals.bytes = LARGEST;
         assert_eq!(approvals.add([&row]).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         approvals.remove().unwrap();
+        other.remove().unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -9,8 +9,10 @@ use crate::{store::SessionRecord, types::SessionId};
 #[derive(Default)]
 pub(super) struct Queue {
     rows: HashMap<SessionId, SessionRecord>,
-    /// Each of them once.
+    /// Each of them, and here and there one twice that was put back and had changed meanwhile.
     order: VecDeque<SessionId>,
+    /// How many places have been taken since the beginning.
+    taken: u64,
 }
 
 impl Queue {
@@ -24,6 +26,16 @@ impl Queue {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &SessionRecord> {
         self.rows.values()
+    }
+
+    /// How many places have been taken since the beginning.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// How many of them will have been when all that wait now have been.
+    pub(super) fn end(&self) -> u64 {
+        self.taken + self.order.len() as u64
     }
 
     /// Keeps the newer of two versions, in the place of the one that came first.
@@ -40,11 +52,30 @@ impl Queue {
         }
     }
 
+    /// Gives back what was taken, in its place before all others.
+    pub(super) fn put_back(&mut self, records: &[SessionRecord]) {
+        for record in records.iter().rev() {
+            self.order.push_front(record.id);
+            self.taken = self.taken.saturating_sub(1);
+            match self.rows.entry(record.id) {
+                Entry::Occupied(entry) if entry.get().version >= record.version => {}
+                entry @ (Entry::Occupied(_) | Entry::Vacant(_)) => {
+                    entry.insert_entry(record.clone());
+                }
+            }
+        }
+    }
+
     /// Takes the first `most`. What a storm or an outage needed is given back once no more than `room` are
     /// left: a busy daemon's is never empty.
     pub(super) fn take(&mut self, most: usize, room: usize) -> Vec<SessionRecord> {
-        let taken = self.order.drain(..most.min(self.order.len()));
-        let taken = taken.filter_map(|id| self.rows.remove(&id)).collect();
+        let mut taken = Vec::with_capacity(most.min(self.rows.len()));
+        while taken.len() < most
+            && let Some(id) = self.order.pop_front()
+        {
+            self.taken += 1;
+            taken.extend(self.rows.remove(&id));
+        }
         if self.rows.len() <= room {
             self.rows.shrink_to(room);
             self.order.shrink_to(room);
@@ -79,6 +110,26 @@ mod tests {
             assert_eq!(taken[0].version, 3);
         }
         assert_eq!((queue.len(), queue.iter().count()), (2_000, 2_000));
+    }
+
+    #[test]
+    fn what_is_put_back_goes_first_again_and_counts_as_not_taken() {
+        let mut queue = Queue::default();
+        for number in 0..6 {
+            queue.put(row(number, 1, SessionState::Pending));
+        }
+        let end = queue.end();
+        let taken = queue.take(4, 10);
+        queue.put(row(2, 3, SessionState::Closed));
+        queue.put(row(9, 1, SessionState::Pending));
+        queue.put_back(&taken[1..]);
+        assert_eq!(queue.taken(), 1);
+        let mut seen = Vec::new();
+        while !queue.is_empty() {
+            assert_eq!(queue.taken() >= end, seen.len() >= 5, "{seen:?}");
+            seen.extend(queue.take(1, 10).iter().map(|row| (row.cid.0, row.version)));
+        }
+        assert_eq!(seen, [(1, 1), (2, 3), (3, 1), (4, 1), (5, 1), (9, 1)]);
     }
 
     #[test]

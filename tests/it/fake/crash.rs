@@ -35,8 +35,8 @@ const POINTS: [(&str, Life); 8] = [
 const OF_APPROVALS: [(&str, Life); 6] = [
     ("approvals.adding", Life::Calm),
     ("approvals.added", Life::Calm),
-    ("approvals.forgetting", Life::Crowd),
-    ("approvals.forgotten", Life::Crowd),
+    ("approvals.removing", Life::Crowd),
+    ("approvals.removed", Life::Crowd),
     ("approvals.removing", Life::Stop),
     ("approvals.removed", Life::Stop),
 ];

@@ -14,7 +14,7 @@ fn on_a_small_disk(folder: &Path) -> (Small, PathBuf, Approvals) {
     let small = Small::mount(&folder.join("small"), "64k");
     let journal = small.path().join("journal.db");
     let own = SessionId::new(Timestamp::from_secs(1), [1; 10]);
-    let approvals = Approvals::new(&journal, own);
+    let approvals = Approvals::new(&journal, own, 0);
     (small, journal, approvals)
 }
 
