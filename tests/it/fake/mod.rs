@@ -7,6 +7,7 @@ mod console;
 mod console_proxy;
 mod crash;
 mod deaf;
+mod descriptors;
 mod disk;
 mod floods;
 mod grace;

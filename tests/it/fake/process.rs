@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{Bed, Controller, Listener, MAC, RUN, deaf::resident, metrics::beside};
 
-fn proc(daemon: &Child, file: &str) -> PathBuf {
+pub fn proc(daemon: &Child, file: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{}/{file}", daemon.id().unwrap()))
 }
 
