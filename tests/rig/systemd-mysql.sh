@@ -150,6 +150,7 @@ mysql_in_its_box() {
   ok "a client comes" start_client encrypted
   ok "and gets through" within 30 address
   ok "its row is in MariaDB" within 10 row_is "server, user_name, state" "openvpn alice active"
+  ok "the database has heard both now" cannot nobody_came
   ok "every connection there is encrypted" in_secret
   set_url "${names[0]}" "?ssl-mode=DISABLED"
   ok "another would not be taken" is_refused "Access denied"
