@@ -181,7 +181,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ),
     ("hyper_rustls", &["daemon/webhook/"]),
     ("hyper_util", &["cli/top/poll.rs", "daemon/webhook/"]),
-    ("rustls", &["daemon/webhook/"]),
+    ("rustls", &["daemon/webhook/", "store/mysql/files.rs"]),
     ("md4", &["auth/password/"]),
     ("md5", &["auth/password/"]),
     ("pbkdf2", &["auth/password/"]),

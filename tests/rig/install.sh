@@ -8,6 +8,7 @@
 #   browser     a headless Chromium and its driver
 #   mariadb   the MariaDB server and client programs
 #   galera    MariaDB with Galera, and what brings a node up to date
+#   dns       a name server
 #   netns     what drops packets in a network namespace
 #   systemd   systemd-analyze, to check the unit
 #   python    Python with virtual environments, to run another tool beside the daemon
@@ -26,6 +27,7 @@ declare -A groups=(
   # The -core packages hold the programs without the system service, its user and its /var/lib.
   [mariadb]="mariadb-server-core mariadb-client-core openssl"
   [galera]="mariadb-server galera-4 rsync iproute2"
+  [dns]="dnsmasq-base"
   [netns]="iproute2 nftables"
   [systemd]="systemd"
   [python]="python3-venv"

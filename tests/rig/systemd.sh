@@ -33,7 +33,7 @@ package=$(realpath "$1")
 if [[ -z "${WARDEN_RIG_CONTAINED:-}" ]]; then
   ((EUID == 0)) || { echo "systemd.sh: needs root, for namespaces" >&2; exit 1; }
   [[ -c /dev/net/tun ]] || { echo "systemd.sh: this machine has no /dev/net/tun" >&2; exit 1; }
-  "$here/install.sh" debootstrap openvpn lab
+  "$here/install.sh" debootstrap openvpn lab mariadb dns
   WARDEN_RIG_CONTAINED=1 exec "$here/contain.sh" "${BASH_SOURCE[0]}" "$@"
 fi
 unset WARDEN_RIG_CONTAINED
@@ -41,6 +41,8 @@ unset WARDEN_RIG_CONTAINED
 source "$here/root.sh"
 clean_root systemd adduser,init-system-helpers,systemd,systemd-sysv,openvpn,iproute2,iputils-ping,procps,socat
 docs=$here/../../docs
+# shellcheck source=tests/rig/systemd-mysql.sh
+source "$here/systemd-mysql.sh"
 
 # ---- The machine -----------------------------------------------------------------------------------
 
@@ -50,6 +52,7 @@ groups=/sys/fs/cgroup
 group=$groups/warden-rig.$$.$RANDOM
 # shellcheck disable=SC2317  # called by the trap
 clear_machine() {
+  end_elsewhere
   [[ -z "${machine:-}" ]] || cut_off
   find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
   clear_root
@@ -88,7 +91,18 @@ lines() { inside journalctl -u ovpn-warden -o cat --no-pager; }
 said() { inside journalctl "_PID=$(main)" -o cat --no-pager | grep -F "\"event\":\"$1\""; }
 install_() { cp "$1" "$root/root/new.deb" && inside dpkg -i --force-confold /root/new.deb; }
 
-# ---- What may not change under the client ----------------------------------------------------------
+# ---- A client, and what may not change under it ----------------------------------------------------
+
+client_network() { # a network of its own for clients
+  inside sh -ec 'ip netns add client
+    ip link add to-client type veth peer name to-server netns client
+    ip addr add 192.0.2.1/24 dev to-client; ip link set to-client up
+    ip -n client link set lo up; ip -n client addr add 192.0.2.2/24 dev to-server; ip -n client link set to-server up
+    ip -n client route add default via 192.0.2.254'
+}
+start_client() { # UNIT
+  inside systemd-run -q --unit="$1" ip netns exec client openvpn --cd /etc/openvpn/client --config client.conf --auth-user-pass login
+}
 
 address() { inside ip netns exec client ping -n -c 3 -i 0.2 -W 2 10.8.0.1; }
 session() { warden --json session list | grep -oE '"id": ?"[^"]*"' | head -n 1; }
@@ -131,6 +145,11 @@ boxed() { # PID WHAT-IT-IS-FREE-TO-DO
   seen=$(freedoms "$1")
   [[ "$seen" == "$2" ]] || { echo "free of: $seen"; return 1; }
 }
+nice_hashes() { # the unit lets them
+  local found
+  found=$(inside ps -L -o comm=,ni= -p "$(main)" | awk '/^hash-/ { print $2 }' | sort -u | xargs)
+  [[ "$found" == 5 ]] || { echo "their nice values are: $found"; return 1; }
+}
 everything='AmbientCapabilities CapabilityBoundingSet NoNewPrivileges ProtectSystem SystemCallFilter User'
 
 newer "$package"
@@ -170,16 +189,11 @@ sed 's/^remote .*/remote 192.0.2.1 1194 udp/' "$here/../../conf/client.ovpn" >"$
 password='correct horse battery staple'
 printf 'alice\n%s\n' "$password" >"$root/etc/openvpn/client/login"
 chmod 600 "$root/etc/openvpn/client/login"
-inside sh -ec 'ip netns add client
-  ip link add to-client type veth peer name to-server netns client
-  ip addr add 192.0.2.1/24 dev to-client; ip link set to-client up
-  ip -n client link set lo up; ip -n client addr add 192.0.2.2/24 dev to-server; ip -n client link set to-server up
-  ip -n client route add default via 192.0.2.254'
+client_network
 ok "the user and the device are added" eval "warden user add alice --password-stdin <<<'$password' && warden device add alice 02:00:5e:10:00:01"
 ok "openvpn-server@warden starts" inside systemctl enable --now openvpn-server@warden
 ok "the daemon has attached" within 15 said link.up
-ok "a client is started" inside systemd-run -q --unit=client ip netns exec client \
-  openvpn --cd /etc/openvpn/client --config client.conf --auth-user-pass login
+ok "a client is started" start_client client
 ok "and gets through" within 20 address
 ok "it has a session" within 10 session
 first=$(session)
@@ -201,6 +215,7 @@ ok "but what it keeps" inside nsenter -t "$(main)" -m setpriv --reuid ovpn-warde
 ok "a service of nothing but a name" inside systemd-run -q --unit=bare -p AmbientCapabilities=CAP_CHOWN sleep infinity
 ok "is free to do all of that" boxed "$(inside systemctl show -p MainPID --value bare)" "$everything"
 inside systemctl stop bare
+ok "its hashing threads come after all others" nice_hashes
 
 echo "== the unit, under it"
 old=$(main)
@@ -244,6 +259,8 @@ ok "after it the unit is active" within 30 unit is-active
 ok "and attached to OpenVPN" within 30 said link.up
 closed() { warden --json session list --all | tr -d '\n ' | grep -F "${first//[[:space:]]/}" | grep -q '"cause":"server_restarted"'; }
 ok "the session of before is closed" within 15 closed
+
+mysql_in_its_box
 
 echo "== remove"
 secret=$(<"$root/etc/ovpn-warden/mgmt.pw")

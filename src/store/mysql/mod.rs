@@ -6,6 +6,7 @@
 
 mod connection;
 mod error;
+mod files;
 mod fitness;
 mod migrate;
 mod statements;
@@ -23,7 +24,7 @@ use sqlx::{
 };
 use tokio::{sync::watch, time::timeout};
 
-use self::fitness::Fitness;
+use self::{files::Files, fitness::Fitness};
 use super::{
     Traces, Watch,
     sql::{Connection, Connector, Known, SqlError, Statements},
@@ -55,6 +56,7 @@ pub struct MySql {
     /// Where the last connection was made, or the next is to be.
     current: AtomicUsize,
     generation: watch::Sender<u64>,
+    files: Files,
     /// For one host: all together take no longer than one alone may.
     timeout: Duration,
 }
@@ -74,6 +76,7 @@ impl MySql {
             hosts,
             current: AtomicUsize::new(0),
             generation: watch::Sender::new(0),
+            files: Files::of(url),
             timeout: timeout / share,
         }
     }
@@ -81,7 +84,13 @@ impl MySql {
     /// Connects to one host; also says whether it takes writes, where that makes a difference.
     async fn open(&self, host: &Host) -> Result<(MySqlConnection, Fitness), SqlError> {
         let open = async {
-            let mut connection = host.options.connect().await.map_err(error::classify)?;
+            let mut connection = match host.options.connect().await {
+                Ok(connection) => connection,
+                Err(error) => match self.files.blame(&error).await {
+                    Some(text) => return Err(SqlError::Unavailable(text)),
+                    None => return Err(error::classify(error)),
+                },
+            };
             for statement in SESSION {
                 connection.command(statement).await?;
             }

@@ -90,6 +90,12 @@ impl Remote {
         ok(Command::new("sh").args(["-c", &script, "sh", text]).output().unwrap());
     }
 
+    /// Makes the server show another certificate, of its key.
+    fn shows(&self, made_by: &str) {
+        sh(&self.db().join("pki"), &format!("{made_by} -days 30 -out server.crt 2>/dev/null"));
+        self.sql("FLUSH SSL");
+    }
+
     /// The same files without a certificate: such a server has no TLS.
     fn without_tls(&self) {
         let command = fs::read_to_string(self.db().join("command")).unwrap();
@@ -184,6 +190,16 @@ fn over_a_network_nobody_is_told_a_password_who_does_not_show_the_certificate_of
             "{host}{parameters}: {length} bytes were sent"
         );
     }
+    // As the instructions of MySQL and MariaDB make it; and one that is its own authority.
+    remote.shows("openssl x509 -req -in csr -CA ca.crt -CAkey ca.key -set_serial 8");
+    let (code, told, _) = remote.run(HOST, &remote.ca("db/pki"), &["user", "list"]);
+    assert!(code == 4 && told.contains("X.509 version 1"), "{told}");
+    remote.shows(&format!(
+        "openssl req -x509 -key server.key -subj /CN=x -addext subjectAltName=IP:{HOST}"
+    ));
+    sh(remote.folder.path(), "cp db/pki/server.crt other/ca.crt");
+    let (code, told, _) = remote.run(HOST, &remote.ca("other"), &["user", "list"]);
+    assert!(code == 4 && told.contains("it is an authority's own"), "{told}");
     remote.without_tls();
     let (code, told, sent) = remote.run(HOST, &remote.ca("db/pki"), &["user", "list"]);
     assert!(code == 4 && sent.is_empty(), "a server without TLS: {told} {sent:?}");

@@ -68,20 +68,33 @@ async fn a_server_of_another_authority_or_name_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let other = folder.path().join("other.pem");
         std::fs::write(&other, OTHER_CA).unwrap();
-        for parameters in [
-            format!("?ssl-mode=VERIFY_CA&ssl-ca={}", other.display()),
-            format!("?ssl-mode=VERIFY_IDENTITY&ssl-ca={}", ca()),
-            "?ssl-mode=VERIFY_IDENTITY".into(),
-            "?ssl-mode=VERIFY_CA&ssl-ca=/nowhere/ca.pem".into(),
+        let empty = folder.path().join("empty.pem");
+        std::fs::write(&empty, "no certificate").unwrap();
+        let (other, empty) = (other.display().to_string(), empty.display().to_string());
+        let not_its = format!("ssl-ca: {other} is not the certificate of its authority");
+        let none = format!("ssl-ca: {empty} holds no certificate in PEM form");
+        for (parameters, why) in [
+            (format!("?ssl-mode=VERIFY_CA&ssl-ca={other}"), not_its.as_str()),
+            (format!("?ssl-mode=VERIFY_CA&ssl-ca={empty}"), &none),
+            (format!("?ssl-mode=VERIFY_IDENTITY&ssl-ca={}", ca()), "not valid for"),
+            (
+                "?ssl-mode=VERIFY_IDENTITY".into(),
+                "ssl-ca in database.url has to name the certificate of its authority",
+            ),
+            (
+                "?ssl-mode=VERIFY_CA&ssl-ca=/nowhere/ca.pem".into(),
+                "ssl-ca: cannot read /nowhere/ca.pem: No such file",
+            ),
+            (
+                format!("?ssl-ca={}&ssl-cert={other}&ssl-key=/nowhere/key", ca()),
+                "ssl-key: cannot read /nowhere/key: No such file",
+            ),
         ] {
             let (answer, sent) = connect(&bed, &parameters).await;
             let Err(StoreError::Unavailable(text)) = answer else {
                 panic!("{parameters}: {answer:?}")
             };
-            assert!(
-                text.contains("certificate") || text.contains("No such file"),
-                "{parameters}: {text}"
-            );
+            assert!(text.contains(why), "{parameters}: {text}");
             let password = sent.windows(6).any(|window| window == b"warden");
             assert!(!password, "nothing is said to a stranger");
         }
