@@ -18,6 +18,10 @@ const TABLE: &str = "_sqlx_migrations";
 
 const LOCK: &str = "SELECT GET_LOCK(CONCAT('warden ', SHA2(DATABASE(), 224)), 30) AS taken";
 
+/// A change of a table waits for all transactions that have read it, and whoever comes to the table later waits behind the change:
+/// no login for so long. So it waits for less time than a login has, and is run again.
+const SHORT_WAIT: &str = "SET SESSION lock_wait_timeout = 2";
+
 pub fn known() -> Vec<Known> {
     MIGRATIONS
         .iter()
@@ -37,6 +41,7 @@ pub async fn run(mut connection: MySqlConnection) -> Result<(), SqlError> {
             "another migration of this database is under way".into(),
         ));
     }
+    connection.execute(SHORT_WAIT, &[]).await?;
     let result = match apply_missing(&mut connection).await {
         Ok(()) => Ok(()),
         Err(MigrateError::ExecuteMigration(error, version)) => {
@@ -49,8 +54,15 @@ pub async fn run(mut connection: MySqlConnection) -> Result<(), SqlError> {
                     )
                     .await?;
             }
+            let is_held = matches!(error, SqlError::Conflict(_));
             let text = crate::store::StoreError::from(error);
-            Err(SqlError::Schema(format!("migration {version}: {text}")))
+            let next = if is_held {
+                ". Nothing has changed: a transaction has had its table for more than 2 s (a backup, a report; SHOW PROCESSLIST); \
+                 wait for its end or end it, and run `ovpn-warden migrate` again"
+            } else {
+                ""
+            };
+            Err(SqlError::Schema(format!("migration {version}: {text}{next}")))
         }
         Err(MigrateError::Execute(error)) => Err(classify(error)),
         Err(error) => Err(SqlError::Schema(error.to_string())),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use ovpn_warden::{
-    store::{Options, SessionRecord, Store, StoreError, open},
+    store::{Options, Schema, SessionRecord, Store, StoreError, open},
     types::Clock,
 };
 
@@ -42,6 +42,7 @@ on_servers! {
     a_table_or_column_that_is_away_is_named_until_it_is_back
     what_is_written_sees_what_others_have_committed_meanwhile
     a_row_lock_that_outlasts_the_servers_patience_is_waited_for_again
+    a_migration_that_a_long_transaction_holds_up_does_not_hold_up_the_others
     the_victim_of_a_deadlock_is_run_again
     a_connection_lost_at_any_step_of_a_transaction_changes_all_or_nothing
 }
@@ -437,4 +438,24 @@ async fn a_row_lock_that_outlasts_the_servers_patience_is_waited_for_again(bed: 
     let (written, ()) = tokio::join!(write, release);
     assert_eq!(written, Ok(()));
     assert_eq!(bed.store.session(newer.id).await, Ok(Some(newer)));
+}
+
+async fn a_migration_that_a_long_transaction_holds_up_does_not_hold_up_the_others(bed: Arc<Bed>) {
+    bed.store.persist(&[session(1)]).await.unwrap();
+    bed.sql("ALTER TABLE sessions DROP COLUMN session_timeout_s").await;
+    bed.sql("DELETE FROM _sqlx_migrations WHERE version = 20261202110000").await;
+    let mut holder = bed.raw().await;
+    holder.run("BEGIN; SELECT id FROM sessions").await;
+    let reader = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        bed.raw().await.run("SELECT id FROM sessions").await;
+    };
+    let both = async { tokio::join!(bed.store.migrate(false), reader) };
+    let (refused, ()) = tokio::time::timeout(Duration::from_secs(6), both).await.unwrap();
+    let Err(StoreError::Schema(text)) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("20261202110000") && text.contains("again"), "{text}");
+    assert_eq!(bed.store.schema().await, Ok(Schema::Behind(1)));
+    holder.run("COMMIT").await;
+    bed.store.migrate(false).await.unwrap();
+    assert_eq!(bed.store.schema().await, Ok(Schema::Current));
 }
