@@ -46,7 +46,7 @@ test-rows: ## how long the database takes on ten million sessions; a quarter of 
 	WARDEN_RIG_LARGE=1 $(RIG)/run.sh --test it store::rows $(ARGS) -- --include-ignored --nocapture --test-threads 1
 
 # CHAOS_SEED=N repeats a plan, CHAOS_FAULTS=N has so many; ARGS='mariadb sqlite faults galera group': only these
-chaos: ## the daemon, databases and stand-ins for OpenVPN killed, stopped and slowed under 2,000 sessions, and an auditor; 35 minutes
+chaos: ## the daemon, databases and stand-ins for OpenVPN killed, stopped and slowed under 2,000 sessions, and an auditor; 40 minutes
 	@$(RIG)/chaos.sh $(ARGS)
 
 soak: ## half an hour of a fault each minute, and whether memory and descriptors grow

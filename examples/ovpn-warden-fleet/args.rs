@@ -120,6 +120,10 @@ pub struct Args {
     /// Another build of it, as an older one: it runs first, and whenever the daemon is replaced it is by the other of the two.
     #[arg(long)]
     pub before: Option<PathBuf>,
+    /// An older build that makes the schema and runs until, in the midst of a chaos run, the schema is migrated under it and
+    /// it is replaced for good.
+    #[arg(long, conflicts_with = "before")]
+    pub upgrade_from: Option<PathBuf>,
     /// Keep the daemon's folder (configuration, database, log).
     #[arg(long)]
     pub keep: bool,

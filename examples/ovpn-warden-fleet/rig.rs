@@ -37,6 +37,8 @@ pub struct Rig {
     program: PathBuf,
     /// What it is of, and what the next one will be of.
     builds: [PathBuf; 2],
+    /// What it is upgraded to.
+    newest: PathBuf,
     http: SocketAddr,
     child: Option<Child>,
 }
@@ -169,8 +171,8 @@ impl Rig {
                 beside.join("ovpn-warden")
             }
         };
-        let before = args.before.clone().unwrap_or_else(|| program.clone());
-        for program in [&program, &before] {
+        let before = args.upgrade_from.as_ref().or(args.before.as_ref()).unwrap_or(&program);
+        for program in [&program, before] {
             if !program.exists() {
                 bail!("there is no {}: build it, or name one with --daemon", program.display());
             }
@@ -205,7 +207,11 @@ impl Rig {
         Ok(Self {
             folder: folder.to_owned(),
             program: before.clone(),
-            builds: [before, program],
+            builds: [
+                before.clone(),
+                if args.upgrade_from.is_some() { before } else { &program }.clone(),
+            ],
+            newest: program.clone(),
             http,
             child: None,
         })
@@ -292,6 +298,22 @@ impl Rig {
         fs::rename(&fresh, &path)?;
         self.program = path;
         Ok(())
+    }
+
+    /// `migrate` by the build that runs, as an operator calls it.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        let config = self.folder.join("config.toml");
+        let mut command = Command::new(&self.builds[0]);
+        let output = command.env_clear().arg("-c").arg(config).arg("migrate").output().await?;
+        if !output.status.success() {
+            bail!("migrate: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// From now on all builds are the newest, but what runs goes on.
+    pub fn install(&mut self) {
+        self.builds = [self.newest.clone(), self.newest.clone()];
     }
 
     pub fn log_path(&self) -> PathBuf {

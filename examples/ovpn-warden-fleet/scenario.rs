@@ -114,7 +114,10 @@ pub async fn seed(
     clock: Clock,
 ) -> anyhow::Result<()> {
     let store = store::open(&store::Options::new(Password::from(url.as_bytes())))?;
-    store.migrate(false).await?;
+    // An older build has made an older schema.
+    if args.upgrade_from.is_none() {
+        store.migrate(false).await?;
+    }
     if !store.users(None, 1).await?.is_empty() {
         bail!("there are users in the database: the fleet wants an empty one");
     }

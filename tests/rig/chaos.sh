@@ -3,9 +3,10 @@
 # 2,000 clients of stand-ins for OpenVPN come and go while the daemon, the database and the stand-ins are killed 50 times in
 # random order, on a private MariaDB, then on SQLite; then come faults of every kind on MariaDB, in place of kills only; then
 # 14 each on a Galera and on a replication group, three servers that are one database, of which one is killed or parted from the
-# others at a time. After each run three records are compared. Each takes four to nine minutes, and is ended after an hour.
+# others, or two at once. After each run three records are compared. Each takes four to 15 minutes, and is ended after an hour.
 # CHAOS_SEED repeats a plan, CHAOS_FAULTS has another number of faults, CHAOS_OUT keeps what is printed, CHAOS_BEFORE is another
-# build of the daemon, with which it takes turns when it is replaced. `soak`: half an hour (CHAOS_FAULTS minutes) with a fault
+# build of the daemon, with which it takes turns when it is replaced. CHAOS_UPGRADE_FROM is an older one with an older schema: it
+# runs until, in the middle of the faults, the schema is migrated under it and it is replaced. `soak`: half an hour (CHAOS_FAULTS minutes) with a fault
 # each minute, on MariaDB.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -49,6 +50,7 @@ for name in "$@"; do
   args=(chaos --servers 8 --clients 250 --faults "$faults" --cheap --wrong 2
     --limit-s 15 --expiring 60 --accounting-s 2 --backstop-s 5 --retry-backoff-s 2)
   [[ -z "${CHAOS_BEFORE:-}" ]] || args+=(--before "$CHAOS_BEFORE")
+  [[ -z "${CHAOS_UPGRADE_FROM:-}" ]] || args+=(--upgrade-from "$CHAOS_UPGRADE_FROM")
   case "$name" in
     sqlite) ;;
     galera | group)

@@ -7,6 +7,10 @@
 #   cluster.sh part DIR N               takes its network to the others away, without a word; clients still reach it
 #   cluster.sh hide DIR N               the same, and for clients, too
 #   cluster.sh join DIR N               undoes both, and waits until it is one of them again
+#   cluster.sh launch DIR N             as `again`, but does not wait
+#   cluster.sh open DIR N               as `join`, but does not wait
+#   cluster.sh mend DIR                 where none has a majority, does what docs/operations.md says; waits until the three are one again,
+#                                       or, while one does not run, until those that do take writes if that can be
 #   cluster.sh sql DIR N [DATABASE]     runs the SQL on stdin as the server's root
 #   cluster.sh stop DIR                 stops all, and returns only when the processes are gone
 #
@@ -16,7 +20,7 @@
 set -euo pipefail
 
 fail() { echo "cluster.sh: $*" >&2; exit 1; }
-usage() { fail "usage: cluster.sh start galera|group DIR | kill|again|part|hide|join DIR N | sql DIR N [DATABASE] | stop DIR"; }
+usage() { fail "usage: cluster.sh start galera|group DIR | kill|again|part|hide|join|launch|open DIR N | mend DIR | sql DIR N [DATABASE] | stop DIR"; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # A server that lost its folder can write gigabytes of log in minutes: no file may pass this (blocks of 1 KB).
 ulimit -f 1048576
@@ -145,10 +149,20 @@ wait_for() { # SECONDS COMMAND...
   done
 }
 
+rejoin() { # N : one that was thrown out does not always come back by itself
+  local state
+  [[ "$kind" == group ]] || return 0
+  state=$(sql "$1" -e "SELECT member_state FROM performance_schema.replication_group_members" 2>/dev/null) || true
+  [[ "$state" != ERROR && "$state" != OFFLINE ]] ||
+    sql "$1" -e "STOP GROUP_REPLICATION; START GROUP_REPLICATION" >>"$dir/$1/log" 2>&1 || true
+}
+
+# By then all would have noticed a server that was away for less than that takes.
+calm() { if [[ "$kind" == galera ]]; then echo 4; else echo 8; fi; }
+
 member() { # N [SIZE] : waits until it is one of them, and nobody is about to find another away
-  local end=$((SECONDS + 100)) state since=-1 calm
-  # By then all would have noticed a server that was away for less than that takes.
-  if (($# > 1)); then calm=0; elif [[ "$kind" == galera ]]; then calm=4; else calm=8; fi
+  local end=$((SECONDS + 100)) since=-1 calm=0
+  (($# > 1)) || calm=$(calm)
   while :; do
     if ! all_see_all "${2:-3}"; then
       since=-1
@@ -160,12 +174,7 @@ member() { # N [SIZE] : waits until it is one of them, and nobody is about to fi
       tail -n 30 "$dir/$1/log" >&2
       fail "server $1 does not join"
     fi
-    # One that was thrown out does not always come back by itself.
-    if [[ "$kind" == group ]]; then
-      state=$(sql "$1" -e "SELECT member_state FROM performance_schema.replication_group_members" 2>/dev/null) || true
-      [[ "$state" != ERROR && "$state" != OFFLINE ]] ||
-        sql "$1" -e "STOP GROUP_REPLICATION; START GROUP_REPLICATION" >>"$dir/$1/log" 2>&1 || true
-    fi
+    rejoin "$1"
     sleep 0.1
   done
 }
@@ -252,18 +261,155 @@ crash() { # N
   end "$dir/$1/pid" "$dir/$1/" KILL
 }
 
-again() { # N
+recovered() { # N -> where a server of Galera was, by its files
+  local own
+  own "$1"
+  rm -f "$dir/$1/recover.err"
+  timeout 60 "${server[@]}" "${own[@]}" --wsrep-recover --log-error="$dir/$1/recover.err" >/dev/null 2>&1 || true
+  sed -n 's/.*WSREP: Recovered position: *//p' "$dir/$1/recover.err" | tail -n 1
+}
+
+relaunch() { # N [ARGUMENT...]
   local position=()
   if [[ "$kind" == galera ]]; then # where it was: then it needs only what it has missed
-    local own found
-    own "$1"
-    rm -f "$dir/$1/recover.err"
-    timeout 60 "${server[@]}" "${own[@]}" --wsrep-recover --log-error="$dir/$1/recover.err" >/dev/null 2>&1 || true
-    found=$(sed -n 's/.*WSREP: Recovered position: *//p' "$dir/$1/recover.err" | tail -n 1)
+    local found
+    found=$(recovered "$1")
     [[ -z "$found" ]] || position=(--wsrep-start-position="$found")
   fi
-  run "$1" "${position[@]}"
-  member "$1"
+  run "$1" "${position[@]}" "${@:2}"
+}
+
+running() { # -> the servers whose process is there
+  local number
+  for number in 1 2 3; do ! alive "$dir/$number/pid" "$dir/$number/" || echo "$number"; done
+}
+
+has_majority() { # N : it would take a write
+  local state
+  if [[ "$kind" == galera ]]; then
+    state=$(sql "$1" -e "SHOW STATUS WHERE Variable_name IN ('wsrep_cluster_status', 'wsrep_ready')" 2>/dev/null) || return 1
+    [[ "$state" == $'wsrep_cluster_status\tPrimary\nwsrep_ready\tON' ]]
+  else
+    state=$(sql "$1" -e "SELECT SUM(member_id = @@server_uuid AND member_state = 'ONLINE') AND SUM(member_state <> 'UNREACHABLE') * 2 > COUNT(*)
+      FROM performance_schema.replication_group_members" 2>/dev/null) || return 1
+    [[ "$state" == 1 ]]
+  fi
+}
+
+any_has_majority() {
+  local number
+  for number in $(running); do ! has_majority "$number" || return 0; done
+  return 1
+}
+
+# What the last write set was that a server of Galera has; of one that does not run, by its files.
+position() { # N
+  if alive "$dir/$1/pid" "$dir/$1/"; then
+    sql "$1" -e "SHOW STATUS LIKE 'wsrep_last_committed'" | cut -f 2
+  else
+    recovered "$1" | sed 's/.*://'
+  fi
+}
+
+# The one with every transaction that any has is the new beginning. All are asked, also who does not run.
+bootstrap_galera() {
+  local number place best='' most=-1 told=
+  for number in 1 2 3; do
+    place=$(position "$number")
+    [[ "$place" =~ ^[0-9]+$ ]] || fail "where server $number was is not known"
+    told+=" $number at $place"
+    # Of equals, one that runs.
+    ((place > most)) || { ((place == most)) && ! alive "$dir/$best/pid" "$dir/$best/"; } || continue
+    best=$number most=$place
+  done
+  echo "          cluster.sh: none has a majority:$told; server $best begins anew"
+  if ! alive "$dir/$best/pid" "$dir/$best/"; then
+    echo "          cluster.sh: server $best does not run, and has what no other has: it is waited for"
+    return 0
+  fi
+  sql "$best" -e "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'"
+}
+
+# All leave what is left of the group, which takes more than a minute where the others are lost; then the one with every transaction that any has
+# begins a new one. All are asked, also who was started outside the group.
+bootstrap_group() {
+  local number other best='' told='' leaving=()
+  local -A has
+  for number in 1 2 3; do
+    timeout 180 "${client[@]}" --socket="$dir/$number/sock" --user=root -e "STOP GROUP_REPLICATION" >>"$dir/$number/log" 2>&1 &
+    leaving+=($!)
+  done
+  wait "${leaving[@]}" || fail "one does not leave the group"
+  for number in 1 2 3; do # what it has, and what it has got and not done yet
+    has[$number]=$(sql "$number" --raw -e "SELECT CONCAT_WS(',', @@GLOBAL.gtid_executed, (SELECT received_transaction_set FROM
+      performance_schema.replication_connection_status WHERE channel_name = 'group_replication_applier'))" | tr -d '\n ')
+    told+=" $number has ${has[$number]};"
+  done
+  for number in 1 2 3; do
+    for other in 1 2 3; do
+      [[ "$(sql "$number" -e "SELECT GTID_SUBSET('${has[$other]}', '${has[$number]}')")" == 1 ]] || continue 2
+    done
+    best=$number
+    break
+  done
+  [[ -n "$best" ]] || fail "none has what all have:$told"
+  echo "          cluster.sh: none has a majority:$told server $best begins anew"
+  sql "$best" -e "SET GLOBAL group_replication_bootstrap_group = ON; START GROUP_REPLICATION; SET GLOBAL group_replication_bootstrap_group = OFF"
+}
+
+# Whoever has a majority sees nobody as lost. Who comes back while its old self still counts keeps all from going on, and that for a minute.
+settled() {
+  local number state
+  [[ "$kind" == group ]] || return 1
+  for number in $(running); do
+    has_majority "$number" || continue
+    state=$(sql "$number" -e "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE member_state = 'UNREACHABLE'") || continue
+    [[ "$state" != 0 ]] || return 0
+  done
+  return 1
+}
+
+mend() {
+  local end=$((SECONDS + 300)) since=-1 lost=-1 steady=-1 number calm
+  calm=$(calm)
+  while :; do
+    if any_has_majority; then
+      lost=-1
+      if ! settled; then
+        steady=-1
+      elif ((steady < 0)); then
+        steady=$SECONDS
+      elif ((SECONDS - steady >= calm)); then
+        for number in $(running); do has_majority "$number" || rejoin "$number"; done
+      fi
+      # Who does not run comes later.
+      if (($(running | wc -l) == 3)) && ! all_see_all 3; then
+        since=-1
+      elif ((since < 0)); then
+        since=$SECONDS
+      fi
+      ((since < 0 || SECONDS - since < calm)) || return 0
+    else
+      since=-1
+      ((lost >= 0)) || lost=$SECONDS
+      # They may come together by themselves.
+      if ((SECONDS - lost >= 5)); then
+        if [[ "$kind" == galera ]]; then
+          bootstrap_galera
+        elif (($(running | wc -l) == 3)); then
+          bootstrap_group
+        else # what that one has is known when it runs
+          return 0
+        fi
+        lost=-1
+      fi
+    fi
+    if ((SECONDS > end)); then
+      tail -n 30 "$dir"/{1,2,3}/log >&2
+      fail "the three do not become one"
+    fi
+    sleep 0.1
+  done
 }
 
 stop() {
@@ -291,18 +437,24 @@ kind=$(<"$dir/kind")
 programs
 case "$1" in
   kill) [[ $# == 3 ]] || usage; crash "$3" ;;
-  again) [[ $# == 3 ]] || usage; again "$3" ;;
+  again) [[ $# == 3 ]] || usage; relaunch "$3"; member "$3" ;;
+  launch)
+    [[ $# == 3 ]] || usage
+    # Whether there is a group that it can join is not known yet, and by itself it would take writes.
+    if [[ "$kind" == group ]]; then relaunch "$3" --group-replication-start-on-boot=OFF --super-read-only=ON; else relaunch "$3"; fi
+    ;;
+  mend) [[ $# == 2 ]] || usage; mend ;;
   part) [[ $# == 3 ]] || usage; in_space hub bridge link set dev "node$3" state 0 ;;
   hide)
     [[ $# == 3 ]] || usage
     kill -STOP -- "-$(<"$dir/$3/door")"
     in_space hub bridge link set dev "node$3" state 0
     ;;
-  join)
+  open | join)
     [[ $# == 3 ]] || usage
     in_space hub bridge link set dev "node$3" state 3
     kill -CONT -- "-$(<"$dir/$3/door")"
-    member "$3"
+    [[ "$1" == open ]] || member "$3"
     ;;
   stop) [[ $# == 2 ]] || usage; stop ;;
   sql) [[ $# == 3 || $# == 4 ]] || usage; sql "$3" "${@:4}" ;;

@@ -27,6 +27,15 @@ pub fn longest_wait(admissions: &[Millis], closed: &[Span], stalls: &[Span]) -> 
     longest
 }
 
+/// How long after the beginning of a span somebody was let in within it, at most, and which one it was.
+pub fn latest_within(admissions: &[Millis], closed: &[Span]) -> (Millis, Millis) {
+    let late = |span: &Span| {
+        let within = admissions.iter().filter(|at| **at > span.from && **at < span.until);
+        within.max().map(|at| (at - span.from, span.from))
+    };
+    closed.iter().filter_map(late).max().unwrap_or((0, 0))
+}
+
 /// When there was no daemon; a new one takes a moment.
 pub fn without_daemon(daemons: &[Span]) -> Vec<Span> {
     let deaths = daemons.iter().zip(daemons.iter().skip(1));
@@ -68,6 +77,14 @@ mod tests {
         assert_eq!(longest_wait(&admissions, &[span(1_000, 2_000)], &[]), (7_100, 2_000));
         // A stall of two seconds does not begin the wait anew.
         assert_eq!(longest_wait(&admissions, &[], &[span(5_000, 7_000)]), (7_000, 100));
+    }
+
+    #[test]
+    fn who_is_let_in_within_a_span_is_found() {
+        let closed = [span(100, 200), span(1_000, 9_000)];
+        assert_eq!(latest_within(&[50, 100, 130, 200, 1_020, 1_010, 9_001], &closed), (30, 100));
+        assert_eq!(latest_within(&[6_000, 130, 8_999], &closed), (7_999, 1_000));
+        assert_eq!(latest_within(&[100, 9_000], &closed), (0, 0));
     }
 
     #[test]

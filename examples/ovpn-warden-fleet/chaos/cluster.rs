@@ -19,7 +19,11 @@ use ovpn_warden::{
 use sqlx::{Connection as _, MySqlConnection, Row as _, mysql::MySqlConnectOptions};
 use tokio::{process::Command, task::JoinSet, time::sleep};
 
-use super::{audit::Span, plan::How, record::Millis};
+use super::{
+    audit::Span,
+    plan::{Fault, How},
+    record::Millis,
+};
 
 const NODES: u32 = 3;
 /// Between two writes to a node.
@@ -45,6 +49,8 @@ pub struct Cluster {
     /// The node that clients do not reach, or 0.
     hidden: Arc<AtomicU32>,
     taken: Arc<Mutex<Vec<Taken>>>,
+    /// When no node can have had a majority: two of three were away.
+    lost: Mutex<Vec<Span>>,
     races: Arc<Races>,
     tasks: JoinSet<()>,
 }
@@ -98,6 +104,7 @@ impl Cluster {
             clock,
             hidden: Arc::default(),
             taken: Arc::default(),
+            lost: Mutex::default(),
             races: Arc::default(),
             tasks: JoinSet::new(),
         };
@@ -120,6 +127,11 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// The node that comes so many after another.
+    pub const fn after(node: u32, many: u32) -> u32 {
+        (node - 1 + many) % NODES + 1
+    }
+
     /// The node that most of the program's connections lead to.
     pub async fn in_use(&self) -> u32 {
         let mut most = (0, 1);
@@ -137,36 +149,77 @@ impl Cluster {
 
     /// Does it, waits, and undoes it; returns when all are one again.
     pub async fn strike(&self, node: u32, how: How, away: Duration) -> anyhow::Result<()> {
-        let (what, back) = match how {
-            How::Kill => ("kill", "again"),
-            How::Part => ("part", "join"),
-            How::Hide => ("hide", "join"),
+        self.take(node, how).await?;
+        sleep(away).await;
+        let back = if how == How::Kill { "again" } else { "join" };
+        let done = self.script(back, Some(node)).await;
+        self.hidden.store(0, Ordering::Relaxed);
+        done
+    }
+
+    /// Parts the first from the others, kills the second while it is parted, and brings both back in the order of the plan,
+    /// with what an operator has to do for it; returns when all are one again. Until then there may be no majority.
+    pub async fn strike_two(&self, first: u32, second: u32, fault: &Fault) -> anyhow::Result<()> {
+        let done = self.part_and_kill(first, second, fault).await;
+        self.hidden.store(0, Ordering::Relaxed);
+        done
+    }
+
+    async fn part_and_kill(&self, first: u32, second: u32, fault: &Fault) -> anyhow::Result<()> {
+        let begun = self.clock.now().mono;
+        let until = |time: Duration| sleep(time.saturating_sub(self.clock.now().mono - begun));
+        self.take(first, fault.how).await?;
+        let (after, away) = fault.second;
+        until(after).await;
+        self.take(second, How::Kill).await?;
+        let from = self.clock.now().utc.as_millis();
+        let (opened, launched) = (fault.away, after + away);
+        until(opened.min(launched)).await;
+        let lost = Span { from, until: self.clock.now().utc.as_millis() };
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).push(lost);
+        if launched < opened {
+            self.script("launch", Some(second)).await?;
+        }
+        until(opened).await;
+        self.script("open", Some(first)).await?;
+        self.hidden.store(0, Ordering::Relaxed);
+        if launched >= opened {
+            self.script("mend", None).await?;
+            until(launched).await;
+            self.script("launch", Some(second)).await?;
+        }
+        self.script("mend", None).await
+    }
+
+    async fn take(&self, node: u32, how: How) -> anyhow::Result<()> {
+        let what = match how {
+            How::Kill => "kill",
+            How::Part => "part",
+            How::Hide => "hide",
             How::Stop
             | How::Slow
             | How::ReadOnly
             | How::Crowded
             | How::Cut
             | How::Full
-            | How::Replace => {
+            | How::Replace
+            | How::Upgrade => {
                 bail!("no node of a cluster is {}", how.word())
             }
         };
         if how == How::Hide {
             self.hidden.store(node, Ordering::Relaxed);
         }
-        self.script(what, node).await?;
-        sleep(away).await;
-        let done = self.script(back, node).await;
-        self.hidden.store(0, Ordering::Relaxed);
-        done
+        self.script(what, Some(node)).await
     }
 
-    async fn script(&self, what: &str, node: u32) -> anyhow::Result<()> {
+    async fn script(&self, what: &str, node: Option<u32>) -> anyhow::Result<()> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/cluster.sh");
         let mut command = Command::new(&script);
-        let status = command.arg(what).arg(&self.folder).arg(node.to_string()).status().await?;
+        command.arg(what).arg(&self.folder).args(node.map(|node| node.to_string()));
+        let status = command.status().await?;
         if !status.success() {
-            bail!("{} {what} {node} ended with {status}", script.display());
+            bail!("{} {what} {node:?} ended with {status}", script.display());
         }
         Ok(())
     }
@@ -201,6 +254,7 @@ impl Cluster {
             undecided: self.races.undecided.load(Ordering::Relaxed),
             both_won: self.races.both_won.load(Ordering::Relaxed),
             nodes_differ: tables.iter().any(|table| *table != tables[0]),
+            lost: std::mem::take(&mut self.lost.lock().unwrap_or_else(PoisonError::into_inner)),
         };
         Ok((gaps.collect(), raced))
     }
@@ -214,6 +268,8 @@ pub struct Raced {
     pub both_won: usize,
     /// The nodes do not hold the same sessions.
     pub nodes_differ: bool,
+    /// When no node can have had a majority.
+    pub lost: Vec<Span>,
 }
 
 /// One write after the other, for ever.
@@ -276,5 +332,11 @@ mod tests {
         assert_eq!(first_host(url), "mysql://u:p@a:1/w");
         assert_eq!(host(url, 2).unwrap(), "mysql://u:p@c:3/w");
         assert_eq!(turned(url).unwrap(), "mysql://u:p@b:2,c:3,a:1/w");
+    }
+
+    #[test]
+    fn two_of_three_nodes_are_never_the_same() {
+        let of = |node| [1, 2].map(|many| Cluster::after(node, many));
+        assert_eq!([1, 2, 3].map(of), [[2, 3], [3, 1], [1, 2]]);
     }
 }

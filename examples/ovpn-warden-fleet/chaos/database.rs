@@ -27,7 +27,7 @@ impl Database<'_> {
     pub async fn trouble(self, how: How, time: Duration) -> anyhow::Result<bool> {
         let pid: u32 = std::fs::read_to_string(self.folder.join("pid"))?.trim().parse()?;
         match how {
-            How::Kill | How::Replace | How::Part | How::Hide => {}
+            How::Kill | How::Replace | How::Upgrade | How::Part | How::Hide => {}
             How::Stop => {
                 signal(pid, "STOP").await?;
                 sleep(time).await;

@@ -17,6 +17,10 @@ pub enum Hit {
     Node(Option<u32>),
     /// The node in use, and while it is away the daemon.
     NodeAndDaemon,
+    /// Of three nodes the one in use is parted, and while it is, another killed: the one that comes so many after it.
+    NodeThenAnother(u32),
+    /// Of three nodes another is parted, and while it is, the one in use killed.
+    AnotherThenNode(u32),
 }
 
 impl Hit {
@@ -30,6 +34,8 @@ impl Hit {
             Self::Node(None) => "node_in_use",
             Self::Node(Some(_)) => "node",
             Self::NodeAndDaemon => "node_in_use_and_daemon",
+            Self::NodeThenAnother(_) => "node_in_use_then_another_killed",
+            Self::AnotherThenNode(_) => "node_then_the_one_in_use_killed",
         }
     }
 }
@@ -53,6 +59,8 @@ pub enum How {
     Full,
     /// Another program file takes its place: SIGTERM, and the new one at once.
     Replace,
+    /// The schema is migrated by the newest program while the older one serves; then that is replaced, for good.
+    Upgrade,
     /// It loses the others without a word; its clients still reach it.
     Part,
     /// Nobody reaches it any more, without a word.
@@ -65,6 +73,8 @@ impl How {
     const OF_OTHERS: [Self; 2] = [Self::Kill, Self::Stop];
     const OF_DAEMON: [Self; 3] = [Self::Kill, Self::Stop, Self::Replace];
     const OF_NODES: [Self; 3] = [Self::Kill, Self::Part, Self::Hide];
+    /// Of the first of two nodes.
+    const OF_TWO: [Self; 2] = [Self::Part, Self::Hide];
 
     pub const fn word(self) -> &'static str {
         match self {
@@ -76,6 +86,7 @@ impl How {
             Self::Cut => "cut",
             Self::Full => "disk_full",
             Self::Replace => "replaced",
+            Self::Upgrade => "upgraded",
             Self::Part => "parted",
             Self::Hide => "hidden",
         }
@@ -93,14 +104,17 @@ pub struct Fault {
     pub hit: Hit,
     pub how: How,
     pub away: Duration,
-    /// Of [`Hit::Both`]: when the daemon is killed, and for how long it is away.
+    /// Of two that are hit: when the second is killed, and for how long it is away.
     pub second: (Duration, Duration),
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = match self.hit {
-            Hit::Server(number) | Hit::Node(Some(number)) => format!(" {number}"),
+            Hit::Server(number)
+            | Hit::Node(Some(number))
+            | Hit::NodeThenAnother(number)
+            | Hit::AnotherThenNode(number) => format!(" {number}"),
             Hit::Daemon
             | Hit::Database
             | Hit::Both
@@ -110,11 +124,15 @@ impl fmt::Display for Fault {
         };
         let (hit, how) = (self.hit.word(), self.how.word());
         write!(f, "{hit}{server} {how} for {} ms", self.away.as_millis())?;
-        if matches!(self.hit, Hit::Both | Hit::NodeAndDaemon) {
-            let (after, away) = self.second;
-            write!(f, ", the daemon {} ms later for {} ms", after.as_millis(), away.as_millis())?;
-        }
-        Ok(())
+        let second = match self.hit {
+            Hit::Both | Hit::NodeAndDaemon => "daemon",
+            Hit::NodeThenAnother(_) | Hit::AnotherThenNode(_) => "second",
+            Hit::Daemon | Hit::Database | Hit::Server(_) | Hit::Servers | Hit::Node(_) => {
+                return Ok(());
+            }
+        };
+        let (after, away) = self.second;
+        write!(f, ", the {second} {} ms later for {} ms", after.as_millis(), away.as_millis())
     }
 }
 
@@ -129,20 +147,27 @@ pub enum Kinds {
     AllButOurEnd,
 }
 
-/// So many faults of a cluster: of eight, five are of the node in use and one of another, one of these together
-/// with the daemon, one of a server of OpenVPN. The first three are each kind of the node in use.
+/// So many faults of a cluster: of ten, five are of the node in use and one of another, one of these together
+/// with the daemon, two are of two nodes at once, one of a server of OpenVPN. The first ten are each kind.
 pub fn of_cluster(seed: u64, count: usize, servers: u32) -> Vec<Fault> {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut kinds = How::OF_NODES;
-    kinds.shuffle(&mut random);
-    let mut deck: Vec<_> = kinds.iter().map(|how| (Hit::Node(None), *how)).collect();
+    let mut one = [Hit::NodeAndDaemon, Hit::Node(Some(0))]
+        .map(|hit| (hit, How::OF_NODES[random.random_range(0..How::OF_NODES.len())]))
+        .to_vec();
+    one.extend(How::OF_NODES.map(|how| (Hit::Node(None), how)));
+    one.push((Hit::Server(0), How::Kill));
+    let two = [Hit::NodeThenAnother(0), Hit::AnotherThenNode(0)];
+    let mut deck = one;
+    deck.extend(two.iter().flat_map(|hit| How::OF_TWO.map(|how| (*hit, how))));
+    deck.shuffle(&mut random);
     let mut plan = Vec::with_capacity(count);
     while plan.len() < count {
         let (hit, how) = deck.pop().unwrap_or_else(|| {
             let hits = [Hit::Node(None); 5];
             let hits = hits.into_iter().chain([Hit::NodeAndDaemon, Hit::Node(Some(0))]);
-            let mut how = || How::OF_NODES[random.random_range(0..How::OF_NODES.len())];
-            deck = hits.map(|hit| (hit, how())).collect();
+            let mut of = |hows: &[How]| hows[random.random_range(0..hows.len())];
+            deck = hits.map(|hit| (hit, of(&How::OF_NODES))).collect();
+            deck.extend(two.map(|hit| (hit, of(&How::OF_TWO))));
             deck.push((Hit::Server(0), How::Kill));
             deck.shuffle(&mut random);
             deck.pop().unwrap_or((Hit::Node(None), How::Kill))
@@ -151,6 +176,8 @@ pub fn of_cluster(seed: u64, count: usize, servers: u32) -> Vec<Fault> {
         let hit = match hit {
             Hit::Server(_) => Hit::Server(number(servers)),
             Hit::Node(Some(_)) => Hit::Node(Some(number(3) + 1)),
+            Hit::NodeThenAnother(_) => Hit::NodeThenAnother(number(2) + 1),
+            Hit::AnotherThenNode(_) => Hit::AnotherThenNode(number(2) + 1),
             hit @ (Hit::Daemon
             | Hit::Database
             | Hit::Both
@@ -161,8 +188,13 @@ pub fn of_cluster(seed: u64, count: usize, servers: u32) -> Vec<Fault> {
         let mut within = |from, to| Duration::from_millis(random.random_range::<u64, _>(from..to));
         // All logins are to be seen to be back before the next.
         let rest = within(2_000, 6_000);
-        let away = within(500, 15_000);
-        let second = (within(0, 3_000), within(50, 3_000));
+        let mut away = within(500, 15_000);
+        let mut second = (within(0, 3_000), within(50, 3_000));
+        if matches!(hit, Hit::NodeThenAnother(_) | Hit::AnotherThenNode(_)) {
+            // Before and after the others know that the first is away, and each may come back first.
+            second = (within(0, 8_000), within(500, 25_000));
+            away = second.0 + within(500, 25_000);
+        }
         plan.push(Fault { rest, hit, how, away, second });
     }
     plan
@@ -207,7 +239,9 @@ pub fn faults(
             | Hit::Both
             | Hit::Servers
             | Hit::Node(_)
-            | Hit::NodeAndDaemon => hit,
+            | Hit::NodeAndDaemon
+            | Hit::NodeThenAnother(_)
+            | Hit::AnotherThenNode(_) => hit,
         };
         let mut within = |from, to| Duration::from_millis(random.random_range::<u64, _>(from..to));
         let rest = within(100, if is_short { 3_000 } else { 5_000 });
@@ -223,6 +257,7 @@ pub fn faults(
             Hit::Daemon if wanted == Kinds::All => &How::OF_DAEMON,
             Hit::Both => &[How::Kill],
             Hit::Node(_) | Hit::NodeAndDaemon => &How::OF_NODES,
+            Hit::NodeThenAnother(_) | Hit::AnotherThenNode(_) => &How::OF_TWO,
             _ if wanted == Kinds::Kills => &[How::Kill],
             Hit::Database => &How::OF_DATABASE,
             Hit::Daemon | Hit::Server(_) | Hit::Servers => &How::OF_OTHERS,
@@ -236,6 +271,16 @@ pub fn faults(
         let how = left.pop().unwrap_or(How::Kill);
         plan.push(Fault { rest, hit, how, away, second });
     }
+    plan
+}
+
+/// The same, with an upgrade in the middle: faults before and after it.
+pub fn with_upgrade(mut plan: Vec<Fault>, seed: u64) -> Vec<Fault> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut within = |from, to| Duration::from_millis(random.random_range::<u64, _>(from..to));
+    let (rest, away) = (within(3_000, 5_000), within(3_000, 9_000));
+    let second = (Duration::ZERO, Duration::ZERO);
+    plan.insert(plan.len() / 2, Fault { rest, hit: Hit::Daemon, how: How::Upgrade, away, second });
     plan
 }
 
@@ -279,19 +324,54 @@ mod tests {
         let is_our_end = |fault: &Fault| match fault.hit {
             Hit::Daemon => fault.how == How::Kill,
             Hit::Both | Hit::NodeAndDaemon => true,
-            Hit::Database | Hit::Server(_) | Hit::Servers | Hit::Node(_) => false,
+            Hit::Database
+            | Hit::Server(_)
+            | Hit::Servers
+            | Hit::Node(_)
+            | Hit::NodeThenAnother(_)
+            | Hit::AnotherThenNode(_) => false,
         };
         assert!(!soak.iter().any(is_our_end));
     }
+
     #[test]
-    fn the_first_faults_of_a_cluster_are_each_kind_of_its_node_in_use() {
-        let plan = of_cluster(7, 40, 4);
-        let mut first: Vec<_> = plan.iter().take(3).map(|fault| fault.how.word()).collect();
-        first.sort_unstable();
-        assert_eq!(first, ["hidden", "killed", "parted"]);
-        assert!(plan.iter().take(3).all(|fault| fault.hit == Hit::Node(None)));
-        assert!(plan.iter().any(|fault| fault.hit == Hit::NodeAndDaemon));
-        assert!(plan.iter().any(|fault| matches!(fault.hit, Hit::Node(Some(1..=3)))));
-        assert!(!plan.iter().any(|fault| matches!(fault.hit, Hit::Node(Some(0)))));
+    fn an_upgrade_is_in_the_middle_and_leaves_the_plan_as_it_is() {
+        let words = |plan: &[Fault]| plan.iter().map(Fault::to_string).collect::<Vec<_>>();
+        let plain = faults(7, 12, 4, true, Kinds::All);
+        let mut plan = with_upgrade(plain.clone(), 7);
+        assert_eq!(words(&plan), words(&with_upgrade(plain.clone(), 7)));
+        let upgrade = plan.remove(6);
+        assert_eq!((upgrade.hit, upgrade.how), (Hit::Daemon, How::Upgrade));
+        assert_eq!(words(&plan), words(&plain));
+    }
+
+    #[test]
+    fn the_first_ten_faults_of_a_cluster_are_each_kind() {
+        for seed in 0..50 {
+            let plan = of_cluster(seed, 40, 4);
+            let words = |plan: &[Fault]| plan.iter().map(Fault::to_string).collect::<Vec<_>>();
+            assert_eq!(words(&plan[..12]), words(&of_cluster(seed, 12, 4)), "seed {seed}");
+            assert_ne!(words(&plan), words(&of_cluster(seed + 1, 40, 4)));
+            let kinds = |hit: &str| {
+                let its = plan.iter().take(10).filter(|fault| fault.hit.word() == hit);
+                its.map(|fault| fault.how.word()).collect::<BTreeSet<_>>()
+            };
+            assert_eq!(kinds("node_in_use"), BTreeSet::from(["hidden", "killed", "parted"]));
+            for two in ["node_in_use_then_another_killed", "node_then_the_one_in_use_killed"] {
+                assert_eq!(kinds(two), BTreeSet::from(["hidden", "parted"]), "seed {seed}");
+            }
+            for one in ["node_in_use_and_daemon", "node", "one_server"] {
+                assert_eq!(kinds(one).len(), 1, "seed {seed}");
+            }
+            let is_of_two =
+                |hit| matches!(hit, Hit::NodeThenAnother(1..=2) | Hit::AnotherThenNode(1..=2));
+            for fault in plan.iter().filter(|fault| How::OF_TWO.contains(&fault.how)) {
+                // The first is still away when the second is killed.
+                assert!(!is_of_two(fault.hit) || fault.second.0 < fault.away, "{fault}");
+                assert!(fault.hit != Hit::Node(Some(0)), "{fault}");
+            }
+            let two = plan[10..].iter().filter(|fault| is_of_two(fault.hit));
+            assert_eq!(two.count(), 6, "two of each ten, seed {seed}");
+        }
     }
 }

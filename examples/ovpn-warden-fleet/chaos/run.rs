@@ -19,10 +19,9 @@ use super::{
     audit::{self, Evidence, Span},
     back,
     cluster::{self, Cluster, TAKEOVER},
-    database::{Database, signal},
     drift,
     log::Log,
-    plan::{self, Fault, Hit, How, Kinds},
+    plan::{self, Fault, Kinds},
     record::{Instance, Millis, Record},
     rows, stall,
     tell::{Played, tell},
@@ -44,6 +43,9 @@ const BEGIN: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(8);
 /// How long the end may take: everybody out, every row written.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For so long logins may go on by a node that has lost the others: until it knows (5 s), and until the daemon has looked after
+/// that (5 s, and what it takes to look at all).
+const UNKNOWN: Millis = 12_000;
 /// `session.limit_s` of the defaults.
 const LIMIT: Millis = 28_800_000;
 
@@ -95,11 +97,6 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
     let url = args.database.clone().unwrap_or_else(|| Rig::database(folder.path()));
     // What is not the program under test knows one host only.
     let one = cluster::first_host(&url);
-    scenario::seed(args, &one, None, clock).await.context("cannot seed the database")?;
-    let cluster = match &args.cluster_folder {
-        Some(folder) => Some(Cluster::watch(folder, &url, clock).await?),
-        None => None,
-    };
     let record = Arc::new(Record::in_file(&folder.path().join("record"))?);
     let world = Arc::new(World {
         clock,
@@ -121,6 +118,14 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
         servers.push(tokio::spawn(server.serve(listener, receiver)));
     }
     let mut rig = Rig::new(folder.path(), &url, &ports, args).await?;
+    if args.upgrade_from.is_some() {
+        rig.migrate().await?;
+    }
+    scenario::seed(args, &one, None, clock).await.context("cannot seed the database")?;
+    let cluster = match &args.cluster_folder {
+        Some(folder) => Some(Cluster::watch(folder, &url, clock).await?),
+        None => None,
+    };
     let pid = watch::Sender::new(rig.launch()?);
     let stop = watch::Sender::new(false);
     let stalls = tokio::spawn(stall::watch(clock, pid.subscribe(), stop.subscribe()));
@@ -156,6 +161,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
     } else {
         plan::faults(seed, args.faults, args.servers, has_database, kinds)
     };
+    let plan = if args.upgrade_from.is_some() { plan::with_upgrade(plan, seed) } else { plan };
     let outcome = play.all(&plan).await;
     let _ = stop.send(true);
     let (stalls, drift) = (stalls.await?, drift.await?);
@@ -258,147 +264,6 @@ impl Play<'_> {
         self.rig.check()
     }
 
-    /// Plays it; whether it was met.
-    async fn strike(&mut self, fault: &Fault) -> anyhow::Result<bool> {
-        if fault.hit == Hit::Database && fault.how != How::Kill {
-            let from = self.now();
-            let is_met = self.database()?.trouble(fault.how, fault.away).await?;
-            self.outages.push(Span { from, until: self.now() });
-            return Ok(is_met);
-        }
-        self.strike_any(fault).await?;
-        Ok(true)
-    }
-
-    async fn strike_any(&mut self, fault: &Fault) -> anyhow::Result<()> {
-        match (fault.hit, fault.how) {
-            (Hit::Node(_) | Hit::NodeAndDaemon, how) => self.strike_node(fault, how).await,
-            (Hit::Daemon, How::Stop) => {
-                let (pid, from) = (*self.pid.borrow(), self.now());
-                signal(pid, "STOP").await?;
-                sleep(fault.away).await;
-                signal(pid, "CONT").await?;
-                self.stops.push(Span { from, until: self.now() });
-                Ok(())
-            }
-            (Hit::Daemon, How::Replace) => {
-                let from = self.daemon_since;
-                let _ = self.pid.send(0);
-                self.rig.replace().await?;
-                self.daemons.push(Span { from, until: self.now() });
-                self.start_daemon()
-            }
-            (Hit::Server(number), How::Stop) => self.freeze_server(number, fault.away).await,
-            (Hit::Servers, How::Stop) => {
-                for number in 0..self.args.servers {
-                    self.freeze_server(number, fault.away).await?;
-                }
-                Ok(())
-            }
-            (Hit::Daemon, _) => {
-                self.kill_daemon().await?;
-                sleep(fault.away).await;
-                self.start_daemon()
-            }
-            (Hit::Database, _) => {
-                let from = self.kill_database().await?;
-                sleep(fault.away).await;
-                self.database_is_back(from).await
-            }
-            (Hit::Both, _) => {
-                let from = self.kill_database().await?;
-                let (after, away) = fault.second;
-                sleep(after).await;
-                self.kill_daemon().await?;
-                sleep(away).await;
-                self.start_daemon()?;
-                sleep(fault.away.saturating_sub(after + away)).await;
-                self.database_is_back(from).await
-            }
-            (Hit::Server(number), _) => self.kill_server(number, fault.away).await,
-            (Hit::Servers, _) => {
-                for number in 0..self.args.servers {
-                    self.kill_server(number, fault.away).await?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    async fn strike_node(&mut self, fault: &Fault, how: How) -> anyhow::Result<()> {
-        let cluster = self.cluster.take().context("no cluster")?;
-        let node = match fault.hit {
-            Hit::Node(Some(number)) => number,
-            Hit::Daemon
-            | Hit::Database
-            | Hit::Both
-            | Hit::Server(_)
-            | Hit::Servers
-            | Hit::Node(None)
-            | Hit::NodeAndDaemon => cluster.in_use().await,
-        };
-        let from = self.now();
-        let struck = cluster.strike(node, how, fault.away);
-        let done = if fault.hit == Hit::NodeAndDaemon {
-            let (after, away) = fault.second;
-            let kill = async {
-                sleep(after).await;
-                self.kill_daemon().await?;
-                sleep(away).await;
-                self.start_daemon()
-            };
-            let (struck, killed) = tokio::join!(struck, kill);
-            struck.and(killed)
-        } else {
-            struck.await
-        };
-        // Until it was left for another, the database was away.
-        self.outages.push(Span { from, until: cluster.usable_since(from) + TAKEOVER });
-        self.cluster = Some(cluster);
-        done
-    }
-
-    async fn freeze_server(&self, number: u32, time: Duration) -> anyhow::Result<()> {
-        let server = &self.orders[(number % self.args.servers) as usize];
-        server.send(Order::Freeze(time)).await.context("a server of the fleet has ended")
-    }
-
-    async fn kill_server(&self, number: u32, away: Duration) -> anyhow::Result<()> {
-        let server = &self.orders[(number % self.args.servers) as usize];
-        server.send(Order::Die(away)).await.context("a server of the fleet has ended")
-    }
-
-    async fn kill_daemon(&mut self) -> anyhow::Result<()> {
-        let _ = self.pid.send(0);
-        let from = self.daemon_since;
-        self.rig.kill().await?;
-        self.daemons.push(Span { from, until: self.now() });
-        Ok(())
-    }
-
-    fn start_daemon(&mut self) -> anyhow::Result<()> {
-        self.daemon_since = self.now();
-        let _ = self.pid.send(self.rig.launch()?);
-        Ok(())
-    }
-
-    fn database(&self) -> anyhow::Result<Database<'_>> {
-        let folder = self.args.database_folder.as_ref().context("no database to trouble")?;
-        Ok(Database { folder, clock: self.clock })
-    }
-
-    async fn kill_database(&self) -> anyhow::Result<Millis> {
-        let from = self.now();
-        self.database()?.script("kill").await?;
-        Ok(from)
-    }
-
-    async fn database_is_back(&mut self, from: Millis) -> anyhow::Result<()> {
-        self.database()?.script("again").await?;
-        self.outages.push(Span { from, until: self.now() });
-        Ok(())
-    }
-
     async fn finish(
         mut self,
         url: &str,
@@ -431,6 +296,7 @@ impl Play<'_> {
         if let Some(cluster) = self.cluster.take() {
             let (gaps, raced) = cluster.finish(url).await?;
             found = self.judge_cluster(&gaps, &raced, result);
+            found.extend(self.judge_lost(&instances, &raced.lost, result));
             closed = gaps;
         }
         closed.extend(back::without_daemon(&self.daemons));
@@ -494,6 +360,24 @@ impl Play<'_> {
             .then(|| format!("no login for {wait} ms of a usable database, from {from:.1} s on"))
     }
 
+    /// For how long somebody was let in while no node had a majority, by what one knew from before.
+    fn judge_lost(
+        &self,
+        instances: &[Instance],
+        lost: &[Span],
+        result: &mut Result,
+    ) -> Option<String> {
+        let admissions: Vec<_> = instances.iter().filter_map(|one| one.admitted).collect();
+        let (late, from) = back::latest_within(&admissions, lost);
+        let longest = lost.iter().map(|span| span.until - span.from).max();
+        result.put("two_of_three_away_ms_most", longest.unwrap_or(0));
+        result.put("let_in_without_a_majority_ms_most", late);
+        let from = self.since_begin(from);
+        (late > UNKNOWN).then(|| {
+            format!("let in {late} ms after the majority was lost, which was at {from:.1} s")
+        })
+    }
+
     /// Who won the races, and whether the nodes agree; the database was away while none took a write.
     fn judge_cluster(
         &mut self,
@@ -529,6 +413,7 @@ impl Play<'_> {
     }
 }
 
+mod strike;
 #[cfg(test)]
 #[path = "run_tests.rs"]
 mod tests;
