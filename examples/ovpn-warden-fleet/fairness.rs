@@ -16,7 +16,17 @@ pub fn evenness_of_servers(answers: &[Answer]) -> Option<f64> {
     evenness(&shares).filter(|_| shares.len() > 1)
 }
 
-/// The same of those who came in each tenth of the time, newest and oldest: within a tenth each is told to come
+/// How many logins were decided of the server with the fewest, and of the one with the most.
+pub fn decided_of_servers(answers: &[Answer]) -> Option<(usize, usize)> {
+    let mut servers: HashMap<u32, usize> = HashMap::new();
+    for answer in logins(answers) {
+        *servers.entry(answer.server).or_default() +=
+            usize::from(answer.outcome != Outcome::Temporary);
+    }
+    Some((*servers.values().min()?, *servers.values().max()?))
+}
+
+/// The evenness of those who came in each tenth of the time, newest and oldest: within a tenth each is told to come
 /// again or waits as the others are. None where all came at once, within a second.
 pub fn evenness_of_moments(answers: &[Answer]) -> Option<f64> {
     let asked = || logins(answers).map(|answer| answer.asked);
@@ -69,6 +79,7 @@ mod tests {
         // A renegotiation is no login.
         answers.push(Answer { is_reauth: true, ..login(1, 0, Outcome::Temporary) });
         assert_eq!(evenness_of_servers(&answers), Some(0.5));
+        assert_eq!(decided_of_servers(&answers), Some((1, 2)));
         assert_eq!(evenness_of_moments(&answers), None, "all came at once");
         let all_put_off = [login(0, 0, Outcome::Temporary), login(1, 0, Outcome::Temporary)];
         assert_eq!(evenness_of_servers(&all_put_off), None);

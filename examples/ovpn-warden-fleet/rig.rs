@@ -29,6 +29,8 @@ use crate::args::Args;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take to stop, as the unit has it.
 const STOP: Duration = Duration::from_secs(15);
+/// How a line's level stands in the log where it is that of an error.
+const ERROR: &str = "\"level\":\"ERROR\"";
 
 /// A folder with a configuration, and the daemon that runs on it.
 pub struct Rig {
@@ -78,6 +80,8 @@ pub struct Log {
     /// Last `session.adopted` of each server, and how many there are.
     pub adopted: HashMap<u32, (Timestamp, usize)>,
     pub dropped: u64,
+    /// Lines of the level of errors.
+    pub errors: u64,
 }
 
 /// Several daemons on one database, each with every so many-th of the servers.
@@ -144,6 +148,7 @@ impl Rigs {
             all.deadlines.extend(log.deadlines);
             all.adopted.extend(log.adopted);
             all.dropped += log.dropped;
+            all.errors += log.errors;
         }
         Ok(all)
     }
@@ -344,6 +349,7 @@ impl Rig {
         let mut log = Log::default();
         for line in BufReader::new(File::open(self.log_path())?).lines() {
             let line = line?;
+            log.errors += u64::from(line.contains(ERROR));
             let is_wanted = ["\"auth.allowed\"", "\"session.adopted\"", "\"log.dropped\""];
             if !is_wanted.iter().any(|event| line.contains(event)) {
                 continue;

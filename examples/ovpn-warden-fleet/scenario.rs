@@ -170,6 +170,11 @@ impl Fleet<'_> {
         Ok(true)
     }
 
+    /// Of so many, how many are not there after all.
+    fn missing(&mut self, name: &str, wanted: u64, count: impl Fn(&Totals) -> u64) {
+        self.result.put(name, wanted.saturating_sub(count(&self.world.totals)));
+    }
+
     /// Connects everybody, at the rate that was asked for.
     async fn ramp(&mut self) -> anyhow::Result<()> {
         sleep(SETTLE).await;
@@ -194,9 +199,8 @@ impl Fleet<'_> {
             })
             .await?;
         let up = Totals::of(&self.world.totals.up);
-        if !is_done || up < all * u64::from(100 - self.args.wrong) / 100 {
-            self.result.put("ramp_incomplete", up);
-        }
+        let wanted = all * u64::from(100 - self.args.wrong) / 100;
+        self.result.put("ramp_incomplete", wanted.saturating_sub(up).max(u64::from(!is_done)));
         self.result.number("ramp_s", (self.clock.now().mono - begun).as_secs_f64());
         let connected = self.rig.usage();
         let cpu = (connected.cpu - before.cpu).as_secs_f64();
@@ -230,6 +234,9 @@ impl Fleet<'_> {
             Totals::of(&totals.answered) - temporary >= all
         })
         .await?;
+        self.missing("storm_incomplete", all, |totals| {
+            Totals::of(&totals.answered) - if retry { Totals::of(&totals.temporary) } else { 0 }
+        });
         let ended = self.clock.now().mono;
         let after = self.rig.usage();
         self.result.put("rss_kib", after.rss_kib);
@@ -334,6 +341,7 @@ impl Fleet<'_> {
         let ready = self.rig.start(self.clock).await?;
         self.result.number("restart_to_ready_ms", ready.as_secs_f64() * 1_000.0);
         self.wait(PATIENCE, |totals| Totals::of(&totals.attached) >= servers * 3).await?;
+        self.missing("attaches_missing", servers * 3, |totals| Totals::of(&totals.attached));
         let all = self.args.all();
         for _ in 0..10 {
             sleep(SETTLE).await;
@@ -411,6 +419,8 @@ impl Fleet<'_> {
         wrong += early;
         if !seen.kills.is_empty() {
             result.put("kills", seen.kills.len());
+            // Whose approval is not in the log: what was dropped of it is not known to have been in time.
+            result.put("kills_unjudged", seen.kills.len() - late.len());
             result.put("kills_early", early);
             result.spread("kill_late", late);
         }
@@ -426,6 +436,7 @@ impl Fleet<'_> {
             result.spread("reconcile", spans.collect());
         }
         result.put("log_lines_dropped", log.dropped);
+        result.put("errors_logged", log.errors);
         result.put("wrong_answers", wrong);
         for fault in seen.faults.iter().take(5) {
             result.put("fault", fault.as_str());
@@ -470,6 +481,10 @@ fn latencies(result: &mut Result, answers: &[Answer], deaf: u32, timeout: Durati
         if let Some(evenness) = evenness {
             result.number(name, evenness);
         }
+    }
+    if let Some((least, most)) = fairness::decided_of_servers(answers) {
+        result.put("decided_of_server_least", least);
+        result.put("decided_of_server_most", most);
     }
     result.spread("login", took(&|answer| !answer.is_reauth && answer.server >= deaf));
     if deaf > 0 {

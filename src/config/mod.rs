@@ -92,7 +92,7 @@ pub struct Auth {
     pub require_fingerprint: bool,
     /// Threads that hash passwords; 0 in the file becomes the number of cores.
     pub hash_workers: NonZeroUsize,
-    /// Logins that may wait for such a thread.
+    /// Logins of each server that may wait for such a thread.
     pub hash_queue: usize,
     /// argon2id memory, KiB.
     pub argon2_m_kib: u32,

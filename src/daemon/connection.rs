@@ -9,12 +9,11 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
-use tokio_util::codec::Decoder as _;
 use zeroize::Zeroize as _;
 
 use crate::{
     proto::{ManagementCodec, Message},
-    types::{Clock, Mono, wiped_if},
+    types::{Clock, Mono},
 };
 
 use super::transport::{Connected, ReadHalf, WriteHalf};
@@ -62,13 +61,7 @@ impl Up {
 
     /// The next message of what has arrived. `at_end`: nothing more comes. A password in it stays nowhere else.
     pub(super) fn decode(&mut self, at_end: bool) -> io::Result<Option<Message>> {
-        let decode = || match at_end {
-            true => self.codec.decode_eof(&mut self.unread),
-            false => self.codec.decode(&mut self.unread),
-        };
-        wiped_if(decode, |got| {
-            matches!(got, Ok(None | Some(Message::Auth(_) | Message::Rejected(_))))
-        })
+        self.codec.decode_wiped(&mut self.unread, at_end)
     }
 
     /// Writes what can be written at once.

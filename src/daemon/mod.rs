@@ -21,6 +21,7 @@ mod rhythm;
 mod stillness;
 mod survey;
 mod transport;
+mod turns;
 mod webhook;
 mod writer;
 
@@ -59,6 +60,7 @@ use questions::Bounds;
 use relay::Socket;
 use retention::Retention;
 use survey::Survey;
+use turns::{Most, Turns};
 use webhook::{Client, Sender, Webhook};
 use writer::Writer;
 
@@ -137,10 +139,9 @@ impl Daemon {
         let shared = Shared {
             authenticator: Arc::clone(&authenticator),
             questions: Bounds {
-                at_once: AT_ONCE.max(config.auth.hash_workers.get() * 4),
+                turns: Arc::new(Turns::new(most(config))),
                 waiting: config.auth.hash_queue,
                 patience: config.auth.timeout,
-                pace: Arc::default(),
             },
             store: Arc::clone(&store),
             backlog: Arc::clone(&backlog),
@@ -279,13 +280,23 @@ impl Daemon {
     }
 }
 
+/// Logins that hashing threads have, or that wait for one.
+fn room(config: &Config) -> usize {
+    config.auth.hash_queue + config.auth.hash_workers.get()
+}
+
+fn most(config: &Config) -> Most {
+    let at_once = AT_ONCE.max(config.auth.hash_workers.get() * 4);
+    Most::new(at_once, room(config), config.servers.len())
+}
+
 fn authenticator(
     config: &Config,
     store: &Arc<dyn Store>,
     clock: Clock,
 ) -> Result<Authenticator, StartError> {
     let auth = &config.auth;
-    let pool = Arc::new(HashPool::new(auth.hash_workers, auth.hash_queue)?);
+    let pool = Arc::new(HashPool::new(auth.hash_workers, room(config))?);
     let limits = Limits {
         user_failures: config.throttle.user_failures,
         address_failures: config.throttle.address_failures,

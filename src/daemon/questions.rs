@@ -1,14 +1,13 @@
 //! The logins of one server that are being decided.
 //!
-//! A server has a few questions under way at once, and the others wait here, in their order: a
-//! storm at one server leaves room on the hashing threads for the logins of all others. They come
-//! up half of them together, as soon as the other half is decided: the database is then asked about all in one question.
-//! Renegotiations of live clients do not wait. A login that cannot be decided in time is refused for a
-//! while as soon as that is clear, the last that came first: those before it are nearly there. A decision that is
-//! held back is under way no longer: it takes nobody's turn.
+//! A server has a few questions under way at once, and the others wait here, in their order, until it is this
+//! server's turn (`turns`): a storm at one server leaves room on the hashing threads for the logins of all others, and one
+//! at all of them overruns nothing. Renegotiations of live clients do not wait. A login that cannot be decided in time is
+//! refused for a while as soon as that is clear, the last that came first: those before it are nearly there. A decision
+//! that is held back is under way no longer: it takes nobody's turn.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -24,33 +23,40 @@ use crate::{
     types::{Clock, DenyReason, Mono},
 };
 
-use super::pace::{Load, Pace};
+use super::turns::{Come, Seat, Turns};
 
 /// What there may be.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Bounds {
-    /// Under way at once: half as many are enough to keep every hashing thread busy.
-    pub(super) at_once: usize,
+    /// What is under way, over all servers.
+    pub(super) turns: Arc<Turns>,
     /// Waiting; beyond it a login is refused for a while.
     pub(super) waiting: usize,
     /// How long a login may take. A part of it is left for what cannot be foreseen.
     pub(super) patience: Duration,
-    /// How fast it goes.
-    pub(super) pace: Arc<Pace>,
 }
 
 pub(super) struct Questions {
     authenticator: Arc<Authenticator>,
+    seat: Seat,
     bounds: Bounds,
     clock: Clock,
     asked: JoinSet<(Ticket, Answer)>,
-    handles: HashMap<Ticket, AbortHandle>,
+    stages: HashMap<Ticket, (Stage, AbortHandle)>,
+    /// By their serial numbers, which are in the order in which they came.
+    waiting: BTreeMap<u64, Waiting>,
+    refused: BTreeMap<u64, Ticket>,
+}
+
+/// How far one is that was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It has a turn.
+    UnderWay,
+    /// It needs none.
+    Live,
     /// Decided, and not to be told yet.
-    held: HashMap<Ticket, AbortHandle>,
-    waiting: VecDeque<Waiting>,
-    refused: VecDeque<Ticket>,
-    /// What the others were told of.
-    load: Load,
+    Held,
 }
 
 struct Waiting {
@@ -64,76 +70,86 @@ impl Questions {
     pub(super) fn new(authenticator: Arc<Authenticator>, bounds: Bounds, clock: Clock) -> Self {
         Self {
             authenticator,
+            seat: bounds.turns.seat(),
             bounds,
             clock,
             asked: JoinSet::new(),
-            handles: HashMap::new(),
-            held: HashMap::new(),
-            waiting: VecDeque::new(),
-            refused: VecDeque::new(),
-            load: Load::default(),
+            stages: HashMap::new(),
+            waiting: BTreeMap::new(),
+            refused: BTreeMap::new(),
         }
     }
 
-    /// Asks, now or as soon as there is room. Answers at once where too many wait.
+    /// Asks, now or as soon as it has a turn. Answers at once where too many wait.
     pub(super) fn ask(&mut self, ticket: Ticket, request: Box<AuthRequest>) -> Option<Decision> {
-        let is_live = matches!(request.kind, RequestKind::Reauth { .. });
         let patience = self.bounds.patience * 7 / 8;
-        let before = self.handles.len() + self.waiting.len();
         let due = self.clock.now().mono + patience;
-        let has_room = self.waiting.is_empty() && self.handles.len() < self.bounds.at_once;
-        if is_live || has_room {
-            self.begin(ticket, request, due);
-        } else if self.waiting.len() < self.bounds.waiting
-            && self.bounds.pace.wait(before, patience) <= patience
-        {
-            self.waiting.push_back(Waiting { ticket, request, due });
-        } else {
-            return Some(DenyReason::Overloaded.into());
+        if matches!(request.kind, RequestKind::Reauth { .. }) {
+            self.begin(ticket, request, due, Stage::Live);
+            return None;
         }
-        self.tell();
+        match self.seat.come(self.waiting.len() < self.bounds.waiting, patience) {
+            Come::Now => self.begin(ticket, request, due, Stage::UnderWay),
+            Come::Later => {
+                // Who guesses passwords takes no honest login's place in the queue.
+                if let Some(reason) = self.authenticator.refuses_at_once(&request) {
+                    self.seat.leave();
+                    return Some(reason.into());
+                }
+                self.waiting.insert(ticket.serial, Waiting { ticket, request, due });
+            }
+            Come::Never => return Some(DenyReason::Overloaded.into()),
+        }
         None
     }
 
     /// Nobody waits for this one any more.
     pub(super) fn cancel(&mut self, ticket: Ticket) {
-        match self.handles.remove(&ticket).or_else(|| self.held.remove(&ticket)) {
-            Some(handle) => handle.abort(),
-            None => {
-                self.waiting.retain(|waiting| waiting.ticket != ticket);
-                self.refused.retain(|refused| *refused != ticket);
+        if let Some((stage, handle)) = self.stages.remove(&ticket) {
+            handle.abort();
+            if stage == Stage::UnderWay {
+                self.seat.done(false, self.clock.now().mono);
             }
+        } else if self.waiting.remove(&ticket.serial).is_some() {
+            self.seat.leave();
+        } else {
+            self.refused.remove(&ticket.serial);
         }
-        self.refill();
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.asked.is_empty() && self.refused.is_empty()
+        self.asked.is_empty() && self.refused.is_empty() && self.waiting.is_empty()
     }
 
     /// The next decision; `None` for a question that was cancelled. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<(Ticket, Decision)> {
         loop {
-            if let Some(ticket) = self.refused.pop_front() {
+            self.refill();
+            if let Some((_, ticket)) = self.refused.pop_first() {
                 return Some((ticket, DenyReason::Overloaded.into()));
             }
-            let (ticket, answer) = match self.asked.join_next().await? {
+            let done = tokio::select! {
+                Some(done) = self.asked.join_next() => done,
+                () = self.seat.called(), if !self.waiting.is_empty() => continue,
+                else => return None,
+            };
+            let (ticket, answer) = match done {
                 Ok(done) => done,
                 Err(error) => {
                     // Others may have finished, and come next.
-                    self.handles.retain(|_, handle| handle.id() != error.id());
-                    self.held.retain(|_, handle| handle.id() != error.id());
-                    self.refill();
+                    if error.is_panic() {
+                        self.forget(error.id());
+                    }
                     return None;
                 }
             };
-            let Answer { decision, hold, reserved } = answer;
-            if self.held.remove(&ticket).is_some() {
-                return Some((ticket, decision));
+            let Answer { decision, is_work, hold, reserved } = answer;
+            let now = self.clock.now().mono;
+            match self.stages.remove(&ticket) {
+                Some((Stage::Held, _)) => return Some((ticket, decision)),
+                Some((Stage::UnderWay, _)) => self.seat.done(is_work, now),
+                Some((Stage::Live, _)) | None => {}
             }
-            self.handles.remove(&ticket);
-            self.bounds.pace.decided(self.clock.now().mono);
-            self.refill();
             if hold.is_zero() {
                 // Whoever hears of the decision gives it back.
                 reserved.into_iter().for_each(Reserved::keep);
@@ -141,37 +157,45 @@ impl Questions {
             }
             let handle = self.asked.spawn(async move {
                 tokio::time::sleep(hold).await;
-                (ticket, Answer { decision, hold, reserved })
+                (ticket, Answer { decision, is_work, hold, reserved })
             });
-            self.held.insert(ticket, handle);
+            self.stages.insert(ticket, (Stage::Held, handle));
         }
     }
 
+    /// It panicked.
+    fn forget(&mut self, id: tokio::task::Id) {
+        let found = self.stages.iter().find(|(_, (_, handle))| handle.id() == id);
+        let ticket = found.map(|(ticket, _)| *ticket);
+        if let Some((Stage::UnderWay, _)) = ticket.and_then(|ticket| self.stages.remove(&ticket)) {
+            self.seat.done(false, self.clock.now().mono);
+        }
+    }
+
+    /// Those whose turn it is begin, and those that wait in vain are refused.
     fn refill(&mut self) {
-        let now = self.clock.now().mono;
-        // Renegotiations, which do not wait, are under way, too: for them nobody waits for long.
-        let is_late = |first: &Waiting| first.due - now < self.bounds.patience * 5 / 8;
-        let is_time = self.handles.len() <= self.bounds.at_once / 2
-            || self.waiting.front().is_some_and(is_late);
-        while is_time
-            && self.handles.len() < self.bounds.at_once
-            && let Some(Waiting { ticket, request, due }) = self.waiting.pop_front()
-        {
-            self.begin(ticket, request, due);
+        if self.waiting.is_empty() {
+            return;
         }
-        while let Some(last) = self.waiting.back() {
-            let before = self.handles.len() + self.waiting.len() - 1;
-            if now + self.bounds.pace.wait(before, self.bounds.patience) <= last.due {
+        for _ in 0..self.seat.take() {
+            let Some((_, Waiting { ticket, request, due })) = self.waiting.pop_first() else {
                 break;
-            }
-            self.refused.extend(self.waiting.pop_back().map(|last| last.ticket));
+            };
+            self.begin(ticket, request, due, Stage::UnderWay);
         }
-        self.tell();
+        let now = self.clock.now().mono;
+        while let Some(last) = self.waiting.last_entry()
+            && self.seat.is_in_vain(last.get().due - now, self.bounds.patience)
+        {
+            let last = last.remove();
+            self.refused.insert(last.ticket.serial, last.ticket);
+            self.seat.leave();
+        }
     }
 
-    fn begin(&mut self, ticket: Ticket, request: Box<AuthRequest>, due: Mono) {
+    fn begin(&mut self, ticket: Ticket, request: Box<AuthRequest>, due: Mono, stage: Stage) {
         let authenticator = Arc::clone(&self.authenticator);
-        self.answer(ticket, async move { authenticator.authenticate(*request).await }, due);
+        self.answer(ticket, async move { authenticator.authenticate(*request).await }, due, stage);
     }
 
     /// `due`: no longer is anything held back.
@@ -180,6 +204,7 @@ impl Questions {
         ticket: Ticket,
         answer: impl Future<Output = Answer> + Send + 'static,
         due: Mono,
+        stage: Stage,
     ) {
         let clock = self.clock;
         let handle = self.asked.spawn(async move {
@@ -187,18 +212,7 @@ impl Questions {
             let hold = answer.hold.min(due - clock.now().mono);
             (ticket, Answer { hold, ..answer })
         });
-        self.handles.insert(ticket, handle);
-    }
-
-    fn tell(&mut self) {
-        let load = Load { under_way: self.handles.len(), waiting: self.waiting.len() };
-        self.bounds.pace.changed(std::mem::replace(&mut self.load, load), load);
-    }
-}
-
-impl Drop for Questions {
-    fn drop(&mut self) {
-        self.bounds.pace.changed(self.load, Load::default());
+        self.stages.insert(ticket, (stage, handle));
     }
 }
 
@@ -206,7 +220,7 @@ impl Drop for Questions {
 mod tests {
     use std::num::NonZeroUsize;
 
-    use super::*;
+    use super::{super::turns::Most, *};
     use crate::{
         auth::{
             decide::Defaults,
@@ -245,7 +259,7 @@ mod tests {
             server: "udp".parse().unwrap(),
             kind,
             holds: None,
-            user: Claimed::Missing,
+            user: Claimed::Invalid,
             password: None,
             token: None,
             response: Response::None,
@@ -259,33 +273,54 @@ mod tests {
     }
 
     fn ticket(number: u32) -> Ticket {
-        Ticket { cid: Cid(number), serial: 1 }
+        Ticket { cid: Cid(number), serial: number.into() }
+    }
+
+    fn bounds(at_once: usize, patience: Duration) -> Bounds {
+        let turns = Arc::new(Turns::new(Most::new(at_once, 256, 1)));
+        Bounds { turns, waiting: 100, patience }
+    }
+
+    const KIND: RequestKind = RequestKind::Adopt { connected_since: Timestamp::from_secs(0) };
+    const LIVE: RequestKind =
+        RequestKind::Reauth { connected_since: Timestamp::from_secs(0), is_extended: false };
+
+    impl Questions {
+        /// With a turn, those that wait.
+        fn load(&self) -> (usize, usize) {
+            let stages = self.stages.values();
+            let under_way = stages.filter(|(stage, _)| *stage == Stage::UnderWay).count();
+            (under_way, self.waiting.len())
+        }
     }
 
     #[tokio::test(start_paused = true)]
     #[expect(clippy::disallowed_methods, reason = "it is the test's own time")]
     async fn what_is_held_back_takes_nobodys_turn_and_is_told_in_time() {
         let clock = Clock::new();
-        let bounds = Bounds { at_once: 1, waiting: 9, patience: EACH * 40, pace: Arc::default() };
+        let bounds = bounds(4, EACH * 40);
         let mut questions = Questions::new(authenticator(clock), bounds, clock);
-        let denied = |hold| {
+        let mut answer = |number, hold, due| {
+            assert_eq!(questions.seat.come(true, EACH), Come::Now);
             let decision = DenyReason::BadCredentials.into();
-            Answer { decision, hold, reserved: None }
+            let answer = Answer { decision, is_work: true, hold, reserved: None };
+            questions.answer(ticket(number), async move { answer }, due, Stage::UnderWay);
         };
         let late = clock.now().mono + EACH * 40;
-        questions.answer(ticket(1), async move { denied(EACH) }, late);
-        questions.answer(ticket(2), async move { denied(EACH * 3) }, late);
-        questions.answer(ticket(3), async move { denied(EACH * 2) }, late);
-        questions.answer(ticket(4), async move { denied(EACH * 9) }, clock.now().mono);
+        answer(1, EACH, late);
+        answer(2, EACH * 3, late);
+        answer(3, EACH * 2, late);
+        answer(4, EACH * 9, clock.now().mono);
         // It waits for its turn, and is decided long before the first is told.
-        assert_eq!(questions.ask(ticket(5), request(RequestKind::Connect)), None);
+        assert_eq!(questions.ask(ticket(5), request(KIND)), None);
+        assert_eq!(questions.load(), (4, 1));
         let begun = tokio::time::Instant::now();
         let mut told = Vec::new();
         while told.len() < 4 {
-            let Some((ticket, _)) = questions.next().await else { continue };
-            told.push((ticket.cid.0, begun.elapsed().as_millis() / EACH.as_millis()));
-            if ticket.cid.0 == 1 {
-                questions.cancel(Ticket { cid: Cid(3), serial: 1 });
+            let Some((told_of, _)) = questions.next().await else { continue };
+            told.push((told_of.cid.0, begun.elapsed().as_millis() / EACH.as_millis()));
+            if told_of.cid.0 == 1 {
+                questions.cancel(ticket(3));
             }
         }
         assert_eq!(told, [(4, 0), (5, 0), (1, 1), (2, 3)]);
@@ -295,75 +330,92 @@ mod tests {
     #[tokio::test]
     async fn those_that_wait_come_up_half_of_them_together_and_nobody_before_them() {
         let clock = Clock::new();
-        let bounds = Bounds { at_once: 4, waiting: 9, patience: EACH * 40, pace: Arc::default() };
-        let mut questions = Questions::new(authenticator(clock), bounds, clock);
+        let mut questions = Questions::new(authenticator(clock), bounds(4, EACH * 40), clock);
         for number in 1..=8 {
-            assert_eq!(questions.ask(ticket(number), request(RequestKind::Connect)), None);
+            assert_eq!(questions.ask(ticket(number), request(KIND)), None);
         }
         let mut seen = Vec::new();
         for number in 9..=12 {
             assert!(questions.next().await.is_some());
-            assert_eq!(questions.ask(ticket(number), request(RequestKind::Connect)), None);
-            seen.push((questions.handles.len(), questions.waiting.len()));
+            assert_eq!(questions.ask(ticket(number), request(KIND)), None);
+            questions.refill();
+            seen.push(questions.load());
         }
         assert_eq!(seen, [(3, 5), (4, 4), (3, 5), (4, 4)]);
-        let last: Vec<_> = questions.waiting.iter().map(|waiting| waiting.ticket.cid.0).collect();
+        let last: Vec<_> = questions.waiting.values().map(|waiting| waiting.ticket.cid.0).collect();
         assert_eq!(last, [9, 10, 11, 12]);
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_long_because_renegotiations_are_under_way() {
+    async fn renegotiations_neither_wait_nor_take_a_turn() {
         let clock = Clock::new();
-        let bounds = Bounds { at_once: 4, waiting: 9, patience: EACH * 80, pace: Arc::default() };
-        let mut questions = Questions::new(authenticator(clock), bounds, clock);
-        let since = Timestamp::from_secs(0);
-        let live = RequestKind::Reauth { connected_since: since, is_extended: false };
+        let mut questions = Questions::new(authenticator(clock), bounds(1, EACH * 80), clock);
         for number in 1..=4 {
-            assert_eq!(questions.ask(ticket(number), request(live)), None);
+            assert_eq!(questions.ask(ticket(number), request(LIVE)), None);
         }
-        assert_eq!(questions.ask(ticket(5), request(RequestKind::Connect)), None);
-        assert!(questions.next().await.is_some());
-        assert_eq!(questions.waiting.len(), 1);
-        // As if a quarter of the time were over.
-        questions.bounds.patience = EACH * 800;
-        questions.ask(ticket(6), request(live));
-        assert!(questions.next().await.is_some());
-        assert_eq!(questions.waiting.len(), 0);
+        assert_eq!(questions.ask(ticket(5), request(KIND)), None);
+        assert_eq!(questions.load(), (1, 0));
+        assert_eq!(questions.ask(ticket(6), request(KIND)), None);
+        assert_eq!(questions.ask(ticket(7), request(LIVE)), None);
+        assert_eq!((questions.load(), questions.stages.len()), ((1, 1), 6));
+        let mut told = Vec::new();
+        while let Some((ticket, _)) = questions.next().await {
+            told.push(ticket.cid.0);
+        }
+        told.sort_unstable();
+        assert_eq!(told, [1, 2, 3, 4, 5, 6, 7]);
     }
 
     #[tokio::test]
     async fn who_cannot_be_decided_in_time_is_refused_at_once_and_the_last_first() {
         let clock = Clock::new();
-        let pace = Arc::<Pace>::default();
-        let crowd = Load { under_way: 1, waiting: 1 };
-        pace.changed(Load::default(), crowd);
-        (0..=10).for_each(|number| pace.decided(Mono::default() + EACH * number));
-        pace.changed(crowd, Load::default());
-        let bounds =
-            Bounds { at_once: 1, waiting: 100, patience: EACH * 8, pace: Arc::clone(&pace) };
+        let bounds = bounds(1, EACH * 8);
+        // Another server has shown how fast it goes.
+        let other = bounds.turns.seat();
+        assert_eq!([(); 2].map(|()| other.come(true, EACH)), [Come::Now, Come::Later]);
+        (1..=10).for_each(|number| other.decided(Mono::default() + EACH * number));
+        drop(other);
         let mut questions = Questions::new(authenticator(clock), bounds, clock);
         let refused = Some(DenyReason::Overloaded.into());
-        let answers: Vec<_> = (1..=9)
-            .map(|number| questions.ask(ticket(number), request(RequestKind::Connect)))
-            .collect();
+        let answers: Vec<_> =
+            (1..=9).map(|number| questions.ask(ticket(number), request(KIND))).collect();
         assert_eq!(answers[..7], [const { None }; 7]);
         assert_eq!(answers[7..], [refused.clone(), refused.clone()]);
         // A live session does not wait.
-        let since = Timestamp::from_secs(0);
-        let kind = RequestKind::Reauth { connected_since: since, is_extended: false };
-        assert_eq!(questions.ask(ticket(10), request(kind)), None);
+        assert_eq!(questions.ask(ticket(10), request(LIVE)), None);
         questions.cancel(ticket(10));
 
-        // It goes slower now: the last two that wait are told, and not when their time is over.
+        // It goes slower now: the last three that wait are told, and not when their time is over.
         let slow = EACH * 11 / 5;
-        (1..=10).for_each(|number| pace.decided(Mono::default() + EACH * 10 + slow * number));
+        for number in 1..=10 {
+            questions.seat.decided(Mono::default() + EACH * 10 + slow * number);
+        }
         let mut told = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..4 {
             if let Some((ticket, decision)) = questions.next().await {
                 told.push((ticket, Some(decision) == refused));
             }
         }
         told.sort_by_key(|(ticket, _)| ticket.cid);
-        assert_eq!(told, [(ticket(1), false), (ticket(6), true), (ticket(7), true)]);
+        assert_eq!(told[0], (ticket(1), false));
+        assert_eq!(told[1..], [5, 6, 7].map(|number| (ticket(number), true)));
+    }
+
+    #[tokio::test]
+    async fn a_crowd_that_leaves_leaves_nothing_behind() {
+        let clock = Clock::new();
+        let bounds = Bounds { waiting: usize::MAX, ..bounds(4, EACH * 600) };
+        let turns = Arc::clone(&bounds.turns);
+        let mut questions = Questions::new(authenticator(clock), bounds, clock);
+        for number in 1..=50_000 {
+            assert_eq!(questions.ask(ticket(number), request(KIND)), None);
+        }
+        // From the end on, which a search from the beginning finds last.
+        (1..=50_000).rev().for_each(|number| questions.cancel(ticket(number)));
+        assert_eq!(questions.load(), (0, 0));
+        while questions.next().await.is_some() || !questions.is_empty() {}
+        // Nor for the others.
+        let other = turns.seat();
+        assert_eq!([(); 4].map(|()| other.come(false, EACH)), [Come::Now; 4]);
     }
 }

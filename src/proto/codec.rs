@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::types::truncate_on_char;
+use crate::types::{truncate_on_char, wiped_if};
 
 use super::{
     assembler::Assembler,
@@ -34,6 +34,8 @@ pub struct ManagementCodec {
     /// The next reply is another tool's.
     is_relaying: bool,
     tap: Option<Tap>,
+    /// Something that may be a secret was in what was read.
+    has_read_secret: bool,
     /// What one line gave beside its first message: at most two.
     more: VecDeque<Message>,
 }
@@ -65,6 +67,26 @@ impl ManagementCodec {
         buffer.clear();
         buffer.reserve(waiting.len() + wanted);
         buffer.extend_from_slice(&waiting);
+    }
+
+    /// The next message of what has arrived. `at_end`: nothing more comes. A password in it stays nowhere else, not on the
+    /// stack either; where none was, nothing is overwritten.
+    ///
+    /// # Errors
+    /// None: content never makes it fail.
+    pub fn decode_wiped(
+        &mut self,
+        buffer: &mut BytesMut,
+        at_end: bool,
+    ) -> io::Result<Option<Message>> {
+        let decode = || {
+            let got = if at_end { self.decode_eof(buffer) } else { self.decode(buffer) };
+            (got, std::mem::take(&mut self.has_read_secret))
+        };
+        let (got, _) = wiped_if(decode, |(got, has_read_secret)| {
+            *has_read_secret || matches!(got, Ok(Some(Message::Auth(_) | Message::Rejected(_))))
+        });
+        got
     }
 
     fn on_line(&mut self, line: &[u8], offset: u64) -> Option<Message> {
@@ -140,6 +162,12 @@ impl ManagementCodec {
     }
 }
 
+/// Whether a line that begins so may hold a secret.
+fn may_be_secret(begun: &[u8]) -> bool {
+    let is_of = |start: &&[u8]| begun.starts_with(start) || start.starts_with(begun);
+    !begun.is_empty() && SECRET_LINES.iter().any(is_of)
+}
+
 fn rejected(kind: RejectKind, offset: u64) -> Message {
     Message::Rejected(Rejected { kind, block: None, offset })
 }
@@ -173,6 +201,7 @@ impl Decoder for ManagementCodec {
             }
             let (message, consumed, secret) = match self.framer.cut(&buffer[at..]) {
                 None => {
+                    self.has_read_secret |= may_be_secret(&buffer[at..]);
                     buffer.advance(at);
                     return Ok(None);
                 }
@@ -192,6 +221,7 @@ impl Decoder for ManagementCodec {
                 Some((Cut::Skipped, consumed)) => (None, consumed, true),
             };
             if secret {
+                self.has_read_secret = true;
                 buffer[at..at + consumed].zeroize();
             }
             at += consumed;
@@ -208,6 +238,7 @@ impl Decoder for ManagementCodec {
         if let Some(message) = self.decode(buffer)? {
             return Ok(Some(message));
         }
+        self.has_read_secret |= !buffer.is_empty();
         let partial = !buffer.is_empty() && !self.framer.is_discarding();
         buffer.zeroize();
         buffer.clear();
@@ -227,5 +258,32 @@ impl Encoder<Command> for ManagementCodec {
     fn encode(&mut self, command: Command, out: &mut BytesMut) -> io::Result<()> {
         command.encode(out);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_where_a_secret_may_have_been_read_is_anything_overwritten() {
+        for (read, wanted) in [
+            (">BYTECOUNT_CLI:1,2,3\n", false),
+            (">BYTECOUNT_CLI:1,2,3\n>BYTEC", false),
+            (">CLIENT:CONNECT,1,2\n>CLIENT:ENV,password=x\n", true),
+            // The rest is yet to come.
+            (">CLIENT:CONNECT,1,2\n>CLIENT:ENV,password=x", true),
+            (">CLIENT:CONNECT,1,2\n>CLIENT:ENV,pass", true),
+            (">CLIENT:CONNECT,1,2\n>CLIENT:ENV,username=", false),
+            (">CLIENT:CR_RESPONSE,1,2,x\n", true),
+        ] {
+            let mut codec = ManagementCodec::default();
+            let mut buffer = BytesMut::from(read);
+            while codec.decode(&mut buffer).unwrap().is_some() {}
+            assert_eq!(codec.has_read_secret, wanted, "{read}");
+            // It is asked once.
+            assert_eq!(codec.decode_wiped(&mut BytesMut::new(), false).unwrap(), None);
+            assert!(!codec.has_read_secret);
+        }
     }
 }

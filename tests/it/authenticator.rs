@@ -19,7 +19,7 @@ use ovpn_warden::{
         Actor, DeviceMode, NewUser, OnLimit, Options, PolicyRecord, SecondFactorMode, Store,
         StoreError, UserPatch, open,
     },
-    types::{Clock, DenyReason, ExpiryAction, Password, Zone},
+    types::{Clock, DenyReason, ExpiryAction, Password, Timestamp, Zone},
 };
 
 const PARAMS: HashParams = HashParams { m_kib: 8, t: 1, p: 1 };
@@ -124,7 +124,11 @@ async fn login_with(
     name: &str,
     password: Option<&[u8]>,
 ) -> Decision {
-    let request = AuthRequest {
+    told(authenticator, request(name, password)).await
+}
+
+fn request(name: &str, password: Option<&[u8]>) -> AuthRequest {
+    AuthRequest {
         holds: None,
         proven: None,
         is_other: false,
@@ -138,13 +142,12 @@ async fn login_with(
         device: Ok(None),
         certificate: None,
         client_ip: None,
-    };
-    told(authenticator, request).await
+    }
 }
 
 /// The decision when it may be told.
 async fn told(authenticator: &Authenticator, request: AuthRequest) -> Decision {
-    let Answer { decision, hold, reserved } = authenticator.authenticate(request).await;
+    let Answer { decision, hold, reserved, .. } = authenticator.authenticate(request).await;
     tokio::time::sleep(hold).await;
     reserved.into_iter().for_each(Reserved::keep);
     decision
@@ -471,4 +474,33 @@ async fn nobody_goes_on_by_an_answer_to_a_challenge_that_was_never_asked() {
     let Decision::Allow(grant) = login(&authenticator, "u0", b"right").await else { panic!() };
     let known = told(&authenticator, reauth("u0", b"CRV1::abc::123456", grant.proven)).await;
     assert!(matches!(known, Decision::Allow(_)), "what let it in: {known:?}");
+}
+
+#[tokio::test]
+async fn what_is_refused_without_being_looked_at_is_no_work_and_need_not_wait() {
+    let bed = Bed::new(&[]).await;
+    let authenticator = bed.authenticator();
+    let unseen = request("nobody", None);
+    let reason = Some(DenyReason::MissingCredentials);
+    assert_eq!(authenticator.refuses_at_once(&unseen), reason);
+    let answer = authenticator.authenticate(unseen).await;
+    assert!(!answer.is_work && self::reason(&answer.decision) == reason);
+
+    // Compared, then throttled: each guess is work until it is known that it is one too many.
+    let guess = || AuthRequest {
+        client_ip: Some("192.0.2.1".parse().unwrap()),
+        ..request("nobody", Some(b"guess"))
+    };
+    let mut was_work = Vec::new();
+    while authenticator.refuses_at_once(&guess()).is_none() {
+        was_work.push(authenticator.authenticate(guess()).await.is_work);
+        assert!(was_work.len() < 100, "never throttled");
+    }
+    assert_eq!(was_work, vec![true; was_work.len()]);
+    assert_eq!(authenticator.refuses_at_once(&guess()), Some(DenyReason::Throttled));
+    assert!(!authenticator.authenticate(guess()).await.is_work);
+    // Who has a session is not refused for other people's guesses.
+    let since = Timestamp::from_secs(0);
+    let kind = RequestKind::Reauth { connected_since: since, is_extended: false };
+    assert_eq!(authenticator.refuses_at_once(&AuthRequest { kind, ..guess() }), None);
 }

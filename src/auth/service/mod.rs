@@ -57,6 +57,8 @@ const LONGEST_HOLD: Duration = Duration::from_secs(2);
 pub struct Answer {
     /// What was decided.
     pub decision: Decision,
+    /// It took the database or a hashing thread, and was not known at once.
+    pub is_work: bool,
     /// A refusal waits for so long, holding nothing else up, as if the slowest stored hash had been compared.
     pub hold: Duration,
     /// The place that somebody has who is let in; whoever answers keeps it.
@@ -70,6 +72,8 @@ struct Course {
     spent: Duration,
     /// It was of a password that is longer than people's.
     is_long: bool,
+    /// The database has answered.
+    is_known: bool,
     reserved: Option<Reserved>,
 }
 
@@ -161,7 +165,9 @@ impl Authenticator {
     /// fault. The caller bounds the time by dropping the future.
     pub async fn authenticate(&self, request: AuthRequest) -> Answer {
         let mut course = Course::default();
-        let decision = match self.judge(&request, &mut course).await {
+        let judged = self.judge(&request, &mut course).await;
+        let is_work = !course.spent.is_zero() || course.is_known && judged.is_ok();
+        let decision = match judged {
             Ok(decision) => decision,
             Err(Fault::Store(StoreError::Unavailable(_))) => DenyReason::BackendUnavailable.into(),
             Err(Fault::Pool(PoolError::Overloaded)) => DenyReason::Overloaded.into(),
@@ -176,7 +182,16 @@ impl Authenticator {
             }),
         };
         let hold = self.hold(request.kind, &decision, &course);
-        Answer { decision, hold, reserved: course.reserved }
+        Answer { decision, is_work, hold, reserved: course.reserved }
+    }
+
+    /// Why a request need not wait for its turn, if it would be refused as soon as it has one.
+    pub fn refuses_at_once(&self, request: &AuthRequest) -> Option<DenyReason> {
+        let user = match &request.user {
+            Claimed::Valid(user) => Some(user),
+            Claimed::Invalid | Claimed::Missing => None,
+        };
+        self.refuses_unseen(request, user).err()
     }
 
     /// Passwords that wait for a hashing thread.
@@ -206,6 +221,7 @@ impl Authenticator {
             }
             (facts, _) => facts?,
         };
+        course.is_known = true;
         let mut known = match self.gather(request, user, facts, answered, course).await? {
             Ok(known) => known,
             Err(reason) => return Ok(reason.into()),

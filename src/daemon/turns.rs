@@ -1,0 +1,364 @@
+//! Whose turn it is: how many logins are under way over all servers, and how that is spread over those of which more
+//! wait. Core, but for its lock and for what wakes a server.
+//!
+//! A server that is crowded comes up once in each round, before those that have had more: nobody is ahead for having come
+//! first. They come up half of all together, as soon as the other half is decided: the database is then asked about
+//! many in one question. Renegotiations take no turn, and wait for none.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+use crate::types::Mono;
+
+use super::pace::Pace;
+
+/// So many servers may have under way what one alone may have.
+const SERVERS: usize = 4;
+/// What any server may begin at first.
+const FIRST: usize = 4;
+/// How often those that wait are to look whether they wait in vain.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How many may be under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Most {
+    /// Of one server: half as many are enough to keep every hashing thread busy.
+    at_once: usize,
+    /// Of all.
+    in_all: usize,
+    /// Of one server before anything is decided: others may have as many as it has, and are yet to be heard.
+    first: usize,
+}
+
+impl Most {
+    /// `room`: more would find no place before the hashing threads.
+    pub(super) fn new(at_once: usize, room: usize, servers: usize) -> Self {
+        Self {
+            at_once,
+            in_all: at_once.saturating_mul(SERVERS).min(room).max(1),
+            first: (at_once / servers.max(1)).max(FIRST),
+        }
+    }
+}
+
+/// Shared by the questions of all servers.
+pub(super) struct Turns(Mutex<State>);
+
+/// What becomes of a login that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Come {
+    Now,
+    /// It waits in its server until it has a turn.
+    Later,
+    /// It would wait in vain.
+    Never,
+}
+
+/// One server's place among the others.
+pub(super) struct Seat {
+    turns: Arc<Turns>,
+    number: usize,
+    called: Arc<Notify>,
+}
+
+struct State {
+    most: Most,
+    pace: Pace,
+    places: HashMap<usize, Place>,
+    /// Servers whose turn comes, by round, and within one as they came: the key is in the place, too.
+    line: BTreeMap<(u64, u64), usize>,
+    /// The next number of a place, and of an entry in the line.
+    number: usize,
+    entry: u64,
+    under_way: usize,
+    waiting: usize,
+    /// Servers of which some wait.
+    crowded: usize,
+    /// How many may be under way now: more with each decision, so that nobody has much before all were heard.
+    window: usize,
+    /// The last round in which somebody came up, and since when rounds are counted.
+    round: u64,
+    since: u64,
+    looked: Mono,
+}
+
+#[derive(Default)]
+struct Place {
+    called: Arc<Notify>,
+    waiting: usize,
+    /// Those whose turn has come are under way.
+    under_way: usize,
+    /// Their turn has come, and they are yet to be begun.
+    due: usize,
+    /// It had all that it may have, and still has more than half of it.
+    is_full: bool,
+    /// The round in which it comes up next, as rounds were counted then.
+    round: u64,
+    since: u64,
+    entry: Option<(u64, u64)>,
+}
+
+impl Turns {
+    pub(super) fn new(most: Most) -> Self {
+        Self(Mutex::new(State {
+            most,
+            pace: Pace::default(),
+            places: HashMap::new(),
+            line: BTreeMap::new(),
+            number: 0,
+            entry: 0,
+            under_way: 0,
+            waiting: 0,
+            crowded: 0,
+            window: most.at_once.min(most.in_all),
+            round: 0,
+            since: 0,
+            looked: Mono::default(),
+        }))
+    }
+
+    pub(super) fn seat(self: &Arc<Self>) -> Seat {
+        let mut state = self.state();
+        state.number += 1;
+        let number = state.number;
+        let called = Arc::clone(&state.places.entry(number).or_default().called);
+        drop(state);
+        Seat { turns: Arc::clone(self), number, called }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// One has come, who is willing to wait for so long where `may_wait`.
+    pub(super) fn come(&self, may_wait: bool, patience: Duration) -> Come {
+        self.turns.state().come(self.number, may_wait, patience)
+    }
+
+    /// One that was under way is no longer. `is_work`: it was decided, and not without work; the others wait for no less.
+    pub(super) fn done(&self, is_work: bool, now: Mono) {
+        self.turns.state().done(self.number, is_work, now);
+    }
+
+    /// One that waited does so no longer.
+    pub(super) fn leave(&self) {
+        self.turns.state().leave(self.number);
+    }
+
+    /// How many of those that wait longest are to begin.
+    pub(super) fn take(&self) -> usize {
+        let mut state = self.turns.state();
+        state.places.get_mut(&self.number).map_or(0, |place| std::mem::take(&mut place.due))
+    }
+
+    /// Whether the last of those that wait does so in vain, who has so much time left.
+    pub(super) fn is_in_vain(&self, left: Duration, patience: Duration) -> bool {
+        self.turns.state().is_in_vain(self.number, left, patience)
+    }
+
+    /// One of another server was decided.
+    #[cfg(test)]
+    pub(super) fn decided(&self, now: Mono) {
+        self.turns.state().pace.decided(now);
+    }
+
+    /// Until some are to begin, or have to look whether they wait in vain. Cancel-safe.
+    pub(super) async fn called(&self) {
+        self.called.notified().await;
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.turns.state().remove(self.number);
+    }
+}
+
+impl State {
+    fn come(&mut self, number: usize, may_wait: bool, patience: Duration) -> Come {
+        let round = self.round_of(number);
+        let is_next = self.line.first_key_value().is_none_or(|((first, _), _)| round <= *first);
+        let has_room = self.under_way < self.window;
+        let wait = self.wait(number, patience);
+        let first = self.most.first;
+        let Some(place) = self.places.get_mut(&number) else { return Come::Never };
+        if is_next && has_room && !place.is_full && place.waiting == 0 && place.under_way < first {
+            place.round = round;
+            self.begin(number);
+            return Come::Now;
+        }
+        if !may_wait || wait > patience {
+            return Come::Never;
+        }
+        place.waiting += 1;
+        self.waiting += 1;
+        self.crowded += usize::from(place.waiting == 1);
+        self.line_up(number);
+        Come::Later
+    }
+
+    fn done(&mut self, number: usize, is_work: bool, now: Mono) {
+        self.release(number);
+        if is_work && self.crowded > 0 {
+            self.pace.decided(now);
+            self.window = (self.window + 1).min(self.most.in_all);
+        }
+        self.deal();
+        if self.crowded > 0 && now - self.looked >= LOOK {
+            self.looked = now;
+            for number in self.line.values() {
+                self.places.get(number).into_iter().for_each(|place| place.called.notify_one());
+            }
+        }
+    }
+
+    fn leave(&mut self, number: usize) {
+        let Some(place) = self.places.get_mut(&number) else { return };
+        if place.waiting > 0 {
+            place.waiting -= 1;
+            self.waiting -= 1;
+            self.no_longer_crowded(number);
+        } else if place.due > 0 {
+            // Its turn had just come.
+            place.due -= 1;
+            self.release(number);
+        }
+        self.deal();
+    }
+
+    /// One less is under way.
+    fn release(&mut self, number: usize) {
+        let Some(place) = self.places.get_mut(&number) else { return };
+        place.under_way = place.under_way.saturating_sub(1);
+        place.is_full &= place.under_way > self.most.at_once / 2;
+        self.under_way = self.under_way.saturating_sub(1);
+        self.line_up(number);
+    }
+
+    fn remove(&mut self, number: usize) {
+        let Some(place) = self.places.get_mut(&number) else { return };
+        self.under_way = self.under_way.saturating_sub(place.under_way);
+        self.waiting = self.waiting.saturating_sub(place.waiting);
+        if std::mem::take(&mut place.waiting) > 0 {
+            self.no_longer_crowded(number);
+        }
+        self.places.remove(&number);
+        self.deal();
+    }
+
+    /// Those whose turn it is come up, once half of all are decided.
+    fn deal(&mut self) {
+        if self.under_way <= self.window / 2 {
+            while self.under_way < self.window
+                && let Some(((round, _), number)) = self.line.pop_first()
+                && let Some(place) = self.places.get_mut(&number)
+            {
+                place.entry = None;
+                place.waiting -= 1;
+                place.due += 1;
+                place.round = round;
+                place.called.notify_one();
+                self.waiting -= 1;
+                self.begin(number);
+                self.no_longer_crowded(number);
+                self.line_up(number);
+            }
+        }
+        if self.under_way + self.waiting == 0 {
+            // What somebody had in this storm is forgotten.
+            self.since += 1;
+            self.round = 0;
+            self.window = self.most.at_once.min(self.most.in_all);
+        }
+    }
+
+    fn begin(&mut self, number: usize) {
+        let Some(place) = self.places.get_mut(&number) else { return };
+        place.under_way += 1;
+        place.is_full |= place.under_way >= self.most.at_once;
+        self.round = self.round.max(place.round);
+        place.round += 1;
+        self.under_way += 1;
+    }
+
+    /// Some of its logins wait, and it may have more under way.
+    fn line_up(&mut self, number: usize) {
+        let round = self.round_of(number);
+        let Some(place) = self.places.get_mut(&number) else { return };
+        if place.waiting > 0 && !place.is_full && place.entry.is_none() {
+            place.round = round;
+            place.entry = Some((round, self.entry));
+            self.line.insert((round, self.entry), number);
+            self.entry += 1;
+        }
+    }
+
+    fn no_longer_crowded(&mut self, number: usize) {
+        let Some(place) = self.places.get_mut(&number).filter(|place| place.waiting == 0) else {
+            return;
+        };
+        if let Some(entry) = place.entry.take() {
+            self.line.remove(&entry);
+        }
+        self.crowded -= 1;
+        if self.crowded == 0 {
+            self.pace.rest();
+        }
+    }
+
+    /// Who has had little is ahead of the others, but not for long: it does not make good for a time in which it wanted nothing.
+    fn round_of(&mut self, number: usize) -> u64 {
+        let round = self.places.get(&number).map_or(self.round, |place| self.round_at(place));
+        if let Some(place) = self.places.get_mut(&number) {
+            place.since = self.since;
+        }
+        round
+    }
+
+    fn round_at(&self, place: &Place) -> u64 {
+        let ahead = u64::try_from(self.most.first).unwrap_or(u64::MAX);
+        let own = if place.since == self.since { place.round } else { 0 };
+        own.max(self.round.saturating_sub(ahead))
+    }
+
+    /// Whether the last of a server that waits does so in vain. Where not all can be decided, those that are ahead of the
+    /// others have to go first: each looks for itself, and who looks first is not to lose more than the others.
+    fn is_in_vain(&self, number: usize, left: Duration, patience: Duration) -> bool {
+        let Some(place) = self.places.get(&number) else { return false };
+        let each = self.pace.each(patience);
+        let time = |turns: usize| each.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX));
+        if time(self.under_way + self.waiting) <= left {
+            return false;
+        }
+        let ahead = self.rounds_of(place);
+        let before = self.under_way + ahead.saturating_sub(1).saturating_mul(self.crowded);
+        time(before) >= left || ahead.saturating_mul(self.crowded) >= self.waiting
+    }
+
+    /// How long one that comes now waits.
+    fn wait(&self, number: usize, patience: Duration) -> Duration {
+        let Some(place) = self.places.get(&number) else { return Duration::ZERO };
+        let crowded = self.crowded + usize::from(place.waiting == 0);
+        let turns = (self.rounds_of(place) + 1).saturating_mul(crowded) + self.under_way;
+        let turns = turns.min(self.under_way + self.waiting + 1);
+        self.pace.each(patience).saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX))
+    }
+
+    /// How many rounds there are until the last of a server comes up.
+    fn rounds_of(&self, place: &Place) -> usize {
+        let present = self.line.first_key_value().map_or(self.round, |((round, _), _)| *round);
+        let rounds = self.round_at(place).saturating_sub(present);
+        place.waiting.saturating_add(usize::try_from(rounds).unwrap_or(usize::MAX))
+    }
+}
+
+#[cfg(test)]
+#[path = "turns_tests.rs"]
+mod tests;

@@ -1,0 +1,256 @@
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(7);
+
+/// A machine that decides one login each 10 ms, in the order in which they were begun, and these servers.
+struct Scene {
+    turns: Arc<Turns>,
+    seats: Vec<Seat>,
+    now: Mono,
+    under_way: std::collections::VecDeque<usize>,
+    /// Of each server, those that wait and those that were decided.
+    waiting: Vec<usize>,
+    decided: Vec<usize>,
+    most_at_once: usize,
+}
+
+impl Scene {
+    fn new(most: Most, servers: usize) -> Self {
+        let turns = Arc::new(Turns::new(most));
+        let seats: Vec<_> = (0..servers).map(|_| turns.seat()).collect();
+        Self {
+            turns,
+            seats,
+            now: Mono::default(),
+            under_way: Default::default(),
+            waiting: vec![0; servers],
+            decided: vec![0; servers],
+            most_at_once: 0,
+        }
+    }
+
+    fn come(&mut self, server: usize) -> Come {
+        let come = self.seats[server].come(true, PATIENCE);
+        match come {
+            Come::Now => self.under_way.push_back(server),
+            Come::Later => self.waiting[server] += 1,
+            Come::Never => {}
+        }
+        self.most_at_once = self.most_at_once.max(self.under_way.len());
+        come
+    }
+
+    /// How long one more would wait.
+    fn wait(&self, server: usize) -> Duration {
+        self.turns.state().wait(self.seats[server].number, PATIENCE)
+    }
+
+    /// What each server does when it is called: of those that have to be decided by then, the last that wait in vain are
+    /// refused.
+    fn shed(&mut self, due: Mono) {
+        for (server, seat) in self.seats.iter().enumerate() {
+            while self.waiting[server] > 0 && seat.is_in_vain(due - self.now, PATIENCE) {
+                seat.leave();
+                self.waiting[server] -= 1;
+            }
+        }
+    }
+
+    /// What each server does when it is called, and sooner or later anyway.
+    fn look(&mut self) {
+        for (server, seat) in self.seats.iter().enumerate() {
+            let due = seat.take();
+            self.waiting[server] -= due;
+            self.under_way.extend(std::iter::repeat_n(server, due));
+        }
+        self.most_at_once = self.most_at_once.max(self.under_way.len());
+    }
+
+    /// Decides so many; false when nothing was under way.
+    fn decide(&mut self, count: usize) -> bool {
+        for _ in 0..count {
+            let Some(server) = self.under_way.pop_front() else { return false };
+            self.now = self.now + Duration::from_millis(10);
+            self.decided[server] += 1;
+            self.seats[server].done(true, self.now);
+            self.look();
+        }
+        true
+    }
+}
+
+/// Two hashing threads and the default queue.
+fn usual(servers: usize) -> Most {
+    Most::new(32, 258, servers)
+}
+
+#[test]
+fn a_server_alone_has_what_one_may_have_and_the_others_find_room() {
+    let mut scene = Scene::new(usual(4), 4);
+    let came: Vec<_> = (0..100).map(|_| scene.come(0)).collect();
+    assert_eq!(came.iter().filter(|come| **come == Come::Now).count(), 8);
+    assert!(scene.decide(50));
+    assert!((17..=32).contains(&scene.under_way.len()), "{}", scene.under_way.len());
+    // Nobody else waits: it begins at once.
+    assert_eq!(scene.come(1), Come::Now);
+    assert!(scene.decide(51));
+    assert!(!scene.decide(1));
+    assert_eq!(scene.most_at_once, 33);
+}
+
+#[test]
+fn what_is_under_way_has_one_bound_and_nobody_is_ahead_for_having_come_first() {
+    let mut scene = Scene::new(usual(200), 200);
+    // One server is heard after the other, and some logins are decided meanwhile.
+    for server in 0..200 {
+        for _ in 0..20 {
+            scene.come(server);
+        }
+        if server % 10 == 9 {
+            assert!(scene.decide(1));
+        }
+    }
+    let due = Mono(PATIENCE);
+    while scene.decide(10) {
+        scene.shed(due);
+        // It goes slower now and then.
+        scene.now = scene.now + Duration::from_millis(scene.now.0.as_millis() as u64 % 50);
+    }
+    assert!(scene.most_at_once <= 128, "{}", scene.most_at_once);
+    assert!((due - scene.now) < PATIENCE / 20 && scene.now <= due, "over at {:?}", scene.now);
+    let (least, most) = (scene.decided.iter().min().unwrap(), scene.decided.iter().max().unwrap());
+    assert!(*least >= 2 && *most <= 4, "{least} to {most}");
+}
+
+#[test]
+fn who_looks_first_loses_no_more_than_the_others() {
+    let mut scene = Scene::new(usual(40), 40);
+    for _ in 0..100 {
+        (0..40).for_each(|server| {
+            scene.come(server);
+        });
+    }
+    let due = Mono(PATIENCE);
+    while scene.decide(10) {
+        scene.shed(due);
+        // Slower and slower.
+        scene.now = scene.now + Duration::from_millis(scene.decided[0] as u64 * 4);
+    }
+    // An eighth of the time was left for that.
+    assert!(scene.now <= Mono(PATIENCE * 8 / 7), "over at {:?}", scene.now);
+    let (least, most) = (scene.decided.iter().min().unwrap(), scene.decided.iter().max().unwrap());
+    assert!(least + 3 >= *most, "{least} to {most}");
+}
+
+#[test]
+fn however_many_servers_there_are_what_is_under_way_finds_room() {
+    // A queue of one place before one thread.
+    let mut scene = Scene::new(Most::new(32, 2, 50), 50);
+    for _ in 0..3 {
+        (0..50).for_each(|server| {
+            scene.come(server);
+        });
+    }
+    while scene.decide(1) {}
+    assert_eq!(scene.most_at_once, 2);
+    assert_eq!(scene.decided, [3; 50]);
+}
+
+#[test]
+fn half_of_them_come_up_together() {
+    let mut scene = Scene::new(usual(8), 8);
+    for _ in 0..100 {
+        (0..8).for_each(|server| {
+            scene.come(server);
+        });
+    }
+    // Until there are as many as there may be.
+    assert!(scene.decide(200));
+    let mut begun = Vec::new();
+    for _ in 0..64 {
+        let before = scene.under_way.len();
+        assert!(scene.decide(1));
+        begun.push(scene.under_way.len() + 1 - before);
+    }
+    begun.retain(|count| *count > 0);
+    assert_eq!(begun, [64]);
+}
+
+#[test]
+fn who_wanted_nothing_for_a_while_is_not_ahead_for_long() {
+    let mut scene = Scene::new(usual(2), 2);
+    for _ in 0..500 {
+        scene.come(0);
+    }
+    assert!(scene.decide(200));
+    for _ in 0..200 {
+        scene.come(1);
+    }
+    let before = scene.decided.clone();
+    assert!(scene.decide(200));
+    let had = scene.decided[1] - before[1];
+    assert!((80..=110).contains(&had), "{had}");
+}
+
+#[test]
+fn the_wait_is_that_of_those_before_at_the_pace_of_the_last_decisions() {
+    let mut scene = Scene::new(usual(1), 2);
+    for _ in 0..1_000 {
+        scene.come(0);
+    }
+    assert!(scene.decide(100));
+    assert_eq!(scene.wait(0), Duration::ZERO, "nothing is known");
+    assert!(scene.decide(100));
+    let each = Duration::from_millis(10);
+    assert_eq!(scene.wait(0), each * 801);
+    assert!(scene.seats[0].is_in_vain(each * 799, PATIENCE));
+    assert!(!scene.seats[0].is_in_vain(each * 800, PATIENCE));
+    assert_eq!(scene.come(0), Come::Never);
+    // Servers take turns, and the other has had nothing.
+    let under_way = scene.under_way.len() as u32;
+    assert_eq!(scene.wait(1), each * (under_way + 2));
+    assert_eq!(scene.come(1), Come::Now);
+    assert_eq!(scene.wait(0), each * 802);
+    // What is no work says nothing of how fast it goes.
+    for _ in 0..100 {
+        let server = scene.under_way.pop_front().unwrap();
+        scene.seats[server].done(false, scene.now);
+        scene.look();
+    }
+    assert_eq!(scene.wait(0), each * 702);
+}
+
+#[test]
+fn who_leaves_makes_room_also_when_its_turn_has_just_come() {
+    let mut scene = Scene::new(Most::new(1, 1, 1), 3);
+    let came: Vec<_> = (0..3).map(|server| scene.come(server)).collect();
+    assert_eq!(came, [Come::Now, Come::Later, Come::Later]);
+    scene.seats[0].done(true, scene.now);
+    // The second server's, which nobody has begun yet.
+    scene.seats[1].leave();
+    assert_eq!(scene.seats[1].take(), 0);
+    assert_eq!(scene.seats[2].take(), 1);
+    // A server that begins anew, as after a fault, holds nothing up.
+    assert_eq!(scene.come(1), Come::Later);
+    scene.seats[2] = scene.turns.seat();
+    assert_eq!(scene.seats[1].take(), 1);
+    scene.seats[1].done(true, scene.now);
+    assert_eq!(scene.come(2), Come::Now);
+}
+
+#[tokio::test]
+async fn a_server_hears_when_its_turn_comes_and_when_it_may_wait_in_vain() {
+    use futures_util::FutureExt as _;
+
+    let turns = Arc::new(Turns::new(Most::new(2, 2, 2)));
+    let seats = [turns.seat(), turns.seat()];
+    let came = [0, 0, 0, 1].map(|server: usize| seats[server].come(true, PATIENCE));
+    assert_eq!(came, [Come::Now, Come::Now, Come::Later, Come::Later]);
+    let is_called = |seat: &Seat| seat.called().now_or_never().is_some();
+    assert!(!is_called(&seats[0]) && !is_called(&seats[1]));
+    seats[0].done(true, Mono(LOOK));
+    // Less than half of its bound is under way; the other, which has had nothing, comes up first.
+    assert!(is_called(&seats[1]) && seats[1].take() == 1 && seats[0].take() == 0);
+    seats[1].done(true, Mono(LOOK * 2));
+    assert!(is_called(&seats[0]) && seats[0].take() == 1);
+}
