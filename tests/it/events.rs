@@ -98,7 +98,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("console.denied", "Somebody gave the web console a wrong token."),
     (
         "log.dropped",
-        "Nobody read the log fast enough; so many lines are missing. Told again with the next where this line may be among them.",
+        "Nobody read the log fast enough, or it was not taken (a full disk); so many lines are missing. Told again with the next where this line may be among them.",
     ),
 ];
 
