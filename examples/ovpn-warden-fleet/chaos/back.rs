@@ -1,5 +1,7 @@
 //! How soon logins are back: pure.
 
+use std::collections::HashMap;
+
 use super::{
     audit::{COMPARE, Span},
     record::Millis,
@@ -42,19 +44,19 @@ pub fn without_daemon(daemons: &[Span]) -> Vec<Span> {
     deaths.map(|(dead, next)| Span { from: dead.until, until: next.from + COMPARE }).collect()
 }
 
-/// When there was no server: each one was killed or stood still. `away` is of one server each.
-pub fn without_server(away: &[Vec<Span>]) -> Vec<Span> {
-    let mut all = away.iter();
-    let first = all.next().cloned().unwrap_or_default();
-    let none = all.fold(first, |so_far, of_one| {
-        let both = |one: &Span, other: &Span| Span {
-            from: one.from.max(other.from),
-            until: one.until.min(other.until),
-        };
-        let pairs = so_far.iter().flat_map(|one| of_one.iter().map(move |other| both(one, other)));
-        pairs.filter(|span| span.from < span.until).collect()
-    });
-    none.into_iter().map(|span| Span { until: span.until + COMPARE, ..span }).collect()
+/// When nobody could be let in on a server that was away or stood still.
+pub fn without_server(away: &[Span]) -> Vec<Span> {
+    away.iter().map(|span| Span { until: span.until + COMPARE, ..*span }).collect()
+}
+
+/// By server, when somebody was let in; of each in order.
+pub fn by_server(admissions: impl IntoIterator<Item = (u32, Millis)>) -> HashMap<u32, Vec<Millis>> {
+    let mut servers: HashMap<u32, Vec<Millis>> = HashMap::new();
+    for (server, at) in admissions {
+        servers.entry(server).or_default().push(at);
+    }
+    servers.values_mut().for_each(|times| times.sort_unstable());
+    servers
 }
 
 #[cfg(test)]
@@ -88,13 +90,16 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_be_let_in_while_all_servers_are_away_or_between_two_daemons() {
-        let away =
-            [vec![span(0, 10), span(50, 80)], vec![span(5, 60)], vec![span(8, 9), span(55, 99)]];
-        assert_eq!(without_server(&away), [span(8, 9 + COMPARE), span(55, 60 + COMPARE)]);
-        assert_eq!(without_server(&[]), []);
-        assert_eq!(without_server(&[vec![span(0, 10)], vec![]]), []);
+    fn nobody_can_be_let_in_while_its_server_is_away_or_between_two_daemons() {
+        assert_eq!(without_server(&[span(0, 10)]), [span(0, 10 + COMPARE)]);
         let daemons = [span(0, 100), span(300, 400), span(450, 900)];
         assert_eq!(without_daemon(&daemons), [span(100, 300 + COMPARE), span(400, 450 + COMPARE)]);
+    }
+
+    #[test]
+    fn logins_of_one_server_say_nothing_of_another() {
+        let servers = by_server([(1, 300), (0, 9_000), (1, 200), (0, 100), (1, 100)]);
+        assert_eq!(servers[&1], [100, 200, 300]);
+        assert_eq!(longest_wait(&servers[&0], &[], &[]), (8_900, 100));
     }
 }

@@ -300,8 +300,7 @@ impl Play<'_> {
             closed = gaps;
         }
         closed.extend(back::without_daemon(&self.daemons));
-        closed.extend(back::without_server(&away));
-        found.extend(self.judge_back(&instances, &closed, &stalls, result));
+        found.extend(self.judge_back(&instances, &closed, &away, &stalls, result));
         let limit = Millis::from(self.args.limit_s) * 1_000;
         let short = (0..self.args.all()).filter(|n| population::is_among(*n, self.args.expiring));
         let evidence = Evidence {
@@ -341,23 +340,30 @@ impl Play<'_> {
 }
 
 impl Play<'_> {
-    /// How soon logins were back.
+    /// How soon logins were back, on each server by itself. `away`: when each of them was.
     fn judge_back(
         &self,
         instances: &[Instance],
         closed: &[Span],
+        away: &[Vec<Span>],
         stalls: &[Span],
         result: &mut Result,
     ) -> Option<String> {
-        let mut admissions: Vec<_> = instances.iter().filter_map(|one| one.admitted).collect();
-        admissions.sort_unstable();
-        // Until then others would have been let in.
-        admissions.extend(self.home_since);
-        let (wait, from) = back::longest_wait(&admissions, closed, stalls);
+        let admitted = instances.iter().filter_map(|one| Some((one.server, one.admitted?)));
+        let mut servers = back::by_server(admitted);
+        let waits = (0..).zip(away).map(|(server, away)| {
+            let mut admissions = servers.remove(&server).unwrap_or_default();
+            // Until then others would have been let in.
+            admissions.extend(self.home_since);
+            let closed = [closed, &back::without_server(away)].concat();
+            (back::longest_wait(&admissions, &closed, stalls), server)
+        });
+        let ((wait, from), server) = waits.max().unwrap_or_default();
         result.put("logins_back_ms_most", wait);
         let from = self.since_begin(from);
-        (wait > TAKEOVER)
-            .then(|| format!("no login for {wait} ms of a usable database, from {from:.1} s on"))
+        (wait > TAKEOVER).then(|| {
+            format!("no login on server {server} for {wait} ms of a usable database, from {from:.1} s on")
+        })
     }
 
     /// For how long somebody was let in while no node had a majority, by what one knew from before.
