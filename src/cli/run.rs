@@ -35,7 +35,10 @@ pub(super) fn execute(globals: &Globals, args: RunArgs) -> Result<Exit, CliError
         .enable_all()
         .build()
         .map_err(|error| CliError::failed(format!("cannot start: {error}")))?;
-    runtime.block_on(serve(globals, config, args.record.as_deref()))
+    let served = runtime.block_on(serve(globals, config, args.record.as_deref()));
+    // Nobody waits for a name that is still being looked up.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Result<Exit, CliError> {

@@ -68,6 +68,8 @@ struct Waiting {
     writing: Arc<[SessionRecord]>,
     /// Servers as they were seen last.
     servers: HashMap<ServerName, ServerRecord>,
+    /// Those that are being noted.
+    marking: Vec<ServerRecord>,
     approved: Approved,
     /// What processes that are gone have approved; its rows are among those that wait. With how many have to be
     /// taken before none of them waits any more.
@@ -167,13 +169,19 @@ impl Backlog {
         if waiting.all().next().is_some() {
             return Vec::new();
         }
-        waiting.servers.drain().map(|(_, server)| server).collect()
+        waiting.marking = waiting.servers.drain().map(|(_, server)| server).collect();
+        waiting.marking.clone()
+    }
+
+    /// What was taken is noted.
+    pub(super) fn marked(&self) {
+        self.waiting().marking = Vec::new();
     }
 
     /// What could not be written waits again, unless more was seen meanwhile.
-    pub(super) fn put_marks_back(&self, servers: Vec<ServerRecord>) {
+    pub(super) fn put_marks_back(&self) {
         let mut waiting = self.waiting();
-        for server in servers {
+        for server in std::mem::take(&mut waiting.marking) {
             waiting.servers.entry(server.name.clone()).or_insert(server);
         }
     }
@@ -276,6 +284,7 @@ impl Backlog {
     pub(super) fn reclaim(&self) {
         let writing = Arc::clone(&self.waiting().writing);
         self.put_back(&writing);
+        self.put_marks_back();
         self.finish_batch();
     }
 
@@ -292,6 +301,9 @@ impl Waiting {
         }
         let taken = self.rows.taken();
         self.approved.release(taken);
+        if self.rows.is_empty() {
+            self.approved.empty();
+        }
         for (_, left) in self.left.extract_if(.., |(end, _)| *end <= taken) {
             match left.remove() {
                 Ok(Some(kept)) => {

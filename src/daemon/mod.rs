@@ -68,9 +68,12 @@ use writer::Writer;
 const REQUEST_QUEUE: usize = 1_024;
 /// Logins of one server under way at once, at least: some ask the database while others hash.
 const AT_ONCE: usize = 32;
-/// How long what is under way may take when the daemon stops, and again the end of the connections to the database. With
-/// the last rows it is less than the supervisor waits (`TimeoutStopSec` of the unit).
+/// How long what is under way may take when the daemon stops; then its last rows, which the writer itself ends before
+/// that; then the connections to the database. With the log's last lines it is less than the supervisor waits
+/// (`TimeoutStopSec` of the unit: 15 s).
 const LAST_ROUND: Duration = Duration::from_secs(2);
+const LAST_ROWS: Duration = Duration::from_secs(9);
+const LAST_CONNECTIONS: Duration = Duration::from_secs(1);
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -275,8 +278,11 @@ impl Daemon {
             tasks.shutdown().await;
         }
         writer_stop.cancel();
-        while writing.join_next().await.is_some() {}
-        let _ = timeout(LAST_ROUND, store.close()).await;
+        let ended = async { while writing.join_next().await.is_some() {} };
+        if timeout(LAST_ROWS, ended).await.is_err() {
+            writing.shutdown().await;
+        }
+        let _ = timeout(LAST_CONNECTIONS, store.close()).await;
     }
 }
 

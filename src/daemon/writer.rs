@@ -31,8 +31,12 @@ const LONG: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Pause before a journal that could not be read is tried again.
 const JOURNAL_RETRY: Duration = Duration::from_secs(60);
-/// How long the last rows may take when the daemon stops: to the database, then to the journal.
-const LAST_WRITE: Duration = Duration::from_secs(5);
+/// How long the last rows may take when the daemon stops: those that are on their way, the others to the database, what is
+/// left to the journal, and its end.
+const LAST_TURN: Duration = Duration::from_secs(1);
+const LAST_WRITE: Duration = Duration::from_secs(3);
+const LAST_SPILL: Duration = Duration::from_secs(3);
+const LAST_CLOSE: Duration = Duration::from_secs(1);
 
 /// What came of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,10 +117,17 @@ impl Writer {
                     () = stop.cancelled() => break,
                 }
             }
-            let step = tokio::select! {
-                step = self.turn() => step,
-                // A database that hangs is not waited for. What it takes nevertheless is written twice.
-                () = stop.cancelled() => break,
+            let step = {
+                let turn = self.turn();
+                tokio::pin!(turn);
+                tokio::select! {
+                    step = &mut turn => step,
+                    () = stop.cancelled() => {
+                        // A database that hangs is not waited for. What it takes nevertheless is written twice.
+                        let _ = timeout(LAST_TURN, turn).await;
+                        break;
+                    }
+                }
             };
             if step != Step::Away {
                 continue;
@@ -128,7 +139,10 @@ impl Writer {
                     () = &mut pause => break,
                     () = stop.cancelled() => break,
                     // In a long outage a change is on disk at once.
-                    () = backlog.ready.notified(), if !self.is_fault_told => self.relieve().await,
+                    () = backlog.ready.notified(), if !self.is_fault_told => tokio::select! {
+                        () = self.relieve() => {}
+                        () = stop.cancelled() => break,
+                    },
                 }
             }
         }
@@ -199,13 +213,17 @@ impl Writer {
             return Step::Nothing;
         }
         match self.store.mark_servers(&servers).await {
-            Ok(()) => Step::Written,
+            Ok(()) => {
+                self.backlog.marked();
+                Step::Written
+            }
             Err(error) if is_passing(&error) => {
                 self.why = error.to_string();
-                self.backlog.put_marks_back(servers);
+                self.backlog.put_marks_back();
                 Step::Away
             }
             Err(error) => {
+                self.backlog.marked();
                 // The next one comes in an accounting interval.
                 tracing::debug!(%error, "what was seen of servers was not taken");
                 Step::Nothing
@@ -315,7 +333,7 @@ impl Writer {
         // Broken off or not, what is not written waits again.
         let _ = timeout(LAST_WRITE, last).await;
         self.backlog.reclaim();
-        let _ = timeout(LAST_WRITE, self.spill()).await;
+        let _ = timeout(LAST_SPILL, self.spill()).await;
         self.backlog.reclaim();
         let pending = self.backlog.len();
         if pending > 0 {
@@ -324,7 +342,7 @@ impl Writer {
         }
         self.backlog.forget_approvals();
         if let Some(journal) = &self.backlog.journal {
-            journal.close().await;
+            let _ = timeout(LAST_CLOSE, journal.close()).await;
         }
     }
 }

@@ -115,6 +115,21 @@ impl Approvals {
         file.set_len(bytes).is_ok() && is_written
     }
 
+    /// All that was added is stored elsewhere; more may come.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn forget(&mut self) -> io::Result<()> {
+        let Some(file) = self.file.as_mut().filter(|_| self.bytes > 0) else {
+            return Ok(());
+        };
+        fail_point("approvals.forgetting");
+        file.set_len(0)?;
+        fail_point("approvals.forgotten");
+        self.bytes = 0;
+        Ok(())
+    }
+
     /// All that was added is stored elsewhere.
     ///
     /// # Errors

@@ -91,7 +91,15 @@ struct Dropped {
     counter: ErrorCounter,
     /// Those that were not taken, as by a full disk.
     refused: Arc<AtomicUsize>,
-    told: Arc<AtomicUsize>,
+    told: Arc<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    lines: AtomicUsize,
+    /// What was told before the last time, and how many had been refused by then.
+    before: AtomicUsize,
+    refused: AtomicUsize,
 }
 
 impl Dropped {
@@ -100,15 +108,23 @@ impl Dropped {
     }
 
     fn tell(&self) {
-        let lost = self.lines();
-        let told = self.told.load(Ordering::Relaxed);
+        let get = |number: &AtomicUsize| number.load(Ordering::Relaxed);
+        let set = |number: &AtomicUsize, to| number.store(to, Ordering::Relaxed);
+        let refused = get(&self.refused);
+        // Where a line was refused since, it may have been the last one of these.
+        if refused > get(&self.told.refused) {
+            set(&self.told.lines, get(&self.told.before));
+        }
+        let (lost, told) = (self.lines(), get(&self.told.lines));
         if lost <= told {
             return;
         }
+        set(&self.told.before, told);
+        set(&self.told.refused, refused);
         Event::LogDropped { lines: lost - told }.emit();
         // Where a line was lost meanwhile, it may have been this one: the next tells of these, too.
         if self.lines() == lost {
-            self.told.store(lost, Ordering::Relaxed);
+            set(&self.told.lines, lost);
         }
     }
 
@@ -301,6 +317,40 @@ mod tests {
         let text = String::from_utf8(disk.0.lock().unwrap().1.clone()).unwrap();
         assert_eq!(text, "first\nseco\nfourth\nfifth\n");
         assert_eq!(refused.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn lines_that_were_not_taken_are_told_when_a_line_is_taken_again() {
+        let disk = Disk::default();
+        let (writer, dropped, guard) = bounded(disk.clone(), QUEUE);
+        let layer = tracing_subscriber::fmt::layer()
+            .event_format(Line::new(Form::Json))
+            .with_writer(writer);
+        let refused = |count| {
+            while dropped.refused.load(Ordering::Relaxed) < count {
+                std::thread::yield_now();
+            }
+        };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            for _ in 0..5 {
+                tracing::warn!("a line");
+            }
+            refused(5);
+            // Nor are these.
+            dropped.tell();
+            refused(6);
+            dropped.tell();
+            refused(7);
+            disk.0.lock().unwrap().0 = 10_000;
+            dropped.tell();
+            dropped.tell();
+            drop(guard);
+        });
+        let text = String::from_utf8(disk.0.lock().unwrap().1.clone()).unwrap();
+        let told: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(told.len(), 1, "{text}");
+        assert_eq!((&told[0]["event"], &told[0]["lines"]), (&"log.dropped".into(), &7.into()));
     }
 
     #[test]

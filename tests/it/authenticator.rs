@@ -67,7 +67,8 @@ impl Bed {
     }
 
     fn authenticator_of(&self, params: HashParams) -> Authenticator {
-        let limits = Limits { window: Duration::from_secs(9), ..Limits::default() };
+        let limits =
+            Limits { window: Duration::from_secs(9), address_failures: 10, ..Limits::default() };
         let defaults = Defaults {
             device_mode: DeviceMode::Off,
             session_limit: None,

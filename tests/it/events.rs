@@ -206,7 +206,10 @@ const REASONS: &[(&str, &str)] = &[
     ("missing_credentials", "no username or no password came"),
     ("protocol", "the server's question cannot be trusted; see the `protocol.rejected` beside it"),
     ("backend_unavailable", "temporary: see `store.down`"),
-    ("overloaded", "temporary: more logins than `auth.hash_queue` holds"),
+    (
+        "overloaded",
+        "temporary: more logins of its server wait than `auth.hash_queue`, or it cannot be decided in time",
+    ),
     (
         "timeout",
         "temporary: no decision within `auth.timeout_ms`, or none that could be told OpenVPN while it lets a client wait: a minute, or for the question for a code; or the client is being ended",

@@ -67,6 +67,13 @@ impl Approved {
         }
     }
 
+    /// Nothing waits: what a killed process leaves is not to bring back what has long been stored, and perhaps removed.
+    pub(super) fn empty(&mut self) {
+        if let Some(present) = &mut self.present {
+            told(present.forget());
+        }
+    }
+
     /// Nothing waits, and nothing more comes.
     pub(super) fn end(&mut self) {
         let before = self.before.take().map(|(_, before)| before);

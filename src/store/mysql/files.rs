@@ -18,6 +18,14 @@ const KEY: &str = "ssl-key";
 const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
 const OF_UNIT: &str = "; the unit keeps /home, /root and /tmp from it";
 
+/// Opens it, and reads nothing: it may be a key.
+async fn is_readable(path: &Path) -> std::io::Result<()> {
+    match tokio::fs::metadata(path).await? {
+        file if file.is_file() => tokio::fs::File::open(path).await.map(drop),
+        _ => Err(IsADirectory.into()),
+    }
+}
+
 /// Those that a URL names, by their parameters.
 pub struct Files(Vec<(&'static str, PathBuf)>);
 
@@ -49,7 +57,7 @@ impl Files {
             return None;
         }
         for (key, path) in &self.0 {
-            if let Err(error) = tokio::fs::read(path).await {
+            if let Err(error) = is_readable(path).await {
                 let is_hidden = HIDDEN.iter().any(|folder| path.starts_with(folder));
                 let hidden = if is_hidden { OF_UNIT } else { "" };
                 return Some(format!("{key}: cannot read {}: {error}{hidden}", path.display()));

@@ -57,7 +57,7 @@ pub async fn run(mut connection: MySqlConnection) -> Result<(), SqlError> {
             let is_held = matches!(error, SqlError::Conflict(_));
             let text = crate::store::StoreError::from(error);
             let next = if is_held {
-                ". Nothing has changed: a transaction has had its table for more than 2 s (a backup, a report; SHOW PROCESSLIST); \
+                ". It has changed nothing: a transaction holds its table, perhaps for long (a backup, a report; SHOW PROCESSLIST); \
                  wait for its end or end it, and run `ovpn-warden migrate` again"
             } else {
                 ""

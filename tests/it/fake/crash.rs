@@ -32,9 +32,11 @@ const POINTS: [(&str, Life); 8] = [
     ("journal.removed", Life::Outage),
 ];
 
-const OF_APPROVALS: [(&str, Life); 6] = [
+const OF_APPROVALS: [(&str, Life); 8] = [
     ("approvals.adding", Life::Calm),
     ("approvals.added", Life::Calm),
+    ("approvals.forgetting", Life::Calm),
+    ("approvals.forgotten", Life::Calm),
     ("approvals.removing", Life::Crowd),
     ("approvals.removed", Life::Crowd),
     ("approvals.removing", Life::Stop),
