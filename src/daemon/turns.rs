@@ -317,7 +317,7 @@ impl State {
     fn round_of(&mut self, number: usize) -> u64 {
         let round = self.places.get(&number).map_or(self.round, |place| self.round_at(place));
         if let Some(place) = self.places.get_mut(&number) {
-            place.since = self.since;
+            (place.round, place.since) = (round, self.since);
         }
         round
     }

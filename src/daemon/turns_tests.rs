@@ -123,6 +123,22 @@ fn what_is_under_way_has_one_bound_and_nobody_is_ahead_for_having_come_first() {
 }
 
 #[test]
+fn the_next_storm_knows_nothing_of_who_had_how_much_in_the_last_one() {
+    let mut scene = Scene::new(usual(12), 12);
+    for storm in 0..3 {
+        for server in 0..12 {
+            (0..50).for_each(|_| assert_ne!(scene.come(server), Come::Never, "storm {storm}"));
+        }
+        scene.decided = vec![0; 12];
+        assert!(scene.decide(300));
+        let (least, most) =
+            (scene.decided.iter().min().unwrap(), scene.decided.iter().max().unwrap());
+        assert!(*least >= 20 && *most <= 30, "storm {storm}: {:?}", scene.decided);
+        while scene.decide(1) {}
+    }
+}
+
+#[test]
 fn who_looks_first_loses_no_more_than_the_others() {
     let mut scene = Scene::new(usual(40), 40);
     for _ in 0..100 {
