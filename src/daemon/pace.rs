@@ -12,6 +12,8 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// Decisions come in bursts, as questions are asked together, and a storm begins slowly: what is shorter
 /// than this part of the time in question says nothing of it.
 const SHORTEST: u32 = 4;
+/// And this part of it counts as if nothing had been seen: who is refused cannot be called back when it goes faster after all.
+const UNSEEN: u32 = 8;
 /// What is older than one or two of these counts no more. A fourth of any `auth.timeout_ms` is less.
 const SPAN: Duration = Duration::from_secs(8);
 /// After so long a time another storm may be another matter.
@@ -59,6 +61,13 @@ impl Pace {
             _ => Duration::ZERO,
         }
     }
+
+    /// The same at best: a storm begins more slowly than it goes on, and what was seen for a short time says little.
+    pub(super) fn at_best(&self, patience: Duration) -> Duration {
+        let seen = (self.before.0 + self.present.0).as_secs_f64();
+        let whole = seen + (patience / UNSEEN).as_secs_f64();
+        self.each(patience).mul_f64(if whole > 0.0 { seen / whole } else { 0.0 })
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +93,8 @@ mod tests {
         decide(&mut pace, last, 1);
         assert_eq!(pace.each(PATIENCE), EACH);
         assert_eq!(pace.each(PATIENCE * 2), Duration::ZERO);
+        // A second of it was seen, and half a second is given on top.
+        assert_eq!(pace.at_best(PATIENCE), EACH.mul_f64(1.0 / 1.5));
     }
 
     #[test]

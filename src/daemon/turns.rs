@@ -253,9 +253,11 @@ impl State {
         self.deal();
     }
 
-    /// Those whose turn it is come up, once half of all are decided.
+    /// Those whose turn it is come up, once half of all are decided; where so few servers are crowded that each may have all
+    /// that one may have, once half of its own are. By then all were heard.
     fn deal(&mut self) {
-        if self.under_way <= self.window / 2 {
+        let is_few = self.crowded <= SERVERS && self.window >= self.most.at_once * SERVERS;
+        if is_few || self.under_way <= self.window / 2 {
             while self.under_way < self.window
                 && let Some(((round, _), number)) = self.line.pop_first()
                 && let Some(place) = self.places.get_mut(&number)
@@ -332,7 +334,7 @@ impl State {
     /// others have to go first: each looks for itself, and who looks first is not to lose more than the others.
     fn is_in_vain(&self, number: usize, left: Duration, patience: Duration) -> bool {
         let Some(place) = self.places.get(&number) else { return false };
-        let each = self.pace.each(patience);
+        let each = self.pace.at_best(patience);
         let time = |turns: usize| each.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX));
         if time(self.under_way + self.waiting) <= left {
             return false;
@@ -348,7 +350,7 @@ impl State {
         let crowded = self.crowded + usize::from(place.waiting == 0);
         let turns = (self.rounds_of(place) + 1).saturating_mul(crowded) + self.under_way;
         let turns = turns.min(self.under_way + self.waiting + 1);
-        self.pace.each(patience).saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX))
+        self.pace.at_best(patience).saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX))
     }
 
     /// How many rounds there are until the last of a server comes up.

@@ -117,9 +117,11 @@ fn what_is_under_way_has_one_bound_and_nobody_is_ahead_for_having_come_first() {
         scene.now = scene.now + Duration::from_millis(scene.now.0.as_millis() as u64 % 50);
     }
     assert!(scene.most_at_once <= 128, "{}", scene.most_at_once);
-    assert!((due - scene.now) < PATIENCE / 20 && scene.now <= due, "over at {:?}", scene.now);
+    // An eighth of the time was left for that.
+    let is_used = (due - scene.now) < PATIENCE / 20 && scene.now <= Mono(PATIENCE * 8 / 7);
+    assert!(is_used, "over at {:?}", scene.now);
     let (least, most) = (scene.decided.iter().min().unwrap(), scene.decided.iter().max().unwrap());
-    assert!(*least >= 2 && *most <= 4, "{least} to {most}");
+    assert!(*least >= 3 && *most <= 5, "{least} to {most}");
 }
 
 #[test]
@@ -211,29 +213,29 @@ fn who_wanted_nothing_for_a_while_is_not_ahead_for_long() {
 #[test]
 fn the_wait_is_that_of_those_before_at_the_pace_of_the_last_decisions() {
     let mut scene = Scene::new(usual(1), 2);
-    for _ in 0..1_000 {
+    for _ in 0..2_000 {
         scene.come(0);
     }
     assert!(scene.decide(100));
     assert_eq!(scene.wait(0), Duration::ZERO, "nothing is known");
     assert!(scene.decide(100));
-    let each = Duration::from_millis(10);
-    assert_eq!(scene.wait(0), each * 801);
-    assert!(scene.seats[0].is_in_vain(each * 799, PATIENCE));
-    assert!(!scene.seats[0].is_in_vain(each * 800, PATIENCE));
+    let each = scene.turns.state().pace.at_best(PATIENCE);
+    assert_eq!(scene.wait(0), each * 1801);
+    assert!(scene.seats[0].is_in_vain(each * 1799, PATIENCE));
+    assert!(!scene.seats[0].is_in_vain(each * 1800, PATIENCE));
     assert_eq!(scene.come(0), Come::Never);
     // Servers take turns, and the other has had nothing.
     let under_way = scene.under_way.len() as u32;
     assert_eq!(scene.wait(1), each * (under_way + 2));
     assert_eq!(scene.come(1), Come::Now);
-    assert_eq!(scene.wait(0), each * 802);
+    assert_eq!(scene.wait(0), each * 1802);
     // What is no work says nothing of how fast it goes.
     for _ in 0..100 {
         let server = scene.under_way.pop_front().unwrap();
         scene.seats[server].done(false, scene.now);
         scene.look();
     }
-    assert_eq!(scene.wait(0), each * 702);
+    assert_eq!(scene.wait(0), each * 1702);
 }
 
 #[test]
