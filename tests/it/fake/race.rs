@@ -4,6 +4,10 @@ use ovpn_warden::store::{OnLimit, PolicyRecord};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, mysql::MySqlConnectOptions};
 
 use super::*;
+use crate::store::{
+    proxy::Proxy,
+    servers::{port, with_hosts},
+};
 
 const OTHER: &str = "02:1a:2b:3c:4d:5f";
 const ROUNDS: u32 = 20;
@@ -43,7 +47,11 @@ impl Database {
 
 /// What a login is answered; the client is in after `client-auth`.
 async fn answer(controller: &mut Controller, cid: u32, mac: &str) -> String {
-    controller.connect(cid, "alice", "correct horse", Some(mac)).await;
+    answer_to(controller, cid, "alice", mac).await
+}
+
+async fn answer_to(controller: &mut Controller, cid: u32, user: &str, mac: &str) -> String {
+    controller.connect(cid, user, "correct horse", Some(mac)).await;
     let line = controller.command().await;
     if line.starts_with("client-auth ") {
         while controller.command().await != "END" {}
@@ -54,13 +62,8 @@ async fn answer(controller: &mut Controller, cid: u32, mac: &str) -> String {
     line
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_sessions_that_race_for_the_last_place_on_two_daemons_one_gets_it() {
-    let database = Database::new().await;
-    let (one, two) = (Listener::tcp().await, Listener::tcp().await);
-    let (first, second) = (database.bed(&one, "one").await, database.bed(&two, "two").await);
-    first.store.migrate(false).await.unwrap();
-    first.add_user("alice", "correct horse").await;
+/// Everybody may have one session.
+async fn one_place(bed: &Bed) {
     let policy = PolicyRecord {
         name: "default".into(),
         max_sessions: Some(1),
@@ -68,7 +71,17 @@ async fn of_two_sessions_that_race_for_the_last_place_on_two_daemons_one_gets_it
         device_mode: Some(DeviceMode::Off),
         ..Default::default()
     };
-    first.store.put_policy(&policy, true, &first.actor()).await.unwrap();
+    bed.store.put_policy(&policy, true, &bed.actor()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_sessions_that_race_for_the_last_place_on_two_daemons_one_gets_it() {
+    let database = Database::new().await;
+    let (one, two) = (Listener::tcp().await, Listener::tcp().await);
+    let (first, second) = (database.bed(&one, "one").await, database.bed(&two, "two").await);
+    first.store.migrate(false).await.unwrap();
+    first.add_user("alice", "correct horse").await;
+    one_place(&first).await;
     let daemons = [first.start(), second.start()];
     let mut controllers = [one.accept().await, two.accept().await];
     for controller in &mut controllers {
@@ -97,6 +110,74 @@ async fn of_two_sessions_that_race_for_the_last_place_on_two_daemons_one_gets_it
         daemon.stop().await;
     }
     first.store.close().await;
+    second.store.close().await;
+    database.sql(&format!("DROP DATABASE {}", database.name)).await;
+}
+
+/// As many places of a login and of what goes on beside it are tried.
+const BROKEN: u32 = 40;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_sessions_that_race_while_the_database_breaks_off_never_both_get_the_place() {
+    let database = Database::new().await;
+    let (one, two) = (Listener::tcp().await, Listener::tcp().await);
+    let (mut first, mut second) =
+        (database.bed(&one, "one").await, database.bed(&two, "two").await);
+    first.store.migrate(false).await.unwrap();
+    for number in 0..BROKEN {
+        first.add_user(&format!("user{number}"), "correct horse").await;
+    }
+    one_place(&first).await;
+    let direct = first.url();
+    let proxies = [Proxy::start(port(&direct)).await, Proxy::start(port(&direct)).await];
+    for (bed, proxy) in [&mut first, &mut second].into_iter().zip(&proxies) {
+        let hosts = format!("127.0.0.1:{}", proxy.port);
+        bed.config.database.url = Password::from(with_hosts(&direct, &hosts).as_bytes());
+    }
+    let daemons = [first.start(), second.start()];
+    let mut controllers = [one.accept().await, two.accept().await];
+    for controller in &mut controllers {
+        controller.attach(RUN, &[]).await;
+    }
+    let (mut is_in, mut put_off) = (Vec::new(), 0);
+    for cid in 0..BROKEN {
+        // The server takes that request, and its answer is lost with the connection.
+        for (proxy, step) in proxies.iter().zip([3, 7]) {
+            proxy.cut_at(1 + (cid * step % 11) as isize);
+        }
+        let user = format!("user{cid}");
+        let [a, b] = &mut controllers;
+        let (a, b) = tokio::join!(answer_to(a, cid, &user, MAC), answer_to(b, cid, &user, OTHER));
+        let lines = [("one", a), ("two", b)];
+        let won = |line: &str| line.starts_with("client-auth ");
+        assert!(!lines.iter().all(|(_, line)| won(line)), "both have it: {lines:?}");
+        for (server, line) in lines {
+            match won(&line) {
+                true => is_in.push((server, cid)),
+                false if line.contains("TEMP") => put_off += 1,
+                false => assert!(line.contains("\"too_many_sessions\""), "{line}"),
+            }
+        }
+    }
+    // Most are decided all the same, and some could not be.
+    assert!(is_in.len() > BROKEN as usize / 2 && put_off > 0, "{} in, {put_off} off", is_in.len());
+    let bed = first.on(&direct);
+    let mut rows = Vec::new();
+    for _ in 0..200 {
+        rows = bed.sessions().await;
+        rows.retain(|row| row.state == SessionState::Active);
+        if rows.len() >= is_in.len() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut open: Vec<_> = rows.iter().map(|row| (row.server.as_str(), row.cid.0)).collect();
+    open.sort_by_key(|(_, cid)| *cid);
+    assert_eq!(open, is_in, "whoever is in has one row, and nobody else");
+    for daemon in daemons {
+        daemon.stop().await;
+    }
+    bed.store.close().await;
     second.store.close().await;
     database.sql(&format!("DROP DATABASE {}", database.name)).await;
 }
