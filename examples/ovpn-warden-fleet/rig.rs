@@ -29,8 +29,10 @@ use crate::args::Args;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take to stop, as the unit has it.
 const STOP: Duration = Duration::from_secs(15);
+/// What `migrate` says of each that it has applied.
+const APPLIED: &str = "applied 2";
 /// How a line's level stands in the log where it is that of an error.
-const ERROR: &str = "\"level\":\"ERROR\"";
+const ERROR: &str = "\"level\":\"error\"";
 
 /// A folder with a configuration, and the daemon that runs on it.
 pub struct Rig {
@@ -313,6 +315,10 @@ impl Rig {
         if !output.status.success() {
             bail!("migrate: {}", String::from_utf8_lossy(&output.stderr));
         }
+        // Otherwise it is no upgrade over a migration.
+        if !String::from_utf8_lossy(&output.stdout).contains(APPLIED) {
+            bail!("migrate had nothing to do: the older build has the same schema");
+        }
         Ok(())
     }
 
@@ -422,6 +428,14 @@ fn field(status: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_an_error_is_known() {
+        // Its lines are written by the program itself, one of each event.
+        let samples = include_str!("../../docs/events.md").lines();
+        let errors: Vec<_> = samples.filter(|line| line.contains(ERROR)).collect();
+        assert!(errors.iter().any(|line| line.contains("\"journal.failed\"")), "{errors:?}");
+    }
 
     #[test]
     fn a_thread_that_has_ended_takes_nothing_away_and_a_new_one_counts_whole() {

@@ -256,7 +256,8 @@ impl State {
     /// Those whose turn it is come up, once half of all are decided; where so few servers are crowded that each may have all
     /// that one may have, once half of its own are. By then all were heard.
     fn deal(&mut self) {
-        let is_few = self.crowded <= SERVERS && self.window >= self.most.at_once * SERVERS;
+        let is_few =
+            self.window == self.most.in_all && self.crowded * self.most.at_once <= self.most.in_all;
         if is_few || self.under_way <= self.window / 2 {
             while self.under_way < self.window
                 && let Some(((round, _), number)) = self.line.pop_first()

@@ -30,7 +30,7 @@ alive() { # FILE WORD
   local pid
   [[ -s "$1" ]] && pid=$(<"$1") && [[ -r "/proc/$pid/stat" ]] &&
     [[ "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null)" != Z* ]] &&
-    tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "$2"
+    tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "$2"
 }
 
 launch() { # PIDFILE LOG COMMAND... : in the background and in a session of its own
@@ -325,7 +325,7 @@ bootstrap_galera() {
   echo "          cluster.sh: none has a majority:$told; server $best begins anew"
   if ! alive "$dir/$best/pid" "$dir/$best/"; then
     echo "          cluster.sh: server $best does not run, and has what no other has: it is waited for"
-    return 0
+    return 1
   fi
   sql "$best" -e "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'"
 }
@@ -339,7 +339,7 @@ bootstrap_group() {
     timeout 180 "${client[@]}" --socket="$dir/$number/sock" --user=root -e "STOP GROUP_REPLICATION" >>"$dir/$number/log" 2>&1 &
     leaving+=($!)
   done
-  wait "${leaving[@]}" || fail "one does not leave the group"
+  for number in "${leaving[@]}"; do wait "$number" || fail "one does not leave the group"; done
   for number in 1 2 3; do # what it has, and what it has got and not done yet
     has[$number]=$(sql "$number" --raw -e "SELECT CONCAT_WS(',', @@GLOBAL.gtid_executed, (SELECT received_transaction_set FROM
       performance_schema.replication_connection_status WHERE channel_name = 'group_replication_applier'))" | tr -d '\n ')
@@ -395,7 +395,7 @@ mend() {
       # They may come together by themselves.
       if ((SECONDS - lost >= 5)); then
         if [[ "$kind" == galera ]]; then
-          bootstrap_galera
+          bootstrap_galera || return 0 # and is started after this
         elif (($(running | wc -l) == 3)); then
           bootstrap_group
         else # what that one has is known when it runs

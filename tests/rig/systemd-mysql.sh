@@ -105,7 +105,7 @@ restarted() {
   unit restart
 }
 tells() { said "$1" | grep -F -- "$2"; } # EVENT WORDS
-warns() { inside journalctl "_PID=$(main)" -o cat --no-pager | grep '^warning: ' | grep -F -- "$1"; } # WORDS
+warns() { inside journalctl -b "_PID=$(main)" -o cat --no-pager | grep '^warning: ' | grep -F -- "$1"; } # WORDS
 mend_as_told() { # what stands behind the semicolon
   local mends
   mends=$(warns readable | sed 's/.*; //')

@@ -88,7 +88,7 @@ unit() { inside systemctl "$1" --no-pager ovpn-warden; }
 main() { inside systemctl show -p MainPID --value ovpn-warden; }
 lines() { inside journalctl -u ovpn-warden -o cat --no-pager; }
 # Of this run of the daemon.
-said() { inside journalctl "_PID=$(main)" -o cat --no-pager | grep -F "\"event\":\"$1\""; }
+said() { inside journalctl -b "_PID=$(main)" -o cat --no-pager | grep -F "\"event\":\"$1\""; }
 install_() { cp "$1" "$root/root/new.deb" && inside dpkg -i --force-confold /root/new.deb; }
 
 # ---- A client, and what may not change under it ----------------------------------------------------

@@ -352,9 +352,11 @@ impl Play<'_> {
         let admitted = instances.iter().filter_map(|one| Some((one.server, one.admitted?)));
         let mut servers = back::by_server(admitted);
         let waits = (0..).zip(away).map(|(server, away)| {
-            let mut admissions = servers.remove(&server).unwrap_or_default();
-            // Until then others would have been let in.
+            // Between the last of the first logins and the end others would have been let in.
+            let mut admissions = vec![self.begun + BEGIN.as_millis() as Millis];
+            admissions.extend(servers.remove(&server).unwrap_or_default());
             admissions.extend(self.home_since);
+            admissions.sort_unstable();
             let closed = [closed, &back::without_server(away)].concat();
             (back::longest_wait(&admissions, &closed, stalls), server)
         });

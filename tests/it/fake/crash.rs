@@ -97,14 +97,42 @@ async fn live(
         }
         Life::Crowd => {
             controller.disconnect(0).await;
-            for cid in 2.. {
-                log_in(&mut controller, cid).await?;
-                came.insert(cid);
-                controller.disconnect(cid).await;
+            for first in (2..).step_by(AT_ONCE as usize) {
+                crowd(&mut controller, first..first + AT_ONCE, came).await?;
             }
         }
     }
     while controller.try_line().await.is_some() {}
+    Some(())
+}
+
+/// So many come at once: while some are written, others wait.
+const AT_ONCE: u32 = 200;
+
+/// They come and go. `None` when the daemon has gone.
+async fn crowd(
+    controller: &mut Controller,
+    cids: std::ops::Range<u32>,
+    came: &mut Came,
+) -> Option<()> {
+    for cid in cids.clone() {
+        controller.connect(cid, "alice", "correct horse", Some(MAC)).await;
+    }
+    let mut unanswered = cids.len();
+    while unanswered > 0 {
+        let line = controller.try_line().await?;
+        if let Some(rest) = line.strip_prefix("client-auth ") {
+            let cid = rest.split(' ').next()?.parse().ok()?;
+            while controller.try_line().await? != "END" {}
+            controller.establish(cid).await;
+            came.insert(cid);
+            controller.disconnect(cid).await;
+            unanswered -= 1;
+        } else if line.starts_with("client-deny ") {
+            controller.say("SUCCESS: client-deny command succeeded\n").await;
+            unanswered -= 1;
+        }
+    }
     Some(())
 }
 
