@@ -152,11 +152,10 @@ async fn crash_at(point: &str, turn: u32, life: Life, then: Option<&str>) {
     let (stop, mut came) = (program.terminator(), Came::new());
     tokio::select! {
         // It notices as well, and says what has become of the clients.
-        _ = async {
-            tokio::join!(
-                live(&bed, &listener, life, &mut came, stop),
-                tokio::time::sleep(Duration::from_secs(30)),
-            )
+        () = tokio::time::sleep(Duration::from_secs(30)) => {}
+        () = async {
+            live(&bed, &listener, life, &mut came, stop).await;
+            std::future::pending().await
         } => {}
         () = aborted(&mut program) => {}
     }
