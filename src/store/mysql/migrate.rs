@@ -33,14 +33,27 @@ pub fn known() -> Vec<Known> {
         .collect()
 }
 
-/// Applies what is missing. The lock goes with the connection.
-pub async fn run(mut connection: MySqlConnection) -> Result<(), SqlError> {
+/// Until nobody applies any.
+pub async fn wait(mut connection: MySqlConnection) -> Result<(), SqlError> {
+    let locked = lock(&mut connection).await;
+    connection.close().await;
+    locked
+}
+
+/// It goes with the connection.
+async fn lock(connection: &mut MySqlConnection) -> Result<(), SqlError> {
     let taken = connection.fetch(LOCK, &[]).await?;
     if taken.iter().any(|row| row.values != [Value::Int(1)]) {
         return Err(SqlError::Unavailable(
             "another migration of this database is under way".into(),
         ));
     }
+    Ok(())
+}
+
+/// Applies what is missing.
+pub async fn run(mut connection: MySqlConnection) -> Result<(), SqlError> {
+    lock(&mut connection).await?;
     connection.execute(SHORT_WAIT, &[]).await?;
     let result = match apply_missing(&mut connection).await {
         Ok(()) => Ok(()),

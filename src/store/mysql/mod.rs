@@ -228,6 +228,10 @@ impl Connector for MySql {
         migrate::known()
     }
 
+    async fn wait_for_migration(&self) -> Result<(), SqlError> {
+        migrate::wait(self.connect().await?.0).await
+    }
+
     async fn migrate(&self) -> Result<(), SqlError> {
         migrate::run(self.connect().await?.0).await
     }

@@ -81,6 +81,9 @@ pub trait Connector: Send + Sync + 'static {
     /// The migrations of this build, in order.
     fn migrations(&self) -> Vec<Known>;
 
+    /// Until nobody else applies migrations: what looks half done may be under way.
+    fn wait_for_migration(&self) -> impl Future<Output = Result<(), SqlError>> + Send;
+
     /// Applies what is missing; the caller has looked at the schema.
     fn migrate(&self) -> impl Future<Output = Result<(), SqlError>> + Send;
 }

@@ -18,7 +18,12 @@ impl<C: Connector> SqlStore<C> {
 
     pub async fn migrate(&self, dry_run: bool) -> Result<Migrated, StoreError> {
         let known = self.pool.connector.migrations();
-        let missing = match self.schema().await? {
+        let mut schema = self.schema().await?;
+        if matches!(schema, Schema::Broken(_)) {
+            self.pool.connector.wait_for_migration().await?;
+            schema = self.schema().await?;
+        }
+        let missing = match schema {
             Schema::Current => 0,
             Schema::Missing => known.len(),
             Schema::Behind(missing) => missing,

@@ -231,6 +231,11 @@ impl Connector for Sqlite {
             .collect()
     }
 
+    /// A migration is seen when it is done.
+    async fn wait_for_migration(&self) -> Result<(), SqlError> {
+        Ok(())
+    }
+
     /// All in one transaction, which also keeps a second process waiting.
     async fn migrate(&self) -> Result<(), SqlError> {
         let options = self.options.clone().pragma("cache_spill", "ON");
