@@ -1,6 +1,10 @@
 //! A database, a configuration and a daemon for one server.
 
 use super::*;
+use crate::store::{
+    proxy::Proxy,
+    servers::{port, with_hosts},
+};
 
 /// A folder with a database and a configuration for one server.
 pub(super) struct Bed {
@@ -52,6 +56,15 @@ impl Bed {
 
     pub(super) fn url(&self) -> String {
         String::from_utf8(self.config.database.url.expose().to_vec()).unwrap()
+    }
+
+    /// What is started from now on reaches the database through it; the bed's own store does not.
+    pub(super) async fn behind_a_proxy(&mut self) -> Proxy {
+        let direct = self.url();
+        let proxy = Proxy::start(port(&direct)).await;
+        let url = with_hosts(&direct, &format!("127.0.0.1:{}", proxy.port));
+        self.config.database.url = Password::from(url.as_bytes());
+        proxy
     }
 
     pub(super) fn actor(&self) -> Actor {

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use ovpn_warden::{
-    store::{SessionRecord, SessionState},
-    types::Password,
-};
+use ovpn_warden::store::{SessionRecord, SessionState};
 use tokio::process::Command;
 
 use super::{
@@ -14,10 +11,7 @@ use super::{
     process::{is_let_in, proc},
     race::Database,
 };
-use crate::store::{
-    proxy::{Mode, Proxy},
-    servers::{port, with_hosts},
-};
+use crate::store::proxy::Mode;
 
 /// Logins are back within this time of usable descriptors.
 const BACK: Duration = Duration::from_secs(5);
@@ -27,12 +21,9 @@ async fn whoever_loses_all_connections_without_descriptors_has_them_again_with_t
     let database = Database::new().await;
     let listener = Listener::tcp().await;
     let mut bed = database.bed(&listener, "udp").await;
-    let direct = bed.url();
     bed.store.migrate(false).await.unwrap();
     bed.add_user("alice", "correct horse").await;
-    let proxy = Proxy::start(port(&direct)).await;
-    let hosts = format!("127.0.0.1:{}", proxy.port);
-    bed.config.database.url = Password::from(with_hosts(&direct, &hosts).as_bytes());
+    let proxy = bed.behind_a_proxy().await;
     let more = format!(
         "[session]\naccounting_interval_s = 1\n[journal]\npath = \"{}\"\n",
         bed.folder().join("journal.db").display()

@@ -35,6 +35,19 @@ pub async fn beside(listener: &Listener) -> (Bed, Child, Controller, u16) {
     (bed, daemon, controller, http)
 }
 
+/// The daemon by the configuration that stands in the bed's folder, with a new log.
+pub fn run(bed: &Bed) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_ovpn-warden"))
+        .env_clear()
+        .arg("-c")
+        .arg(bed.folder().join("config.toml"))
+        .arg("run")
+        .stdout(std::fs::File::create(bed.folder().join("log")).unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
 /// The same on a bed that is there, with more configuration, from `[auth]` on. Its log is in `log` there.
 pub async fn beside_with(bed: &Bed, listener: &Listener, more: &str) -> (Child, Controller, u16) {
     let http = free_port().await;
@@ -46,16 +59,8 @@ pub async fn beside_with(bed: &Bed, listener: &Listener, more: &str) -> (Child, 
         listener.address(),
     );
     let file = bed.folder().join("config.toml");
-    std::fs::write(&file, config).unwrap();
-    let daemon = Command::new(env!("CARGO_BIN_EXE_ovpn-warden"))
-        .env_clear()
-        .arg("-c")
-        .arg(file)
-        .arg("run")
-        .stdout(std::fs::File::create(bed.folder().join("log")).unwrap())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    std::fs::write(file, config).unwrap();
+    let daemon = run(bed);
     let mut controller = listener.accept().await;
     controller.attach(RUN, &[]).await;
     controller.connect(0, "alice", "correct horse", Some(MAC)).await;

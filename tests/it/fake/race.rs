@@ -4,10 +4,6 @@ use ovpn_warden::store::{OnLimit, PolicyRecord};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, mysql::MySqlConnectOptions};
 
 use super::*;
-use crate::store::{
-    proxy::Proxy,
-    servers::{port, with_hosts},
-};
 
 const OTHER: &str = "02:1a:2b:3c:4d:5f";
 const ROUNDS: u32 = 20;
@@ -129,11 +125,7 @@ async fn of_two_sessions_that_race_while_the_database_breaks_off_never_both_get_
     }
     one_place(&first).await;
     let direct = first.url();
-    let proxies = [Proxy::start(port(&direct)).await, Proxy::start(port(&direct)).await];
-    for (bed, proxy) in [&mut first, &mut second].into_iter().zip(&proxies) {
-        let hosts = format!("127.0.0.1:{}", proxy.port);
-        bed.config.database.url = Password::from(with_hosts(&direct, &hosts).as_bytes());
-    }
+    let proxies = [first.behind_a_proxy().await, second.behind_a_proxy().await];
     let daemons = [first.start(), second.start()];
     let mut controllers = [one.accept().await, two.accept().await];
     for controller in &mut controllers {

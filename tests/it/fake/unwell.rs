@@ -5,24 +5,18 @@ use std::{
     time::Duration,
 };
 
-use ovpn_warden::{
-    store::{PolicyRecord, SessionRecord, SessionState, UserPatch},
-    types::Password,
-};
+use ovpn_warden::store::{PolicyRecord, SessionRecord, SessionState, UserPatch};
 use serde_json::Value;
 use sqlx::{Connection as _, MySqlConnection, mysql::MySqlConnectOptions};
 
 use super::{
     Bed, Controller, Listener, MAC, RUN, client_row,
-    metrics::beside_with,
+    metrics::{beside_with, run},
     own_server::{Server, sql},
     race::Database,
     server::status,
 };
-use crate::store::{
-    proxy::{Mode, Proxy},
-    servers::{port, with_hosts},
-};
+use crate::store::{proxy::Mode, servers::port};
 
 const PASSWORD: &str = "correct horse";
 
@@ -314,11 +308,9 @@ async fn a_slow_mariadb_delays_logins_and_costs_no_answer_and_no_row() {
     let mut bed = database.bed(&listener, "udp").await;
     bed.store.migrate(false).await.unwrap();
     bed.add_user("alice", PASSWORD).await;
-    let proxy = Proxy::start(port(&bed.url())).await;
-    proxy.set(Mode::Slow(LATE));
-    let slow = with_hosts(&bed.url(), &format!("127.0.0.1:{}", proxy.port));
     // Only the daemon has to wait.
-    bed.config.database.url = Password::from(slow.as_bytes());
+    let proxy = bed.behind_a_proxy().await;
+    proxy.set(Mode::Slow(LATE));
     let more = format!(
         "{}[[servers]]\nname = \"other\"\nmanagement = \"tcp://{}\"\n",
         more(&bed),
@@ -402,12 +394,9 @@ async fn a_daemon_whose_database_hangs_ends_in_time_and_leaves_its_rows_in_the_j
     let database = Database::new().await;
     let listener = Listener::tcp().await;
     let mut bed = database.bed(&listener, "udp").await;
-    let direct = bed.url();
     bed.store.migrate(false).await.unwrap();
     bed.add_user("alice", PASSWORD).await;
-    let proxy = Proxy::start(port(&direct)).await;
-    let hosts = format!("127.0.0.1:{}", proxy.port);
-    bed.config.database.url = Password::from(with_hosts(&direct, &hosts).as_bytes());
+    let proxy = bed.behind_a_proxy().await;
     let more = more(&bed);
     let (mut daemon, controller, _) = beside_with(&bed, &listener, &more).await;
     let mut vpn = Vpn::new(controller);
@@ -430,16 +419,7 @@ async fn a_daemon_whose_database_hangs_ends_in_time_and_leaves_its_rows_in_the_j
 
     // What it knew is found by the next one.
     proxy.set(Mode::Open);
-    let file = bed.folder().join("config.toml");
-    let _next = tokio::process::Command::new(env!("CARGO_BIN_EXE_ovpn-warden"))
-        .env_clear()
-        .arg("-c")
-        .arg(file)
-        .arg("run")
-        .stdout(std::fs::File::create(bed.folder().join("log")).unwrap())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let _next = run(&bed);
     for cid in [0, 1] {
         let is_closed =
             |session: &SessionRecord| session.cid.0 == cid && session.state == SessionState::Closed;
