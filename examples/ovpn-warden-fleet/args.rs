@@ -83,6 +83,9 @@ pub struct Args {
     /// Disconnects a second in a steady run; each is followed by a login.
     #[arg(long, default_value_t = 0)]
     pub disconnects: u32,
+    /// The daemon starts anew once all are connected in a steady run: each client's first renegotiation is hashed then.
+    #[arg(long)]
+    pub restart: bool,
     /// `session.accounting_interval_s` of the daemon.
     #[arg(long, default_value_t = 30)]
     pub accounting_s: u32,

@@ -255,6 +255,9 @@ impl Fleet<'_> {
 
     async fn steady(&mut self) -> anyhow::Result<(Mono, Mono)> {
         self.ramp().await?;
+        if self.args.restart {
+            self.restart(u64::from(self.args.servers) * 2).await?;
+        }
         let seconds = self.args.seconds;
         let (servers, clients) = (self.args.servers, self.args.clients);
         // Evenly over time and servers; the places of each kind in turn, so that nobody who is
@@ -337,11 +340,18 @@ impl Fleet<'_> {
         let ended = self.clock.now().mono;
         self.result.number("served_again_ms", (ended - begun).as_secs_f64() * 1_000.0);
         sleep(SETTLE).await;
+        self.restart(servers * 3).await?;
+        Ok((begun, ended))
+    }
+
+    /// The daemon anew: it adopts everybody, and knows nobody's password any more. `attached`: how often servers are attached
+    /// to by then.
+    async fn restart(&mut self, attached: u64) -> anyhow::Result<()> {
         self.rig.stop().await?;
         let ready = self.rig.start(self.clock).await?;
         self.result.number("restart_to_ready_ms", ready.as_secs_f64() * 1_000.0);
-        self.wait(PATIENCE, |totals| Totals::of(&totals.attached) >= servers * 3).await?;
-        self.missing("attaches_missing", servers * 3, |totals| Totals::of(&totals.attached));
+        self.wait(PATIENCE, |totals| Totals::of(&totals.attached) >= attached).await?;
+        self.missing("attaches_missing", attached, |totals| Totals::of(&totals.attached));
         let all = self.args.all();
         for _ in 0..10 {
             sleep(SETTLE).await;
@@ -351,7 +361,7 @@ impl Fleet<'_> {
                 break;
             }
         }
-        Ok((begun, ended))
+        Ok(())
     }
 
     async fn slow_reader(&mut self) -> anyhow::Result<(Mono, Mono)> {

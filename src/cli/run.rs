@@ -31,17 +31,24 @@ pub(super) fn execute(globals: &Globals, args: RunArgs) -> Result<Exit, CliError
         return Err(CliError::usage("no server is configured")
             .or_next("add a [[servers]] section with name and management to the configuration"));
     }
+    // It begins with the runtime's timers: `daemon/poller` counts on it.
+    let clock = Clock::new();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::failed(format!("cannot start: {error}")))?;
-    let served = runtime.block_on(serve(globals, config, args.record.as_deref()));
+    let served = runtime.block_on(serve(globals, config, args.record.as_deref(), clock));
     // Nobody waits for a name that is still being looked up.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Result<Exit, CliError> {
+async fn serve(
+    globals: &Globals,
+    config: Config,
+    record: Option<&Path>,
+    clock: Clock,
+) -> Result<Exit, CliError> {
     if let Some(dir) = record {
         std::fs::create_dir_all(dir).map_err(|error| {
             CliError::failed(format!("cannot make {} for --record: {error}", dir.display()))
@@ -74,7 +81,6 @@ async fn serve(globals: &Globals, config: Config, record: Option<&Path>) -> Resu
         ),
         None => None,
     };
-    let clock = Clock::new();
     let console = serve_console(&config, &store, &readiness, clock, &stop).await?;
     let daemon = Daemon::prepare(&config, store, readiness, clock, stop.clone(), record)
         .await

@@ -18,6 +18,7 @@ mod relay;
 mod retention;
 mod review;
 mod rhythm;
+mod rounds;
 mod stillness;
 mod survey;
 mod transport;

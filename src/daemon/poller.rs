@@ -24,7 +24,7 @@ use crate::{
         StoreError, Watch,
     },
     telemetry::{events::Event, http::Readiness},
-    types::{Clock, ServerName, Username},
+    types::{Clock, Mono, ServerName, Username},
 };
 
 use super::{
@@ -37,11 +37,11 @@ use super::{
     stillness::Stillness,
 };
 
-/// How often operators' requests are looked for. They take effect within 2 s.
-const POLL: Duration = Duration::from_secs(1);
+/// How often operators' requests are looked for. They take effect within 2 s. A power of two: see [`on_the_wheel`].
+const POLL: Duration = Duration::from_millis(1_024);
 /// The same where nobody is connected and nobody logs in. A request may still be about a row that was left open, and
 /// who has asked waits for 3 s.
-const POLL_AT_REST: Duration = Duration::from_secs(2);
+const POLL_AT_REST: Duration = Duration::from_millis(2_048);
 /// The same once after it was heard that the database is being written: what can be read then is what was there before.
 const POLL_WRITTEN: Duration = Duration::from_millis(100);
 /// How often a database that is away is looked for: who is past a deadline is known only with it.
@@ -191,14 +191,14 @@ impl Poller {
                 match is_watching {
                     _ if is_written => POLL_WRITTEN,
                     true => due.max(now + POLL) - now,
-                    false if is_at_rest => POLL_AT_REST,
-                    false => POLL,
+                    false if is_at_rest => on_the_wheel(now, POLL_AT_REST),
+                    false => on_the_wheel(now, POLL),
                 }
             };
             is_written = false;
             let mut may_be_stirred = is_up && (is_at_rest || is_watching);
             let spare = pause.saturating_sub(POLL);
-            let pause = tokio::time::sleep(pause);
+            let pause = tokio::time::sleep_until(self.clock.instant(now + pause).into());
             tokio::pin!(pause);
             loop {
                 tokio::select! {
@@ -389,6 +389,13 @@ impl Poller {
     }
 }
 
+/// At most so long, a power of two in milliseconds, until a moment to which the runtime's wheel of timers turns in one
+/// step: towards any other it turns in two, and wakes a thread for nothing. It has begun with the clock.
+fn on_the_wheel(now: Mono, pause: Duration) -> Duration {
+    let gone = now.0.as_nanos() % pause.as_nanos();
+    pause - Duration::from_nanos(u64::try_from(gone).unwrap_or_default())
+}
+
 /// Until the database is written, where that is told.
 async fn written(watch: Option<&Watch>) {
     match watch {
@@ -402,5 +409,25 @@ async fn under_way<T>(task: &mut Option<Pin<Box<impl Future<Output = T>>>>) -> T
     match task {
         Some(task) => task.as_mut().await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_ends_where_the_wheel_turns_once() {
+        for milliseconds in [0, 1, 511, 512, 513, 1_023, 1_024, 1_500, 86_400_001] {
+            for pause in [POLL, POLL_AT_REST] {
+                let now = Mono(Duration::from_millis(milliseconds) + Duration::from_nanos(7));
+                let waits = on_the_wheel(now, pause);
+                assert!(waits <= pause && !waits.is_zero(), "{waits:?}");
+                assert_eq!((now + waits).0.as_nanos() % pause.as_nanos(), 0, "{now:?}");
+            }
+        }
+        // Woken a little late, it waits until the next, and not for longer.
+        let late = Mono(POLL * 5 + Duration::from_millis(3));
+        assert_eq!(late + on_the_wheel(late, POLL), Mono(POLL * 6));
     }
 }

@@ -185,7 +185,7 @@ impl Questions {
         }
         let now = self.clock.now().mono;
         while let Some(last) = self.waiting.last_entry()
-            && self.seat.is_in_vain(last.get().due - now, self.bounds.patience)
+            && self.seat.is_in_vain(last.get().due, now, self.bounds.patience)
         {
             let last = last.remove();
             self.refused.insert(last.ticket.serial, last.ticket);

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::types::Mono;
 
-use super::pace::Pace;
+use super::{pace::Pace, rounds::Rounds};
 
 /// So many servers may have under way what one alone may have.
 const SERVERS: usize = 4;
@@ -85,6 +85,9 @@ struct State {
     round: u64,
     since: u64,
     looked: Mono,
+    /// Who comes up in which round, as it was a moment ago, and how many have come up since.
+    rounds: Rounds,
+    begun: usize,
 }
 
 #[derive(Default)]
@@ -101,6 +104,8 @@ struct Place {
     round: u64,
     since: u64,
     entry: Option<(u64, u64)>,
+    /// How many servers come up before it within a round, by [`State::rounds`].
+    rank: usize,
 }
 
 impl Turns {
@@ -119,6 +124,8 @@ impl Turns {
             round: 0,
             since: 0,
             looked: Mono::default(),
+            rounds: Rounds::default(),
+            begun: 0,
         }))
     }
 
@@ -158,9 +165,9 @@ impl Seat {
         state.places.get_mut(&self.number).map_or(0, |place| std::mem::take(&mut place.due))
     }
 
-    /// Whether the last of those that wait does so in vain, who has so much time left.
-    pub(super) fn is_in_vain(&self, left: Duration, patience: Duration) -> bool {
-        self.turns.state().is_in_vain(self.number, left, patience)
+    /// Whether the last of those that wait does so in vain, who has to be decided by then.
+    pub(super) fn is_in_vain(&self, due: Mono, now: Mono, patience: Duration) -> bool {
+        self.turns.state().is_in_vain(self.number, due, now, patience)
     }
 
     /// One of another server was decided.
@@ -269,6 +276,7 @@ impl State {
                 place.round = round;
                 place.called.notify_one();
                 self.waiting -= 1;
+                self.begun += 1;
                 self.begin(number);
                 self.no_longer_crowded(number);
                 self.line_up(number);
@@ -331,18 +339,39 @@ impl State {
         own.max(self.round.saturating_sub(ahead))
     }
 
-    /// Whether the last of a server that waits does so in vain. Where not all can be decided, those that are ahead of the
-    /// others have to go first: each looks for itself, and who looks first is not to lose more than the others.
-    fn is_in_vain(&self, number: usize, left: Duration, patience: Duration) -> bool {
-        let Some(place) = self.places.get(&number) else { return false };
-        let each = self.pace.at_best(patience);
+    /// Whether the last of a server that waits does so in vain: by how many come up before it, which those that wait longer
+    /// than it at other servers have no part in. So it does not matter who looks first.
+    fn is_in_vain(&mut self, number: usize, due: Mono, now: Mono, patience: Duration) -> bool {
+        let (left, each) = (due - now, self.pace.at_best(patience));
         let time = |turns: usize| each.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX));
         if time(self.under_way + self.waiting) <= left {
             return false;
         }
-        let ahead = self.rounds_of(place);
-        let before = self.under_way + ahead.saturating_sub(1).saturating_mul(self.crowded);
-        time(before) >= left || ahead.saturating_mul(self.crowded) >= self.waiting
+        if now - self.rounds.seen >= LOOK || self.rounds.is_empty() {
+            self.see_rounds(now);
+        }
+        let Some(place) = self.places.get(&number).filter(|place| place.waiting > 0) else {
+            return false;
+        };
+        let last = self.round_at(place).saturating_add(place.waiting as u64 - 1);
+        let before = self.rounds.before(last, place.rank).saturating_sub(self.begun);
+        time(self.under_way + before + 1) > left
+    }
+
+    fn see_rounds(&mut self, now: Mono) {
+        let in_line = self.line.values().copied();
+        let is_outside = |place: &Place| place.waiting > 0 && place.entry.is_none();
+        let outside = self.places.iter().filter(|(_, place)| is_outside(place));
+        let order: Vec<usize> = in_line.chain(outside.map(|(number, _)| *number)).collect();
+        let wanted = order.iter().filter_map(|number| self.places.get(number));
+        let wanted = wanted.map(|place| (self.round_at(place), place.waiting));
+        self.rounds = Rounds::new(now, wanted);
+        self.begun = 0;
+        for (rank, number) in order.into_iter().enumerate() {
+            if let Some(place) = self.places.get_mut(&number) {
+                place.rank = rank;
+            }
+        }
     }
 
     /// How long one that comes now waits.

@@ -46,10 +46,10 @@ impl Scene {
     }
 
     /// What each server does when it is called: of those that have to be decided by then, the last that wait in vain are
-    /// refused.
+    /// refused. They look in the order in which they come up: whoever is last then is last each time.
     fn shed(&mut self, due: Mono) {
         for (server, seat) in self.seats.iter().enumerate() {
-            while self.waiting[server] > 0 && seat.is_in_vain(due - self.now, PATIENCE) {
+            while self.waiting[server] > 0 && seat.is_in_vain(due, self.now, PATIENCE) {
                 seat.leave();
                 self.waiting[server] -= 1;
             }
@@ -161,6 +161,31 @@ fn who_looks_first_loses_no_more_than_the_others() {
 }
 
 #[test]
+fn only_who_comes_up_after_all_others_waits_in_vain_whoever_looks_first() {
+    const WAITING: [usize; 10] = [9, 4, 4, 4, 4, 3, 3, 3, 3, 3];
+    let mut scene = Scene::new(Most::new(1, 1, 10), 10);
+    assert_eq!(scene.come(0), Come::Now);
+    for (server, waiting) in WAITING.into_iter().enumerate() {
+        (0..waiting).for_each(|_| assert_eq!(scene.come(server), Come::Later));
+    }
+    (1..=300).for_each(|turn| scene.seats[0].decided(Mono(Duration::from_millis(10 * turn))));
+    let each = scene.turns.state().pace.at_best(PATIENCE);
+    let mut in_vain = |turns: u32| -> Vec<usize> {
+        let now = scene.now;
+        scene.now = now + LOOK;
+        let is = |seat: &Seat| seat.is_in_vain(now + each * turns, now, PATIENCE);
+        (0..10).filter(|server| is(&scene.seats[*server])).collect()
+    };
+    // With the one that is under way they are 41.
+    assert!(in_vain(41).is_empty());
+    assert_eq!(in_vain(40), [0]);
+    assert_eq!(in_vain(32), [0]);
+    // Nor all of the fourth round; whoever is first within it has a turn before the others.
+    assert_eq!(in_vain(31), [0, 3, 4]);
+    assert_eq!(in_vain(30), [0, 1, 2, 3, 4]);
+}
+
+#[test]
 fn however_many_servers_there_are_what_is_under_way_finds_room() {
     // A queue of one place before one thread.
     let mut scene = Scene::new(Most::new(32, 2, 50), 50);
@@ -221,8 +246,9 @@ fn the_wait_is_that_of_those_before_at_the_pace_of_the_last_decisions() {
     assert!(scene.decide(100));
     let each = scene.turns.state().pace.at_best(PATIENCE);
     assert_eq!(scene.wait(0), each * 1801);
-    assert!(scene.seats[0].is_in_vain(each * 1799, PATIENCE));
-    assert!(!scene.seats[0].is_in_vain(each * 1800, PATIENCE));
+    let is_in_vain =
+        |turns| scene.seats[0].is_in_vain(scene.now + each * turns, scene.now, PATIENCE);
+    assert!(is_in_vain(1799) && !is_in_vain(1800));
     assert_eq!(scene.come(0), Come::Never);
     // Servers take turns, and the other has had nothing.
     let under_way = scene.under_way.len() as u32;

@@ -4,7 +4,7 @@
 const DEPTH: usize = 64 << 10;
 /// Deeper than the reading of a line goes: what is overwritten after each login of a storm is not to cost more than its
 /// reading. Without optimizations frames are many times as large.
-const READ_DEPTH: usize = if cfg!(debug_assertions) { DEPTH } else { 8 << 10 };
+const READ_DEPTH: usize = if cfg!(debug_assertions) { DEPTH } else { 4 << 10 };
 
 /// Computes something of a secret, and overwrites what that has left on the stack. Crates wipe their states, but neither
 /// the copies that a compiler makes on the way nor all buffers of SHA-crypt, PBKDF2 and older digests; and what is on the
