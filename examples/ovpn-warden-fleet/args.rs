@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use ovpn_warden::store::OnLimit;
 
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,6 +75,12 @@ pub struct Args {
     /// How many of a hundred clients send a wrong password.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub wrong: u32,
+    /// `max_sessions` of everybody's policy.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub max_sessions: Option<u32>,
+    /// What happens to a session beyond that.
+    #[arg(long, default_value_t = OnLimit::Deny, requires = "max_sessions")]
+    pub on_limit: OnLimit,
     /// Logins a second while all get connected before the measuring.
     #[arg(long, default_value_t = 2_000)]
     pub ramp: u32,

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use ovpn_warden::{
     auth::password::{self, HashParams},
-    store::{self, Actor, PolicyRecord},
+    store::{self, Actor, PolicyChange, PolicyRecord},
     types::{Clock, Mono, Password, Timestamp},
 };
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::sleep};
@@ -53,6 +53,10 @@ pub async fn run(args: &Args) -> anyhow::Result<Result> {
     let (m_kib, t) = args.argon2();
     result.put("argon2", format!("m={m_kib} KiB, t={t}, p=1"));
     result.put("cores", cores);
+    if let Some(max) = args.max_sessions {
+        result.put("max_sessions", max);
+        result.put("on_limit", args.on_limit.as_str());
+    }
     let bare_before = (args.scenario == Scenario::ConnectStorm)
         .then(|| bare::argon2(m_kib, t, cores, BARE))
         .transpose()?;
@@ -128,6 +132,16 @@ pub async fn seed(
         ..PolicyRecord::default()
     };
     store.put_policy(&short, false, &by).await?;
+    if let Some(max) = args.max_sessions {
+        let limit = |policy: &mut PolicyRecord| {
+            policy.max_sessions = Some(max);
+            policy.on_limit = Some(args.on_limit);
+        };
+        for name in ["default", SHORT] {
+            let change = PolicyChange { apply: &limit, sets_hours: false };
+            store.change_policy(name, change, &by).await?;
+        }
+    }
     let (m_kib, t) = args.argon2();
     let hash =
         password::hash(&Password::from(PASSWORD.as_bytes()), &HashParams { m_kib, t, p: 1 })?;
