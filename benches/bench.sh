@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # bench.sh [NAME...] : holds the daemon against its targets, and prints target, measured, verdict.
-# More of them by name: cheap-mysql cheap-galera reach-mariadb reach-mysql. Without names all of these: storm cheap-mariadb cheap-sqlite overload overload-many crowd crowd-restarted steady many-mariadb expiry reconnect idle idle-mariadb growth decode
+# More of them by name: cheap-mysql cheap-galera reach-mariadb reach-mysql. Without names all of these: storm storm-limited cheap-mariadb cheap-limited cheap-sqlite overload overload-many crowd crowd-restarted steady many-mariadb expiry reconnect idle idle-mariadb growth decode
 #
 # A miss is printed and is no failure: how fast this machine is today is not a property of the
 # program. A wrong answer is one. Each run takes some minutes at most, each idle seven; BENCH_DIR keeps their output.
@@ -11,7 +11,7 @@ target=${CARGO_TARGET_DIR:-target}
 fleet=$target/release/examples/ovpn-warden-fleet
 
 names=("$@")
-((${#names[@]})) || names=(storm cheap-mariadb cheap-sqlite overload overload-many crowd crowd-restarted steady many-mariadb expiry reconnect idle idle-mariadb growth decode)
+((${#names[@]})) || names=(storm storm-limited cheap-mariadb cheap-limited cheap-sqlite overload overload-many crowd crowd-restarted steady many-mariadb expiry reconnect idle idle-mariadb growth decode)
 "$rig/install.sh" build
 cargo build --release --locked --bin ovpn-warden --example ovpn-warden-fleet
 
@@ -78,6 +78,16 @@ for name in "${names[@]}"; do
       server mariadb
       run storm connect-storm --servers 4 --clients 200 "${queue[@]}" "${database[@]}" \
         --expect 'ratio_to_bare_argon2>=0.90' --expect 'storm_incomplete<=0' --expect 'temporary<=0'
+      ;;
+    storm-limited) # the same where each login takes a place of max_sessions
+      server mariadb
+      run storm-limited connect-storm --servers 4 --clients 200 --max-sessions 1 "${queue[@]}" "${database[@]}" \
+        --expect 'ratio_to_bare_argon2>=0.90' --expect 'storm_incomplete<=0' --expect 'temporary<=0'
+      ;;
+    cheap-limited)
+      server mariadb
+      run cheap-limited connect-storm --cheap --servers 4 --clients 5000 --max-sessions 1 "${queue[@]}" "${database[@]}" \
+        --expect 'logins_per_s>=5000' --expect 'storm_incomplete<=0' --expect 'temporary<=0'
       ;;
     cheap-mariadb)
       server mariadb

@@ -15,7 +15,6 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
     let count = |text: &'static str| text.matches('?').count();
     let mut queries: Vec<_> = [
         ("facts", sql.facts),
-        ("places_of_user", sql.places_of_user),
         ("user", sql.user),
         ("open_sessions", sql.open_sessions),
         ("zones", sql.zones),
@@ -60,6 +59,10 @@ pub fn hot_queries(is_sqlite: bool) -> Vec<(&'static str, &'static str, usize)> 
         let from = text.find("SELECT").unwrap_or_default();
         let text = &text[from..text.rfind(" ON ").unwrap_or(text.len())];
         queries.push(("usage of closed rows", text, count(text)));
+    }
+    for (name, users) in [("places", 1), ("places of many", 2)] {
+        let (text, _) = sql.places.fitting(users);
+        queries.push((name, text, count(text)));
     }
     if let Some(many) = sql.facts_of_many {
         let (text, _) = many.fitting(2);

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::store::sql::{
     ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, Batch, COMMON, MARK_SERVERS, PERSIST_HEAD,
-    PERSIST_ROW, Repeated, Statements, ended_by_limit, facts_columns, login_columns,
+    PERSIST_ROW, Repeated, Statements, ended_by_limit, facts_columns, login_columns, places,
     policy_of_user, standing_columns, usage_of,
 };
 
@@ -141,6 +141,20 @@ macro_rules! own_name {
     };
 }
 
+/// Rows at which everybody waits who takes a place for one of these users; in one order, so that no two wait for
+/// each other. Users are read, and not locked.
+static MARK_USERS: LazyLock<Repeated> = LazyLock::new(|| {
+    Repeated::new(&[
+        (
+            "INSERT INTO user_marks (user_id, serial) SELECT u.id, 1 FROM users u WHERE u.name IN (",
+            1,
+        ),
+        (") ORDER BY u.id ON DUPLICATE KEY UPDATE user_marks.serial = user_marks.serial + 1", 0),
+    ])
+});
+
+static PLACES: LazyLock<Repeated> = LazyLock::new(|| Repeated::new(&places!(own_name!())));
+
 /// What several logins need. A row for each user and each of its devices that any of them asks
 /// about; which fit, the program sees. Names are constants where an index is to be searched by them, whatever
 /// the collation of an operator's own table. Parameters: devices and fingerprints (twice as many), the
@@ -216,6 +230,9 @@ pub const STATEMENTS: Statements = Statements {
     // A lock holds on one node of a Galera cluster; two writes to one row meet on all of them.
     mark_user: "INSERT INTO user_marks (user_id, serial) VALUES (?, 1) \
                 ON DUPLICATE KEY UPDATE serial = serial + 1",
+    mark_users: &MARK_USERS,
+    places: &PLACES,
+    forget_old_claims: "DELETE FROM session_claims WHERE claimed_at < ? ORDER BY claimed_at LIMIT ?",
     zones: "SELECT DISTINCT s.user_name, u.name, p.time_zone FROM sessions s \
             JOIN users u ON u.name = s.user_name \
             JOIN policies p ON p.name = \

@@ -1,22 +1,19 @@
 //! Asks what logins are decided by: one alone, those that come at the same moment together: shell.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
-use futures_util::{FutureExt, future::join_all};
-use tokio::{sync::oneshot, time::sleep};
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
 
 use super::{
     Connector, Pool, Repeated, SqlError, Statements, Value,
     facts::{ByName, judge},
-    gather::{Gather, Next},
+    gathering::{self, Desk, Waiting},
     none_of_that_name,
 };
 use crate::{
     store::{Facts, MAX_COOLDOWN, StoreError},
-    types::{Clock, DeviceId, Fingerprint, Now, Timestamp, Username},
+    types::{Clock, DeviceId, Fingerprint, Timestamp, Username},
 };
 
 /// What a login brings.
@@ -30,7 +27,7 @@ pub struct Question {
 type Answer = Result<Option<Facts>, StoreError>;
 
 /// A question, and where its answer goes.
-struct Ask {
+pub struct Ask {
     question: Question,
     answer: oneshot::Sender<Answer>,
 }
@@ -39,16 +36,27 @@ struct Ask {
 pub struct Asking<C: Connector> {
     pool: Arc<Pool<C>>,
     sql: &'static Statements,
-    gather: Mutex<Gather<Ask>>,
-    clock: Clock,
+    waiting: Waiting<Ask>,
+}
+
+impl<C: Connector> Desk for Asking<C> {
+    type Ask = Ask;
+
+    fn waiting(&self) -> &Waiting<Ask> {
+        &self.waiting
+    }
+
+    async fn answer(self: &Arc<Self>, asks: Vec<Ask>) {
+        Self::answer(self, asks).await;
+    }
 }
 
 impl<C: Connector> Asking<C> {
     pub fn new(pool: Arc<Pool<C>>, sql: &'static Statements, clock: Clock) -> Self {
         // The other half of the connections is for all else.
         let at_once = (pool.limits.connections / 2).max(1);
-        let gather = Mutex::new(Gather::new(Repeated::MOST, at_once));
-        Self { pool, sql, gather, clock }
+        let waiting = Waiting::new(Repeated::MOST, at_once, clock);
+        Self { pool, sql, waiting }
     }
 
     pub async fn facts(self: &Arc<Self>, question: Question) -> Answer {
@@ -59,43 +67,11 @@ impl<C: Connector> Asking<C> {
             let this = Arc::clone(self);
             tokio::spawn(async move { this.answer(vec![ask]).await });
         } else {
-            self.act(self.gathered(|gather, now| gather.push(ask, now)));
+            gathering::ask(self, ask);
         }
         answered
             .await
             .unwrap_or_else(|_| Err(StoreError::Unavailable("the query was cancelled".into())))
-    }
-
-    fn gathered<T>(&self, change: impl FnOnce(&mut Gather<Ask>, Now) -> T) -> T {
-        let mut gather = self.gather.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut gather, self.clock.now())
-    }
-
-    fn act(self: &Arc<Self>, next: Next<Ask>) {
-        let this = Arc::clone(self);
-        match next {
-            Next::Begin(asks) => {
-                tokio::spawn(this.ask(asks));
-            }
-            Next::Wait(pause) => {
-                tokio::spawn(async move {
-                    sleep(pause).await;
-                    this.act(this.gathered(Gather::due));
-                });
-            }
-            Next::Nothing => {}
-        }
-    }
-
-    /// Asks these, and then those that have come meanwhile. To the end even when the askers go
-    /// away: a login that is cancelled must not cost the connection it was using.
-    async fn ask(self: Arc<Self>, asks: Vec<Ask>) {
-        let mut next = Some(asks);
-        while let Some(asks) = next {
-            // After a fault its askers hear of it, and the others are asked.
-            let _ = AssertUnwindSafe(self.answer(asks)).catch_unwind().await;
-            next = self.gathered(Gather::ended);
-        }
     }
 
     async fn answer(&self, mut asks: Vec<Ask>) {

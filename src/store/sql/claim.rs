@@ -1,140 +1,215 @@
-//! Places among a user's sessions, over all servers and daemons.
+//! Places among a user's sessions, over all servers and daemons: what is known of them, and whether there is one.
 //!
 //! A place is taken by a session, or by a claim: a login that was let in a moment ago and whose
 //! session is not in the table yet. Of whose login nothing comes, gives its claim back.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use super::{Attempt, Cells, Connector, Row, SqlStore, Value, audit_row, transaction};
+use super::{Cells, Connector, Row, SqlStore, Value, none_of_that_name};
 use crate::{
-    store::{Actor, Claim, MAX_SESSIONS, OnLimit, Place, StoreError},
-    types::{DeviceId, ServerName, SessionId, Timestamp},
+    store::{Claim, MAX_SESSIONS, OnLimit, StoreError, UsedCode},
+    types::{DeviceId, ServerName, SessionId, Timestamp, Username},
 };
 
 /// How long a claim counts whose session is not in the table yet: of a daemon that died in that moment.
 const CLAIM: Duration = Duration::from_secs(60);
-/// Who asks sessions to make room, for the audit.
-const ACTOR: &str = "daemon:max_sessions";
+
+/// The most rows that [`places!`] brings: all places that one user may have, and as many again.
+const ROWS: usize = 2_016;
+
+/// Whose rows they are, what they take, and whether there are old claims to be removed; in one statement, so that it sees
+/// one state: a session that comes in between two would be in neither. Parameters: the moment
+/// from which a claim counts, the names three times, that moment.
+macro_rules! places {
+    ($($own_name:tt)+) => {
+        [
+            (
+                concat!(
+                    "SELECT ",
+                    $($own_name)+,
+                    " AS user_name, CAST(u.id AS SIGNED) AS user_id, EXISTS (SELECT 1 FROM session_claims o \
+                     WHERE o.user_name = ",
+                    $($own_name)+,
+                    " AND o.claimed_at < ?) AS has_old, NULL AS id, NULL AS server, NULL AS device, \
+                     NULL AS is_claim, NULL AS since FROM users u WHERE u.name IN ("
+                ),
+                1,
+            ),
+            (
+                ") UNION ALL \
+                 SELECT user_name, NULL, NULL, id, server, device, 0, started_at FROM sessions \
+                 WHERE user_name IN (",
+                1,
+            ),
+            (
+                ") AND ended_at IS NULL AND state <> 'closing' UNION ALL \
+                 SELECT c.user_name, NULL, NULL, c.session_id, c.server, c.device, 1, c.claimed_at \
+                 FROM session_claims c LEFT JOIN sessions s ON s.id = c.session_id \
+                 WHERE c.user_name IN (",
+                1,
+            ),
+            (") AND c.claimed_at > ? AND s.id IS NULL ORDER BY since, id LIMIT 2016", 0),
+        ]
+    };
+}
+pub(in crate::store) use places;
+
+/// A claim, for longer than who makes it is there.
+pub struct Wanted {
+    pub session: SessionId,
+    pub server: ServerName,
+    pub user: Username,
+    pub device: Option<String>,
+    pub max: u32,
+    pub on_limit: OnLimit,
+    pub code: Option<UsedCode>,
+    pub now: Timestamp,
+}
+
+impl Wanted {
+    pub fn new(claim: &Claim<'_>, now: Timestamp) -> Self {
+        Self {
+            session: claim.session,
+            server: claim.server.clone(),
+            user: claim.user.clone(),
+            device: claim.device.map(DeviceId::to_string),
+            max: claim.max,
+            on_limit: claim.on_limit,
+            code: claim.code.cloned(),
+            now,
+        }
+    }
+
+    /// Claims that were made later count.
+    pub fn since(&self) -> Timestamp {
+        self.now.saturating_sub(CLAIM)
+    }
+}
 
 /// A place that is taken already.
-struct Held {
+pub struct Held {
     /// Its session, and on which server; `None` where the row cannot be read: it counts, but nobody
     /// can be asked to leave.
     whose: Option<(SessionId, ServerName)>,
     device: Option<String>,
-    /// Its session is not in the table.
-    is_claim: bool,
+    /// Since when, of a claim: its session is not in the table.
+    claimed: Option<Timestamp>,
+}
+
+/// One who has to leave, and whether what he has is a claim.
+pub type Leaving = (SessionId, ServerName, bool);
+
+/// What is known of some users.
+#[derive(Default)]
+pub struct Places {
+    users: HashMap<Username, Of>,
+    /// There are claims that count no more.
+    pub has_old: bool,
+    /// There may be more than this.
+    pub is_cut: bool,
+}
+
+#[derive(Default)]
+struct Of {
+    id: Option<i64>,
+    held: Vec<Held>,
+}
+
+impl Places {
+    /// Names are those of the rows byte for byte: trailing spaces and the collations of an operator's own
+    /// tables may have let others through, whom nobody asks for.
+    pub fn new(rows: &[Row]) -> Result<Self, StoreError> {
+        let mut places = Self { is_cut: rows.len() >= ROWS, ..Self::default() };
+        for row in rows {
+            let cells = Cells::new(row, "sessions", "id");
+            // A name that cannot be read is nobody's who was asked for.
+            let Ok(name) = cells.some_parsed::<Username>("user_name") else { continue };
+            let of = places.users.entry(name).or_default();
+            match cells.optional_flag("has_old")? {
+                Some(has_old) => {
+                    of.id.get_or_insert(cells.some_number("user_id")?);
+                    places.has_old |= has_old;
+                }
+                None => of.held.push(held(cells)?),
+            }
+        }
+        Ok(places)
+    }
+
+    /// The number of a user; `None` where there is none of that name.
+    pub fn user(&self, user: &Username) -> Option<i64> {
+        self.users.get(user)?.id
+    }
+
+    /// Whether the session has its place already.
+    pub fn has_own(&self, wanted: &Wanted) -> bool {
+        has_own(&self.held(wanted), wanted)
+    }
+
+    /// Who has to leave, oldest first, so that there is one place more; `None` when there is no room for it.
+    pub fn make_room(&self, wanted: &Wanted) -> Option<Vec<Leaving>> {
+        make_room(&self.held(wanted), wanted)
+    }
+
+    fn held(&self, wanted: &Wanted) -> Vec<&Held> {
+        let since = wanted.since();
+        let counts = |held: &&Held| held.claimed.is_none_or(|at| at > since);
+        self.users.get(&wanted.user).map_or(&[][..], |of| &of.held).iter().filter(counts).collect()
+    }
+}
+
+/// The names and moments of [`places!`], of at least one; the last is repeated to fill the statement.
+pub fn place_args(wanted: &[&Wanted], room: usize) -> Vec<Value> {
+    let since = wanted.iter().map(|one| one.since()).min().unwrap_or_default();
+    let mut args = Vec::with_capacity(room * 3 + 2);
+    args.push(since.into());
+    (0..3).for_each(|_| args.extend(names(wanted, room)));
+    args.push(since.into());
+    args
+}
+
+/// Their names, the last repeated.
+pub fn names(wanted: &[&Wanted], room: usize) -> impl Iterator<Item = Value> {
+    (0..room)
+        .filter_map(|place| wanted.get(place).or(wanted.last()))
+        .map(|one| one.user.as_str().into())
 }
 
 impl<C: Connector> SqlStore<C> {
     pub async fn has_place(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError> {
-        let user = claim.user.as_str();
-        let since = now.saturating_sub(CLAIM);
-        let args = vec![user.into(), user.into(), user.into(), since.into()];
-        let rows = self.read(self.sql.places_of_user, args).await?;
-        let held: Vec<Held> = rows.iter().map(held).collect();
-        let device = claim.device.map(DeviceId::to_string);
-        Ok(make_room(&held, claim, device.as_deref()).is_some())
-    }
-
-    pub async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<Place, StoreError> {
-        let user = claim.user.as_str();
-        let device = claim.device.map(DeviceId::to_string);
-        let since = now.saturating_sub(CLAIM);
-        let by = Actor { name: ACTOR.into(), at: now };
-        transaction!(self, Attempt::new(false, false), |tx| {
-            // Others that claim for this user wait here.
-            let id = self.lock_user(tx, claim.user).await?;
-            tx.execute(self.sql.mark_user, &[id.into()]).await?;
-            tx.execute(self.sql.forget_claims, &[user.into(), since.into()]).await?;
-            let args = [user.into(), user.into(), user.into(), since.into()];
-            let rows = tx.fetch(self.sql.places_of_user, &args).await?;
-            let held: Vec<Held> = rows.iter().map(held).collect();
-            let Some(leaving) = make_room(&held, claim, device.as_deref()) else {
-                return Ok(Place::Full);
-            };
-            // Before anybody is asked to leave for it.
-            if let Some(code) = claim.code
-                && !self.use_code(tx, id, code).await?
-            {
-                return Ok(Place::CodeUsed);
-            }
-            if has_own(&held, claim) {
-                return Ok(Place::Own);
-            }
-            for (session, server, is_claim) in leaving {
-                let session = session.to_string();
-                if is_claim {
-                    tx.execute(self.sql.forget_claim, &[session.as_str().into()]).await?;
-                }
-                // Also for a claim: its session may come up yet.
-                let args = [
-                    session.as_str().into(),
-                    server.as_str().into(),
-                    "replace".into(),
-                    Value::Null,
-                    Value::Null,
-                    ACTOR.into(),
-                    now.into(),
-                ];
-                tx.execute(self.sql.add_command, &args).await?;
-                let audit = audit_row(&by, "session.replace", &session, None);
-                tx.execute(self.sql.audit, &audit).await?;
-            }
-            let args = [
-                claim.session.to_string().into(),
-                user.into(),
-                claim.server.as_str().into(),
-                device.as_deref().into(),
-                now.into(),
-            ];
-            tx.execute(self.sql.add_claim, &args).await?;
-            Ok(Place::Taken)
-        })
-        .map_err(StoreError::from)
+        let wanted = Wanted::new(claim, now);
+        let (sql, room) = self.sql.places.fitting(1);
+        let rows = self.read(sql, place_args(&[&wanted], room)).await;
+        let places = Places::new(&none_of_that_name(rows, &wanted.user)?)?;
+        Ok(places.make_room(&wanted).is_some())
     }
 }
 
-impl<C: Connector> SqlStore<C> {
-    pub async fn forget_claim(&self, session: SessionId) -> Result<(), StoreError> {
-        let session = session.to_string();
-        transaction!(self, Attempt::new(true, true), |tx| {
-            tx.execute(self.sql.forget_claim, &[session.as_str().into()]).await?;
-            Ok(())
-        })
-        .map_err(StoreError::from)
-    }
-}
-
-fn held(row: &Row) -> Held {
-    let cells = Cells::new(row, "sessions", "id");
-    Held {
+fn held(cells: Cells<'_>) -> Result<Held, StoreError> {
+    Ok(Held {
         whose: cells.some_parsed("id").ok().zip(cells.some_parsed("server").ok()),
         device: cells.owned("device").unwrap_or_default(),
-        is_claim: cells.some_number::<u8>("is_claim").is_ok_and(|n| n == 1),
-    }
+        claimed: match cells.flag("is_claim")? {
+            // One whose time cannot be read counts.
+            true => Some(cells.some_time("since").unwrap_or(Timestamp::MAX)),
+            false => None,
+        },
+    })
 }
 
-/// Whether the session has its place already.
-fn has_own(held: &[Held], claim: &Claim<'_>) -> bool {
-    held.iter().any(|place| place.whose.as_ref().is_some_and(|(id, _)| *id == claim.session))
+fn has_own(held: &[&Held], wanted: &Wanted) -> bool {
+    held.iter().any(|place| place.whose.as_ref().is_some_and(|(id, _)| *id == wanted.session))
 }
 
-/// Which places, oldest first, have to be given up for one more, and whether each is a claim; `None`
-/// when there is no room for it.
-fn make_room<'a>(
-    held: &'a [Held],
-    claim: &Claim<'_>,
-    device: Option<&str>,
-) -> Option<Vec<(SessionId, &'a ServerName, bool)>> {
-    if has_own(held, claim) {
+fn make_room(held: &[&Held], wanted: &Wanted) -> Option<Vec<Leaving>> {
+    if has_own(held, wanted) {
         return Some(Vec::new());
     }
-    let max = claim.max.min(MAX_SESSIONS) as usize;
+    let max = wanted.max.min(MAX_SESSIONS) as usize;
     let excess = (held.len() + 1).saturating_sub(max);
     let may_leave = |place: &Held| {
-        let is_same = device.is_some() && place.device.as_deref() == device;
-        match claim.on_limit {
+        let is_same = wanted.device.is_some() && place.device == wanted.device;
+        match wanted.on_limit {
             OnLimit::Deny => false,
             OnLimit::ReplaceOldest => true,
             OnLimit::ReplaceSameDevice => is_same,
@@ -143,8 +218,8 @@ fn make_room<'a>(
     let leaving: Vec<_> = held
         .iter()
         .filter(|place| may_leave(place))
-        .filter_map(|place| Some((place.whose.as_ref()?, place.is_claim)))
-        .map(|((session, server), is_claim)| (*session, server, is_claim))
+        .filter_map(|place| Some((place.whose.clone()?, place.claimed.is_some())))
+        .map(|((session, server), is_claim)| (session, server, is_claim))
         .take(excess)
         .collect();
     (leaving.len() >= excess).then_some(leaving)
@@ -166,22 +241,20 @@ mod tests {
                 device: Some(place.trim_start_matches('+'))
                     .filter(|d| !d.is_empty())
                     .map(str::to_owned),
-                is_claim: place.starts_with('+'),
+                claimed: place.starts_with('+').then_some(Timestamp::from_secs(1)),
             })
             .collect();
-        let (user, id) = ("alice".parse().unwrap(), DeviceId::parse(MAC).unwrap());
-        let server = "udp".parse().unwrap();
-        let session = numbered(99);
-        let claim = Claim {
-            session,
-            server: &server,
-            user: &user,
-            device: Some(&id),
+        let wanted = Wanted {
+            session: numbered(99),
+            server: "udp".parse().unwrap(),
+            user: "alice".parse().unwrap(),
+            device: Some(MAC.into()),
             max,
             on_limit,
             code: None,
+            now: Timestamp::from_secs(1),
         };
-        let leaving = make_room(&held, &claim, Some(MAC))?;
+        let leaving = make_room(&held.iter().collect::<Vec<_>>(), &wanted)?;
         let number = |session| (0..9).find(|number| session == numbered(*number));
         Some(leaving.into_iter().filter_map(|(session, _, _)| number(session)).collect())
     }

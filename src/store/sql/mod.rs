@@ -7,6 +7,7 @@ mod activity;
 mod asking;
 mod batch;
 mod claim;
+mod claiming;
 mod client_config;
 mod command;
 mod device;
@@ -17,6 +18,7 @@ mod fact_trace;
 mod facts;
 mod failure;
 mod gather;
+mod gathering;
 mod import;
 mod journal;
 mod line;
@@ -43,6 +45,8 @@ use std::{sync::Arc, time::Duration};
 
 use asking::{Asking, Question};
 pub use batch::{Batch, Repeated};
+pub(super) use claim::places;
+use claiming::Claiming;
 pub use driver::{Connection, Connector, Done, Known};
 pub use error::{Failure, SqlError};
 pub use line::{decode as decode_session, encode as encode_session};
@@ -68,6 +72,7 @@ use crate::types::{Clock, Username};
 pub struct SqlStore<C: Connector> {
     pool: Arc<Pool<C>>,
     asking: Arc<Asking<C>>,
+    claiming: Arc<Claiming<C>>,
     sql: &'static Statements,
     clock: Clock,
     observe: fn(&'static str, Duration),
@@ -79,7 +84,8 @@ impl<C: Connector> SqlStore<C> {
         let (sql, clock) = (connector.statements(), Clock::new());
         let pool = Arc::new(Pool::new(connector, limits));
         let asking = Arc::new(Asking::new(Arc::clone(&pool), sql, clock));
-        Self { pool, asking, sql, clock, observe }
+        let claiming = Arc::new(Claiming::new(Arc::clone(&pool), sql, clock));
+        Self { pool, asking, claiming, sql, clock, observe }
     }
 
     /// Tells how long a call took, whatever came of it.

@@ -1,7 +1,7 @@
 //! Second factors: what logins use up, and what operators change.
 
-use super::{Attempt, Cells, Connector, Failure, SqlStore, Value, audit_row, none_of_that_name};
-use super::{transaction, transaction::Tx};
+use super::{Attempt, Cells, Connector, Failure, SqlStore, Statements, Value, audit_row};
+use super::{none_of_that_name, transaction, transaction::Tx};
 use crate::{
     store::{Actor, NewSecondFactor, SecondFactorStatus, StoreError, UsedCode},
     types::Username,
@@ -10,34 +10,15 @@ use crate::{
 impl<C: Connector> SqlStore<C> {
     /// One statement that can be done once. Not idempotent: a second run would find it done.
     pub async fn take_code(&self, user: i64, code: &UsedCode) -> Result<bool, StoreError> {
-        transaction!(self, Attempt::new(false, true), |tx| { self.use_code(tx, user, code).await })
-            .map_err(StoreError::from)
+        transaction!(self, Attempt::new(false, true), |tx| {
+            use_code(self.sql, tx, user, code).await
+        })
+        .map_err(StoreError::from)
     }
 
     pub async fn has_recovery_code(&self, user: i64, digest: &str) -> Result<bool, StoreError> {
         let args = vec![user.into(), digest.into()];
         Ok(!self.read(self.sql.recovery_code, args).await?.is_empty())
-    }
-
-    /// Whether a code is used up by this.
-    pub async fn use_code(
-        &self,
-        tx: &mut Tx<C>,
-        user: i64,
-        code: &UsedCode,
-    ) -> Result<bool, Failure> {
-        let done = match code {
-            UsedCode::Step { secret, step } => {
-                let secret = Value::from_bytes(secret.expose().to_vec());
-                let args = [(*step).into(), user.into(), secret, (*step).into()];
-                tx.execute(self.sql.take_step, &args).await?
-            }
-            UsedCode::Recovery(digest) => {
-                let args = [user.into(), digest.as_str().into()];
-                tx.execute(self.sql.take_recovery_code, &args).await?
-            }
-        };
-        Ok(done.affected > 0)
     }
 
     pub async fn put_second_factor(
@@ -141,6 +122,27 @@ impl<C: Connector> SqlStore<C> {
         }
         Ok(())
     }
+}
+
+/// Whether a code is used up by this.
+pub async fn use_code<C: Connector>(
+    sql: &Statements,
+    tx: &mut Tx<C>,
+    user: i64,
+    code: &UsedCode,
+) -> Result<bool, Failure> {
+    let done = match code {
+        UsedCode::Step { secret, step } => {
+            let secret = Value::from_bytes(secret.expose().to_vec());
+            let args = [(*step).into(), user.into(), secret, (*step).into()];
+            tx.execute(sql.take_step, &args).await?
+        }
+        UsedCode::Recovery(digest) => {
+            let args = [user.into(), digest.as_str().into()];
+            tx.execute(sql.take_recovery_code, &args).await?
+        }
+    };
+    Ok(done.affected > 0)
 }
 
 fn no_factor(user: &Username) -> StoreError {

@@ -70,10 +70,11 @@ pub struct Statements {
     pub open_enrolment: &'static str,
     pub enrolment: &'static str,
     pub mark_user: &'static str,
-    pub places_of_user: &'static str,
-    pub add_claim: &'static str,
+    pub mark_users: &'static LazyLock<Repeated>,
+    pub places: &'static LazyLock<Repeated>,
+    pub add_claims: &'static LazyLock<Batch>,
     pub forget_claim: &'static str,
-    pub forget_claims: &'static str,
+    pub forget_old_claims: &'static str,
     pub expiring_sessions: &'static str,
     pub device_uses: &'static str,
     pub retentions: &'static str,
@@ -379,6 +380,16 @@ static REMOVE_SESSIONS: LazyLock<Batch> = LazyLock::new(|| {
 });
 
 static NO_BATCH: LazyLock<Batch> = LazyLock::new(|| Batch::new("", "", ""));
+static NO_LIST: LazyLock<Repeated> = LazyLock::new(|| Repeated::new(&[]));
+
+/// One that a session had before counts no longer.
+static ADD_CLAIMS: LazyLock<Batch> = LazyLock::new(|| {
+    Batch::new(
+        "REPLACE INTO session_claims (session_id, user_name, server, device, claimed_at) VALUES ",
+        "(?,?,?,?,?)",
+        "",
+    )
+});
 
 /// What the backends share; each replaces the empty ones and what it says otherwise.
 pub const COMMON: Statements = Statements {
@@ -485,20 +496,11 @@ pub const COMMON: Statements = Statements {
     enrolment: "SELECT u.name, e.open_until FROM users u \
                 JOIN device_enrolments e ON e.user_id = u.id WHERE u.name = ? AND e.open_until > ?",
     mark_user: "",
-    // One statement, so that it sees one state: a session that comes in between two would be in neither.
-    places_of_user: "SELECT id, server, device, 0 AS is_claim, started_at AS since FROM sessions \
-                     WHERE user_name = ? AND ended_at IS NULL AND state <> 'closing' \
-                     AND OCTET_LENGTH(user_name) = OCTET_LENGTH(?) \
-                     UNION ALL \
-                     SELECT c.session_id, c.server, c.device, 1, c.claimed_at FROM session_claims c \
-                     LEFT JOIN sessions s ON s.id = c.session_id \
-                     WHERE c.user_name = ? AND c.claimed_at > ? AND s.id IS NULL \
-                     ORDER BY since, id LIMIT 2001",
-    // One that it had before counts no longer.
-    add_claim: "REPLACE INTO session_claims (session_id, user_name, server, device, claimed_at) \
-                VALUES (?, ?, ?, ?, ?)",
+    mark_users: &NO_LIST,
+    places: &NO_LIST,
+    add_claims: &ADD_CLAIMS,
     forget_claim: "DELETE FROM session_claims WHERE session_id = ?",
-    forget_claims: "DELETE FROM session_claims WHERE user_name = ? AND claimed_at < ?",
+    forget_old_claims: "",
     expiring_sessions: concat!(
         "SELECT ",
         session_columns!(),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-use super::{Connector, Question, SqlStore};
+use super::{Connector, Question, SqlStore, claim::Wanted};
 use crate::{
     store::{
         ActivityKey, Actor, AuditRecord, AuthEvent, Change, Claim, CommandAction, CommandId,
@@ -161,11 +161,11 @@ impl<C: Connector> Store for SqlStore<C> {
     }
 
     async fn claim(&self, claim: &Claim<'_>, now: Timestamp) -> Result<Place, StoreError> {
-        self.timed("claim", Self::claim(self, claim, now)).await
+        self.timed("claim", self.claiming.claim(Wanted::new(claim, now))).await
     }
 
     async fn forget_claim(&self, session: SessionId) -> Result<(), StoreError> {
-        self.timed("forget_claim", Self::forget_claim(self, session)).await
+        self.timed("forget_claim", self.claiming.forget(session)).await
     }
 
     async fn has_place(&self, claim: &Claim<'_>, now: Timestamp) -> Result<bool, StoreError> {

@@ -1,8 +1,8 @@
 //! Transactions that are run again when the database asks for it: shell.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::{Connector, Done, Failure, Lease, Row, SqlError, SqlStore, Value};
+use super::{Connector, Done, Failure, Lease, Pool, Row, SqlError, Value};
 use crate::store::StoreError;
 
 /// How often a transaction is run at most when others are in its way.
@@ -41,13 +41,19 @@ impl Attempt {
     pub const fn new(idempotent: bool, autocommit: bool) -> Self {
         Self { idempotent, autocommit, runs: 0, fresh: false }
     }
+
+    /// Nobody in its way is waited for a second time.
+    #[must_use]
+    pub const fn impatient(self) -> Self {
+        Self { runs: RUNS, ..self }
+    }
 }
 
-impl<C: Connector> SqlStore<C> {
-    pub async fn begin(&self, attempt: &Attempt) -> Result<Tx<C>, Failure> {
-        let mut lease = self.pool.writer(attempt.fresh).await?;
+impl<C: Connector> Pool<C> {
+    pub async fn begin(self: &Arc<Self>, attempt: &Attempt) -> Result<Tx<C>, Failure> {
+        let mut lease = self.writer(attempt.fresh).await?;
         if !attempt.autocommit
-            && let Err(error) = lease.command(self.sql.begin).await
+            && let Err(error) = lease.command(self.connector.statements().begin).await
         {
             lease.give_back();
             return Err(error.into());
@@ -63,7 +69,7 @@ impl<C: Connector> SqlStore<C> {
         attempt: &Attempt,
     ) -> Result<T, Failure> {
         if let Err(Failure::Sql(SqlError::ReadOnly(_))) = &result
-            && self.pool.connector.abandon(tx.lease.generation())
+            && self.connector.abandon(tx.lease.generation())
         {
             // The next run connects anew, to a server that takes writes if there is one.
             return result;
@@ -129,21 +135,21 @@ impl<C: Connector> SqlStore<C> {
     }
 }
 
-/// Runs a block as one transaction, again while [`SqlStore::again`] says so. A macro, because a
+/// Runs a block as one transaction on a pool, again while [`Pool::again`] says so. A macro, because a
 /// closure whose future borrows both the transaction and its surroundings cannot be `Send`.
 macro_rules! transaction {
-    ($store:expr, $attempt:expr, |$tx:ident| $body:block) => {{
+    ($owner:expr, $attempt:expr, |$tx:ident| $body:block) => {{
         let mut attempt: $crate::store::sql::Attempt = $attempt;
         loop {
-            let result = match $store.begin(&attempt).await {
+            let result = match $owner.pool.begin(&attempt).await {
                 Ok(mut tx) => {
                     let $tx = &mut tx;
                     let result: Result<_, $crate::store::sql::Failure> = async { $body }.await;
-                    $store.finish(tx, result, &attempt).await
+                    $owner.pool.finish(tx, result, &attempt).await
                 }
                 Err(failure) => Err(failure),
             };
-            if !$store.again(&result, &mut attempt).await {
+            if !$owner.pool.again(&result, &mut attempt).await {
                 break result;
             }
         }

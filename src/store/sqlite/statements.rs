@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use crate::store::sql::{
     ADD_ACTIVITY, ADD_AUTH_EVENTS, ADD_USAGE, Batch, COMMON, MARK_SERVERS, PERSIST_HEAD,
-    PERSIST_ROW, Statements, login_columns, policy_of_user, standing_columns, usage_of,
+    PERSIST_ROW, Repeated, Statements, login_columns, places, policy_of_user, standing_columns,
+    usage_of,
 };
 
 macro_rules! upsert {
@@ -91,6 +92,19 @@ static ADD_ACTIVITY_ROWS: LazyLock<Batch> = LazyLock::new(|| {
     )
 });
 
+/// All of them wait for the one transaction that writes.
+static MARK_USERS: LazyLock<Repeated> = LazyLock::new(|| {
+    Repeated::new(&[
+        (
+            "INSERT INTO user_marks (user_id, serial) SELECT u.id, 1 FROM users u WHERE u.name IN (",
+            1,
+        ),
+        (") ORDER BY u.id ON CONFLICT (user_id) DO UPDATE SET serial = serial + 1", 0),
+    ])
+});
+
+static PLACES: LazyLock<Repeated> = LazyLock::new(|| Repeated::new(&places!("u.name")));
+
 pub const STATEMENTS: Statements = Statements {
     // A transaction that starts as a reader cannot wait its turn to write.
     begin: "BEGIN IMMEDIATE",
@@ -112,6 +126,10 @@ pub const STATEMENTS: Statements = Statements {
     lock_user: "SELECT id, name FROM users WHERE name = ?",
     mark_user: "INSERT INTO user_marks (user_id, serial) VALUES (?, 1) \
                 ON CONFLICT (user_id) DO UPDATE SET serial = serial + 1",
+    mark_users: &MARK_USERS,
+    places: &PLACES,
+    forget_old_claims: "DELETE FROM session_claims WHERE session_id IN (SELECT session_id \
+                        FROM session_claims WHERE claimed_at < ? ORDER BY claimed_at LIMIT ?)",
     zones: "SELECT DISTINCT s.user_name, u.name, p.time_zone FROM sessions s \
             JOIN users u ON u.name = s.user_name \
             JOIN policies p ON p.name = \

@@ -1,13 +1,19 @@
-//! Places that two daemons give away at once, where a newer session replaces an older one; on every backend.
+//! Places that are given away at once, by one daemon or by two; on every backend.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use futures_util::{future::join_all, poll};
 use ovpn_warden::{
-    store::{Claim, OnLimit, Place, SessionRecord},
-    types::DeviceId,
+    store::{Claim, OnLimit, Place, SessionRecord, StoreError},
+    types::{DeviceId, ServerName, Username},
 };
 
-use super::bed::{Bed, MAC, at, id, name, session};
+use super::bed::{Backend, Bed, MAC, Raw, at, id, name, session};
+use super::servers::on_servers;
+
+on_servers! {
+    one_whose_place_somebody_holds_up_keeps_nobody_else_waiting_for_long
+}
 
 /// What was asked to leave: numbers of sessions, each once.
 async fn asked_to_leave(bed: &Bed, of: std::ops::Range<u32>) -> BTreeSet<u32> {
@@ -59,4 +65,142 @@ pub async fn two_that_replace_the_oldest_at_once_share_two_places(bed: Arc<Bed>)
 
 pub async fn of_two_of_one_device_at_once_one_stays(bed: Arc<Bed>) {
     rounds(bed, OnLimit::ReplaceSameDevice, 1, [MAC, MAC]).await;
+}
+
+fn claim<'a>(
+    number: u32,
+    user: &'a Username,
+    server: &'a ServerName,
+    on_limit: OnLimit,
+) -> Claim<'a> {
+    Claim { session: session(number).id, server, user, device: None, max: 1, on_limit, code: None }
+}
+
+pub async fn logins_at_the_same_moment_get_the_places_that_each_would_get_alone(bed: Arc<Bed>) {
+    const USERS: u32 = 40;
+    let server = session(1).server;
+    let user = |number: u32| match number % 5 {
+        4 if number.is_multiple_of(2) => name(&format!("nobody{number}")),
+        4 => name(&format!("n\u{ef}mand{number}")),
+        _ => name(&format!("user{number}")),
+    };
+    let on_limit = |number| if number % 2 == 0 { OnLimit::Deny } else { OnLimit::ReplaceOldest };
+    let users: Vec<_> = (0..USERS).map(user).collect();
+    for (number, user) in (0..USERS).zip(&users).filter(|(number, _)| number % 5 < 4) {
+        bed.add_user(user.as_str()).await;
+        // Every second one has a session; and somebody else's is of no account, whose name is longer by a space.
+        let (of, longer) = (user.clone(), name(&format!("{user} ")));
+        let open = [
+            SessionRecord { user: of, ..session(1_000 + number) },
+            SessionRecord { user: longer, ..session(2_000 + number) },
+        ];
+        bed.store.persist(if number % 5 < 2 { &open } else { &open[1..] }).await.unwrap();
+    }
+    let wanted = |number: u32, user: &Username| match (number % 5, on_limit(number)) {
+        (4, _) => Err(StoreError::NotFound(format!("user `{user}`"))),
+        (0 | 1, OnLimit::Deny) => Ok(Place::Full),
+        _ => Ok(Place::Taken),
+    };
+    let claims: Vec<_> = (0..USERS)
+        .zip(&users)
+        .map(|(number, user)| claim(number, user, &server, on_limit(number)))
+        .collect();
+    let answers = join_all(claims.iter().map(|claim| bed.store.claim(claim, at(1)))).await;
+    for (number, answer) in (0..USERS).zip(answers) {
+        assert_eq!(answer, wanted(number, &users[number as usize]), "{number}");
+    }
+    let is_taken = |number: &u32| wanted(*number, &users[*number as usize]) == Ok(Place::Taken);
+    let taken: BTreeSet<String> =
+        (0..USERS).filter(is_taken).map(|number| session(number).id.to_string()).collect();
+    let claims = bed.texts("SELECT session_id FROM session_claims").await;
+    assert_eq!(claims.into_iter().collect::<BTreeSet<_>>(), taken);
+    let left: BTreeSet<u32> =
+        (0..USERS).filter(|n| n % 5 < 2 && n % 2 == 1).map(|n| 1_000 + n).collect();
+    assert_eq!(asked_to_leave(&bed, 0..3_000).await, left);
+}
+
+/// Keeps everybody from taking a place for `alice` until it is dropped or rolled back.
+async fn hold_up(bed: &Bed) -> Raw {
+    let mut holder = bed.raw().await;
+    let begin = match bed.backend {
+        Backend::Sqlite => "BEGIN IMMEDIATE",
+        Backend::MariaDb | Backend::MySql => {
+            "BEGIN; INSERT INTO user_marks (user_id, serial) SELECT id, 1 FROM users WHERE name = 'alice'"
+        }
+    };
+    holder.run(begin).await;
+    holder
+}
+
+pub async fn a_place_that_is_given_back_before_it_is_taken_is_free(bed: Arc<Bed>) {
+    bed.add_user("alice").await;
+    let (alice, server) = (name("alice"), session(1).server);
+    let mut holder = hold_up(&bed).await;
+    let first = claim(1, &alice, &server, OnLimit::Deny);
+    let mut first = bed.store.claim(&first, at(1));
+    assert!(poll!(&mut first).is_pending());
+    bed.store.forget_claim(session(1).id).await.unwrap();
+    holder.run("ROLLBACK").await;
+    assert_eq!(first.await, Ok(Place::Taken));
+    claims_become(&bed, 0).await;
+    let second = claim(2, &alice, &server, OnLimit::Deny);
+    assert_eq!(bed.store.claim(&second, at(2)).await, Ok(Place::Taken));
+}
+
+pub async fn who_has_gone_takes_no_place(bed: Arc<Bed>) {
+    bed.add_user("alice").await;
+    let (alice, server) = (name("alice"), session(1).server);
+    let mut holder = hold_up(&bed).await;
+    let first = claim(1, &alice, &server, OnLimit::Deny);
+    let mut gone = bed.store.claim(&first, at(1));
+    assert!(poll!(&mut gone).is_pending());
+    // Its transaction waits by now.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(gone);
+    let second = claim(2, &alice, &server, OnLimit::Deny);
+    let mut next = bed.store.claim(&second, at(2));
+    assert!(poll!(&mut next).is_pending());
+    holder.run("ROLLBACK").await;
+    assert_eq!(next.await, Ok(Place::Taken));
+    let claims = bed.texts("SELECT session_id FROM session_claims").await;
+    assert_eq!(claims, [session(2).id.to_string()]);
+}
+
+async fn one_whose_place_somebody_holds_up_keeps_nobody_else_waiting_for_long(bed: Arc<Bed>) {
+    let users = ["alice", "bob", "carol", "dave"].map(name);
+    let server = session(1).server;
+    for user in &users {
+        bed.add_user(user.as_str()).await;
+    }
+    let mut holder = hold_up(&bed).await;
+    let claims: Vec<_> = (1..)
+        .zip(&users)
+        .map(|(number, user)| claim(number, user, &server, OnLimit::Deny))
+        .collect();
+    let mut held_up = bed.store.claim(&claims[0], at(1));
+    // Whoever comes first is asked for alone, and the others together: with her, and with what she waits for.
+    let bob = bed.store.claim(&claims[1], at(1));
+    let others = claims[2..].iter().map(|claim| bed.store.claim(claim, at(1)));
+    let others = async { tokio::join!(bob, join_all(others)) };
+    let mut others = std::pin::pin!(others);
+    assert!(poll!(&mut others).is_pending() && poll!(&mut held_up).is_pending());
+    // The server lets nobody wait for a lock for more than 3 s.
+    let (one, more) = tokio::time::timeout(Duration::from_secs(6), others).await.unwrap();
+    assert!(more.into_iter().chain([one]).all(|place| place == Ok(Place::Taken)));
+    assert!(poll!(&mut held_up).is_pending(), "she waits for her lock");
+    holder.run("ROLLBACK").await;
+    assert_eq!(held_up.await, Ok(Place::Taken));
+}
+
+/// Within some seconds there are so many claims.
+pub async fn claims_become(bed: &Bed, count: usize) {
+    let mut claims = Vec::new();
+    for _ in 0..500 {
+        claims = bed.texts("SELECT session_id FROM session_claims").await;
+        if claims.len() == count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{claims:?}");
 }

@@ -128,6 +128,9 @@ contract! { with:
         of_two_that_replace_the_oldest_at_once_one_stays
         two_that_replace_the_oldest_at_once_share_two_places
         of_two_of_one_device_at_once_one_stays
+        logins_at_the_same_moment_get_the_places_that_each_would_get_alone
+        a_place_that_is_given_back_before_it_is_taken_is_free
+        who_has_gone_takes_no_place
     }
     reports {
         spans_are_those_that_overlap_whatever_their_length

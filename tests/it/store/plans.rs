@@ -70,6 +70,11 @@ async fn fill(bed: &Bed) {
     )
     .await;
     bed.sql(
+        "INSERT INTO session_claims (session_id, user_name, server, device, claimed_at) \
+         SELECT id, user_name, server, device, started_at FROM sessions",
+    )
+    .await;
+    bed.sql(
         "INSERT INTO activity (starts_at, server, kind, reason, amount) \
          SELECT started_at, id, 'allowed', '', 1 FROM sessions",
     )
@@ -80,7 +85,7 @@ async fn fill(bed: &Bed) {
         bed.sql(
             "ANALYZE TABLE users, policies, devices, sessions, session_commands, allowed_hours, \
              usage_periods, quota_grants, auth_events, lockouts, user_config, policy_config, \
-             admin_audit, activity",
+             admin_audit, activity, session_claims",
         )
         .await;
     }
@@ -105,7 +110,8 @@ fn sample(query: &str, position: usize) -> String {
         "facts" if position == 0 => "02:1a:2b:3c:4d:5e".into(),
         "facts of many" if position < 4 => "02:1a:2b:3c:4d:5e".into(),
         "facts of many" if position == 6 => LATER.into(),
-        "places_of_user" if position == 3 => SOONER.into(),
+        "places" if position.is_multiple_of(4) => SOONER.into(),
+        "places of many" if position.is_multiple_of(7) => SOONER.into(),
         "open_sessions" | "pending_commands" | "zones" | "server" | "standings"
         | "many standings" => "server1".into(),
         "session" | "sessions_by_prefix" => session(7).id.to_string(),

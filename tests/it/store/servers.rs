@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use ovpn_warden::{
-    store::{Options, Schema, SessionRecord, Store, StoreError, open},
+    store::{Claim, OnLimit, Options, Place, Schema, SessionRecord, Store, StoreError, open},
     types::Clock,
 };
 
@@ -30,6 +30,7 @@ pub(super) use on_servers;
 on_servers! {
     facts_take_one_round_trip
     logins_at_the_same_moment_share_round_trips
+    places_of_the_same_moment_share_transactions
     a_killed_connection_is_replaced_unnoticed
     a_server_that_is_gone_is_unavailable_and_comes_back
     a_server_that_hangs_holds_nobody_up_and_comes_back
@@ -103,6 +104,44 @@ async fn logins_at_the_same_moment_share_round_trips(bed: Arc<Bed>) {
     // asked side by side then.
     let trips = ask().await;
     assert!((5..=32).contains(&trips), "{trips}");
+}
+
+async fn places_of_the_same_moment_share_transactions(bed: Arc<Bed>) {
+    let (proxy, url) = proxied(&bed).await;
+    let store = store(&format!("{url}?ssl-mode=DISABLED"));
+    let users: Vec<_> = (0..64).map(|number| name(&format!("user{number}"))).collect();
+    for user in &users {
+        bed.add_user(user.as_str()).await;
+    }
+    let server = session(1).server;
+    let take = async |round: u32, count: usize| {
+        let claims: Vec<_> = (round * 64..)
+            .zip(&users[..count])
+            .map(|(number, user)| Claim {
+                session: session(number).id,
+                server: &server,
+                user,
+                device: None,
+                max: 1_000,
+                on_limit: OnLimit::Deny,
+                code: None,
+            })
+            .collect();
+        let before = proxy.requests();
+        let taken = join_all(claims.iter().map(|claim| store.claim(claim, at(0)))).await;
+        assert!(taken.into_iter().all(|place| place == Ok(Place::Taken)));
+        proxy.requests() - before
+    };
+    // Connections and statements are made.
+    for round in 0..4 {
+        take(round, 64).await;
+    }
+    take(4, 1).await;
+    // It begins, waits for others, sees what there is, writes, and commits.
+    assert_eq!(take(5, 1).await, 5);
+    // Each alone would take 320.
+    let trips = take(6, 64).await;
+    assert!((10..=160).contains(&trips), "{trips}");
 }
 
 async fn a_killed_connection_is_replaced_unnoticed(bed: Arc<Bed>) {

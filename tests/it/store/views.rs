@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use ovpn_warden::{
-    store::{DeviceStatus, NewDevice, Schema, StoreError, UserPatch},
+    store::{Claim, DeviceStatus, NewDevice, OnLimit, Place, Schema, StoreError, UserPatch},
     types::Timestamp,
 };
 
@@ -73,6 +74,26 @@ async fn an_operators_own_tables_serve_by_views(bed: Arc<Bed>) {
     let facts = store.facts(&name("bob"), Some(&id(MAC)), None, at(0)).await.unwrap().unwrap();
     assert_eq!((facts.user.enabled, facts.device), (false, None));
     assert_eq!(facts.policy.name, "default");
+    let server = session(1).server;
+    let claim = |number: u32, user| Claim {
+        session: session(number).id,
+        server: &server,
+        user,
+        device: None,
+        max: 1,
+        on_limit: OnLimit::Deny,
+        code: None,
+    };
+    let names = ["zo\u{eb}", "bob", "Bob", "zoe", "b\u{14d}b", "bob ", "nobody"].map(name);
+    let claims: Vec<_> = (1..).zip(&names).map(|(number, user)| claim(number, user)).collect();
+    let places = join_all(claims.iter().map(|claim| store.claim(claim, at(0)))).await;
+    for (user, place) in names.iter().zip(places) {
+        match user.as_str() {
+            "zo\u{eb}" | "bob" => assert_eq!(place, Ok(Place::Taken), "{user}"),
+            _ => assert_eq!(place, Err(StoreError::NotFound(format!("user `{user}`")))),
+        }
+    }
+    assert_eq!(store.has_place(&claim(9, &zoe), at(0)).await, Ok(false));
     for other in ["ZO\u{cb}", "zoe", "zo\u{eb} ", "Bob", "bob ", "b\u{14d}b", "\u{1f9d1}"] {
         assert_eq!(store.facts(&name(other), None, None, at(0)).await, Ok(None), "{other}");
         assert_eq!(store.user(&name(other)).await, Ok(None), "{other}");
@@ -82,7 +103,7 @@ async fn an_operators_own_tables_serve_by_views(bed: Arc<Bed>) {
     // At the same moment each hears the same; a name that the table cannot hold is nobody else's fault.
     let names = ["bob", "Bob", "zo\u{eb}", "\u{1f9d1}", "bob ", "zoe", "bob"].map(name);
     let asked = names.iter().map(|name| store.facts(name, None, None, at(0)));
-    let found: Vec<_> = futures_util::future::join_all(asked)
+    let found: Vec<_> = join_all(asked)
         .await
         .into_iter()
         .map(|facts| facts.unwrap().map(|facts| facts.user.id))
