@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# peers.sh [PEER...] : what `make bench-openvpn` calls. The same OpenVPN with different judges: time to the tunnel,
-# logins per second, and how long the traffic of others stands still meanwhile. Writes docs/peers.json, which the
-# chart and the table are made of. Everything happens in namespaces and on a tmpfs of its own.
+# peers.sh [--short] [PEER...] : what `make bench-openvpn` calls. The same OpenVPN with different judges: time to the
+# tunnel, logins per second, and how long the traffic of others stands still meanwhile. Writes docs/peers.json, which the
+# chart is made of, and prints the table. With --short or peers named (ARGS=--short, ARGS='none ovpn-warden') nothing is
+# written. Everything happens in namespaces and on a tmpfs of its own.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)
