@@ -180,13 +180,14 @@ def spread(stall):
 
 def rows(found):
     """The table of docs/performance.md."""
+    ms = lambda value: "lost" if value is None else f"{value:.0f}"
     def told(stall):
         if stall is None:
             return "–"
         if stall["p99_9"] is None:
             return f"{stall['unanswered']:,} of {stall['pings']:,} lost"
         of_rounds = f" ({spread(stall)})" if "rounds" in stall else ""
-        return f"{stall['p99_9']:.0f}{of_rounds}, worst {stall['worst']:.0f}, of a storm {stall['worst_of_a_storm']:.0f}"
+        return f"{ms(stall['p99_9'])}{of_rounds}, worst {ms(stall['worst'])}, of a storm {ms(stall['worst_of_a_storm'])}"
     for result in found.values():
         at_hand, later = result["stall"], result.get("stall_delayed")
         cells = [result["peer"], result["hash"], f"{result['up_ms']:,.0f}", f"{result['logins_per_s']:.0f}", told(at_hand), told(later),
