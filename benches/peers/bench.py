@@ -146,6 +146,7 @@ async def measure(site, peer):
 
 async def measure_in_turns(site, peers):
     """The stalls of those, by name and key."""
+    print("== the stall, in turns:", *(peer.name for peer in peers), flush=True)
     rounds = {(peer.name, key): [] for peer in peers for key in delays(peer)}
     for number in range(ROUNDS):
         for peer in peers:
@@ -219,7 +220,6 @@ async def main():
             print(f"== {peer.name}: {peer.what}", flush=True)
             found[peer.name] = await measure(site, peer)
             print(json.dumps(found[peer.name]), flush=True)
-        print("== the stall, in turns", flush=True)
         stalls = await measure_in_turns(site, [peer for peer in peers if peer.name in JUDGED])
     except RuntimeError:
         for log in sorted(site.dir.glob("*.log")):
