@@ -44,6 +44,8 @@ const GATHER: Duration = Duration::from_millis(100);
 /// Where links put their changes. Never blocks.
 #[derive(Default)]
 pub(super) struct Backlog {
+    /// Locked before `waiting` where both are. Whoever writes there holds up nobody but those who begin sessions, too.
+    approved: Mutex<Approved>,
     waiting: Mutex<Waiting>,
     pub(super) ready: Notify,
     written: Notify,
@@ -70,7 +72,6 @@ struct Waiting {
     servers: HashMap<ServerName, ServerRecord>,
     /// Those that are being noted.
     marking: Vec<ServerRecord>,
-    approved: Approved,
     /// What processes that are gone have approved; its rows are among those that wait. With how many have to be
     /// taken before none of them waits any more.
     left: Vec<(u64, Left)>,
@@ -79,9 +80,8 @@ struct Waiting {
 impl Backlog {
     /// `own` names this process beside the journal.
     pub(super) fn new(journal: Option<Journal>, own: SessionId) -> Self {
-        let approved = Approved::new(journal.as_ref().map(Journal::path), own);
-        let waiting = Mutex::new(Waiting { approved, ..Waiting::default() });
-        Self { journal, waiting, ..Self::default() }
+        let approved = Mutex::new(Approved::new(journal.as_ref().map(Journal::path), own));
+        Self { journal, approved, ..Self::default() }
     }
 
     /// Keeps the newer version of each row. Those that begin are on disk when this returns: this process may
@@ -92,16 +92,23 @@ impl Backlog {
         }
         // Who was sent away comes again at once, and is judged by this row.
         let is_urgent = records.iter().any(|record| record.cause.is_some());
+        let lines = Approved::lines(&records);
+        // Held until they wait: before that, nothing waits of what stands in the file, and it would be emptied.
+        let mut approved = (!lines.is_empty()).then(|| self.approved());
+        if let Some(approved) = &mut approved {
+            approved.note(&lines);
+        }
         let mut waiting = self.waiting();
-        waiting.approved.note(&records);
         for record in records {
             waiting.rows.put(record);
         }
         let end = waiting.rows.end();
-        waiting.approved.turn(end);
         waiting.is_urgent |= is_urgent;
         let is_full = waiting.rows.len() >= BATCH;
         drop(waiting);
+        if let Some(mut approved) = approved {
+            approved.turn(end);
+        }
         self.ready.notify_one();
         if is_urgent || is_full {
             self.hurry.notify_one();
@@ -149,12 +156,16 @@ impl Backlog {
 
     /// The process ends: nothing of what was approved is needed any more, if nothing waits.
     pub(super) fn forget_approvals(&self) {
+        let mut approved = self.approved();
         let mut waiting = self.waiting();
         if waiting.all().next().is_some() {
             return;
         }
-        waiting.release();
-        waiting.approved.end();
+        let left = waiting.stored_left();
+        drop(waiting);
+        approved.end();
+        drop(approved);
+        remove(left);
     }
 
     /// Keeps what was last seen of a server, for when nothing else waits.
@@ -210,9 +221,18 @@ impl Backlog {
 
     /// Waits until memory holds no such rows: they are in the database or in the journal.
     pub(super) async fn settled(&self, wanted: impl Fn(&SessionRecord) -> bool) {
+        self.written_until(|waiting| !waiting.all().any(&wanted)).await;
+    }
+
+    /// The same of the rows of these sessions.
+    pub(super) async fn settled_of(&self, sessions: &[SessionId]) {
+        self.written_until(|waiting| !sessions.iter().any(|id| waiting.holds(*id))).await;
+    }
+
+    async fn written_until(&self, is_done: impl Fn(&Waiting) -> bool) {
         loop {
             let written = self.written.notified();
-            if !self.waiting().all().any(&wanted) {
+            if is_done(&self.waiting()) {
                 return;
             }
             self.hurry.notify_one();
@@ -222,7 +242,7 @@ impl Backlog {
 
     /// Whether memory holds a row of this session.
     pub(super) fn holds(&self, session: SessionId) -> bool {
-        self.waiting().all().any(|row| row.id == session)
+        self.waiting().holds(session)
     }
 
     /// A server's rows in memory that the database may not hold yet; and those of them that were taken
@@ -273,10 +293,18 @@ impl Backlog {
 
     /// The batch is written, or waits again.
     pub(super) fn finish_batch(&self) {
+        let mut approved = self.approved();
         let mut waiting = self.waiting();
         waiting.writing = Arc::default();
-        waiting.release();
+        let (taken, is_empty) = (waiting.rows.taken(), waiting.rows.is_empty());
+        let left = waiting.stored_left();
         drop(waiting);
+        approved.release(taken);
+        if is_empty {
+            approved.empty();
+        }
+        drop(approved);
+        remove(left);
         self.written.notify_waiters();
     }
 
@@ -288,35 +316,41 @@ impl Backlog {
         self.finish_batch();
     }
 
+    fn approved(&self) -> MutexGuard<'_, Approved> {
+        self.approved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Waiting {
-    /// Removes the files of which nothing waits any more, nor is being written.
-    fn release(&mut self) {
-        if !self.writing.is_empty() {
-            return;
-        }
+    /// What others have left of which nothing waits any more, nothing being written.
+    fn stored_left(&mut self) -> Vec<Left> {
         let taken = self.rows.taken();
-        self.approved.release(taken);
-        if self.rows.is_empty() {
-            self.approved.empty();
-        }
-        for (_, left) in self.left.extract_if(.., |(end, _)| *end <= taken) {
-            match left.remove() {
-                Ok(Some(kept)) => {
-                    let error = format!("approvals that cannot be read are in {}", kept.display());
-                    Event::JournalFailed { error }.emit();
-                }
-                removed => told(removed.map(drop)),
-            }
-        }
+        self.left.extract_if(.., |(end, _)| *end <= taken).map(|(_, left)| left).collect()
+    }
+
+    fn holds(&self, session: SessionId) -> bool {
+        self.rows.holds(session) || self.writing.iter().any(|row| row.id == session)
     }
 
     fn all(&self) -> impl Iterator<Item = &SessionRecord> {
         self.rows.iter().chain(self.writing.iter())
+    }
+}
+
+/// Removes files of which everything is stored; nobody takes them over meanwhile, as they are held until they are gone.
+fn remove(left: Vec<Left>) {
+    for left in left {
+        match left.remove() {
+            Ok(Some(kept)) => {
+                let error = format!("approvals that cannot be read are in {}", kept.display());
+                Event::JournalFailed { error }.emit();
+            }
+            removed => told(removed.map(drop)),
+        }
     }
 }
 
@@ -356,203 +390,4 @@ fn put(rows: &mut HashMap<SessionId, SessionRecord>, record: SessionRecord) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use futures_util::FutureExt;
-    use tokio::time::Instant;
-
-    use super::*;
-    use crate::{
-        auth::request::Grant,
-        store::SessionState,
-        types::{Cause, Timestamp},
-    };
-
-    pub(in super::super) use crate::store::tests::session as row;
-
-    #[test]
-    fn a_full_backlog_admits_nobody_without_the_database() {
-        let grant = |is_offline| {
-            Decision::Allow(Grant {
-                proven: None,
-                has_place: false,
-                session_id: row(1, 1, SessionState::Active).id,
-                terms: crate::auth::terms::Terms::default(),
-                is_offline,
-                config: Vec::new(),
-                second_factor: None,
-            })
-        };
-        let backlog = Backlog::default();
-        let refused = || Decision::from(DenyReason::BackendUnavailable);
-        let fill = |rows: std::ops::Range<usize>| {
-            for number in rows {
-                backlog.push(vec![row(number as u32, 1, SessionState::Active)]);
-            }
-        };
-        fill(1..MOST_OFFLINE);
-        assert_eq!(backlog.admit(grant(true)), grant(true));
-        fill(0..1);
-        assert_eq!(backlog.admit(grant(true)), refused());
-        assert_eq!(backlog.admit(grant(false)), grant(false));
-        fill(MOST_OFFLINE..MOST);
-        assert_eq!(backlog.admit(grant(false)), refused(), "also one that takes no rows");
-        assert_eq!(backlog.admit(DenyReason::Throttled.into()), DenyReason::Throttled.into());
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_a_killed_process_had_approved_is_taken_over_and_goes_when_it_is_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal.db");
-        let backlog = |number: u8| {
-            let own = SessionId::new(Timestamp::default(), [number; 10]);
-            Backlog::new(Some(Journal::new(path.clone(), 1 << 20)), own)
-        };
-        let files = || std::fs::read_dir(folder.path()).unwrap().count();
-        let killed = backlog(1);
-        killed.push(vec![row(1, 1, SessionState::Pending)]);
-        killed.push(vec![row(1, 2, SessionState::Active)]);
-        killed.push(vec![row(2, 7, SessionState::Active)]);
-        drop(killed);
-        let next = backlog(2);
-        next.push(vec![row(1, 9, SessionState::Closed)]);
-        next.take_over_left().await;
-        let (known, taken_over) = next.unwritten(&row(1, 1, SessionState::Pending).server);
-        assert!(known.applied_to(vec![]).is_empty() && taken_over.is_empty(), "it has ended");
-        let rows = next.take();
-        let rows: Vec<_> = rows.iter().map(|row| (row.cid.0, row.version)).collect();
-        assert_eq!(rows, [(1, 9)], "a newer version stays, and one that was known is not noted");
-        assert_eq!(files(), 1, "it is not written yet");
-        next.finish_batch();
-        assert_eq!(files(), 0);
-        next.push(vec![row(2, 1, SessionState::Pending)]);
-        next.take();
-        next.finish_batch();
-        assert_eq!(files(), 1, "the file of a process stays with it");
-        next.forget_approvals();
-        assert_eq!(files(), 0);
-        // Two servers of one daemon are compared at the same time.
-        let killed = backlog(6);
-        killed.push(vec![row(6, 1, SessionState::Pending)]);
-        drop(killed);
-        let both = Arc::new(backlog(7));
-        let pending = row(6, 1, SessionState::Pending);
-        let compared = |both: Arc<Backlog>, server: ServerName| async move {
-            both.take_over_left().await;
-            both.unwritten(&server).1.len()
-        };
-        let tasks: Vec<_> = (0..8)
-            .map(|_| tokio::spawn(compared(Arc::clone(&both), pending.server.clone())))
-            .collect();
-        for task in tasks {
-            assert_eq!(task.await.unwrap(), 1, "each finds it in memory");
-        }
-        both.take();
-        both.finish_batch();
-        both.forget_approvals();
-        // One that is killed again before it has written them leaves them to the next.
-        let killed = backlog(3);
-        killed.push(vec![row(3, 1, SessionState::Pending)]);
-        drop(killed);
-        let killed = backlog(4);
-        killed.take_over_left().await;
-        drop(killed);
-        let last = backlog(5);
-        last.take_over_left().await;
-        let pending = row(3, 1, SessionState::Pending);
-        let (known, taken_over) = last.unwritten(&pending.server);
-        assert!(known.applied_to(vec![]).is_empty(), "only the database knows");
-        assert_eq!(taken_over, [pending]);
-    }
-
-    #[test]
-    fn a_server_is_marked_only_when_no_row_waits() {
-        let backlog = Backlog::default();
-        let server = |seen| ServerRecord {
-            name: "udp".parse().unwrap(),
-            address: "unix:///run/udp".into(),
-            openvpn_version: String::new(),
-            run_started: Timestamp::default(),
-            seen_at: Timestamp::from_secs(seen),
-            sessions: 1,
-        };
-        backlog.push(vec![row(1, 1, SessionState::Active)]);
-        backlog.mark(server(1));
-        backlog.mark(server(2));
-        assert_eq!(backlog.take_marks(), []);
-        let _batch = backlog.take();
-        assert_eq!(backlog.take_marks(), [], "it is not written yet");
-        backlog.finish_batch();
-        assert!(!backlog.is_empty());
-        assert_eq!(backlog.take_marks(), [server(2)], "the newest");
-        assert!(backlog.is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    #[expect(clippy::disallowed_methods, reason = "virtual time is tokio's own")]
-    async fn a_change_waits_a_moment_for_others_unless_they_are_many_or_somebody_waits_for_it() {
-        let backlog = Backlog::default();
-        let begun = Instant::now();
-        backlog.gather().await;
-        assert_eq!(begun.elapsed(), Duration::ZERO, "there is nothing");
-        backlog.push(vec![row(1, 1, SessionState::Pending)]);
-        let connected = async {
-            sleep(GATHER / 2).await;
-            backlog.push(vec![row(1, 2, SessionState::Active)]);
-        };
-        tokio::join!(backlog.gather(), connected);
-        assert_eq!(begun.elapsed(), GATHER);
-        let batch = backlog.take();
-        assert_eq!(batch.iter().map(|row| row.version).collect::<Vec<_>>(), [2], "one row of both");
-        backlog.finish_batch();
-        let begun = Instant::now();
-        backlog.push(vec![row(2, 1, SessionState::Pending)]);
-        let mut settled = Box::pin(backlog.settled(|row| row.cid.0 == 2));
-        assert!(settled.as_mut().now_or_never().is_none());
-        backlog.gather().await;
-        let ending = SessionRecord { cause: Some(Cause::Idle), ..row(2, 2, SessionState::Closing) };
-        backlog.push(vec![ending]);
-        backlog.gather().await;
-        for number in 3..3 + BATCH as u32 {
-            backlog.push(vec![row(number, 1, SessionState::Active)]);
-        }
-        backlog.take();
-        backlog.finish_batch();
-        backlog.gather().await;
-        assert_eq!(begun.elapsed(), Duration::ZERO, "it may be among the rest");
-        backlog.take();
-        backlog.finish_batch();
-        backlog.gather().await;
-        for number in 3..3 + BATCH as u32 {
-            backlog.push(vec![row(number, 1, SessionState::Active)]);
-        }
-        backlog.gather().await;
-        assert_eq!(begun.elapsed(), Duration::ZERO);
-    }
-
-    #[test]
-    fn rows_that_were_read_are_brought_up_to_what_waits_and_what_is_being_written() {
-        use SessionState::{Active, Closed, Pending};
-        let backlog = Backlog::default();
-        for waiting in [row(1, 3, Closed), row(2, 3, Closed)] {
-            backlog.push(vec![waiting]);
-        }
-        let batch = backlog.take();
-        assert_eq!((batch.len(), backlog.len()), (2, 2));
-        backlog.push(vec![row(3, 5, Active)]);
-        backlog.push(vec![row(5, 1, Pending)]);
-        backlog.push(vec![row(6, 2, Closed)]);
-        let (unwritten, _) = backlog.unwritten(&"udp".parse().unwrap());
-        let read =
-            vec![row(1, 2, Active), row(2, 1_004, Active), row(3, 4, Pending), row(4, 1, Active)];
-        let open: Vec<_> = unwritten
-            .applied_to(read)
-            .iter()
-            .map(|row| (row.cid.0, row.version, row.state))
-            .collect();
-        assert_eq!(open, [(2, 1_004, Active), (3, 5, Active), (4, 1, Active), (5, 1, Pending)]);
-        backlog.put_back(&batch);
-        backlog.finish_batch();
-        assert_eq!(backlog.len(), 5);
-        assert!(backlog.unwritten(&"tcp".parse().unwrap()).0.applied_to(vec![]).is_empty());
-    }
-}
+pub(super) mod tests;

@@ -215,7 +215,11 @@ impl Link {
                 Wake::Connection(Moved::Redial) => self.dial(),
                 Wake::Tool(event) => self.on_tool(event),
                 Wake::Decided(Some((ticket, decision))) => {
-                    self.decided(ticket, decision, now);
+                    // Those that are all but decided go out with this one. Where nothing else can run, it goes at once.
+                    if !self.questions.is_empty() {
+                        tokio::task::yield_now().await;
+                    }
+                    self.decided(ticket, decision, self.shared.clock.now());
                     self.take_decisions(DECIDED_AT_ONCE);
                 }
                 // Cancelled, or it panicked: the engine's own time-out answers.

@@ -10,7 +10,7 @@ use tokio::{
 use crate::{
     store::{OpenSession, ServerRecord, SessionRecord, SessionState, Store, StoreError},
     telemetry::events::Event,
-    types::{Clock, ServerName, Username, Zone},
+    types::{Clock, ServerName, SessionId, Username, Zone},
 };
 
 use super::backlog::Backlog;
@@ -86,9 +86,10 @@ async fn newer(
     waiting: Vec<SessionRecord>,
 ) -> Result<Vec<SessionRecord>, StoreError> {
     let mut newer = Vec::new();
+    let open: HashMap<SessionId, u32> = open.iter().map(|row| (row.id, row.version)).collect();
     for row in waiting {
-        if let Some(known) = open.iter().find(|known| known.id == row.id) {
-            newer.extend((known.version < row.version).then_some(row));
+        if let Some(known) = open.get(&row.id) {
+            newer.extend((*known < row.version).then_some(row));
             continue;
         }
         match store.session(row.id).await? {

@@ -335,8 +335,8 @@ impl Poller {
         }
         // A request is handled when what came of it is kept: this daemon may die at any moment.
         let left = end - self.clock.now().mono;
-        let is_one = |row: &SessionRecord| done.iter().any(|((_, id), _)| *id == row.id);
-        let _ = timeout(left, self.backlog.settled(is_one)).await;
+        let sessions: Vec<_> = done.iter().map(|((_, session), _)| *session).collect();
+        let _ = timeout(left, self.backlog.settled_of(&sessions)).await;
         for ((command, session), event) in done {
             if !self.backlog.holds(session) {
                 event.emit();
@@ -354,12 +354,12 @@ impl Poller {
         let is_first = changes.after().is_none();
         let rows = self.store.changes(changes.after()).await?;
         let Affected { users, everybody } = changes.take_in(&rows);
-        let users: Vec<Username> = users.into_iter().collect();
         if !users.is_empty() {
             // Who has come just before the change is in the table by then, if it takes rows.
             let is_theirs = |row: &SessionRecord| users.contains(&row.user);
             let _ = timeout(OUTCOME, self.backlog.settled(is_theirs)).await;
-            let standings = self.store.standings_of(&users).await?;
+            let all: Vec<Username> = users.iter().cloned().collect();
+            let standings = self.store.standings_of(&all).await?;
             // What is passed over is told with all the others.
             for (server, reviews) in self.judged(&standings, &mut Faults::new()).await?.by_server {
                 if let Some(link) = self.links.get(&server) {

@@ -75,16 +75,18 @@ impl Approvals {
         self.file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Adds sessions, all with one write.
+    /// What sessions look like there.
+    pub fn lines<'a>(sessions: impl IntoIterator<Item = &'a SessionRecord>) -> Vec<u8> {
+        let mut lines = Vec::new();
+        sessions.into_iter().for_each(|session| encode_session(session, &mut lines));
+        lines
+    }
+
+    /// Adds [`Self::lines`], all with one write.
     ///
     /// # Errors
     /// Of the file system; [`io::ErrorKind::FileTooLarge`] at its bound.
-    pub fn add<'a>(
-        &mut self,
-        sessions: impl IntoIterator<Item = &'a SessionRecord>,
-    ) -> io::Result<()> {
-        let mut lines = Vec::new();
-        sessions.into_iter().for_each(|session| encode_session(session, &mut lines));
+    pub fn add(&mut self, lines: &[u8]) -> io::Result<()> {
         if lines.is_empty() {
             return Ok(());
         }
@@ -95,7 +97,7 @@ impl Approvals {
         fail_point("approvals.adding");
         let before = self.bytes;
         let file = self.file()?;
-        let written = file.write_all(&lines);
+        let written = file.write_all(lines);
         fail_point("approvals.added");
         match &written {
             Ok(()) => self.bytes = bytes,
@@ -238,7 +240,7 @@ mod tests {
         let journal = folder.path().join("journal.db");
         let mut approvals = Approvals::new(&journal, own(1), 0);
         let rows = [session(1, 1, SessionState::Pending), session(2, 1, SessionState::Pending)];
-        approvals.add(&rows).unwrap();
+        approvals.add(&Approvals::lines(&rows)).unwrap();
         assert!(Approvals::left(&journal).unwrap().is_empty(), "somebody holds it");
         // A line that was cut, and one of nobody.
         approvals.file.as_mut().unwrap().write_all(b"\n[1,2").unwrap();
@@ -261,9 +263,9 @@ mod tests {
         let journal = folder.path().join("journal.db");
         let mut approvals = Approvals::new(&journal, own(1), 0);
         let rows = [session(1, 1, SessionState::Pending), session(2, 1, SessionState::Pending)];
-        approvals.add(&rows[..1]).unwrap();
+        approvals.add(&Approvals::lines(&rows[..1])).unwrap();
         approvals.file().unwrap().write_all(b"[\"of a newer one\"]\n").unwrap();
-        approvals.add(&rows[1..]).unwrap();
+        approvals.add(&Approvals::lines(&rows[1..])).unwrap();
         drop(approvals);
         let mut left = Approvals::left(&journal).unwrap();
         assert_eq!((&left[0].sessions[..], left[0].unreadable), (&rows[..], 1));
@@ -278,10 +280,11 @@ mod tests {
         let journal = folder.path().join("later/journal.db");
         let mut approvals = Approvals::new(&journal, own(1), 0);
         let row = session(1, 1, SessionState::Pending);
-        assert_eq!(approvals.add([&row]).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let line = Approvals::lines([&row]);
+        assert_eq!(approvals.add(&line).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(!approvals.has_room());
         std::fs::create_dir(folder.path().join("later")).unwrap();
-        approvals.add([&row]).unwrap();
+        approvals.add(&line).unwrap();
         drop(approvals);
         assert_eq!(Approvals::left(&journal).unwrap()[0].sessions, [row]);
     }
@@ -324,17 +327,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("journal.db");
         let mut approvals = Approvals::new(&journal, own(1), 0);
-        let row = session(1, 1, SessionState::Pending);
+        let line = Approvals::lines([&session(1, 1, SessionState::Pending)]);
         let mut count = 0;
         while !approvals.is_large() {
-            approvals.add([&row]).unwrap();
+            approvals.add(&line).unwrap();
             count += 1;
         }
         assert!((100..1_000).contains(&count), "{count}");
         let mut other = Approvals::new(&journal, own(1), 1);
-        other.add([&row]).unwrap();
+        other.add(&line).unwrap();
         approvals.bytes = LARGEST;
-        assert_eq!(approvals.add([&row]).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(approvals.add(&line).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         approvals.remove().unwrap();
         other.remove().unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    SharedString, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -111,8 +113,8 @@ fn begin(server: &ServerName) {
     }
 }
 
-fn name(server: &ServerName) -> String {
-    server.as_str().to_owned()
+fn name(server: &ServerName) -> SharedString {
+    server.shared().into()
 }
 
 fn answered(server: &ServerName, outcome: &'static str, reason: &'static str, seconds: f64) {

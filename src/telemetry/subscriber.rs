@@ -141,53 +141,74 @@ impl Dropped {
     }
 }
 
-/// Takes each line whole or counts it: what comes after one that was cut begins a line of its own.
+/// Lines that are there together are written together, up to so many bytes.
+const TOGETHER: usize = 16 << 10;
+
+/// Takes each line whole or counts it: what comes after one that was cut begins a line of its own. Lines wait here until
+/// there is no other one in the queue.
 struct Whole<W> {
     out: W,
+    waiting: Vec<u8>,
     is_cut: bool,
     refused: Arc<AtomicUsize>,
 }
 
 impl<W: Write> Whole<W> {
-    fn line(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.is_cut {
-            self.out.write_all(b"\n")?;
-            self.is_cut = false;
-        }
-        let mut rest = line;
+    const fn new(out: W, refused: Arc<AtomicUsize>) -> Self {
+        Self { out, waiting: Vec::new(), is_cut: false, refused }
+    }
+
+    /// The first error; the lines after it are tried all the same.
+    fn lines(&mut self) -> io::Result<()> {
+        let (mut result, waiting) = (Ok(()), std::mem::take(&mut self.waiting));
+        let (mut rest, mut is_begun) = (&waiting[..], false);
         while !rest.is_empty() {
-            match self.out.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    rest = &rest[written..];
-                    self.is_cut = !rest.is_empty();
+            let text = if self.is_cut { b"\n" } else { rest };
+            let error = match self.out.write(text) {
+                Ok(0) => io::ErrorKind::WriteZero.into(),
+                Ok(_) if self.is_cut => {
+                    self.is_cut = false;
+                    continue;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+                Ok(written) => {
+                    is_begun = rest[..written].last() != Some(&b'\n');
+                    rest = &rest[written..];
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            result = result.and(Err(error));
+            self.is_cut |= std::mem::take(&mut is_begun);
+            let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
+            rest = &rest[end..];
         }
-        Ok(())
+        self.waiting = waiting;
+        self.waiting.clear();
+        result
     }
 }
 
 impl<W: Write> Write for Whole<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let written = self.line(line);
-        if written.is_err() {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+        self.waiting.extend_from_slice(line);
+        if self.waiting.len() >= TOGETHER {
+            self.lines()?;
         }
-        written.map(|()| line.len())
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        let written = self.lines();
+        self.out.flush().and(written)
     }
 }
 
 /// A writer that keeps so many lines for a slow reader and loses what comes beyond.
 fn bounded(out: impl Write + Send + 'static, room: usize) -> (NonBlocking, Dropped, WorkerGuard) {
     let refused = Arc::<AtomicUsize>::default();
-    let out = Whole { out, is_cut: false, refused: Arc::clone(&refused) };
+    let out = Whole::new(out, Arc::clone(&refused));
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(room).lossy(true).finish(out);
     let dropped = Dropped { counter: writer.error_counter(), refused, told: Arc::default() };
@@ -306,17 +327,47 @@ mod tests {
     fn a_full_disk_costs_the_lines_for_which_it_has_no_room_and_no_other() {
         let disk = Disk::default();
         let refused = Arc::<AtomicUsize>::default();
-        let mut whole = Whole { out: disk.clone(), is_cut: false, refused: Arc::clone(&refused) };
-        disk.0.lock().unwrap().0 = 10;
-        whole.write_all(b"first\n").unwrap();
-        whole.write_all(b"second\n").unwrap_err();
-        whole.write_all(b"third\n").unwrap_err();
-        disk.0.lock().unwrap().0 = 100;
-        whole.write_all(b"fourth\n").unwrap();
-        whole.write_all(b"fifth\n").unwrap();
+        let mut whole = Whole::new(disk.clone(), Arc::clone(&refused));
+        let mut write = |lines: &[&str], room| {
+            disk.0.lock().unwrap().0 += room;
+            lines.iter().for_each(|line| whole.write_all(line.as_bytes()).unwrap());
+            assert_eq!(whole.flush().is_ok(), room > 50);
+        };
+        // Of each of those that come together, too.
+        write(&["first\n", "second\n", "third\n"], 10);
+        write(&["fourth\n"], 0);
+        write(&["fifth\n", "sixth\n"], 100);
         let text = String::from_utf8(disk.0.lock().unwrap().1.clone()).unwrap();
-        assert_eq!(text, "first\nseco\nfourth\nfifth\n");
-        assert_eq!(refused.load(Ordering::Relaxed), 2);
+        assert_eq!(text, "first\nseco\nfifth\nsixth\n");
+        assert_eq!(refused.load(Ordering::Relaxed), 3);
+    }
+
+    /// Each write of its own.
+    #[derive(Clone, Default)]
+    struct Writes(Arc<Mutex<Vec<usize>>>);
+
+    impl Write for Writes {
+        fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().push(lines.len());
+            Ok(lines.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_are_there_together_are_one_write_and_many_wait_for_no_end() {
+        let writes = Writes::default();
+        let mut whole = Whole::new(writes.clone(), Arc::default());
+        (0..3).for_each(|_| whole.write_all(b"a line\n").unwrap());
+        whole.flush().unwrap();
+        whole.flush().unwrap();
+        assert_eq!(*writes.0.lock().unwrap(), [21]);
+        (0..TOGETHER).for_each(|_| whole.write_all(b"a line\n").unwrap());
+        let most = *writes.0.lock().unwrap().iter().max().unwrap();
+        assert!((TOGETHER..TOGETHER + 7).contains(&most), "{most}");
     }
 
     #[test]

@@ -58,8 +58,13 @@ impl MacAddr {
 /// Lower-case, colons: the one form that is stored and compared.
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b':'; 17];
+        for (digits, octet) in text.chunks_mut(3).zip(self.0) {
+            digits[0] = DIGITS[usize::from(octet >> 4)];
+            digits[1] = DIGITS[usize::from(octet & 15)];
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

@@ -8,12 +8,15 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, SecondsFormat, Timelike, Utc};
 use thiserror::Error;
 
 /// A point in UTC, to the millisecond. Never zero inside, so that an `Option` of it is no larger.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(NonZeroU64);
+
+/// Bytes of `2026-11-23 12:00:00.000`.
+const CALENDAR: usize = 23;
 
 /// What stands inside for 1970: numbers are in the order of time.
 const EPOCH: u64 = 1 << 63;
@@ -77,6 +80,59 @@ impl Timestamp {
     /// From a calendar time that is known to be UTC, as databases store it.
     pub fn from_naive_utc(naive: NaiveDateTime) -> Self {
         Self::from_millis(naive.and_utc().timestamp_millis())
+    }
+
+    /// `2026-11-23 12:00:00.000`, with that character between date and time; `None` where the year has not four digits.
+    /// What chrono formats in general takes several times as long, and a login is told of with a dozen times.
+    fn calendar(self, between: u8) -> Option<[u8; CALENDAR]> {
+        let at = self.to_datetime();
+        let year = u32::try_from(at.year()).ok().filter(|year| *year < 10_000)?;
+        let mut text = *b"0000-00-00 00:00:00.000";
+        text[10] = between;
+        let parts = [
+            (0..4, year),
+            (5..7, at.month()),
+            (8..10, at.day()),
+            (11..13, at.hour()),
+            (14..16, at.minute()),
+            (17..19, at.second()),
+            (20..23, at.timestamp_subsec_millis()),
+        ];
+        for (place, mut number) in parts {
+            for digit in text[place].iter_mut().rev() {
+                *digit += (number % 10) as u8;
+                number /= 10;
+            }
+        }
+        Some(text)
+    }
+
+    /// `2026-11-23 12:00:00.000`, as it stands in an SQLite file.
+    pub fn to_calendar(self) -> String {
+        match self.calendar(b' ').map(|text| String::from_utf8(text.into())) {
+            Some(Ok(text)) => text,
+            // RFC 3339 differs in two places.
+            Some(Err(_)) | None => self.to_string().replacen('T', " ", 1).replace('Z', ""),
+        }
+    }
+
+    /// Reads exactly that; `None` for anything else.
+    pub fn from_calendar(text: &str) -> Option<Self> {
+        let text: &[u8; CALENDAR] = text.as_bytes().try_into().ok()?;
+        let marks = [(4, b'-'), (7, b'-'), (10, b' '), (13, b':'), (16, b':'), (19, b'.')];
+        if marks.iter().any(|(at, mark)| text[*at] != *mark) {
+            return None;
+        }
+        let number = |digits: &[u8]| {
+            digits.iter().try_fold(0_u32, |number, digit| {
+                digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'))
+            })
+        };
+        let year = i32::try_from(number(&text[..4])?).ok()?;
+        let date = NaiveDate::from_ymd_opt(year, number(&text[5..7])?, number(&text[8..10])?)?;
+        let (hour, minute) = (number(&text[11..13])?, number(&text[14..16])?);
+        let (second, millis) = (number(&text[17..19])?, number(&text[20..])?);
+        date.and_hms_milli_opt(hour, minute, second, millis).map(Self::from_naive_utc)
     }
 
     /// Parses an absolute time (`2026-12-31`, `2026-12-31 18:00`, RFC 3339) or one relative to `now` (`+90m`). What
@@ -158,7 +214,15 @@ impl fmt::Debug for Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds: `2026-11-23T12:00:00.000Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.to_datetime().to_rfc3339_opts(SecondsFormat::Millis, true))
+        match self.calendar(b'T').as_ref().map(|text| std::str::from_utf8(text)) {
+            Some(Ok(text)) => {
+                f.write_str(text)?;
+                f.write_str("Z")
+            }
+            Some(Err(_)) | None => {
+                f.write_str(&self.to_datetime().to_rfc3339_opts(SecondsFormat::Millis, true))
+            }
+        }
     }
 }
 
@@ -247,6 +311,36 @@ mod tests {
         let at = Timestamp::from_millis(1_795_435_003_007);
         assert_eq!(at.to_string(), "2026-11-23T11:56:43.007Z");
         assert_eq!(at.to_string().parse(), Ok(at));
+    }
+
+    #[test]
+    fn what_is_written_digit_by_digit_is_what_chrono_writes_and_is_read_back() {
+        let year = 366 * 86_400_000_i64;
+        let moments = (-2_100..8_300).map(|n| n * year + n * 7_919_031);
+        let ends =
+            [-62_167_219_200_001, -62_167_219_200_000, 253_402_300_799_999, 253_402_300_800_000];
+        for at in moments.chain(ends).map(Timestamp::from_millis) {
+            let by_chrono = at.to_datetime().to_rfc3339_opts(SecondsFormat::Millis, true);
+            assert_eq!(at.to_string(), by_chrono);
+            let text = at.to_calendar();
+            assert_eq!(text, at.to_datetime().format("%Y-%m-%d %H:%M:%S%.3f").to_string());
+            let has_four_digits = text.len() == CALENDAR && !text.starts_with(['-', '+']);
+            assert_eq!(Timestamp::from_calendar(&text), has_four_digits.then_some(at), "{text}");
+        }
+        for text in [
+            "2026-11-23T12:00:00.000",
+            "2026-11-23 12:00:00",
+            "2026-11-23 12:00:00.0000",
+            "2026-11-31 12:00:00.000",
+            "2026-11-23 24:00:00.000",
+            "2026-11-23 12:60:00.000",
+            "2026-11-23 12:00:60.000",
+            "+026-11-23 12:00:00.000",
+            "2026-11-23 12:00: 0.000",
+            "",
+        ] {
+            assert_eq!(Timestamp::from_calendar(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -87,6 +87,8 @@ struct Queues {
     login: VecDeque<Work>,
     background: VecDeque<Work>,
     closed: bool,
+    /// Threads that wait for work: only these have to be woken, which asks the system each time.
+    idle: usize,
 }
 
 impl Queues {
@@ -188,8 +190,11 @@ impl HashPool {
             }
         }
         queue.push_back(work);
+        let is_awaited = queues.idle > 0;
         drop(queues);
-        self.shared.ready.notify_one();
+        if is_awaited {
+            self.shared.ready.notify_one();
+        }
         Ok(())
     }
 }
@@ -217,7 +222,9 @@ fn work(shared: &Shared) {
                 match queues.next() {
                     Some(work) => break work,
                     None => {
+                        queues.idle += 1;
                         queues = shared.ready.wait(queues).unwrap_or_else(PoisonError::into_inner);
+                        queues.idle -= 1;
                     }
                 }
             }

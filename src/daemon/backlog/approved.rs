@@ -27,15 +27,17 @@ impl Approved {
         Self { beside: journal.map(|journal| (journal.to_owned(), own)), ..Self::default() }
     }
 
-    /// Those that begin are on disk when this returns, if they can be.
-    pub(super) fn note(&mut self, records: &[SessionRecord]) {
-        let mut new = records.iter().filter(|record| record.version == 1).peekable();
-        let Some((journal, own)) = self.beside.as_ref().filter(|_| new.peek().is_some()) else {
-            return;
-        };
+    /// What is to be noted of them: those that begin.
+    pub(super) fn lines(records: &[SessionRecord]) -> Vec<u8> {
+        Approvals::lines(records.iter().filter(|record| record.version == 1))
+    }
+
+    /// [`Self::lines`] are on disk when this returns, if they can be.
+    pub(super) fn note(&mut self, lines: &[u8]) {
+        let Some((journal, own)) = &self.beside else { return };
         let fresh = || Approvals::new(journal, *own, self.turn);
         let approvals = self.present.get_or_insert_with(fresh);
-        match approvals.add(new) {
+        match approvals.add(lines) {
             // A short line may still go where a longer one does not.
             Ok(()) if self.is_fault_told && approvals.has_room() => {
                 self.is_fault_told = false;
@@ -104,7 +106,7 @@ mod tests {
         let mut approved = Approved::new(Some(&folder.path().join("journal.db")), own);
         let mut most = (0, 0);
         for number in 1..=5_000 {
-            approved.note(&[row(number, 1, SessionState::Pending)]);
+            approved.note(&Approved::lines(&[row(number, 1, SessionState::Pending)]));
             let number = u64::from(number);
             approved.turn(number);
             // A hundred wait at each moment.

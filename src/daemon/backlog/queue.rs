@@ -24,6 +24,10 @@ impl Queue {
         self.rows.is_empty()
     }
 
+    pub(super) fn holds(&self, session: SessionId) -> bool {
+        self.rows.contains_key(&session)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &SessionRecord> {
         self.rows.values()
     }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 
 use super::{
@@ -21,9 +22,9 @@ static NAMES: LazyLock<Arc<[Box<str>]>> =
 pub fn encode(session: &SessionRecord, lines: &mut Vec<u8>) {
     let mut values = Vec::with_capacity(NAMES.len() + 1);
     push_session(&mut values, session);
-    let cells: Vec<Json> = values.into_iter().take(NAMES.len()).map(json).collect();
+    values.truncate(NAMES.len());
     // Into memory this cannot fail.
-    let _ = serde_json::to_writer(&mut *lines, &cells);
+    let _ = serde_json::to_writer(&mut *lines, &values);
     lines.push(b'\n');
 }
 
@@ -40,13 +41,16 @@ pub fn decode(line: &[u8]) -> Result<SessionRecord, StoreError> {
     record::session(&Row { names: Arc::clone(&NAMES), values })
 }
 
-fn json(value: Value) -> Json {
-    match value {
-        Value::Int(number) => number.into(),
-        Value::Uint(number) => number.into(),
-        Value::Text(text) => text.into(),
-        Value::Time(at) => Json::Array(vec![at.as_millis().into()]),
-        Value::Null | Value::Bytes(_) | Value::Foreign => Json::Null,
+/// A time is a list of its milliseconds, so that it is no number.
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Int(number) => serializer.serialize_i64(*number),
+            Self::Uint(number) => serializer.serialize_u64(*number),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Time(at) => [at.as_millis()].serialize(serializer),
+            Self::Null | Self::Bytes(_) | Self::Foreign => serializer.serialize_unit(),
+        }
     }
 }
 

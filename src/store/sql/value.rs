@@ -233,9 +233,14 @@ impl<'a> Cells<'a> {
         match self.value(column)? {
             Value::Null => Ok(None),
             Value::Time(at) => Ok(Some(*at)),
-            Value::Text(text) => NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f")
-                .map(|naive| Some(Timestamp::from_naive_utc(naive)))
-                .map_err(|_| self.corrupt(column, "is not a time as 2026-12-31 18:00:00.000")),
+            Value::Text(text) => Timestamp::from_calendar(text)
+                // What others have written may be in a form that is read more slowly.
+                .or_else(|| {
+                    let naive = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f");
+                    naive.ok().map(Timestamp::from_naive_utc)
+                })
+                .map(Some)
+                .ok_or_else(|| self.corrupt(column, "is not a time as 2026-12-31 18:00:00.000")),
             Value::Int(_) | Value::Uint(_) | Value::Bytes(_) | Value::Foreign => {
                 Err(self.corrupt(column, "is not a time"))
             }

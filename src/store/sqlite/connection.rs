@@ -8,10 +8,7 @@ use sqlx::{
 };
 
 use super::error::classify;
-use crate::{
-    store::sql::{Connection, Done, Row, SqlError, Value},
-    types::Timestamp,
-};
+use crate::store::sql::{Connection, Done, Row, SqlError, Value};
 
 impl Connection for SqliteConnection {
     async fn execute(&mut self, sql: &'static str, args: &[Value]) -> Result<Done, SqlError> {
@@ -59,20 +56,12 @@ fn arguments(values: &[Value]) -> Result<SqliteArguments, SqlError> {
             Value::Uint(number) => arguments.add(i64::try_from(*number).unwrap_or(i64::MAX)),
             Value::Text(text) => arguments.add(text.clone()),
             Value::Bytes(bytes) => arguments.add(bytes.clone()),
-            Value::Time(at) => arguments.add(calendar(*at)),
+            // As all times in an SQLite file are, so that they compare as text: arguments are clamped to four digits of a year.
+            Value::Time(at) => arguments.add(at.to_calendar()),
         }
         .map_err(|error| SqlError::Refused(error.to_string()))?;
     }
     Ok(arguments)
-}
-
-/// `2026-11-23 12:00:00.000`: as all times in an SQLite file are, so that they compare as text.
-fn calendar(at: Timestamp) -> String {
-    // RFC 3339 differs in two places. The year has four digits: arguments are clamped.
-    let mut text = at.to_string();
-    text.truncate(text.len() - 1);
-    text.replace_range(10..11, " ");
-    text
 }
 
 fn cell(row: &SqliteRow, index: usize) -> Result<Value, sqlx::Error> {

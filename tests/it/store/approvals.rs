@@ -25,7 +25,7 @@ fn a_line_that_a_full_disk_cuts_takes_no_other_with_it() {
     let mut kept: Vec<SessionRecord> = Vec::new();
     let mut add = |approvals: &mut Approvals, number| {
         let row = session(number);
-        let is_kept = approvals.add([&row]).is_ok();
+        let is_kept = approvals.add(&Approvals::lines([&row])).is_ok();
         kept.extend(is_kept.then_some(row));
         is_kept
     };
@@ -47,13 +47,13 @@ fn a_line_that_a_full_disk_cuts_takes_no_other_with_it() {
 fn room_for_a_page_more_is_seen_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (small, journal, mut approvals) = on_a_small_disk(folder.path());
-    approvals.add([&session(1)]).unwrap();
+    approvals.add(&Approvals::lines([&session(1)])).unwrap();
     small.fill();
     assert!(!approvals.has_room(), "although a line more goes into its page");
-    approvals.add([&session(2)]).unwrap();
+    approvals.add(&Approvals::lines([&session(2)])).unwrap();
     small.free();
     assert!(approvals.has_room());
-    approvals.add([&session(3)]).unwrap();
+    approvals.add(&Approvals::lines([&session(3)])).unwrap();
     drop(approvals);
     let left = Approvals::left(&journal).unwrap();
     assert_eq!(left[0].sessions, [session(1), session(2), session(3)]);
