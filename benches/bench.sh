@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # bench.sh [NAME...] : holds the daemon against its targets, and prints target, measured, verdict.
-# More of them by name: cheap-mysql cheap-galera reach-mariadb reach-mysql. Without names all of these: storm storm-limited cheap-mariadb cheap-limited cheap-sqlite overload overload-many crowd crowd-restarted steady many-mariadb expiry reconnect idle idle-mariadb growth decode
+# More of them by name: cheap-mysql cheap-galera reach-mariadb reach-mysql. Without names all of these: storm storm-limited cheap-mariadb cheap-limited cheap-sqlite overload overload-long overload-many crowd crowd-restarted steady many-mariadb expiry reconnect idle idle-mariadb growth decode
 #
 # A miss is printed and is no failure: how fast this machine is today is not a property of the
 # program. A wrong answer is one. Each run takes some minutes at most, each idle seven; BENCH_DIR keeps their output.
@@ -11,7 +11,7 @@ target=${CARGO_TARGET_DIR:-target}
 fleet=$target/release/examples/ovpn-warden-fleet
 
 names=("$@")
-((${#names[@]})) || names=(storm storm-limited cheap-mariadb cheap-limited cheap-sqlite overload overload-many crowd crowd-restarted steady many-mariadb expiry reconnect idle idle-mariadb growth decode)
+((${#names[@]})) || names=(storm storm-limited cheap-mariadb cheap-limited cheap-sqlite overload overload-long overload-many crowd crowd-restarted steady many-mariadb expiry reconnect idle idle-mariadb growth decode)
 "$rig/install.sh" build
 cargo build --release --locked --bin ovpn-warden --example ovpn-warden-fleet
 
@@ -108,6 +108,11 @@ for name in "${names[@]}"; do
       run overload connect-storm --servers 4 --clients 1000 --wrong 2 "${database[@]}" \
         --expect 'later_than_timeout<=0' --expect 'evenness_of_servers>=0.8'
       ;;
+    overload-long) # for 20 s three times as many come as can be hashed: who comes late has the chance of who comes early
+      server mariadb
+      run overload-long connect-storm --servers 4 --clients 2000 --over-s 20 "${database[@]}" \
+        --expect 'later_than_timeout<=0' --expect 'evenness_of_servers>=0.8' --expect 'evenness_of_moments>=0.6'
+      ;;
     overload-many) # the same on many servers; three to five are decided of each
       server mariadb
       run overload-many connect-storm --servers 200 --clients 20 "${database[@]}" \
@@ -118,13 +123,13 @@ for name in "${names[@]}"; do
       server mariadb
       run crowd steady --servers 4 --clients 500 --ramp 80 --seconds 20 --reauths 10 --disconnects 400 "${database[@]}" \
         --expect 'later_than_timeout<=0' --expect 'reauths_put_off<=0' \
-        --expect 'reauth_ms_max<=1000' --expect 'evenness_of_servers>=0.8' --expect 'evenness_of_moments>=0.8'
+        --expect 'reauth_ms_max<=1000' --expect 'evenness_of_servers>=0.8'
       ;;
     crowd-restarted) # the same after a restart of the daemon: renegotiations cost a hash each
       server mariadb
       run crowd-restarted steady --servers 4 --clients 500 --ramp 80 --restart --seconds 20 --reauths 10 --disconnects 400 "${database[@]}" \
         --expect 'later_than_timeout<=0' --expect 'reauths_put_off<=0' --expect 'reauth_ms_p50>=8' \
-        --expect 'reauth_ms_max<=1000' --expect 'evenness_of_servers>=0.8' --expect 'evenness_of_moments>=0.8'
+        --expect 'reauth_ms_max<=1000' --expect 'evenness_of_servers>=0.8'
       ;;
     steady)
       run steady steady --cheap --servers 200 --clients 500 --ramp 3500 --seconds 12 --expiring 5 --limit-s 35 \

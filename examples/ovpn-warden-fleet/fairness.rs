@@ -1,6 +1,6 @@
 //! Whether some have a better chance than others to be decided while not all can be.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ovpn_warden::types::Mono;
 
@@ -12,7 +12,7 @@ const PARTS: u32 = 10;
 /// The share of their logins that was decided, of the server with the smallest by that of the one with the
 /// largest: of 1 all had the same. None for one server, or where nothing was decided.
 pub fn evenness_of_servers(answers: &[Answer]) -> Option<f64> {
-    let shares = shares(answers, |answer| answer.server);
+    let shares = shares(logins(answers), |answer| answer.server);
     evenness(&shares).filter(|_| shares.len() > 1)
 }
 
@@ -26,27 +26,38 @@ pub fn decided_of_servers(answers: &[Answer]) -> Option<(usize, usize)> {
     Some((*servers.values().min()?, *servers.values().max()?))
 }
 
-/// The evenness of those who came in each tenth of the time, newest and oldest: within a tenth each is told to come
-/// again or waits as the others are. None where all came at once, within a second.
-pub fn evenness_of_moments(answers: &[Answer]) -> Option<f64> {
-    let asked = || logins(answers).map(|answer| answer.asked);
-    let (first, last) = (asked().min()?, asked().max()?);
+/// The share that was decided of those who came in each tenth of the time, oldest first, while not all could be: from the
+/// first to the last who was told to come again. None where that was less than a second.
+pub fn decided_of_moments(answers: &[Answer]) -> Option<Vec<f64>> {
+    let put_off = logins(answers).filter(|answer| answer.outcome == Outcome::Temporary);
+    let put_off = put_off.map(|answer| answer.asked);
+    let (first, last) = (put_off.clone().min()?, put_off.max()?);
     let whole = (last - first).as_secs_f64();
     if whole < 1.0 {
         return None;
     }
     let part = |asked: Mono| ((asked - first).as_secs_f64() / whole * f64::from(PARTS)) as u32;
-    evenness(&shares(answers, |answer| part(answer.asked).min(PARTS - 1)))
+    let within = |answer: &&Answer| answer.asked >= first && answer.asked <= last;
+    let answers = logins(answers).filter(within);
+    Some(shares(answers, |answer| part(answer.asked).min(PARTS - 1)))
 }
 
-fn logins(answers: &[Answer]) -> impl Iterator<Item = &Answer> {
+/// How even they are: of 1 all had the same.
+pub fn evenness_of_moments(answers: &[Answer]) -> Option<f64> {
+    evenness(&decided_of_moments(answers)?)
+}
+
+fn logins(answers: &[Answer]) -> impl Iterator<Item = &Answer> + Clone {
     answers.iter().filter(|answer| !answer.is_reauth)
 }
 
-/// Of the logins of each group the share that was decided.
-fn shares(answers: &[Answer], group: impl Fn(&Answer) -> u32) -> Vec<f64> {
-    let mut groups: HashMap<u32, (u32, u32)> = HashMap::new();
-    for answer in logins(answers) {
+/// Of the logins of each group, in its order, the share that was decided.
+fn shares<'a>(
+    logins: impl Iterator<Item = &'a Answer>,
+    group: impl Fn(&Answer) -> u32,
+) -> Vec<f64> {
+    let mut groups: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
+    for answer in logins {
         let (decided, all) = groups.entry(group(answer)).or_default();
         *decided += u32::from(answer.outcome != Outcome::Temporary);
         *all += 1;
@@ -95,8 +106,12 @@ mod tests {
             let each = |second| (0..8).map(move |turn| login(0, second, outcome(second, turn)));
             (0..=20).flat_map(each).collect()
         };
-        assert_eq!(evenness_of_moments(&answers(21)), Some(1.0));
-        assert_eq!(evenness_of_moments(&answers(10)), Some(0.25));
+        assert_eq!(evenness_of_moments(&answers(21)), None, "all were decided");
+        assert_eq!(decided_of_moments(&answers(10)).unwrap(), [0.25; 10], "before it all were");
         assert_eq!(evenness_of_moments(&answers(0)), Some(1.0), "few are, at any time");
+        let mut answers = answers(10);
+        answers.push(login(0, 2, Outcome::Temporary));
+        // From there on: the last ones have a fourth of the chance of the first.
+        assert_eq!(evenness_of_moments(&answers), Some(0.25));
     }
 }

@@ -239,10 +239,12 @@ impl Fleet<'_> {
         let before = self.rig.usage();
         let begun = self.clock.now().mono;
         let clients = self.args.clients;
-        self.all_do(|_| (0..clients).map(|place| (Duration::ZERO, Act::Connect(place))).collect())
+        let each = Duration::from_secs_f64(self.args.over_s / f64::from(clients));
+        self.all_do(|_| (0..clients).map(|place| (each * place, Act::Connect(place))).collect())
             .await?;
         let (all, retry) = (self.args.all() as u64, self.args.retry);
         let patience = Duration::from_millis(self.args.timeout_ms) + PATIENCE;
+        let patience = patience + Duration::from_secs_f64(self.args.over_s);
         self.wait(patience, |totals| {
             let temporary = if retry { Totals::of(&totals.temporary) } else { 0 };
             Totals::of(&totals.answered) - temporary >= all
@@ -505,6 +507,10 @@ fn latencies(result: &mut Result, answers: &[Answer], deaf: u32, timeout: Durati
         if let Some(evenness) = evenness {
             result.number(name, evenness);
         }
+    }
+    if let Some(shares) = fairness::decided_of_moments(answers) {
+        let shares: Vec<_> = shares.iter().map(|share| format!("{share:.2}")).collect();
+        result.put("decided_of_moments", shares.join(" "));
     }
     if let Some((least, most)) = fairness::decided_of_servers(answers) {
         result.put("decided_of_server_least", least);

@@ -33,12 +33,13 @@ use super::{
 
 /// Sent on every new connection. A lock is waited for shorter than a statement may take, and
 /// row locks shorter than locks on whole tables. Joined rows of `user_config` are longer than
-/// the usual 1,024 bytes. MySQL tells when a table was written last, and not when it was a day ago; MariaDB passes
+/// the usual 1,024 bytes. Of a daemon whose machine is gone the server hears nothing: it is to give up, before hours are over, a
+/// transaction that holds what others wait for (MariaDB soon, MySQL a little after this pool would have closed the connection). MySQL tells when a table was written last, and not when it was a day ago; MariaDB passes
 /// over that, and TiDB takes it.
 const SESSION: [&str; 2] = [
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,\
      ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
-     /*!80000 information_schema_stats_expiry = 0, */ innodb_lock_wait_timeout = 3, lock_wait_timeout = 10, group_concat_max_len = 65536",
+     /*!80000 information_schema_stats_expiry = 0, */ /*M!100300 idle_write_transaction_timeout = 20, */ wait_timeout = 330, innodb_lock_wait_timeout = 3, lock_wait_timeout = 10, group_concat_max_len = 65536",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 ];
 

@@ -13,13 +13,15 @@ use crate::{
 
 /// How long a claim counts whose session is not in the table yet: of a daemon that died in that moment.
 const CLAIM: Duration = Duration::from_secs(60);
+/// After so long a claim is removed, whosesoever: clocks of others may be slow by some of it.
+const OLD: Duration = Duration::from_secs(600);
 
 /// The most rows that [`places!`] brings: all places that one user may have, and as many again.
 const ROWS: usize = 2_016;
 
 /// Whose rows they are, what they take, and whether there are old claims to be removed; in one statement, so that it sees
 /// one state: a session that comes in between two would be in neither. Parameters: the moment
-/// from which a claim counts, the names three times, that moment.
+/// before which a claim is old, the names three times, the moment from which one counts.
 macro_rules! places {
     ($($own_name:tt)+) => {
         [
@@ -158,11 +160,17 @@ impl Places {
     }
 }
 
+/// Claims from before that are removed.
+pub fn old_before(wanted: &[&Wanted]) -> Timestamp {
+    let now = wanted.iter().map(|one| one.now).min().unwrap_or_default();
+    now.saturating_sub(OLD)
+}
+
 /// The names and moments of [`places!`], of at least one; the last is repeated to fill the statement.
 pub fn place_args(wanted: &[&Wanted], room: usize) -> Vec<Value> {
     let since = wanted.iter().map(|one| one.since()).min().unwrap_or_default();
     let mut args = Vec::with_capacity(room * 3 + 2);
-    args.push(since.into());
+    args.push(old_before(wanted).into());
     (0..3).for_each(|_| args.extend(names(wanted, room)));
     args.push(since.into());
     args

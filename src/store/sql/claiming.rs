@@ -3,15 +3,20 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use futures_util::future::join_all;
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, oneshot},
+};
 
 use super::{
     Attempt, Connector, Failure, Pool, Repeated, SqlError, Statements, Value, audit_row,
-    claim::{Leaving, Places, Wanted, names, place_args},
+    claim::{Leaving, Places, Wanted, names, old_before, place_args},
     gathering::{self, Desk, Waiting},
     second_factor::use_code,
     transaction,
@@ -42,6 +47,9 @@ pub struct Claiming<C: Connector> {
     pool: Arc<Pool<C>>,
     sql: &'static Statements,
     waiting: Waiting<Ask<C>>,
+    /// For those that are done alone.
+    alone: Semaphore,
+    is_removing_old: AtomicBool,
     /// How many claims of a session are under way, and whether its place is to be given back after them.
     under_way: Mutex<HashMap<SessionId, (u32, bool)>>,
 }
@@ -89,7 +97,7 @@ impl<C: Connector> Desk for Claiming<C> {
             let mut users = HashSet::new();
             let (round, later) =
                 rest.into_iter().partition(|ask| users.insert(ask.wanted.user.clone()));
-            self.round(round).await;
+            self.round(round, false).await;
             rest = later;
         }
     }
@@ -103,7 +111,9 @@ impl<C: Connector> Claiming<C> {
             false => (pool.limits.connections / 2).max(1),
         };
         let waiting = Waiting::new(Repeated::MOST, at_once, clock);
-        Self { pool, sql, waiting, under_way: Mutex::default() }
+        let alone = Semaphore::new(at_once.div_ceil(2));
+        let is_removing_old = AtomicBool::new(false);
+        Self { pool, sql, waiting, alone, is_removing_old, under_way: Mutex::default() }
     }
 
     pub async fn claim(self: &Arc<Self>, wanted: Wanted) -> Answer {
@@ -113,8 +123,7 @@ impl<C: Connector> Claiming<C> {
         if ask.wanted.user.as_str().is_ascii() {
             gathering::ask(self, ask);
         } else {
-            let this = Arc::clone(self);
-            tokio::spawn(async move { this.round(vec![ask]).await });
+            self.alone(ask);
         }
         answered
             .await
@@ -146,20 +155,22 @@ impl<C: Connector> Claiming<C> {
     }
 
     /// Claims of different users, together; where that fails by one of them, each by itself.
-    async fn round(&self, mut asks: Vec<Ask<C>>) {
+    async fn round(self: &Arc<Self>, mut asks: Vec<Ask<C>>, is_alone: bool) {
         asks.retain(|ask| !ask.answer.is_closed());
-        let are_several = asks.len() > 1;
-        match self.take(&asks).await {
+        // Who has to wait for somebody keeps others waiting once, and not again and again.
+        let attempt = Attempt::new(false, false);
+        let attempt = if is_alone { attempt } else { attempt.impatient() };
+        match self.take(&asks, attempt).await {
             Ok(taken) => {
                 for (ask, place) in asks.into_iter().zip(taken.places) {
                     ask.tell(place);
                 }
                 if let Some(before) = taken.old {
-                    self.remove_old(before).await;
+                    self.remove_old(before);
                 }
             }
-            Err(failure) if are_several && may_be_anothers(&failure) => {
-                join_all(asks.into_iter().map(|ask| Box::pin(self.round(vec![ask])))).await;
+            Err(failure) if !is_alone && may_be_anothers(&failure) => {
+                asks.into_iter().for_each(|ask| self.alone(ask));
             }
             // Each would hear the same.
             Err(failure) => {
@@ -171,13 +182,22 @@ impl<C: Connector> Claiming<C> {
         }
     }
 
-    async fn take(&self, asks: &[Ask<C>]) -> Result<Taken, Failure> {
+    /// Of those that are done alone only some have a connection at a time.
+    fn alone(self: &Arc<Self>, ask: Ask<C>) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let _permit = this.alone.acquire().await;
+            Box::pin(this.round(vec![ask], true)).await;
+        });
+    }
+
+    async fn take(&self, asks: &[Ask<C>], attempt: Attempt) -> Result<Taken, Failure> {
         let wanted: Vec<&Wanted> = asks.iter().map(|ask| &ask.wanted).collect();
         let Some(last) = wanted.last() else { return Ok(Taken::default()) };
-        let attempt = Attempt::new(false, false);
-        // Who has to wait for somebody keeps the others waiting once, and not again and again.
-        let attempt = if wanted.len() > 1 { attempt.impatient() } else { attempt };
         transaction!(self, attempt, |tx| {
+            if asks.iter().all(|ask| ask.answer.is_closed()) {
+                return Err(gone().into());
+            }
             // Others that claim for one of these users wait here.
             let (sql, room) = self.sql.mark_users.fitting(wanted.len());
             let args: Vec<Value> = names(&wanted, room).collect();
@@ -205,9 +225,9 @@ impl<C: Connector> Claiming<C> {
             }
             // Nothing is taken, and no code used up, for one who has gone.
             if asks.iter().any(|ask| ask.answer.is_closed()) {
-                return Err(SqlError::Refused("the login has gone".into()).into());
+                return Err(gone().into());
             }
-            let old = places.has_old.then(|| wanted.iter().map(|one| one.since()).min()).flatten();
+            let old = places.has_old.then(|| old_before(&wanted));
             Ok(Taken { places: answers, old })
         })
     }
@@ -263,15 +283,22 @@ impl<C: Connector> Claiming<C> {
     }
 
     /// Removes claims that count no more, whosesoever; nobody waits for it, and who has seen some tries again.
-    async fn remove_old(&self, before: Timestamp) {
-        let done: Result<(), Failure> =
-            transaction!(self, Attempt::new(true, true).impatient(), |tx| {
-                tx.execute(self.sql.forget_old_claims, &[before.into(), OLD.into()]).await?;
-                Ok(())
-            });
-        if let Err(error) = done.map_err(StoreError::from) {
-            tracing::debug!(%error, "old claims were not removed");
+    fn remove_old(self: &Arc<Self>, before: Timestamp) {
+        if self.is_removing_old.swap(true, Ordering::Relaxed) {
+            return;
         }
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let done: Result<(), Failure> =
+                transaction!(this, Attempt::new(true, true).impatient(), |tx| {
+                    tx.execute(this.sql.forget_old_claims, &[before.into(), OLD.into()]).await?;
+                    Ok(())
+                });
+            this.is_removing_old.store(false, Ordering::Relaxed);
+            if let Err(error) = done.map_err(StoreError::from) {
+                tracing::debug!(%error, "old claims were not removed");
+            }
+        });
     }
 }
 
@@ -290,6 +317,10 @@ struct Taken {
     places: Vec<Answer>,
     /// Claims from before this are there, which count no more.
     old: Option<Timestamp>,
+}
+
+fn gone() -> SqlError {
+    SqlError::Refused("the login has gone".into())
 }
 
 /// What is wrong with one is not to be the others'.

@@ -13,6 +13,7 @@ use super::servers::on_servers;
 
 on_servers! {
     one_whose_place_somebody_holds_up_keeps_nobody_else_waiting_for_long
+    however_many_are_held_up_others_have_their_places
 }
 
 /// What was asked to leave: numbers of sessions, each once.
@@ -119,17 +120,21 @@ pub async fn logins_at_the_same_moment_get_the_places_that_each_would_get_alone(
     assert_eq!(asked_to_leave(&bed, 0..3_000).await, left);
 }
 
-/// Keeps everybody from taking a place for `alice` until it is dropped or rolled back.
-async fn hold_up(bed: &Bed) -> Raw {
+/// Keeps everybody from taking a place for these users, or for anybody, until it is dropped or rolled back.
+async fn hold_up_all(bed: &Bed, names: &str) -> Raw {
     let mut holder = bed.raw().await;
     let begin = match bed.backend {
         Backend::Sqlite => "BEGIN IMMEDIATE",
-        Backend::MariaDb | Backend::MySql => {
-            "BEGIN; INSERT INTO user_marks (user_id, serial) SELECT id, 1 FROM users WHERE name = 'alice'"
-        }
+        Backend::MariaDb | Backend::MySql => &format!(
+            "BEGIN; INSERT INTO user_marks (user_id, serial) SELECT id, 1 FROM users WHERE name LIKE '{names}'"
+        ),
     };
     holder.run(begin).await;
     holder
+}
+
+async fn hold_up(bed: &Bed) -> Raw {
+    hold_up_all(bed, "alice").await
 }
 
 pub async fn a_place_that_is_given_back_before_it_is_taken_is_free(bed: Arc<Bed>) {
@@ -190,6 +195,32 @@ async fn one_whose_place_somebody_holds_up_keeps_nobody_else_waiting_for_long(be
     assert!(poll!(&mut held_up).is_pending(), "she waits for her lock");
     holder.run("ROLLBACK").await;
     assert_eq!(held_up.await, Ok(Place::Taken));
+}
+
+async fn however_many_are_held_up_others_have_their_places(bed: Arc<Bed>) {
+    const HELD: u32 = 8;
+    let server = session(1).server;
+    let held: Vec<_> = (0..HELD).map(|number| name(&format!("held{number}"))).collect();
+    for user in held.iter().map(Username::as_str).chain(["bob"]) {
+        bed.add_user(user).await;
+    }
+    let _holder = hold_up_all(&bed, "held%").await;
+    let claims: Vec<_> = (1..)
+        .zip(&held)
+        .map(|(number, user)| claim(number, user, &server, OnLimit::Deny))
+        .collect();
+    // More than may be under way side by side, one after the other.
+    let mut waiting = Vec::new();
+    for claim in &claims {
+        let mut one = Box::pin(bed.store.claim(claim, at(1)));
+        assert!(poll!(&mut one).is_pending());
+        waiting.push(one);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let bob = name("bob");
+    let bob = claim(100, &bob, &server, OnLimit::Deny);
+    let answer = tokio::time::timeout(Duration::from_secs(6), bed.store.claim(&bob, at(1))).await;
+    assert_eq!(answer, Ok(Ok(Place::Taken)));
 }
 
 /// Within some seconds there are so many claims.
