@@ -73,7 +73,8 @@ impl Poller {
             }
         }
         let holds = match is_whole && faults.is_empty() {
-            true => holds.map(|at| at.saturating_since(now.utc)),
+            // Not by a moment less: the look at that time would judge them once more as they are now.
+            true => holds.map(|at| at.saturating_since(now.utc) + (now.mono - began)),
             false => Some(Duration::ZERO),
         };
         let judged = is_needed.then(|| Judged { took: self.clock.now().mono - now.mono, holds });

@@ -103,7 +103,11 @@ impl Rhythm {
             self.changed = self.changed.max(began);
         }
         self.next = began + LOOK;
-        let Some(Judged { took, holds }) = judged else { return };
+        let Some(Judged { took, holds }) = judged else {
+            // What time alone changes is not put off by a look at which nothing was to be done.
+            self.next = self.holds_until.map_or(self.next, |until| self.next.min(until));
+            return;
+        };
         let again = holds.is_some_and(|holds| holds < took * SHARE);
         if self.is_awake() || !is_told || again {
             self.next = self.next.max(began + took * (SHARE + 1));
@@ -205,10 +209,11 @@ mod tests {
         let mut rhythm = Rhythm::new(Duration::from_secs(1), at(0));
         let holds = Some(Duration::from_secs(12));
         let judged = play(&mut rhythm, 60_000, 1, holds, |_| trace("a"));
-        assert_eq!(judged, [0, 2_500, 5_000, 7_500, 10_000, 22_500, 35_000, 47_500]);
+        assert_eq!(judged, [0, 2_500, 5_000, 7_500, 10_000, 22_000, 34_000, 46_000, 58_000]);
         // Quotas: others use them up, so that it never holds.
         let holds = Some(Duration::ZERO);
-        assert_eq!(play(&mut rhythm, 120_000, 1, holds, |_| trace("a")).len(), 24);
+        let judged = play(&mut rhythm, 120_000, 1, holds, |_| trace("a"));
+        assert_eq!((judged[0], judged.len()), (70_000, 20));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -25,13 +26,19 @@ use super::{
 };
 use crate::{
     store::{Actor, Place, StoreError},
-    types::{Clock, SessionId, Timestamp},
+    types::{Clock, Mono, SessionId, Timestamp, Username},
 };
 
 /// Who asks sessions to make room, for the audit.
 const ACTOR: &str = "daemon:max_sessions";
 /// Old claims that are removed by one statement.
 const OLD: u64 = 500;
+/// Longer than this only a lock is waited for: somebody holds the user's mark and does not let it go.
+const HELD_UP: Duration = Duration::from_secs(2);
+/// For so long after that, he is no longer asked for together with others.
+const APART: Duration = Duration::from_secs(30);
+/// Users that are kept apart.
+const MOST_APART: usize = 10_000;
 
 type Answer = Result<Place, StoreError>;
 
@@ -47,8 +54,12 @@ pub struct Claiming<C: Connector> {
     pool: Arc<Pool<C>>,
     sql: &'static Statements,
     waiting: Waiting<Ask<C>>,
-    /// For those that are done alone.
+    /// For those that are done alone, and for those of them who were held up not long ago.
     alone: Semaphore,
+    apart: Semaphore,
+    /// Until when these are kept apart.
+    held_up: Mutex<HashMap<Username, Mono>>,
+    clock: Clock,
     is_removing_old: AtomicBool,
     /// How many claims of a session are under way, and whether its place is to be given back after them.
     under_way: Mutex<HashMap<SessionId, (u32, bool)>>,
@@ -111,19 +122,27 @@ impl<C: Connector> Claiming<C> {
             false => (pool.limits.connections / 2).max(1),
         };
         let waiting = Waiting::new(Repeated::MOST, at_once, clock);
-        let alone = Semaphore::new(at_once.div_ceil(2));
-        let is_removing_old = AtomicBool::new(false);
-        Self { pool, sql, waiting, alone, is_removing_old, under_way: Mutex::default() }
+        Self {
+            pool,
+            sql,
+            waiting,
+            alone: Semaphore::new(at_once),
+            apart: Semaphore::new(1),
+            held_up: Mutex::default(),
+            clock,
+            is_removing_old: AtomicBool::new(false),
+            under_way: Mutex::default(),
+        }
     }
 
     pub async fn claim(self: &Arc<Self>, wanted: Wanted) -> Answer {
         let (answer, answered) = oneshot::channel();
         let ask = Ask { under_way: self.begun(wanted.session), wanted, answer };
         // A name that an operator's own table cannot hold would fail the statement for all.
-        if ask.wanted.user.as_str().is_ascii() {
-            gathering::ask(self, ask);
-        } else {
+        if self.is_held_up(&ask.wanted.user) || !ask.wanted.user.as_str().is_ascii() {
             self.alone(ask);
+        } else {
+            gathering::ask(self, ask);
         }
         answered
             .await
@@ -160,7 +179,8 @@ impl<C: Connector> Claiming<C> {
         // Who has to wait for somebody keeps others waiting once, and not again and again.
         let attempt = Attempt::new(false, false);
         let attempt = if is_alone { attempt } else { attempt.impatient() };
-        match self.take(&asks, attempt).await {
+        let began = self.clock.now().mono;
+        match self.take(&asks, attempt, began).await {
             Ok(taken) => {
                 for (ask, place) in asks.into_iter().zip(taken.places) {
                     ask.tell(place);
@@ -170,10 +190,12 @@ impl<C: Connector> Claiming<C> {
                 }
             }
             Err(failure) if !is_alone && may_be_anothers(&failure) => {
+                self.look_at(&asks, &failure, began);
                 asks.into_iter().for_each(|ask| self.alone(ask));
             }
             // Each would hear the same.
             Err(failure) => {
+                self.look_at(&asks, &failure, began);
                 let error = StoreError::from(failure);
                 for ask in asks {
                     ask.tell(Err(error.clone()));
@@ -185,19 +207,47 @@ impl<C: Connector> Claiming<C> {
     /// Of those that are done alone only some have a connection at a time.
     fn alone(self: &Arc<Self>, ask: Ask<C>) {
         let this = Arc::clone(self);
+        let is_apart = self.is_held_up(&ask.wanted.user);
         tokio::spawn(async move {
-            let _permit = this.alone.acquire().await;
+            let permits = if is_apart { &this.apart } else { &this.alone };
+            let _permit = permits.acquire().await;
             Box::pin(this.round(vec![ask], true)).await;
         });
     }
 
-    async fn take(&self, asks: &[Ask<C>], attempt: Attempt) -> Result<Taken, Failure> {
+    fn is_held_up(&self, user: &Username) -> bool {
+        let held_up = self.held_up.lock().unwrap_or_else(PoisonError::into_inner);
+        held_up.get(user).is_some_and(|until| *until > self.clock.now().mono)
+    }
+
+    /// Whether it was one alone, and a lock was waited for.
+    fn look_at(&self, asks: &[Ask<C>], failure: &Failure, began: Mono) {
+        let now = self.clock.now().mono;
+        let [Ask { wanted: Wanted { user, .. }, .. }] = asks else { return };
+        let is_lock = matches!(failure, Failure::Sql(SqlError::Conflict(_)));
+        if !is_lock || now - began < HELD_UP {
+            return;
+        }
+        let mut held_up = self.held_up.lock().unwrap_or_else(PoisonError::into_inner);
+        held_up.retain(|_, until| *until > now);
+        if held_up.len() < MOST_APART {
+            held_up.insert(user.clone(), now + APART);
+        }
+    }
+
+    async fn take(&self, asks: &[Ask<C>], attempt: Attempt, began: Mono) -> Result<Taken, Failure> {
         let wanted: Vec<&Wanted> = asks.iter().map(|ask| &ask.wanted).collect();
         let Some(last) = wanted.last() else { return Ok(Taken::default()) };
+        let mut is_again = false;
         transaction!(self, attempt, |tx| {
             if asks.iter().all(|ask| ask.answer.is_closed()) {
                 return Err(gone().into());
             }
+            // Not again and again, for whoever waits for a connection.
+            if is_again && self.clock.now().mono - began >= HELD_UP {
+                return Err(SqlError::Conflict("somebody else holds the user's mark".into()).into());
+            }
+            is_again = true;
             // Others that claim for one of these users wait here.
             let (sql, room) = self.sql.mark_users.fitting(wanted.len());
             let args: Vec<Value> = names(&wanted, room).collect();

@@ -219,7 +219,16 @@ async fn however_many_are_held_up_others_have_their_places(bed: Arc<Bed>) {
     }
     let bob = name("bob");
     let bob = claim(100, &bob, &server, OnLimit::Deny);
-    let answer = tokio::time::timeout(Duration::from_secs(6), bed.store.claim(&bob, at(1))).await;
+    // Two locks are waited for, of 3 s each: by those before, and by those with him.
+    let answer = tokio::time::timeout(Duration::from_secs(7), bed.store.claim(&bob, at(1))).await;
+    assert_eq!(answer, Ok(Ok(Place::Taken)));
+    // From then on they are known.
+    drop(waiting);
+    bed.store.forget_claim(bob.session).await.unwrap();
+    for held in &claims {
+        assert!(poll!(&mut Box::pin(bed.store.claim(held, at(2)))).is_pending());
+    }
+    let answer = tokio::time::timeout(Duration::from_secs(2), bed.store.claim(&bob, at(2))).await;
     assert_eq!(answer, Ok(Ok(Place::Taken)));
 }
 
