@@ -18,6 +18,7 @@ cargo build --release --locked --bin ovpn-warden --example ovpn-warden-fleet
 dir=$(mktemp -d "${TMPDIR:-/tmp}/warden-bench.XXXXXX")
 out=${BENCH_DIR:-$dir}
 mkdir -p "$out"
+chmod 711 "$dir" # Galera does not run as root
 status=0
 # shellcheck disable=SC2317  # called by the trap
 cleanup() {
@@ -52,7 +53,7 @@ galera() {
   # shellcheck disable=SC1091
   source "$dir/galera.env"
   "$rig/cluster.sh" sql "$dir/galera" 1 <<<'DROP DATABASE IF EXISTS warden_fleet; CREATE DATABASE warden_fleet'
-  database=(--database "${URL:?}warden_fleet")
+  database=(--database "${URL%%,*}/warden_fleet") # by the first of them
 }
 
 run() { # NAME ARGS... : the fleet; shows verdicts, keeps the rest. Nobody stays without an answer, and nothing goes wrong inside

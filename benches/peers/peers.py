@@ -285,8 +285,8 @@ server
         await site.server_is_up()
 
 
-# As a nice value, about what `CPUWeight=20` in the daemon's unit gives it: a fifth of what OpenVPN gets of a full processor.
-SHARE = 7
+# As a nice value, about what `CPUWeight=10` in the daemon's unit gives it: a tenth of what OpenVPN gets of a full processor.
+SHARE = 10
 
 
 class Warden(Peer):

@@ -152,10 +152,10 @@ nice_hashes() { # the unit lets them
 }
 light() { # the unit makes it so, and the kernel knows it where it shares processors between units
   local group weight
-  [[ "$(inside systemctl show -p CPUWeight --value ovpn-warden)" == 20 ]] || { inside systemctl show -p CPUWeight ovpn-warden; return 1; }
+  [[ "$(inside systemctl show -p CPUWeight --value ovpn-warden)" == 10 ]] || { inside systemctl show -p CPUWeight ovpn-warden; return 1; }
   group=$(inside systemctl show -p ControlGroup --value ovpn-warden)
   weight=$(inside sh -c "cat /sys/fs/cgroup$group/cpu.weight 2>/dev/null" || true)
-  [[ -z "$weight" || "$weight" == 20 ]] || { echo "its weight is $weight"; return 1; }
+  [[ -z "$weight" || "$weight" == 10 ]] || { echo "its weight is $weight"; return 1; }
 }
 everything='AmbientCapabilities CapabilityBoundingSet NoNewPrivileges ProtectSystem SystemCallFilter User'
 
@@ -223,7 +223,7 @@ ok "a service of nothing but a name" inside systemd-run -q --unit=bare -p Ambien
 ok "is free to do all of that" boxed "$(inside systemctl show -p MainPID --value bare)" "$everything"
 inside systemctl stop bare
 ok "its hashing threads come after all others" nice_hashes
-ok "of a full processor it gets a fifth of what OpenVPN gets" light
+ok "of a full processor it gets a tenth of what OpenVPN gets" light
 
 echo "== the unit, under it"
 old=$(main)
