@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{Notify, mpsc, oneshot, watch},
-    task::{JoinError, JoinSet},
+    task::{JoinError, JoinSet, yield_now},
     time::{Instant, sleep_until},
 };
 use tokio_util::{codec::Encoder, sync::CancellationToken};
@@ -215,9 +215,8 @@ impl Link {
                 Wake::Connection(Moved::Redial) => self.dial(),
                 Wake::Tool(event) => self.on_tool(event),
                 Wake::Decided(Some((ticket, decision))) => {
-                    // Those that are all but decided go out with this one. Where nothing else can run, it goes at once.
                     if !self.questions.is_empty() {
-                        tokio::task::yield_now().await;
+                        yield_now().await; // Those that are all but decided go out with it.
                     }
                     self.decided(ticket, decision, self.shared.clock.now());
                     self.take_decisions(DECIDED_AT_ONCE);
