@@ -473,7 +473,7 @@ impl Link {
             if let Connection::Up(up) = &mut self.connection {
                 up.send_now();
             }
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
         let now = self.shared.clock.now().utc;
         self.shared.activity.carried(&self.settings.server, self.engine.take_carried(), now);
