@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Longer than sessions are read again and again after a change.
-const CALM: Duration = Duration::from_secs(15);
+const CALM: Duration = Duration::from_secs(18);
 /// By when a change in the database has ended a session: five seconds, and what the machine takes.
 const SEEN: Duration = Duration::from_secs(6);
 
