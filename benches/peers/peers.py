@@ -105,7 +105,11 @@ listen = ""
             process = await asyncio.create_subprocess_exec(
                 *[str(part) for part in command], stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         try:
-            pathlib.Path(f"/proc/{process.pid}/autogroup").write_text(f"{nice}\n")
+            share = pathlib.Path(f"/proc/{process.pid}/autogroup")
+            if share.exists():
+                share.write_text(f"{nice}\n")
+            elif nice:
+                print(f"this system shares no processor between sessions: {name} has no smaller part of it", flush=True)
             yield process
         finally:
             if process.returncode is None:

@@ -82,8 +82,8 @@ pub struct Args {
     #[arg(long, default_value_t = OnLimit::Deny, requires = "max_sessions")]
     pub on_limit: OnLimit,
     /// Over how many seconds the logins of a storm come, evenly.
-    #[arg(long, default_value_t = 0.0)]
-    pub over_s: f64,
+    #[arg(long, default_value_t = 0)]
+    pub over_s: u32,
     /// Logins a second while all get connected before the measuring.
     #[arg(long, default_value_t = 2_000)]
     pub ramp: u32,

@@ -239,12 +239,12 @@ impl Fleet<'_> {
         let before = self.rig.usage();
         let begun = self.clock.now().mono;
         let clients = self.args.clients;
-        let each = Duration::from_secs_f64(self.args.over_s / f64::from(clients));
+        let each = Duration::from_secs(self.args.over_s.into()) / clients;
         self.all_do(|_| (0..clients).map(|place| (each * place, Act::Connect(place))).collect())
             .await?;
         let (all, retry) = (self.args.all() as u64, self.args.retry);
         let patience = Duration::from_millis(self.args.timeout_ms) + PATIENCE;
-        let patience = patience + Duration::from_secs_f64(self.args.over_s);
+        let patience = patience + Duration::from_secs(self.args.over_s.into());
         self.wait(patience, |totals| {
             let temporary = if retry { Totals::of(&totals.temporary) } else { 0 };
             Totals::of(&totals.answered) - temporary >= all

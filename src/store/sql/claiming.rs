@@ -32,7 +32,7 @@ use crate::{
 /// Who asks sessions to make room, for the audit.
 const ACTOR: &str = "daemon:max_sessions";
 /// Old claims that are removed by one statement.
-const OLD: u64 = 500;
+const OLD_AT_ONCE: u64 = 500;
 /// Longer than this only a lock is waited for: somebody holds the user's mark and does not let it go.
 const HELD_UP: Duration = Duration::from_secs(2);
 /// For so long after that, he is no longer asked for together with others.
@@ -341,7 +341,8 @@ impl<C: Connector> Claiming<C> {
         tokio::spawn(async move {
             let done: Result<(), Failure> =
                 transaction!(this, Attempt::new(true, true).impatient(), |tx| {
-                    tx.execute(this.sql.forget_old_claims, &[before.into(), OLD.into()]).await?;
+                    tx.execute(this.sql.forget_old_claims, &[before.into(), OLD_AT_ONCE.into()])
+                        .await?;
                     Ok(())
                 });
             this.is_removing_old.store(false, Ordering::Relaxed);
