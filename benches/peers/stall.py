@@ -71,7 +71,7 @@ class Ping:
     async def begin(self):
         self.process = await asyncio.create_subprocess_exec(
             "ip", "netns", "exec", "client", "ping", "-n", "-D", "-i", "0.01", "10.8.0.1",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True)
         self.reader = asyncio.create_task(self.read())
         # The server may still be busy with those who left.
         if not await self.until(0, patience=120):

@@ -82,8 +82,9 @@ pub struct Log {
     /// Last `session.adopted` of each server, and how many there are.
     pub adopted: HashMap<u32, (Timestamp, usize)>,
     pub dropped: u64,
-    /// Lines of the level of errors.
+    /// Lines of the level of errors, and the first of them.
     pub errors: u64,
+    pub first_error: Option<String>,
 }
 
 /// Several daemons on one database, each with every so many-th of the servers.
@@ -151,6 +152,7 @@ impl Rigs {
             all.adopted.extend(log.adopted);
             all.dropped += log.dropped;
             all.errors += log.errors;
+            all.first_error = all.first_error.or(log.first_error);
         }
         Ok(all)
     }
@@ -355,7 +357,10 @@ impl Rig {
         let mut log = Log::default();
         for line in BufReader::new(File::open(self.log_path())?).lines() {
             let line = line?;
-            log.errors += u64::from(line.contains(ERROR));
+            if line.contains(ERROR) {
+                log.errors += 1;
+                log.first_error.get_or_insert_with(|| line.clone());
+            }
             let is_wanted = ["\"auth.allowed\"", "\"session.adopted\"", "\"log.dropped\""];
             if !is_wanted.iter().any(|event| line.contains(event)) {
                 continue;

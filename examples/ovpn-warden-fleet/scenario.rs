@@ -463,6 +463,9 @@ impl Fleet<'_> {
         }
         result.put("log_lines_dropped", log.dropped);
         result.put("errors_logged", log.errors);
+        if let Some(line) = log.first_error {
+            result.put("first_error", line.as_str());
+        }
         result.put("wrong_answers", wrong);
         for fault in seen.faults.iter().take(5) {
             result.put("fault", fault.as_str());

@@ -14,16 +14,19 @@ const LONGEST: Duration = Duration::from_secs(1);
 const SHORTEST: u32 = 4;
 /// And this part of it counts as if nothing had been seen: who is refused cannot be called back when it goes faster after all.
 const UNSEEN: u32 = 8;
-/// What is older than one or two of these counts no more. A fourth of any `auth.timeout_ms` is less.
+/// What is older counts less and less, in steps of no size: with each jump of what is known many would be let wait or
+/// refused in one moment, and others of another moment not.
 const SPAN: Duration = Duration::from_secs(8);
 /// After so long a time another storm may be another matter.
 const FRESH: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// How many decisions took how long in the present span and in the one before.
-    present: (Duration, u32),
-    before: (Duration, u32),
+    /// Decisions, and the seconds that they took, of which the old ones count less.
+    count: f64,
+    time: f64,
+    /// For how long it was seen.
+    seen: Duration,
     /// The last decision, and whether somebody has waited since.
     last: Mono,
     is_busy: bool,
@@ -36,16 +39,16 @@ impl Pace {
         let interval = now - std::mem::replace(&mut self.last, now);
         let is_fresh = interval <= FRESH;
         if !is_fresh {
-            (self.present, self.before) = Default::default();
+            *self = Self { last: now, is_busy: self.is_busy, ..Self::default() };
         }
         if !(std::mem::replace(&mut self.is_busy, true) && is_fresh) {
             return;
         }
-        self.present.0 += interval.min(LONGEST);
-        self.present.1 += 1;
-        if self.present.0 >= SPAN {
-            self.before = std::mem::take(&mut self.present);
-        }
+        let interval = interval.min(LONGEST);
+        let rest = 1.0 - interval.as_secs_f64() / SPAN.as_secs_f64();
+        self.count = self.count.mul_add(rest, 1.0);
+        self.time = self.time.mul_add(rest, interval.as_secs_f64());
+        self.seen = self.seen.saturating_add(interval);
     }
 
     /// Nobody waits any more.
@@ -55,16 +58,15 @@ impl Pace {
 
     /// From one decision to the next, where somebody is willing to wait for so long; nothing as long as nobody knows.
     pub(super) fn each(&self, patience: Duration) -> Duration {
-        let time = self.before.0 + self.present.0;
-        match self.before.1 + self.present.1 {
-            count if time >= patience / SHORTEST => time / count.max(1),
-            _ => Duration::ZERO,
+        match self.seen >= patience / SHORTEST {
+            true => Duration::from_secs_f64(self.time / self.count.max(1.0)),
+            false => Duration::ZERO,
         }
     }
 
     /// The same at best: a storm begins more slowly than it goes on, and what was seen for a short time says little.
     pub(super) fn at_best(&self, patience: Duration) -> Duration {
-        let seen = (self.before.0 + self.present.0).as_secs_f64();
+        let seen = self.seen.min(SPAN).as_secs_f64();
         let whole = seen + (patience / UNSEEN).as_secs_f64();
         self.each(patience).mul_f64(if whole > 0.0 { seen / whole } else { 0.0 })
     }
@@ -85,16 +87,21 @@ mod tests {
         from + EACH * count
     }
 
+    /// Whether it is that, but for what is rounded.
+    fn is_near(found: Duration, expected: Duration) -> bool {
+        found.abs_diff(expected) < Duration::from_micros(1)
+    }
+
     #[test]
     fn a_part_of_the_time_in_question_has_to_be_seen() {
         let mut pace = Pace::default();
         let last = decide(&mut pace, Mono::default(), 100);
         assert_eq!(pace.each(PATIENCE), Duration::ZERO, "nothing is known");
         decide(&mut pace, last, 1);
-        assert_eq!(pace.each(PATIENCE), EACH);
+        assert!(is_near(pace.each(PATIENCE), EACH));
         assert_eq!(pace.each(PATIENCE * 2), Duration::ZERO);
         // A second of it was seen, and half a second is given on top.
-        assert_eq!(pace.at_best(PATIENCE), EACH.mul_f64(1.0 / 1.5));
+        assert!(is_near(pace.at_best(PATIENCE), EACH.mul_f64(1.0 / 1.5)));
     }
 
     #[test]
@@ -103,13 +110,32 @@ mod tests {
         let last = decide(&mut pace, Mono::default(), 301);
         pace.rest();
         let last = decide(&mut pace, last + FRESH / 2, 100);
-        assert_eq!(pace.each(PATIENCE), EACH);
+        assert!(is_near(pace.each(PATIENCE), EACH));
         pace.decided(last + FRESH / 2);
         assert!(pace.each(PATIENCE) < EACH * 3 / 2, "{:?}", pace.each(PATIENCE));
-        // Two spans later that is over, too.
-        let last = decide(&mut pace, last + FRESH / 2, 2_000);
-        assert_eq!(pace.each(PATIENCE), EACH);
+        // Some spans later that is over, too.
+        let last = decide(&mut pace, last + FRESH / 2, 8_000);
+        assert!(pace.each(PATIENCE) < EACH * 101 / 100, "{:?}", pace.each(PATIENCE));
         decide(&mut pace, last + FRESH * 2, 10);
         assert_eq!(pace.each(PATIENCE), Duration::ZERO, "it was another storm");
+    }
+
+    #[test]
+    fn another_pace_is_known_step_by_step() {
+        let mut pace = Pace::default();
+        let mut last = decide(&mut pace, Mono::default(), 2_000);
+        // It takes twice as long from now on.
+        let mut before = pace.each(PATIENCE);
+        let mut steps = Vec::new();
+        for _ in 0..2_000 {
+            last = last + EACH * 2;
+            pace.decided(last);
+            let each = pace.each(PATIENCE);
+            steps.push(each.checked_sub(before).expect("it only grows"));
+            before = each;
+        }
+        assert!(before > EACH * 19 / 10, "{before:?}");
+        let longest = steps.into_iter().max().unwrap();
+        assert!(longest < EACH / 200, "{longest:?}");
     }
 }

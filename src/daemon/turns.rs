@@ -21,6 +21,8 @@ use super::{pace::Pace, rounds::Rounds};
 const SERVERS: usize = 4;
 /// What any server may begin at first.
 const FIRST: usize = 4;
+/// Who comes is let wait if he is decided within so many eighths of what he would wait: it may go more slowly then.
+const LET_IN: u32 = 7;
 /// How often those that wait are to look whether they wait in vain.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -85,9 +87,11 @@ struct State {
     round: u64,
     since: u64,
     looked: Mono,
-    /// Who comes up in which round, as it was a moment ago, and how many have come up since.
+    /// Who comes up in which round, as it was a moment ago, and how many have come up since; the pace of then, by which
+    /// all servers judge that look meanwhile.
     rounds: Rounds,
     begun: usize,
+    each_at_best: Duration,
 }
 
 #[derive(Default)]
@@ -126,6 +130,7 @@ impl Turns {
             looked: Mono::default(),
             rounds: Rounds::default(),
             begun: 0,
+            each_at_best: Duration::ZERO,
         }))
     }
 
@@ -201,7 +206,7 @@ impl State {
             self.begin(number);
             return Come::Now;
         }
-        if !may_wait || wait > patience {
+        if !may_wait || wait > patience * LET_IN / 8 {
             return Come::Never;
         }
         place.waiting += 1;
@@ -342,13 +347,14 @@ impl State {
     /// Whether the last of a server that waits does so in vain: by how many come up before it, which those that wait longer
     /// than it at other servers have no part in. So it does not matter who looks first.
     fn is_in_vain(&mut self, number: usize, due: Mono, now: Mono, patience: Duration) -> bool {
-        let (left, each) = (due - now, self.pace.at_best(patience));
+        if now - self.rounds.seen >= LOOK || self.rounds.is_empty() {
+            self.see_rounds(now);
+            self.each_at_best = self.pace.at_best(patience);
+        }
+        let (left, each) = (due - now, self.each_at_best);
         let time = |turns: usize| each.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX));
         if time(self.under_way + self.waiting) <= left {
             return false;
-        }
-        if now - self.rounds.seen >= LOOK || self.rounds.is_empty() {
-            self.see_rounds(now);
         }
         let Some(place) = self.places.get(&number).filter(|place| place.waiting > 0) else {
             return false;
@@ -374,13 +380,14 @@ impl State {
         }
     }
 
-    /// How long one that comes now waits.
+    /// How long one that comes now waits, as far as is known: who is let in at best is refused before long, and with him
+    /// all those of his moment.
     fn wait(&self, number: usize, patience: Duration) -> Duration {
         let Some(place) = self.places.get(&number) else { return Duration::ZERO };
         let crowded = self.crowded + usize::from(place.waiting == 0);
         let turns = (self.rounds_of(place) + 1).saturating_mul(crowded) + self.under_way;
         let turns = turns.min(self.under_way + self.waiting + 1);
-        self.pace.at_best(patience).saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX))
+        self.pace.each(patience).saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX))
     }
 
     /// How many rounds there are until the last of a server comes up.

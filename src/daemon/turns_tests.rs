@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(7);
@@ -7,10 +9,13 @@ struct Scene {
     turns: Arc<Turns>,
     seats: Vec<Seat>,
     now: Mono,
-    under_way: std::collections::VecDeque<usize>,
-    /// Of each server, those that wait and those that were decided.
-    waiting: Vec<usize>,
+    /// The server of each, and when it came.
+    under_way: VecDeque<(usize, Mono)>,
+    /// When those came that wait at each server.
+    waiting: Vec<VecDeque<Mono>>,
+    /// How many were decided of each server; when each came, and when it was decided who was not refused.
     decided: Vec<usize>,
+    outcomes: Vec<(Mono, Option<Mono>)>,
     most_at_once: usize,
 }
 
@@ -22,9 +27,10 @@ impl Scene {
             turns,
             seats,
             now: Mono::default(),
-            under_way: Default::default(),
-            waiting: vec![0; servers],
+            under_way: VecDeque::new(),
+            waiting: vec![VecDeque::new(); servers],
             decided: vec![0; servers],
+            outcomes: Vec::new(),
             most_at_once: 0,
         }
     }
@@ -32,9 +38,9 @@ impl Scene {
     fn come(&mut self, server: usize) -> Come {
         let come = self.seats[server].come(true, PATIENCE);
         match come {
-            Come::Now => self.under_way.push_back(server),
-            Come::Later => self.waiting[server] += 1,
-            Come::Never => {}
+            Come::Now => self.under_way.push_back((server, self.now)),
+            Come::Later => self.waiting[server].push_back(self.now),
+            Come::Never => self.outcomes.push((self.now, None)),
         }
         self.most_at_once = self.most_at_once.max(self.under_way.len());
         come
@@ -45,13 +51,16 @@ impl Scene {
         self.turns.state().wait(self.seats[server].number, PATIENCE)
     }
 
-    /// What each server does when it is called: of those that have to be decided by then, the last that wait in vain are
-    /// refused. They look in the order in which they come up: whoever is last then is last each time.
-    fn shed(&mut self, due: Mono) {
+    /// What each server does when it is called: the last that wait in vain are refused. They look in the order in which
+    /// they come up: whoever is last then is last each time.
+    fn shed(&mut self) {
         for (server, seat) in self.seats.iter().enumerate() {
-            while self.waiting[server] > 0 && seat.is_in_vain(due, self.now, PATIENCE) {
+            while let Some(came) = self.waiting[server].back().copied()
+                && seat.is_in_vain(came + PATIENCE, self.now, PATIENCE)
+            {
                 seat.leave();
-                self.waiting[server] -= 1;
+                self.waiting[server].pop_back();
+                self.outcomes.push((came, None));
             }
         }
     }
@@ -59,9 +68,8 @@ impl Scene {
     /// What each server does when it is called, and sooner or later anyway.
     fn look(&mut self) {
         for (server, seat) in self.seats.iter().enumerate() {
-            let due = seat.take();
-            self.waiting[server] -= due;
-            self.under_way.extend(std::iter::repeat_n(server, due));
+            let due = self.waiting[server].drain(..seat.take());
+            self.under_way.extend(due.map(|came| (server, came)));
         }
         self.most_at_once = self.most_at_once.max(self.under_way.len());
     }
@@ -69,9 +77,10 @@ impl Scene {
     /// Decides so many; false when nothing was under way.
     fn decide(&mut self, count: usize) -> bool {
         for _ in 0..count {
-            let Some(server) = self.under_way.pop_front() else { return false };
+            let Some((server, came)) = self.under_way.pop_front() else { return false };
             self.now = self.now + Duration::from_millis(10);
             self.decided[server] += 1;
+            self.outcomes.push((came, Some(self.now)));
             self.seats[server].done(true, self.now);
             self.look();
         }
@@ -112,7 +121,7 @@ fn what_is_under_way_has_one_bound_and_nobody_is_ahead_for_having_come_first() {
     }
     let due = Mono(PATIENCE);
     while scene.decide(10) {
-        scene.shed(due);
+        scene.shed();
         // It goes slower now and then.
         scene.now = scene.now + Duration::from_millis(scene.now.0.as_millis() as u64 % 50);
     }
@@ -150,7 +159,7 @@ fn who_looks_first_loses_no_more_than_the_others() {
     }
     let due = Mono(PATIENCE);
     while scene.decide(10) {
-        scene.shed(due);
+        scene.shed();
         // Slower and slower.
         scene.now = scene.now + Duration::from_millis(scene.decided[0] as u64 * 4);
     }
@@ -183,6 +192,40 @@ fn only_who_comes_up_after_all_others_waits_in_vain_whoever_looks_first() {
     // Nor all of the fourth round; whoever is first within it has a turn before the others.
     assert_eq!(in_vain(31), [0, 3, 4]);
     assert_eq!(in_vain(30), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn while_more_come_than_can_be_decided_each_moment_has_the_same_chance() {
+    // For 20 s three times as many, at a pace that wanders by a fifth.
+    let mut scene = Scene::new(usual(4), 4);
+    let end = Mono(Duration::from_secs(20));
+    let mut came = 0;
+    while scene.now < end {
+        while Mono(Duration::from_micros(3_300) * came) < scene.now {
+            scene.come(came as usize % 4);
+            came += 1;
+        }
+        let seconds = scene.now.0.as_secs_f64();
+        scene.now = scene.now + Duration::from_secs_f64(0.001 * (1.0 + seconds.sin()));
+        scene.decide(1);
+        scene.shed();
+    }
+    while scene.decide(1) {}
+    let waits = scene.outcomes.iter().filter_map(|(came, decided)| Some((*decided)? - *came));
+    let longest = waits.max().unwrap();
+    assert!(longest < PATIENCE * 16 / 15, "{longest:?}");
+    let refused = scene.outcomes.iter().filter(|(_, decided)| decided.is_none());
+    let first = refused.map(|(came, _)| *came).min().unwrap();
+    let shares: Vec<f64> = (0..10)
+        .map(|part| {
+            let part_of = |came: Mono| (came - first).as_secs_f64() / (end - first).as_secs_f64();
+            let is_within = |came: Mono| came >= first && (part_of(came) * 10.0) as u32 == part;
+            let of = scene.outcomes.iter().filter(|(came, _)| is_within(*came));
+            of.clone().filter(|(_, decided)| decided.is_some()).count() as f64 / of.count() as f64
+        })
+        .collect();
+    let most = shares.iter().copied().fold(0.0, f64::max);
+    assert!(shares.iter().all(|share| *share >= most * 0.6), "{shares:.2?}");
 }
 
 #[test]
@@ -244,10 +287,15 @@ fn the_wait_is_that_of_those_before_at_the_pace_of_the_last_decisions() {
     assert!(scene.decide(100));
     assert_eq!(scene.wait(0), Duration::ZERO, "nothing is known");
     assert!(scene.decide(100));
-    let each = scene.turns.state().pace.at_best(PATIENCE);
+    let (each, at_best) = {
+        let pace = &scene.turns.state().pace;
+        (pace.each(PATIENCE), pace.at_best(PATIENCE))
+    };
     assert_eq!(scene.wait(0), each * 1801);
+    // Who waits already is judged by the pace at best.
+    assert!(at_best < each * 7 / 10);
     let is_in_vain =
-        |turns| scene.seats[0].is_in_vain(scene.now + each * turns, scene.now, PATIENCE);
+        |turns| scene.seats[0].is_in_vain(scene.now + at_best * turns, scene.now, PATIENCE);
     assert!(is_in_vain(1799) && !is_in_vain(1800));
     assert_eq!(scene.come(0), Come::Never);
     // Servers take turns, and the other has had nothing.
@@ -257,7 +305,7 @@ fn the_wait_is_that_of_those_before_at_the_pace_of_the_last_decisions() {
     assert_eq!(scene.wait(0), each * 1802);
     // What is no work says nothing of how fast it goes.
     for _ in 0..100 {
-        let server = scene.under_way.pop_front().unwrap();
+        let (server, _) = scene.under_way.pop_front().unwrap();
         scene.seats[server].done(false, scene.now);
         scene.look();
     }

@@ -1,6 +1,6 @@
 //! Asks what logins are decided by: one alone, those that come at the same moment together: shell.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
@@ -55,7 +55,7 @@ impl<C: Connector> Asking<C> {
     pub fn new(pool: Arc<Pool<C>>, sql: &'static Statements, clock: Clock) -> Self {
         // The other half of the connections is for all else.
         let at_once = (pool.limits.connections / 2).max(1);
-        let waiting = Waiting::new(Repeated::MOST, at_once, clock);
+        let waiting = Waiting::new(Repeated::MOST, at_once, Duration::ZERO, clock);
         Self { pool, sql, waiting }
     }
 

@@ -33,6 +33,9 @@ use crate::{
 const ACTOR: &str = "daemon:max_sessions";
 /// Old claims that are removed by one statement.
 const OLD_AT_ONCE: u64 = 500;
+/// A claim that comes sooner after others waits for more: in a storm two hashing threads bring one each 9 ms, and a
+/// transaction for each is five round trips.
+const PAUSE: Duration = Duration::from_millis(25);
 /// Longer than this only a lock is waited for: somebody holds the user's mark and does not let it go.
 const HELD_UP: Duration = Duration::from_secs(2);
 /// For so long after that, he is no longer asked for together with others.
@@ -121,7 +124,7 @@ impl<C: Connector> Claiming<C> {
             true => 1,
             false => (pool.limits.connections / 2).max(1),
         };
-        let waiting = Waiting::new(Repeated::MOST, at_once, clock);
+        let waiting = Waiting::new(Repeated::MOST, at_once, PAUSE, clock);
         Self {
             pool,
             sql,

@@ -1,7 +1,8 @@
 //! Questions that come at the same moment, put together: core.
 //!
 //! One that comes alone is asked at once. While others are asked it waits for the first of these: an
-//! answer, enough of its kind, or a moment, after which it is asked beside them.
+//! answer, enough of its kind, or a moment, after which it is asked beside them. Where asking costs much, one that
+//! comes soon after another waits for more to come.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -29,6 +30,8 @@ pub struct Gather<T> {
     most: usize,
     /// How often they are asked side by side at most.
     at_once: usize,
+    /// Fewer than the most are not asked so soon after those before.
+    pause: Duration,
     under_way: usize,
     last: Mono,
     /// Somebody calls [`Self::due`].
@@ -36,11 +39,12 @@ pub struct Gather<T> {
 }
 
 impl<T> Gather<T> {
-    pub const fn new(most: usize, at_once: usize) -> Self {
+    pub const fn new(most: usize, at_once: usize, pause: Duration) -> Self {
         Self {
             waiting: VecDeque::new(),
             most,
             at_once,
+            pause,
             under_way: 0,
             last: Mono(Duration::ZERO),
             is_timed: false,
@@ -66,15 +70,16 @@ impl<T> Gather<T> {
 
     fn next(&mut self, now: Now) -> Next<T> {
         let passed = now.mono - self.last;
+        let moment = if self.under_way == 0 { self.pause } else { MOMENT.max(self.pause) };
         if self.waiting.is_empty() || self.under_way >= self.at_once {
             Next::Nothing
-        } else if self.under_way == 0 || self.waiting.len() >= self.most || passed >= MOMENT {
+        } else if self.waiting.len() >= self.most || passed >= moment {
             Next::Begin(self.begin(now))
         } else if self.is_timed {
             Next::Nothing
         } else {
             self.is_timed = true;
-            Next::Wait(MOMENT - passed)
+            Next::Wait(moment - passed)
         }
     }
 
@@ -97,7 +102,7 @@ mod tests {
 
     #[test]
     fn one_that_comes_alone_is_asked_at_once_and_who_comes_meanwhile_together() {
-        let mut gather = Gather::new(3, 2);
+        let mut gather = Gather::new(3, 2, Duration::ZERO);
         assert_eq!(gather.push(1, at(0)), Next::Begin(vec![1]));
         assert_eq!(gather.push(2, at(1)), Next::Wait(Duration::from_millis(4)));
         assert_eq!(gather.push(3, at(2)), Next::Nothing);
@@ -109,7 +114,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_slow_answer_is_asked_beside_it_after_a_moment_or_when_enough_wait() {
-        let mut gather = Gather::new(3, 3);
+        let mut gather = Gather::new(3, 3, Duration::ZERO);
         assert_eq!(gather.push(1, at(0)), Next::Begin(vec![1]));
         assert_eq!(gather.push(2, at(1)), Next::Wait(Duration::from_millis(4)));
         assert_eq!(gather.due(at(5)), Next::Begin(vec![2]));
@@ -127,5 +132,23 @@ mod tests {
             assert_eq!(gather.ended(at(62)), None);
         }
         assert_eq!(gather.push(10, at(62)), Next::Begin(vec![10]));
+    }
+
+    #[test]
+    fn where_asking_costs_much_one_that_comes_soon_after_another_waits_for_more() {
+        let mut gather = Gather::new(3, 2, Duration::from_millis(25));
+        assert_eq!(gather.push(1, at(0)), Next::Begin(vec![1]));
+        assert_eq!(gather.ended(at(1)), None);
+        assert_eq!(gather.push(2, at(9)), Next::Wait(Duration::from_millis(16)));
+        assert_eq!(gather.push(3, at(18)), Next::Nothing);
+        assert_eq!(gather.due(at(25)), Next::Begin(vec![2, 3]));
+        // Nor beside others, but for as many as are asked together.
+        assert_eq!(gather.push(4, at(34)), Next::Wait(Duration::from_millis(16)));
+        assert_eq!(gather.push(5, at(35)), Next::Nothing);
+        assert_eq!(gather.push(6, at(36)), Next::Begin(vec![4, 5, 6]));
+        assert_eq!(gather.due(at(50)), Next::Nothing);
+        assert_eq!((gather.ended(at(51)), gather.ended(at(52))), (None, None));
+        // One by itself is not kept waiting.
+        assert_eq!(gather.push(7, at(61)), Next::Begin(vec![7]));
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures_util::FutureExt;
@@ -28,9 +29,9 @@ pub struct Waiting<T> {
 }
 
 impl<T> Waiting<T> {
-    /// So many are answered together at most, and so often side by side.
-    pub const fn new(most: usize, at_once: usize, clock: Clock) -> Self {
-        Self { gather: Mutex::new(Gather::new(most, at_once)), clock }
+    /// So many are answered together at most, so often side by side, and fewer not so soon after those before.
+    pub const fn new(most: usize, at_once: usize, pause: Duration, clock: Clock) -> Self {
+        Self { gather: Mutex::new(Gather::new(most, at_once, pause)), clock }
     }
 
     fn gathered<R>(&self, change: impl FnOnce(&mut Gather<T>, Now) -> R) -> R {
