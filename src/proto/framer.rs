@@ -73,13 +73,6 @@ impl Framer {
     }
 }
 
-/// A whole line within the bound at the start of `buffer`, and its octets with its end.
-#[inline]
-pub(super) fn whole_line(buffer: &[u8]) -> Option<(&[u8], usize)> {
-    let end = memchr::memchr(b'\n', buffer)?;
-    (end <= MAX_LINE).then(|| (without_cr(&buffer[..end]), end + 1))
-}
-
 /// What stood before an LF, without the CR that may stand there, too.
 pub(super) fn without_cr(text: &[u8]) -> &[u8] {
     text.strip_suffix(b"\r").unwrap_or(text)

@@ -14,7 +14,9 @@ use crate::types::{Cid, Kid, Timestamp};
 
 use super::{
     framer,
+    limits::MAX_LINE,
     message::{State, StateName},
+    search,
 };
 
 type Parsed<'a, T> = IResult<&'a [u8], T>;
@@ -98,45 +100,23 @@ fn env(variable: &[u8]) -> Line<'_> {
     if variable == b"END" {
         return Line::EnvEnd;
     }
-    match name_length(variable, variable.len()) {
+    match memchr::memchr(b'=', variable) {
         Some(at) => Line::Env(&variable[..at], &variable[at + 1..]),
         None => Line::Env(variable, b""),
     }
 }
 
-/// Name and value of `variable = ">CLIENT:ENV," NAME "=" VALUE`, if a whole line at the start of
-/// `buffer` is one, and its octets with its end. What else there may be [`line`] reads.
+/// Name and value of `variable = ">CLIENT:ENV," NAME "=" VALUE`, if a whole line within the bound at the
+/// start of `buffer` is one, and its octets with its end. What else there may be [`line`] reads.
 #[inline]
 pub(super) fn variable(buffer: &[u8]) -> Option<(&[u8], &[u8], usize)> {
     let rest = buffer.strip_prefix(VARIABLE)?;
-    let (text, octets) = framer::whole_line(buffer)?;
-    let variable = &text[VARIABLE.len()..];
-    let at = name_length(rest, variable.len())?;
-    Some((&variable[..at], &variable[at + 1..], octets))
-}
-
-/// How many of the first `most` bytes of `text` stand before a `=`; `None`: there is none. Names are
-/// short: by eight bytes at a time this is found sooner than by `memchr`.
-#[inline]
-fn name_length(text: &[u8], most: usize) -> Option<usize> {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH_BITS: u64 = ONES << 7;
-    const EQUALS: u64 = ONES * b'=' as u64;
-    let mut at = 0;
-    for word in text.as_chunks::<8>().0 {
-        if at >= most {
-            return None;
-        }
-        let word = u64::from_le_bytes(*word) ^ EQUALS;
-        // The lowest bit that is set stands in the lowest byte that was equal.
-        let equal = word.wrapping_sub(ONES) & !word & HIGH_BITS;
-        if equal != 0 {
-            at += equal.trailing_zeros() as usize / 8;
-            return (at < most).then_some(at);
-        }
-        at += 8;
-    }
-    memchr::memchr(b'=', text.get(at..most)?).map(|found| at + found)
+    // Both from the same place: the next line's start is not to wait for where this one's name ends.
+    let end = search::one(b'\n', rest)?;
+    let at = search::either(b'=', b'\n', rest)?;
+    let length = VARIABLE.len() + end;
+    (rest[at] == b'=' && length <= MAX_LINE)
+        .then(|| (&rest[..at], framer::without_cr(&rest[at + 1..end]), length + 1))
 }
 
 /// `notification = ">" SOURCE ":" text`
@@ -252,7 +232,6 @@ pub(super) fn greeting_version(text: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::limits::MAX_LINE;
 
     #[test]
     fn ids_are_plain_numbers_and_nothing_else() {
@@ -302,33 +281,19 @@ mod tests {
     }
 
     #[test]
-    fn a_name_ends_at_the_first_equals_sign_wherever_that_is() {
-        for length in 0..40 {
-            for ahead in 0..20 {
-                let text = [&vec![b'<'; length][..], b"==", &vec![b'x'; ahead]].concat();
-                assert_eq!(name_length(&text, text.len()), Some(length));
-                // What is behind the line does not count.
-                assert_eq!(name_length(&text, length), None);
-                assert_eq!(name_length(&text[..length], length), None);
-            }
-        }
-        // One bit away from it, and the highest.
-        for byte in [b'<', b'?', b'5', 0xbd, 0x00, 0xff] {
-            assert_eq!(name_length(&[byte; 30], 30), None, "{byte:x}");
-        }
-    }
-
-    #[test]
     fn a_variable_is_read_from_a_buffer_as_it_is_from_its_line() {
-        let long = ["a".repeat(MAX_LINE - 20), "a".repeat(MAX_LINE)];
+        // The longest line that may be, and the shortest that may not.
+        let long =
+            [0, 1].map(|over| format!("a={}", "b".repeat(MAX_LINE - VARIABLE.len() - 2 + over)));
+        let named = (0..40).map(|length| format!("{}=b=c", "a".repeat(length)));
         let texts =
             ["END", "END=1", "a=b", "a=b=c", "a=", "=", "=b", "a", "", "password=x", "a=b\r"];
-        let texts = texts.into_iter().chain(long.iter().map(String::as_str));
-        for text in texts.flat_map(|text| [text.to_owned(), format!("name_of_sixteen_={text}")]) {
+        let texts = texts.into_iter().map(str::to_owned).chain(named).chain(long);
+        for text in texts.flat_map(|text| [text.clone(), format!("name_of_sixteen_={text}")]) {
             for end in ["\n", "\r\n"] {
                 let whole = format!(">CLIENT:ENV,{text}{end}");
                 let content = framer::without_cr(&whole.as_bytes()[..whole.len() - 1]);
-                let is_short = content.contains(&b'=') && whole.len() <= MAX_LINE;
+                let is_short = content.contains(&b'=') && whole.len() - 1 <= MAX_LINE;
                 let expected = if let (Line::Env(key, value), true) = (line(content), is_short) {
                     Some((key, value, whole.len()))
                 } else {

@@ -1,9 +1,10 @@
 //! The management protocol of one connection: bytes to typed messages, commands to bytes.
 //!
 //! A core: it knows neither sockets nor time. Bytes are cut into lines (`framer`), a line is
-//! read by the grammar (`grammar`, nom), env lines gather in an `assembler`, multi-line replies
-//! in `reply`; `codec` glues that to tokio-util. What goes out is built in `command` and
-//! `config_line` types that cannot hold a second command; `lexer` reads it as OpenVPN does.
+//! read by the grammar (`grammar`, nom; `search` finds its parts), env lines gather in an
+//! `assembler`, multi-line replies in `reply`; `codec` glues that to tokio-util. What goes out is
+//! built in `command` and `config_line` types that cannot hold a second command; `lexer` reads it
+//! as OpenVPN does.
 //! Every bound stands in `limits`. Facts and limits: docs/protocol.md.
 
 mod assembler;
@@ -18,6 +19,7 @@ pub mod limits;
 mod message;
 mod relay;
 mod reply;
+mod search;
 mod tap;
 
 pub use codec::ManagementCodec;
