@@ -15,7 +15,7 @@ each other, no auth and this daemon, in turns: four rounds of 1,500 pings each.
 With --short some minutes for those two alone, a sixth of the pings: to see that it works. Nothing is written then, and
 nothing where peers are named.
 """
-import asyncio, itertools, json, os, pathlib, platform, statistics, subprocess, sys, time
+import asyncio, contextlib, itertools, json, os, pathlib, platform, statistics, subprocess, sys, time
 
 from peers import PEERS, Site, Warden
 from stall import Stall, ping_while
@@ -99,28 +99,34 @@ async def quiet(clients):
     await asyncio.gather(*(client.down() for client in clients))
 
 
+async def one_hash(hashing):
+    """The ms that it takes `hash-alone`."""
+    hashing.stdin.write(b"\n")
+    if not (line := await hashing.stdout.readline()):
+        raise RuntimeError("hash-alone has ended")
+    return float(line)
+
+
 async def measure_up(site, peer):
     """Of both the time of one client and, where it is this daemon that lets it in, of a hash by itself."""
     took, alone = [], []
-    hashing = None
-    if isinstance(peer, Warden):
-        hashing = await asyncio.create_subprocess_exec(
-            site.top / "target/release/examples/hash-alone", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
-    for number in range(UP):
-        if hashing:
-            hashing.stdin.write(b"\n")
-            alone.append(float(await hashing.stdout.readline()))
+    async with contextlib.AsyncExitStack() as stack:
+        hashing = None
+        if isinstance(peer, Warden):
+            hashing = await asyncio.create_subprocess_exec(
+                site.top / "target/release/examples/hash-alone", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+            stack.push_async_callback(hashing.wait)
+            stack.callback(hashing.stdin.close)
+        for number in range(UP):
+            if hashing:
+                alone.append(await one_hash(hashing))
             await asyncio.sleep(0.1)
-        client = Client(site, peer, number)
-        took.append(await client.up() * 1e3)
-        await client.down()
-        await asyncio.sleep(0.1)
+            client = Client(site, peer, number)
+            took.append(await client.up() * 1e3)
+            await client.down()
+            await asyncio.sleep(0.1)
     found = {"up_ms": round(statistics.median(took), 1)}
-    if hashing:
-        hashing.stdin.close()
-        await hashing.wait()
-        found["hash_alone_ms"] = round(statistics.median(alone), 1)
-    return found
+    return found | ({"hash_alone_ms": round(statistics.median(alone), 1)} if alone else {})
 
 
 async def measure_logins(site, peer):

@@ -56,19 +56,20 @@ impl Pace {
         self.is_busy = false;
     }
 
-    /// From one decision to the next, where somebody is willing to wait for so long; nothing as long as nobody knows.
-    pub(super) fn each(&self, patience: Duration) -> Duration {
-        match self.seen >= patience / SHORTEST {
+    /// From one decision to the next, where somebody is willing to wait for so long; nothing as long as nobody knows, and
+    /// nothing by what was seen in another storm: where it lets nobody wait, nothing else would be seen.
+    pub(super) fn each(&self, patience: Duration, now: Mono) -> Duration {
+        match self.seen >= patience / SHORTEST && now - self.last <= FRESH {
             true => Duration::from_secs_f64(self.time / self.count.max(1.0)),
             false => Duration::ZERO,
         }
     }
 
     /// The same at best: a storm begins more slowly than it goes on, and what was seen for a short time says little.
-    pub(super) fn at_best(&self, patience: Duration) -> Duration {
+    pub(super) fn at_best(&self, patience: Duration, now: Mono) -> Duration {
         let seen = self.seen.min(SPAN).as_secs_f64();
         let whole = seen + (patience / UNSEEN).as_secs_f64();
-        self.each(patience).mul_f64(if whole > 0.0 { seen / whole } else { 0.0 })
+        self.each(patience, now).mul_f64(if whole > 0.0 { seen / whole } else { 0.0 })
     }
 }
 
@@ -96,12 +97,12 @@ mod tests {
     fn a_part_of_the_time_in_question_has_to_be_seen() {
         let mut pace = Pace::default();
         let last = decide(&mut pace, Mono::default(), 100);
-        assert_eq!(pace.each(PATIENCE), Duration::ZERO, "nothing is known");
-        decide(&mut pace, last, 1);
-        assert!(is_near(pace.each(PATIENCE), EACH));
-        assert_eq!(pace.each(PATIENCE * 2), Duration::ZERO);
+        assert_eq!(pace.each(PATIENCE, last), Duration::ZERO, "nothing is known");
+        let last = decide(&mut pace, last, 1);
+        assert!(is_near(pace.each(PATIENCE, last), EACH));
+        assert_eq!(pace.each(PATIENCE * 2, last), Duration::ZERO);
         // A second of it was seen, and half a second is given on top.
-        assert!(is_near(pace.at_best(PATIENCE), EACH.mul_f64(1.0 / 1.5)));
+        assert!(is_near(pace.at_best(PATIENCE, last), EACH.mul_f64(1.0 / 1.5)));
     }
 
     #[test]
@@ -110,14 +111,22 @@ mod tests {
         let last = decide(&mut pace, Mono::default(), 301);
         pace.rest();
         let last = decide(&mut pace, last + FRESH / 2, 100);
-        assert!(is_near(pace.each(PATIENCE), EACH));
-        pace.decided(last + FRESH / 2);
-        assert!(pace.each(PATIENCE) < EACH * 3 / 2, "{:?}", pace.each(PATIENCE));
+        assert!(is_near(pace.each(PATIENCE, last), EACH));
+        let last = last + FRESH / 2;
+        pace.decided(last);
+        let each = pace.each(PATIENCE, last);
+        assert!(each < EACH * 3 / 2, "{each:?}");
         // Some spans later that is over, too.
         let last = decide(&mut pace, last + FRESH / 2, 8_000);
-        assert!(pace.each(PATIENCE) < EACH * 101 / 100, "{:?}", pace.each(PATIENCE));
-        decide(&mut pace, last + FRESH * 2, 10);
-        assert_eq!(pace.each(PATIENCE), Duration::ZERO, "it was another storm");
+        let each = pace.each(PATIENCE, last);
+        assert!(each < EACH * 101 / 100, "{each:?}");
+        // After a longer time it was another storm, also before anything is decided in this one.
+        assert!(is_near(pace.each(PATIENCE, last + FRESH), each));
+        let next = last + FRESH * 2;
+        assert_eq!(pace.each(PATIENCE, next), Duration::ZERO);
+        assert_eq!(pace.at_best(PATIENCE, next), Duration::ZERO);
+        let last = decide(&mut pace, next, 10);
+        assert_eq!(pace.each(PATIENCE, last), Duration::ZERO);
     }
 
     #[test]
@@ -125,12 +134,12 @@ mod tests {
         let mut pace = Pace::default();
         let mut last = decide(&mut pace, Mono::default(), 2_000);
         // It takes twice as long from now on.
-        let mut before = pace.each(PATIENCE);
+        let mut before = pace.each(PATIENCE, last);
         let mut steps = Vec::new();
         for _ in 0..2_000 {
             last = last + EACH * 2;
             pace.decided(last);
-            let each = pace.each(PATIENCE);
+            let each = pace.each(PATIENCE, last);
             steps.push(each.checked_sub(before).expect("it only grows"));
             before = each;
         }

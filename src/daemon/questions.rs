@@ -83,12 +83,13 @@ impl Questions {
     /// Asks, now or as soon as it has a turn. Answers at once where too many wait.
     pub(super) fn ask(&mut self, ticket: Ticket, request: Box<AuthRequest>) -> Option<Decision> {
         let patience = self.bounds.patience * 7 / 8;
-        let due = self.clock.now().mono + patience;
+        let now = self.clock.now().mono;
+        let due = now + patience;
         if matches!(request.kind, RequestKind::Reauth { .. }) {
             self.begin(ticket, request, due, Stage::Live);
             return None;
         }
-        match self.seat.come(self.waiting.len() < self.bounds.waiting, patience) {
+        match self.seat.come(self.waiting.len() < self.bounds.waiting, patience, now) {
             Come::Now => self.begin(ticket, request, due, Stage::UnderWay),
             Come::Later => {
                 // Who guesses passwords takes no honest login's place in the queue.
@@ -301,7 +302,7 @@ mod tests {
         let bounds = bounds(4, EACH * 40);
         let mut questions = Questions::new(authenticator(clock), bounds, clock);
         let mut answer = |number, hold, due| {
-            assert_eq!(questions.seat.come(true, EACH), Come::Now);
+            assert_eq!(questions.seat.come(true, EACH, Mono::default()), Come::Now);
             let decision = DenyReason::BadCredentials.into();
             let answer = Answer { decision, is_work: true, hold, reserved: None };
             questions.answer(ticket(number), async move { answer }, due, Stage::UnderWay);
@@ -372,7 +373,10 @@ mod tests {
         let bounds = bounds(1, EACH * 8);
         // Another server has shown how fast it goes.
         let other = bounds.turns.seat();
-        assert_eq!([(); 2].map(|()| other.come(true, EACH)), [Come::Now, Come::Later]);
+        assert_eq!(
+            [(); 2].map(|()| other.come(true, EACH, Mono::default())),
+            [Come::Now, Come::Later]
+        );
         (1..=10).for_each(|number| other.decided(Mono::default() + EACH * number));
         drop(other);
         let mut questions = Questions::new(authenticator(clock), bounds, clock);
@@ -416,6 +420,6 @@ mod tests {
         while questions.next().await.is_some() || !questions.is_empty() {}
         // Nor for the others.
         let other = turns.seat();
-        assert_eq!([(); 4].map(|()| other.come(false, EACH)), [Come::Now; 4]);
+        assert_eq!([(); 4].map(|()| other.come(false, EACH, Mono::default())), [Come::Now; 4]);
     }
 }

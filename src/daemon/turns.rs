@@ -150,8 +150,8 @@ impl Turns {
 
 impl Seat {
     /// One has come, who is willing to wait for so long where `may_wait`.
-    pub(super) fn come(&self, may_wait: bool, patience: Duration) -> Come {
-        self.turns.state().come(self.number, may_wait, patience)
+    pub(super) fn come(&self, may_wait: bool, patience: Duration, now: Mono) -> Come {
+        self.turns.state().come(self.number, may_wait, patience, now)
     }
 
     /// One that was under way is no longer. `is_work`: it was decided, and not without work; the others wait for no less.
@@ -194,11 +194,11 @@ impl Drop for Seat {
 }
 
 impl State {
-    fn come(&mut self, number: usize, may_wait: bool, patience: Duration) -> Come {
+    fn come(&mut self, number: usize, may_wait: bool, patience: Duration, now: Mono) -> Come {
         let round = self.round_of(number);
         let is_next = self.line.first_key_value().is_none_or(|((first, _), _)| round <= *first);
         let has_room = self.under_way < self.window;
-        let wait = self.wait(number, patience);
+        let wait = self.wait(number, patience, now);
         let first = self.most.first;
         let Some(place) = self.places.get_mut(&number) else { return Come::Never };
         if is_next && has_room && !place.is_full && place.waiting == 0 && place.under_way < first {
@@ -349,7 +349,7 @@ impl State {
     fn is_in_vain(&mut self, number: usize, due: Mono, now: Mono, patience: Duration) -> bool {
         if now - self.rounds.seen >= LOOK || self.rounds.is_empty() {
             self.see_rounds(now);
-            self.each_at_best = self.pace.at_best(patience);
+            self.each_at_best = self.pace.at_best(patience, now);
         }
         let (left, each) = (due - now, self.each_at_best);
         let time = |turns: usize| each.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX));
@@ -382,12 +382,12 @@ impl State {
 
     /// How long one that comes now waits, as far as is known: who is let in at best is refused before long, and with him
     /// all those of his moment.
-    fn wait(&self, number: usize, patience: Duration) -> Duration {
+    fn wait(&self, number: usize, patience: Duration, now: Mono) -> Duration {
         let Some(place) = self.places.get(&number) else { return Duration::ZERO };
         let crowded = self.crowded + usize::from(place.waiting == 0);
         let turns = (self.rounds_of(place) + 1).saturating_mul(crowded) + self.under_way;
         let turns = turns.min(self.under_way + self.waiting + 1);
-        self.pace.each(patience).saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX))
+        self.pace.each(patience, now).saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX))
     }
 
     /// How many rounds there are until the last of a server comes up.

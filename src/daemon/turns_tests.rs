@@ -36,7 +36,7 @@ impl Scene {
     }
 
     fn come(&mut self, server: usize) -> Come {
-        let come = self.seats[server].come(true, PATIENCE);
+        let come = self.seats[server].come(true, PATIENCE, self.now);
         match come {
             Come::Now => self.under_way.push_back((server, self.now)),
             Come::Later => self.waiting[server].push_back(self.now),
@@ -48,7 +48,7 @@ impl Scene {
 
     /// How long one more would wait.
     fn wait(&self, server: usize) -> Duration {
-        self.turns.state().wait(self.seats[server].number, PATIENCE)
+        self.turns.state().wait(self.seats[server].number, PATIENCE, self.now)
     }
 
     /// What each server does when it is called: the last that wait in vain are refused. They look in the order in which
@@ -157,7 +157,6 @@ fn who_looks_first_loses_no_more_than_the_others() {
             scene.come(server);
         });
     }
-    let due = Mono(PATIENCE);
     while scene.decide(10) {
         scene.shed();
         // Slower and slower.
@@ -178,7 +177,7 @@ fn only_who_comes_up_after_all_others_waits_in_vain_whoever_looks_first() {
         (0..waiting).for_each(|_| assert_eq!(scene.come(server), Come::Later));
     }
     (1..=300).for_each(|turn| scene.seats[0].decided(Mono(Duration::from_millis(10 * turn))));
-    let each = scene.turns.state().pace.at_best(PATIENCE);
+    let each = scene.turns.state().pace.at_best(PATIENCE, scene.now);
     let mut in_vain = |turns: u32| -> Vec<usize> {
         let now = scene.now;
         scene.now = now + LOOK;
@@ -289,7 +288,7 @@ fn the_wait_is_that_of_those_before_at_the_pace_of_the_last_decisions() {
     assert!(scene.decide(100));
     let (each, at_best) = {
         let pace = &scene.turns.state().pace;
-        (pace.each(PATIENCE), pace.at_best(PATIENCE))
+        (pace.each(PATIENCE, scene.now), pace.at_best(PATIENCE, scene.now))
     };
     assert_eq!(scene.wait(0), each * 1801);
     // Who waits already is judged by the pace at best.
@@ -310,6 +309,27 @@ fn the_wait_is_that_of_those_before_at_the_pace_of_the_last_decisions() {
         scene.look();
     }
     assert_eq!(scene.wait(0), each * 1702);
+}
+
+#[test]
+fn a_slow_hour_lets_others_wait_again_a_minute_later() {
+    let mut scene = Scene::new(usual(4), 4);
+    for login in 0..400 {
+        scene.come(login % 4);
+    }
+    // A second for each: the window is full and nobody may wait.
+    while scene.decide(1) {
+        scene.now = scene.now + Duration::from_secs(1);
+        scene.shed();
+    }
+    let came = |scene: &mut Scene| {
+        let came: Vec<_> = (0..100).map(|login| scene.come(login % 4)).collect();
+        came.into_iter().filter(|come| *come == Come::Later).count()
+    };
+    assert_eq!(came(&mut scene), 0);
+    while scene.decide(1) {}
+    scene.now = scene.now + Duration::from_secs(70);
+    assert!(came(&mut scene) > 50);
 }
 
 #[test]
@@ -336,7 +356,8 @@ async fn a_server_hears_when_its_turn_comes_and_when_it_may_wait_in_vain() {
 
     let turns = Arc::new(Turns::new(Most::new(2, 2, 2)));
     let seats = [turns.seat(), turns.seat()];
-    let came = [0, 0, 0, 1].map(|server: usize| seats[server].come(true, PATIENCE));
+    let came =
+        [0, 0, 0, 1].map(|server: usize| seats[server].come(true, PATIENCE, Mono::default()));
     assert_eq!(came, [Come::Now, Come::Now, Come::Later, Come::Later]);
     let is_called = |seat: &Seat| seat.called().now_or_never().is_some();
     assert!(!is_called(&seats[0]) && !is_called(&seats[1]));

@@ -30,7 +30,7 @@ pub struct Gather<T> {
     most: usize,
     /// How often they are asked side by side at most.
     at_once: usize,
-    /// Fewer than the most are not asked so soon after those before.
+    /// Fewer than the most are not asked so soon after those before, unless these are answered meanwhile.
     pause: Duration,
     under_way: usize,
     last: Mono,
@@ -148,7 +148,14 @@ mod tests {
         assert_eq!(gather.push(6, at(36)), Next::Begin(vec![4, 5, 6]));
         assert_eq!(gather.due(at(50)), Next::Nothing);
         assert_eq!((gather.ended(at(51)), gather.ended(at(52))), (None, None));
+        // What came while others were under way is asked as soon as these are answered.
+        assert_eq!(gather.push(7, at(53)), Next::Wait(Duration::from_millis(8)));
+        assert_eq!(gather.due(at(61)), Next::Begin(vec![7]));
+        assert_eq!(gather.push(8, at(62)), Next::Wait(Duration::from_millis(24)));
+        assert_eq!(gather.ended(at(63)), Some(vec![8]));
+        assert_eq!(gather.ended(at(64)), None);
+        assert_eq!(gather.due(at(88)), Next::Nothing);
         // One by itself is not kept waiting.
-        assert_eq!(gather.push(7, at(61)), Next::Begin(vec![7]));
+        assert_eq!(gather.push(9, at(90)), Next::Begin(vec![9]));
     }
 }
