@@ -261,12 +261,16 @@ pub fn init(log: &Log) -> Result<Logging, LogError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Condvar, Mutex};
+    use std::sync::{Condvar, Mutex, MutexGuard};
 
     use super::*;
 
-    /// Whether somebody reads, and what came.
-    type State = (bool, Vec<u8>);
+    #[derive(Default)]
+    struct State {
+        is_read: bool,
+        is_waited_for: bool,
+        text: Vec<u8>,
+    }
 
     /// Takes nothing until somebody reads.
     #[derive(Clone, Default)]
@@ -274,26 +278,38 @@ mod tests {
 
     impl Pipe {
         fn read_on(&self) {
-            self.0.0.lock().unwrap().0 = true;
+            self.0.0.lock().unwrap().is_read = true;
             self.0.1.notify_all();
+        }
+
+        fn until(&self, is_so: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+            let guard = self.0.0.lock().unwrap();
+            let waited =
+                self.0.1.wait_timeout_while(guard, Duration::from_secs(10), |state| !is_so(state));
+            waited.unwrap().0
+        }
+
+        /// The thread that writes: what comes now stays in its queue.
+        fn is_waited_for(&self) {
+            assert!(self.until(|state| state.is_waited_for).is_waited_for);
         }
 
         /// Once there are so many.
         fn lines(&self, count: usize) -> Vec<serde_json::Value> {
-            let guard = self.0.0.lock().unwrap();
-            let is_short =
-                |(_, text): &mut State| text.iter().filter(|byte| **byte == b'\n').count() < count;
-            let waited = self.0.1.wait_timeout_while(guard, Duration::from_secs(10), is_short);
-            let text = String::from_utf8(waited.unwrap().0.1.clone()).unwrap();
+            let is_there =
+                |state: &State| state.text.iter().filter(|byte| **byte == b'\n').count() >= count;
+            let text = String::from_utf8(self.until(is_there).text.clone()).unwrap();
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
         }
     }
 
     impl Write for Pipe {
         fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            let guard = self.0.0.lock().unwrap();
-            let mut state = self.0.1.wait_while(guard, |(is_read, _)| !*is_read).unwrap();
-            state.1.extend_from_slice(line);
+            let mut guard = self.0.0.lock().unwrap();
+            guard.is_waited_for = true;
+            self.0.1.notify_all();
+            let mut state = self.0.1.wait_while(guard, |state| !state.is_read).unwrap();
+            state.text.extend_from_slice(line);
             self.0.1.notify_all();
             Ok(line.len())
         }
@@ -415,27 +431,27 @@ mod tests {
             .with_writer(writer);
         let told =
             tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-                for _ in 0..100 {
+                tracing::warn!("a line");
+                pipe.is_waited_for();
+                for _ in 0..ROOM + 95 {
                     tracing::warn!("a line");
                 }
                 // Nobody reads that either.
                 dropped.tell();
                 dropped.tell();
+                assert_eq!(dropped.counter.dropped_lines(), 97);
                 pipe.read_on();
                 // Until the queue is empty.
-                let kept = 102 - dropped.counter.dropped_lines();
-                assert_eq!(pipe.lines(kept).len(), kept);
+                assert_eq!(pipe.lines(1 + ROOM).len(), 1 + ROOM);
                 // Once is enough.
                 dropped.tell();
                 dropped.tell();
                 drop(guard);
-                let lines = pipe.lines(kept + 1);
-                assert_eq!(lines.len(), kept + 1);
-                lines
+                pipe.lines(1 + ROOM + 1)
             });
-        let lost = |line: &serde_json::Value| line["lines"].as_u64();
-        assert_eq!(told.last().unwrap()["event"], "log.dropped");
-        let lines = u64::try_from(told.len()).unwrap() - 1;
-        assert_eq!(told.iter().filter_map(lost).sum::<u64>(), 102 - lines, "{told:?}");
+        assert_eq!(told.len(), 1 + ROOM + 1, "{told:?}");
+        let last = told.last().unwrap();
+        assert_eq!((&last["event"], &last["lines"]), (&"log.dropped".into(), &97.into()));
+        assert!(told[..=ROOM].iter().all(|line| line["event"] != "log.dropped"), "{told:?}");
     }
 }
