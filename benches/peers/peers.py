@@ -28,12 +28,13 @@ def answers(port):
 
 
 class Site:
-    """A MariaDB with the same users for all, and an OpenVPN server."""
+    """A MariaDB with the same users for all, and an OpenVPN server, on cores of their own."""
 
     password = "correct horse battery staple"
 
-    def __init__(self, folder, top):
+    def __init__(self, folder, top, cores):
         self.dir, self.top = folder, top
+        self.on_server = ["taskset", "-c", cores]
         self.warden = top / "target/release/ovpn-warden"
         env = dict(line.split("=", 1) for line in (folder / "db.env").read_text().splitlines())
         self.socket = env["SOCKET"]
@@ -103,7 +104,7 @@ listen = ""
         sessions, and `nice` is that of the whole session. Its log is NAME.log."""
         with open(self.dir / f"{name}.log", "ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *[str(part) for part in command], stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+                *self.on_server, *[str(part) for part in command], stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         try:
             share = pathlib.Path(f"/proc/{process.pid}/autogroup")
             if share.exists():
@@ -121,24 +122,26 @@ listen = ""
                 await process.wait()
 
     @contextlib.asynccontextmanager
-    async def openvpn(self, *options):
-        log = self.dir / "server.log"
+    async def openvpn(self, peer, *options):
+        name = f"server-{peer.port}"
+        log = self.dir / f"{name}.log"
         log.unlink(missing_ok=True)
-        base = ["openvpn", "--port", "1194", "--proto", "udp", "--dev", "tun", "--topology", "subnet", "--server", "10.8.0.0", "255.255.252.0",
+        base = ["openvpn", "--port", peer.port, "--proto", "udp", "--dev", "tun", "--topology", "subnet", "--server", f"{peer.network}.0", "255.255.252.0",
                 "--ca", "ca.crt", "--cert", "server.crt", "--key", "server.key", "--dh", "none", "--tls-crypt", "tls-crypt.key",
                 "--verify-client-cert", "require", "--duplicate-cn", "--keepalive", "10", "120", "--verb", "3", "--status", "/dev/null"]
-        async with self.process("server", *base, *options):
+        async with self.process(name, *base, *options):
             yield
             # The next one finds the device gone.
-        await wait_for("the port", lambda: not run("ss", "-Hlun", "sport", "=", ":1194").strip())
+        await wait_for("the port", lambda: not run("ss", "-Hlun", "sport", "=", f":{peer.port}").strip())
 
-    async def server_is_up(self):
-        log = self.dir / "server.log"
+    async def server_is_up(self, peer):
+        log = self.dir / f"server-{peer.port}.log"
         await wait_for("the server", lambda: log.exists() and "Initialization Sequence Completed" in log.read_text(errors="replace"))
 
 
 class Peer:
     has_password = has_database = True
+    port, network = 1194, "10.8.0"
 
     def __init__(self, name, what, hash_):
         self.name, self.what, self.hash = name, what, hash_
@@ -155,10 +158,12 @@ class Peer:
 
 class Floor(Peer):
     has_password = has_database = False
+    # Its server runs beside that of another.
+    port, network = 1195, "10.9.0"
 
     async def start(self, site, delay, stack):
-        await stack.enter_async_context(site.openvpn())
-        await site.server_is_up()
+        await stack.enter_async_context(site.openvpn(self))
+        await site.server_is_up(self)
 
 
 class Script(Peer):
@@ -168,9 +173,9 @@ class Script(Peer):
         settings = {"host": "127.0.0.1", "port": site.database(delay), "user": "warden", "password": "warden", "database": "warden_others"}
         (folder / "settings.json").write_text(json.dumps(settings))
         await stack.enter_async_context(site.openvpn(
-            "--script-security", "3", "--auth-user-pass-verify", f"{folder}/auth.py", "via-env",
+            self, "--script-security", "3", "--auth-user-pass-verify", f"{folder}/auth.py", "via-env",
             "--client-connect", f"{folder}/session.py", "--client-disconnect", f"{folder}/session.py"))
-        await site.server_is_up()
+        await site.server_is_up(self)
 
 
 class Pam(Peer):
@@ -184,8 +189,8 @@ class Pam(Peer):
         pathlib.Path("/etc/pam.d/openvpn").write_text(f"auth required {line}\naccount required {line}\n")
         options = ["--setenv", "deferred_auth_pam", "1"] if self.deferred else []
         await stack.enter_async_context(site.openvpn(
-            *options, "--plugin", "/usr/lib/openvpn/openvpn-plugin-auth-pam.so", "openvpn login USERNAME password PASSWORD"))
-        await site.server_is_up()
+            self, *options, "--plugin", "/usr/lib/openvpn/openvpn-plugin-auth-pam.so", "openvpn login USERNAME password PASSWORD"))
+        await site.server_is_up(self)
 
 
 class Radius(Peer):
@@ -285,8 +290,8 @@ server
 """)
         await stack.enter_async_context(site.process("radius", "freeradius", "-f", "-l", "stdout", "-d", folder))
         await wait_for("FreeRADIUS", lambda: run("ss", "-Hlun", "sport", "=", ":1812").strip())
-        await stack.enter_async_context(site.openvpn("--plugin", "/usr/lib/openvpn/radiusplugin.so", site.dir / "radius.cnf"))
-        await site.server_is_up()
+        await stack.enter_async_context(site.openvpn(self, "--plugin", "/usr/lib/openvpn/radiusplugin.so", site.dir / "radius.cnf"))
+        await site.server_is_up(self)
 
 
 # As a nice value, about what `CPUWeight=10` in the daemon's unit gives it: a tenth of what OpenVPN gets of a full processor.
@@ -303,9 +308,9 @@ class Warden(Peer):
         log = site.dir / "warden.log"
         log.unlink(missing_ok=True)
         await stack.enter_async_context(site.openvpn(
-            "--management", "127.0.0.1", "7505", site.dir / "management.pw", "--management-client-auth", "--management-hold"))
+            self, "--management", "127.0.0.1", "7505", site.dir / "management.pw", "--management-client-auth", "--management-hold"))
         await stack.enter_async_context(site.process("warden", site.warden, "-c", site.dir / "warden.toml", "run", nice=SHARE))
-        await site.server_is_up()
+        await site.server_is_up(self)
         await wait_for("the link", lambda: '"link.up"' in log.read_text())
         await asyncio.sleep(1)
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# peers.sh [--short] [PEER...] : what `make bench-openvpn` calls. The same OpenVPN with different judges: time to the
-# tunnel, logins per second, and how long the traffic of others stands still meanwhile. Writes docs/peers.json, which the
-# chart is made of, and prints the table. With --short or peers named (ARGS=--short, ARGS='none ovpn-warden') nothing is
-# written. Everything happens in namespaces and on a tmpfs of its own.
+# peers.sh [--short] [--shared-cores] [PEER...] : what `make bench-openvpn` calls. The same OpenVPN with different judges: time
+# to the tunnel, logins per second, and how long the traffic of others stands still meanwhile. Writes docs/peers.json, which
+# the chart is made of, and prints the table. With an option or peers named (ARGS=--short, ARGS='none ovpn-warden') nothing is
+# written. Everything happens in namespaces and on a tmpfs of its own. Half of the cores are the server's, the others its
+# clients', as they would be on machines of their own; --shared-cores: all of them are everybody's.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -34,8 +35,15 @@ ip -n client link set lo up
 ip -n client addr add 192.0.2.2/24 dev to-server
 ip -n client link set to-server up
 "$rig/pki.sh" "$dir" client
-"$rig/db.sh" start mariadb "$dir/db" >"$dir/db.env"
+mapfile -t cores < <(/usr/bin/python3 -c 'import os; print(*sorted(os.sched_getaffinity(0)), sep="\n")')
+half=$((${#cores[@]} / 2))
+server=$(IFS=, && echo "${cores[*]:0:half}") clients=$(IFS=, && echo "${cores[*]:half}")
+if ((half == 0)) || [[ " $* " == *" --shared-cores "* ]]; then
+  server=$(IFS=, && echo "${cores[*]}") clients=$server
+fi
+echo "cores of the server: $server, of its clients: $clients"
+taskset -c "$server" "$rig/db.sh" start mariadb "$dir/db" >"$dir/db.env"
 status=0
-/usr/bin/python3 "$here/bench.py" "$dir" "$top" "$out" "$@" || status=$?
+taskset -c "$clients" /usr/bin/python3 "$here/bench.py" "$dir" "$top" "$out" "$server" "$@" || status=$?
 "$rig/db.sh" stop "$dir/db"
 exit "$status"

@@ -61,16 +61,16 @@ class Stall:
 
 
 class Ping:
-    """A ping each 10 ms: what came back of it, as number, moment of sending and ms."""
+    """A ping each 10 ms to that address: what came back of it, as number, moment of sending and ms."""
 
     line = re.compile(r"\[([0-9.]+)\] .* icmp_seq=(\d+) .* time=([0-9.]+) ms")
 
-    def __init__(self):
-        self.answers, self.text = {}, ""
+    def __init__(self, address):
+        self.address, self.answers, self.text = address, {}, ""
 
     async def begin(self):
         self.process = await asyncio.create_subprocess_exec(
-            "ip", "netns", "exec", "client", "ping", "-n", "-D", "-i", "0.01", "10.8.0.1",
+            "ip", "netns", "exec", "client", "ping", "-n", "-D", "-i", "0.01", self.address,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True)
         self.reader = asyncio.create_task(self.read())
         # The server may still be busy with those who left.
@@ -112,9 +112,9 @@ class Ping:
         return waits
 
 
-async def ping_while(work):
+async def ping_while(address, work):
     """The waits while that is done, and what it gave."""
-    ping = Ping()
+    ping = Ping(address)
     await ping.begin()
     begun = time.time()
     try:
