@@ -194,7 +194,7 @@ impl Rig {
             "[database]\nurl = \"{url}\"\nmax_connections = {}\n[http]\nlisten = \"{http}\"\n\
              [auth]\ntimeout_ms = {}\nretry_backoff_s = {}\nhash_queue = {}\nargon2_m_kib = {m_kib}\nargon2_t = {t}\n\
              [session]\naccounting_interval_s = {}\nbackstop_s = {}\n\
-             [journal]\npath = \"{}\"\n",
+             [journal]\npath = \"{}\"\nmax_mib = {}\n",
             args.connections,
             args.timeout_ms,
             args.retry_backoff_s,
@@ -202,6 +202,8 @@ impl Rig {
             args.accounting_s,
             args.backstop_s,
             folder.join("journal.db").display(),
+            // A daemon that stops may have a row for each session to leave there.
+            64 + args.all() / 1_000,
         );
         for (server, port) in servers {
             write!(
