@@ -193,9 +193,9 @@ for name in "${names[@]}"; do
       nanoseconds() { # FILE... : the median of eight blocks, each
         sed 's/.*"median":{[^}]*}[^}]*"point_estimate":\([0-9.]*\).*/\1\n/' "$@"
       }
-      for round in $(ls "$found/ovpn_warden"); do
-        [[ "$round" != report ]] || continue
-        nanoseconds "$found"/{lines_by_memchr,ovpn_warden_wiped,ovpn_warden,openvpn_mgmt_codec}/"$round/new/estimates.json" | paste -s -d ' '
+      for round in "$found"/ovpn_warden/*/new; do
+        round=${round#"$found"/ovpn_warden/}
+        nanoseconds "$found"/{lines_by_memchr,ovpn_warden_wiped,ovpn_warden,openvpn_mgmt_codec}/"$round/estimates.json" | paste -s -d ' '
       done | awk '{ print $2 / $1, $4 / $2, $0 }' >"$out/decode.rounds"
       verdict() { # COLUMN TEXT : of that ratio
         sort -n -k "$1,$1" "$out/decode.rounds" | awk -v column="$1" -v text="$2" '

@@ -79,7 +79,11 @@ fn decode(criterion: &mut Criterion) {
         // As the daemon does: what passwords leave on the stack is overwritten.
         group.bench_function(id("ovpn_warden_wiped"), |bencher| {
             let mut codec = ManagementCodec::default();
-            bencher.iter_batched(fresh, |bytes| all_wiped(&mut codec, bytes), BatchSize::SmallInput);
+            bencher.iter_batched(
+                fresh,
+                |bytes| all_wiped(&mut codec, bytes),
+                BatchSize::SmallInput,
+            );
         });
         group.bench_function(id("ovpn_warden"), |bencher| {
             let mut codec = ManagementCodec::default();

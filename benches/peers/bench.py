@@ -18,7 +18,7 @@ nothing where peers are named.
 """
 import asyncio, contextlib, itertools, json, os, pathlib, platform, statistics, subprocess, sys, time
 
-from peers import PEERS, Site, Warden
+from peers import PEERS, Site
 from stall import Stall, ping_while, shown
 
 PENDING, OTHERS, DELAY = 16, 50, 200
@@ -265,7 +265,7 @@ async def main():
     if all(name in found for name in JUDGED):
         judge(found, stalls)
     rows(found)
-    if names or ARGUMENTS:
+    if ARGUMENTS:
         return
     text = json.dumps({"day": time.strftime("%Y-%m-%d"), "versions": versions(top), "server_cores": cores, "results": list(found.values())}, indent=1)
     pathlib.Path(out).write_text(text + "\n")
