@@ -13,8 +13,8 @@ What is measured of each peer:
 The stall once with the database at hand and once with each of its answers 200 ms later. Of the two that are held against
 each other, no auth and this daemon, in turns: four rounds of 1,500 pings each.
 
-With --short some minutes for those two alone, a sixth of the pings: to see that it works. Nothing is written then, and
-nothing where peers are named.
+With --short some minutes for those two alone, a sixth of the pings: to see that it works. Nothing is written then,
+nor with any other argument.
 """
 import asyncio, contextlib, itertools, json, os, pathlib, platform, statistics, subprocess, sys, time
 
