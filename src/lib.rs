@@ -4,7 +4,7 @@
 //! return outputs; thin shells (`store`, `daemon`, `cli`, …) own the IO and drive them.
 //! `docs/architecture.md` shows who may import whom; a test holds it to that.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod auth;
 pub mod cli;

@@ -28,7 +28,7 @@ def answers(port):
 
 
 class Site:
-    """A MariaDB with the same users for all, and an OpenVPN server, on cores of their own."""
+    """A MariaDB with the same users for all, and an OpenVPN server, on these cores."""
 
     password = "correct horse battery staple"
 

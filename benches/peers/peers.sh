@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# peers.sh [--short] [--shared-cores] [PEER...] : what `make bench-openvpn` calls. The same OpenVPN with different judges: time
+# peers.sh [--short] [--cores-apart] [PEER...] : what `make bench-openvpn` calls. The same OpenVPN with different judges: time
 # to the tunnel, logins per second, and how long the traffic of others stands still meanwhile. Writes docs/peers.json, which
 # the chart is made of, and prints the table. With an option or peers named (ARGS=--short, ARGS='none ovpn-warden') nothing is
-# written. Everything happens in namespaces and on a tmpfs of its own. Half of the cores are the server's, the others its
-# clients', as they would be on machines of their own; --shared-cores: all of them are everybody's.
+# written. Everything happens in namespaces and on a tmpfs of its own, on all cores; --cores-apart: half of them are the
+# server's, the others its clients', as if those were on machines of their own.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -38,7 +38,7 @@ ip -n client link set to-server up
 mapfile -t cores < <(/usr/bin/python3 -c 'import os; print(*sorted(os.sched_getaffinity(0)), sep="\n")')
 half=$((${#cores[@]} / 2))
 server=$(IFS=, && echo "${cores[*]:0:half}") clients=$(IFS=, && echo "${cores[*]:half}")
-if ((half == 0)) || [[ " $* " == *" --shared-cores "* ]]; then
+if ((half == 0)) || [[ " $* " != *" --cores-apart "* ]]; then
   server=$(IFS=, && echo "${cores[*]}") clients=$server
 fi
 echo "cores of the server: $server, of its clients: $clients"

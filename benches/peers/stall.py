@@ -61,16 +61,17 @@ class Stall:
 
 
 class Ping:
-    """A ping each 10 ms to that address: what came back of it, as number, moment of sending and ms."""
+    """A ping each 10 ms to that address: what came back of it, as number, moment of sending and ms. `fping`, as `ping` waits
+    in ticks of the kernel's clock, 12 to 16 ms instead of 10, and goes round and round while less is left, for up to 8 ms."""
 
-    line = re.compile(r"\[([0-9.]+)\] .* icmp_seq=(\d+) .* time=([0-9.]+) ms")
+    line = re.compile(r"\[([0-9.]+)\] .* \[(\d+)\], \d+ bytes, ([0-9.]+) ms ")
 
     def __init__(self, address):
         self.address, self.answers, self.text = address, {}, ""
 
     async def begin(self):
         self.process = await asyncio.create_subprocess_exec(
-            "ip", "netns", "exec", "client", "ping", "-n", "-D", "-i", "0.01", self.address,
+            "nsenter", "--net=/run/netns/client", "fping", "-D", "-l", "-p", "10", "-t", "60000", self.address,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True)
         self.reader = asyncio.create_task(self.read())
         # The server may still be busy with those who left.
@@ -103,9 +104,9 @@ class Ping:
 
     def waits(self, begun, ended):
         """Of those that were sent in between. One without an answer was sent 10 ms after the one before it."""
-        sent_in_all = int(re.search(r"(\d+) packets transmitted", self.text)[1])
+        sent_in_all = int(re.search(r"xmt/rcv/%loss = (\d+)/", self.text)[1])
         waits, sent = [], 0.0
-        for number in range(1, max([sent_in_all, *self.answers]) + 1):
+        for number in range(max([sent_in_all, *(number + 1 for number in self.answers)])):
             sent, wait = self.answers.get(number, (sent + 0.01, LOST))
             if begun <= sent <= ended:
                 waits.append(wait)

@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How many may be under way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Most {
-    /// Of one server: half as many are enough to keep every hashing thread busy.
+    /// Of one server: half as many are enough to keep hashing threads busy.
     at_once: usize,
     /// Of all.
     in_all: usize,

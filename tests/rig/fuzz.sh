@@ -9,8 +9,8 @@
 # The first eighth of a run has short inputs, and libFuzzer learns from each comparison what an input lacks; six
 # eighths do without that, which is some times faster (fuzz/compares.c); the last has long inputs.
 # What a run finds stays in .rig/fuzz/TARGET, so that the next one begins with it. An input that fails is kept in
-# fuzz/artifacts/TARGET. WARDEN_FUZZ_SANITIZER=address adds AddressSanitizer: slower, and this project has no unsafe
-# code of its own.
+# fuzz/artifacts/TARGET. WARDEN_FUZZ_SANITIZER=address adds AddressSanitizer: slower, and nothing that is
+# fuzzed has unsafe code of its own.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)

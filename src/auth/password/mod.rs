@@ -10,6 +10,7 @@ mod digest;
 mod md5;
 pub mod pool;
 pub mod scheme;
+mod share;
 mod stored;
 mod stretch;
 #[cfg(test)]

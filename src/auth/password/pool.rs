@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::types::{Clock, Mono, Password};
 
-use super::{HashParams, PasswordError, Workspace, hash_with, verify};
+use super::{HashParams, PasswordError, Workspace, hash_with, share::yield_to_others, verify};
 
 /// Which queue a job waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,13 +102,25 @@ struct Job(Work, Mono);
 enum Part {
     /// Takes whatever waits.
     Works,
-    /// Takes what waits while help is needed.
+    /// Takes logins while help is needed.
     Helps,
 }
 
-/// Help is needed where more passwords wait than this,
+/// What the thread that helps is to do.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Help {
+    /// Nothing: no login waits.
+    #[default]
+    No,
+    /// To look whether one waits for long.
+    Watch,
+    /// To help until none waits.
+    Yes,
+}
+
+/// Help is needed where more logins wait than this, or than half of those that may,
 const MANY: usize = 16;
-/// or one has waited for so long, and then until none waits.
+/// or where one has waited for so long.
 const LONG: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
@@ -119,7 +131,7 @@ struct Queues {
     closed: bool,
     /// Threads that wait for work: only these have to be woken, which asks the system each time.
     idle: usize,
-    needs_help: bool,
+    help: Help,
 }
 
 impl Queues {
@@ -131,20 +143,36 @@ impl Queues {
         }
     }
 
-    fn len(&self) -> usize {
-        self.live.len() + self.login.len() + self.background.len()
+    /// Those that somebody waits for.
+    fn logins(&self) -> usize {
+        self.live.len() + self.login.len()
     }
 
-    /// What a thread is to do `now`, if anything.
-    fn next(&mut self, part: Part, now: Mono) -> Option<Work> {
-        if part == Part::Helps && !self.needs_help {
-            return None;
+    /// Since when the first of them waits.
+    fn oldest(&self) -> Option<Mono> {
+        let first = [self.live.front(), self.login.front()];
+        first.into_iter().flatten().map(|Job(_, since)| *since).min()
+    }
+
+    fn pop(&mut self, part: Part) -> Option<Work> {
+        let job = self.live.pop_front().or_else(|| self.login.pop_front());
+        let job = match part {
+            Part::Works => job.or_else(|| self.background.pop_front()),
+            Part::Helps => job,
+        };
+        if self.logins() == 0 {
+            self.help = Help::No;
         }
-        let queues = [&mut self.live, &mut self.login, &mut self.background];
-        let next = queues.into_iter().find_map(VecDeque::pop_front);
-        let waited = next.as_ref().map_or(Duration::ZERO, |Job(_, since)| now - *since);
-        self.needs_help = self.len() > 0 && (self.needs_help || waited >= LONG);
-        next.map(|Job(work, _)| work)
+        job.map(|Job(work, _)| work)
+    }
+
+    /// Whether the thread that helps has to be told that.
+    fn call(&mut self, help: Help) -> bool {
+        let is_more = self.logins() > 0 && help > self.help;
+        if is_more {
+            self.help = help;
+        }
+        is_more
     }
 }
 
@@ -153,13 +181,22 @@ struct Shared {
     ready: Condvar,
     /// For the thread that helps.
     help: Condvar,
+    /// What is many, and what is long.
+    many: usize,
+    long: Duration,
     clock: Clock,
 }
 
 impl Shared {
-    fn new() -> Arc<Self> {
-        let queues = Mutex::default();
-        Arc::new(Self { queues, ready: Condvar::new(), help: Condvar::new(), clock: Clock::new() })
+    fn new(capacity: usize, long: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            queues: Mutex::default(),
+            ready: Condvar::new(),
+            help: Condvar::new(),
+            many: MANY.min(capacity / 2),
+            long,
+            clock: Clock::new(),
+        })
     }
 
     /// A thread that panicked inside a hash leaves the queues whole: go on.
@@ -168,40 +205,55 @@ impl Shared {
     }
 
     /// What a thread is to do, as soon as there is something; `None`: it ends.
-    fn take(&self, part: Part) -> Option<Work> {
+    fn next(&self, part: Part) -> Option<Work> {
+        match part {
+            Part::Works => self.next_work(),
+            Part::Helps => self.next_help(),
+        }
+    }
+
+    fn next_work(&self) -> Option<Work> {
         let mut queues = self.lock();
         loop {
             if queues.closed {
                 return None;
             }
-            let needed_help = queues.needs_help;
-            if let Some(work) = queues.next(part, self.clock.now().mono) {
-                let calls = queues.needs_help && !needed_help;
+            if let Some(work) = queues.pop(Part::Works) {
+                let calls = queues.call(Help::Watch);
                 drop(queues);
                 if calls {
                     self.help.notify_one();
                 }
                 return Some(work);
             }
-            queues = match part {
-                Part::Works => {
-                    queues.idle += 1;
-                    let mut queues = wait(&self.ready, queues);
-                    queues.idle -= 1;
-                    queues
+            queues.idle += 1;
+            queues = self.ready.wait(queues).unwrap_or_else(PoisonError::into_inner);
+            queues.idle -= 1;
+        }
+    }
+
+    fn next_help(&self) -> Option<Work> {
+        let mut queues = self.lock();
+        loop {
+            if queues.closed {
+                return None;
+            }
+            let since = queues.oldest().filter(|_| queues.help != Help::No);
+            let rest = since.map(|since| self.long.saturating_sub(self.clock.now().mono - since));
+            if rest == Some(Duration::ZERO) {
+                queues.help = Help::Yes;
+            }
+            queues = match rest {
+                Some(_) if queues.help == Help::Yes => return queues.pop(Part::Helps),
+                Some(rest) => {
+                    let woken = self.help.wait_timeout(queues, rest);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
                 }
-                Part::Helps => wait(&self.help, queues),
+                None => self.help.wait(queues).unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
 }
-
-fn wait<'a>(until: &Condvar, queues: MutexGuard<'a, Queues>) -> MutexGuard<'a, Queues> {
-    until.wait(queues).unwrap_or_else(PoisonError::into_inner)
-}
-
-/// By how much less than others a hashing thread gets of a processor that is full: about a third of what they do.
-const NICE: i32 = 5;
 
 /// The hashing threads. Dropping it ends them once their present hash is done.
 pub struct HashPool {
@@ -215,7 +267,15 @@ impl HashPool {
     /// # Errors
     /// When the system starts no thread.
     pub fn new(workers: NonZeroUsize, capacity: usize) -> std::io::Result<Self> {
-        let pool = Self { shared: Shared::new(), capacity };
+        Self::with_patience(workers, capacity, LONG)
+    }
+
+    fn with_patience(
+        workers: NonZeroUsize,
+        capacity: usize,
+        long: Duration,
+    ) -> std::io::Result<Self> {
+        let pool = Self { shared: Shared::new(capacity, long), capacity };
         for number in 0..workers.get() {
             let shared = Arc::clone(&pool.shared);
             let is_last = number > 0 && number + 1 == workers.get();
@@ -258,7 +318,8 @@ impl HashPool {
 
     /// Jobs that wait for a thread.
     pub fn queued(&self) -> usize {
-        self.shared.lock().len()
+        let queues = self.shared.lock();
+        queues.logins() + queues.background.len()
     }
 
     fn enqueue(&self, work: Work, priority: Priority) -> Result<(), PoolError> {
@@ -272,8 +333,12 @@ impl HashPool {
         }
         queue.push_back(Job(work, self.shared.clock.now().mono));
         let is_awaited = queues.idle > 0;
-        let calls = !queues.needs_help && queues.len() > MANY;
-        queues.needs_help |= calls;
+        let is_many = queues.logins() > self.shared.many;
+        let calls = match (is_many, is_awaited) {
+            (true, _) => queues.call(Help::Yes),
+            (false, false) => queues.call(Help::Watch),
+            (false, true) => false,
+        };
         drop(queues);
         if is_awaited {
             self.shared.ready.notify_one();
@@ -294,11 +359,9 @@ impl Drop for HashPool {
 }
 
 fn work(shared: &Shared, part: Part) {
-    // Of this thread alone: OpenVPN and the database, which others wait for as well, come first. Where it is not allowed,
-    // nothing is lost but that.
-    let _ = rustix::process::nice(NICE);
+    yield_to_others();
     let mut workspace = Workspace::default();
-    while let Some(work) = shared.take(part) {
+    while let Some(work) = shared.next(part) {
         if work.is_wanted() {
             // A fault in a hash costs its asker an answer, and not all others a thread.
             let done = catch_unwind(AssertUnwindSafe(|| work.run(&mut workspace, shared.clock)));
@@ -345,7 +408,7 @@ mod tests {
         pool.hash(Password::default(), CHEAP, Priority::Login).await.unwrap();
         let own = rustix::process::getpriority_process(None).unwrap();
         let of_threads = niceness();
-        assert!(of_threads.contains(&(own + NICE).min(19)), "{of_threads:?} beside {own}");
+        assert!(of_threads.iter().any(|nice| *nice > own || own == 19), "{of_threads:?}, {own}");
     }
 
     /// A job that says on which thread it is, until `go` is dropped.
@@ -356,45 +419,74 @@ mod tests {
         (answer, go)
     }
 
-    #[tokio::test]
-    async fn the_last_thread_helps_only_where_many_wait() {
-        let pool = HashPool::new(NonZeroUsize::new(2).unwrap(), 99).unwrap();
+    /// Of two threads, the first of which is held until what is returned is dropped.
+    async fn two(capacity: usize, long: Duration) -> (HashPool, std::sync::mpsc::Sender<()>) {
+        let two = NonZeroUsize::new(2).unwrap();
+        let pool = HashPool::with_patience(two, capacity, long).unwrap();
+        while pool.shared.lock().idle == 0 {
+            tokio::task::yield_now().await;
+        }
         let (first, go) = hold(&pool);
         assert_eq!(first.await.unwrap().as_deref(), Some("hash-0"));
-        let mut few: Vec<_> = (0..MANY).map(|_| hold(&pool)).collect();
-        assert!(!pool.shared.lock().needs_help);
-        assert_eq!(pool.queued(), MANY, "nobody takes them");
-        // One more, and the other thread has them all until none waits.
-        few.push(hold(&pool));
-        for (at, (answer, go)) in few.into_iter().enumerate() {
-            assert_eq!(answer.await.unwrap().as_deref(), Some("hash-1"), "{at}");
+        (pool, go)
+    }
+
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn the_last_thread_helps_only_where_many_wait() {
+        for (capacity, many) in [(99, MANY), (10, 5)] {
+            let (pool, go) = two(capacity, NEVER).await;
+            let mut few: Vec<_> = (0..many).map(|_| hold(&pool)).collect();
+            assert_eq!((pool.queued(), pool.shared.lock().help), (many, Help::Watch));
+            // One more, and the other thread has them all until none waits.
+            few.push(hold(&pool));
+            for (at, (answer, go)) in few.into_iter().enumerate() {
+                assert_eq!(answer.await.unwrap().as_deref(), Some("hash-1"), "{at}");
+                drop(go);
+            }
+            assert_eq!(pool.shared.lock().help, Help::No);
             drop(go);
+            let (again, _go) = hold(&pool);
+            assert_eq!(again.await.unwrap().as_deref(), Some("hash-0"));
         }
-        assert!(!pool.shared.lock().needs_help);
-        drop(go);
-        let (again, _go) = hold(&pool);
-        assert_eq!(again.await.unwrap().as_deref(), Some("hash-0"));
     }
 
     #[tokio::test]
-    async fn help_is_called_once_a_password_has_waited_long() {
-        let pool = HashPool { shared: Shared::new(), capacity: 9 };
-        let waiting: Vec<_> = (0..4).map(|_| hold(&pool)).collect();
-        let mut queues = pool.shared.lock();
-        let late = |at: Duration| pool.shared.clock.now().mono + at;
-        assert!(queues.next(Part::Helps, late(LONG)).is_none());
-        assert!(queues.next(Part::Works, late(Duration::ZERO)).is_some());
-        assert!(queues.next(Part::Helps, late(LONG)).is_none(), "not called yet");
-        assert!(queues.next(Part::Works, late(LONG)).is_some());
-        assert!(queues.next(Part::Helps, late(Duration::ZERO)).is_some());
-        assert!(queues.next(Part::Works, late(LONG)).is_some(), "the last one");
-        drop(queues);
-        drop(waiting);
-        let _more = hold(&pool);
-        assert!(
-            pool.shared.lock().next(Part::Helps, late(LONG)).is_none(),
-            "none has waited since"
-        );
+    async fn the_last_thread_helps_where_one_waits_for_long() {
+        let (pool, _go) = two(99, Duration::from_millis(20)).await;
+        for _ in 0..2 {
+            let (answer, _go) = hold(&pool);
+            assert_eq!(answer.await.unwrap().as_deref(), Some("hash-1"));
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_one_of_several_has_the_others_watched() {
+        let pool = HashPool { shared: Shared::new(9, LONG), capacity: 9 };
+        // As if a thread had been woken and has not come yet.
+        pool.shared.lock().idle = 1;
+        let _waiting = [hold(&pool), hold(&pool)];
+        assert_eq!(pool.shared.lock().help, Help::No);
+        assert!(pool.shared.next(Part::Works).is_some());
+        assert_eq!(pool.shared.lock().help, Help::Watch);
+        assert!(pool.shared.next(Part::Works).is_some());
+        assert_eq!(pool.shared.lock().help, Help::No);
+    }
+
+    #[tokio::test]
+    async fn nobody_helps_with_what_nobody_waits_for() {
+        let (pool, go) = two(2, Duration::ZERO).await;
+        let new = || pool.hash(Password::default(), CHEAP, Priority::Background);
+        let mut upgrades = [Box::pin(new()), Box::pin(new())];
+        for upgrade in &mut upgrades {
+            assert!(futures_poll(upgrade).await.is_none());
+        }
+        assert_eq!((pool.queued(), pool.shared.lock().help), (2, Help::No));
+        drop(go);
+        for upgrade in upgrades {
+            assert!(upgrade.await.is_ok());
+        }
     }
 
     #[tokio::test]
@@ -416,7 +508,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_refuses_at_once_and_forgets_work_nobody_waits_for() {
         // Without threads nothing is ever taken from the queue.
-        let pool = HashPool { shared: Shared::new(), capacity: 2 };
+        let pool = HashPool { shared: Shared::new(2, LONG), capacity: 2 };
         let job = || pool.verify(Password::default(), "x".into(), Priority::Login);
         let mut waiting = [Box::pin(job()), Box::pin(job())];
         for job in &mut waiting {
@@ -432,13 +524,13 @@ mod tests {
 
     #[tokio::test]
     async fn renegotiations_of_live_sessions_go_first() {
-        let pool = HashPool { shared: Shared::new(), capacity: 2 };
+        let pool = HashPool { shared: Shared::new(2, LONG), capacity: 2 };
         let mut login = Box::pin(pool.verify(Password::default(), "login".into(), Priority::Login));
         let mut live = Box::pin(pool.verify(Password::default(), "live".into(), Priority::Live));
         assert!(
             futures_poll(&mut login).await.is_none() && futures_poll(&mut live).await.is_none()
         );
-        let first = pool.shared.lock().next(Part::Works, Mono::default());
+        let first = pool.shared.lock().pop(Part::Works);
         assert!(matches!(first, Some(Work::Verify(_, stored, _)) if &*stored == "live"));
     }
 
