@@ -201,7 +201,9 @@ const PLACES: &[(&str, &[&str])] = &[
     ("subtle", &["auth/password/", "console/access.rs"]),
     ("qrcode", &["cli/user/totp.rs"]),
     ("rpassword", &["cli/"]),
-    ("rustix", &["cli/mod.rs", "store/watch.rs"]),
+    ("rustix", &["auth/password/share.rs", "cli/mod.rs", "store/watch.rs"]),
+    // With its unsafe calls.
+    ("libc", &["auth/password/share.rs"]),
     ("totp_rs", &["auth/second_factor/totp.rs"]),
     ("comfy_table", &["cli/"]),
     ("crossterm", &["cli/top/"]),
@@ -275,7 +277,7 @@ fn begins(path: &str, prefix: &str) -> bool {
 
 /// The text without comments, literals and what follows the first `#[cfg(test)]`.
 fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]").next().unwrap_or("");
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or("");
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {

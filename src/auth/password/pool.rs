@@ -1,7 +1,7 @@
 //! The threads that hash. As many as configured, with one bounded queue in front of them.
 //!
-//! OpenVPN has one thread, through which all tunnels go. Of several hashing threads the last one only helps, while many
-//! passwords wait or one has waited long: a few logins leave a processor to OpenVPN.
+//! OpenVPN has one thread, through which all tunnels go. Of several hashing threads the last one only helps, once many
+//! logins wait or one has waited long: a few leave a processor to OpenVPN.
 //!
 //! A renegotiation of a live session goes before new logins: a late answer would evict it. Work
 //! whose asker has gone is skipped, so that a flood that timed out is not hashed for nothing.
@@ -102,14 +102,14 @@ struct Job(Work, Mono);
 enum Part {
     /// Takes whatever waits.
     Works,
-    /// Takes logins while help is needed.
+    /// Takes logins, from when help is needed until none waits.
     Helps,
 }
 
 /// What the thread that helps is to do.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Help {
-    /// Nothing: no login waits.
+    /// Nothing: no login waits that is nobody's yet.
     #[default]
     No,
     /// To look whether one waits for long.
@@ -118,7 +118,7 @@ enum Help {
     Yes,
 }
 
-/// Help is needed where more logins wait than this, or than half of those that may,
+/// Help is needed where more logins wait than this, or than half of what a queue takes,
 const MANY: usize = 16;
 /// or where one has waited for so long.
 const LONG: Duration = Duration::from_millis(500);
@@ -129,7 +129,7 @@ struct Queues {
     login: VecDeque<Job>,
     background: VecDeque<Job>,
     closed: bool,
-    /// Threads that wait for work: only these have to be woken, which asks the system each time.
+    /// Threads that wait for work, or have been woken for it: only these have to be woken, which asks the system each time.
     idle: usize,
     help: Help,
 }
@@ -143,7 +143,7 @@ impl Queues {
         }
     }
 
-    /// Those that somebody waits for.
+    /// Those of live and new sessions.
     fn logins(&self) -> usize {
         self.live.len() + self.login.len()
     }
@@ -166,12 +166,15 @@ impl Queues {
         job.map(|Job(work, _)| work)
     }
 
-    /// Whether the thread that helps has to be told that.
-    fn call(&mut self, help: Help) -> bool {
-        let is_more = self.logins() > 0 && help > self.help;
-        if is_more {
-            self.help = help;
-        }
+    /// Asks for help with what is left once all who are idle have one; whether the thread that helps has to be told.
+    fn call(&mut self, many: usize) -> bool {
+        let help = match self.logins().saturating_sub(self.idle) {
+            0 => Help::No,
+            left if left <= many => Help::Watch,
+            _ => Help::Yes,
+        };
+        let is_more = help > self.help;
+        self.help = self.help.max(help);
         is_more
     }
 }
@@ -219,11 +222,6 @@ impl Shared {
                 return None;
             }
             if let Some(work) = queues.pop(Part::Works) {
-                let calls = queues.call(Help::Watch);
-                drop(queues);
-                if calls {
-                    self.help.notify_one();
-                }
                 return Some(work);
             }
             queues.idle += 1;
@@ -333,12 +331,7 @@ impl HashPool {
         }
         queue.push_back(Job(work, self.shared.clock.now().mono));
         let is_awaited = queues.idle > 0;
-        let is_many = queues.logins() > self.shared.many;
-        let calls = match (is_many, is_awaited) {
-            (true, _) => queues.call(Help::Yes),
-            (false, false) => queues.call(Help::Watch),
-            (false, true) => false,
-        };
+        let calls = queues.call(self.shared.many);
         drop(queues);
         if is_awaited {
             self.shared.ready.notify_one();
@@ -462,16 +455,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_takes_one_of_several_has_the_others_watched() {
-        let pool = HashPool { shared: Shared::new(9, LONG), capacity: 9 };
+    async fn whoever_is_idle_needs_no_help_with_one() {
+        let pool = HashPool { shared: Shared::new(2, LONG), capacity: 9 };
         // As if a thread had been woken and has not come yet.
         pool.shared.lock().idle = 1;
-        let _waiting = [hold(&pool), hold(&pool)];
-        assert_eq!(pool.shared.lock().help, Help::No);
-        assert!(pool.shared.next(Part::Works).is_some());
-        assert_eq!(pool.shared.lock().help, Help::Watch);
-        assert!(pool.shared.next(Part::Works).is_some());
-        assert_eq!(pool.shared.lock().help, Help::No);
+        let mut waiting = Vec::new();
+        for help in [Help::No, Help::Watch, Help::Yes] {
+            waiting.push(hold(&pool));
+            assert_eq!(pool.shared.lock().help, help);
+        }
+        for help in [Help::Yes, Help::Yes, Help::No] {
+            assert!(pool.shared.next(Part::Works).is_some());
+            assert_eq!(pool.shared.lock().help, help);
+        }
+    }
+
+    #[tokio::test]
+    async fn threads_end_with_their_pool() {
+        let pool = HashPool::new(NonZeroUsize::new(3).unwrap(), 4).unwrap();
+        let shared = Arc::downgrade(&pool.shared);
+        drop(pool);
+        let ended = async {
+            while shared.strong_count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(60), ended).await.is_ok());
     }
 
     #[tokio::test]
