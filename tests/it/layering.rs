@@ -275,7 +275,7 @@ fn begins(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// The text without comments, literals and what follows the first `#[cfg(test)]`.
+/// The text without comments, literals and the module of tests.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or("");
     let mut code = String::with_capacity(text.len());

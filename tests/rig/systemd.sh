@@ -152,7 +152,7 @@ nice_hashes() { # the unit lets them
   # Linux 6.12 and later say so; there is none to be set before.
   found=$(inside sh -c 'for task in "/proc/$0/task/"*; do grep -q "^hash-" "$task/comm" && cat "$task/sched"; done' "$(main)" |
     sed -n 's/^se\.slice *: *//p' | sort -u | xargs)
-  [[ "$found" == "${found:+100000000}" ]] || { echo "their slices are: $found"; return 1; }
+  [[ "$found" == "${found:+10000000}" ]] || { echo "their slices are: $found"; return 1; }
 }
 light() { # the unit makes it so, and the kernel knows it where it shares processors between units
   local group weight
