@@ -158,7 +158,7 @@ for name in "${names[@]}"; do
     reconnect)
       server mariadb
       run reconnect reconnect --cheap --servers 1 --clients 10000 "${queue[@]}" "${database[@]}" \
-        --expect 'served_again_ms<=1000' --expect 'reconcile_ms_max<=1000' --expect 'start_to_ready_ms<=1000' \
+        --expect 'served_again_ms<=1000' --expect 'compared_ms_max<=1000' --expect 'unheard_missing<=0' --expect 'reconcile_ms_max<=1000' --expect 'start_to_ready_ms<=1000' \
         --expect 'restart_to_ready_ms<=1000' --expect 'ramp_incomplete<=0' --expect 'sessions>=10000' --expect 'attaches_missing<=0' \
         --expect 'adopted>=10000'
       ;;
@@ -215,4 +215,5 @@ for name in "${names[@]}"; do
       ;;
   esac
 done
+echo "Two targets more, the stall and the time to the tunnel, are judged by make bench-openvpn."
 exit "$status"

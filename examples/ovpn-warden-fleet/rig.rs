@@ -33,6 +33,8 @@ const STOP: Duration = Duration::from_secs(15);
 const APPLIED: &str = "applied 2";
 /// How a line's level stands in the log where it is that of an error.
 const ERROR: &str = "\"level\":\"error\"";
+/// Of a session that is gone without a word.
+const UNHEARD: &str = "\"cause\":\"unknown\"";
 
 /// A folder with a configuration, and the daemon that runs on it.
 pub struct Rig {
@@ -81,6 +83,8 @@ pub struct Log {
     pub deadlines: HashMap<(u32, u32), Timestamp>,
     /// Last `session.adopted` of each server, and how many there are.
     pub adopted: HashMap<u32, (Timestamp, usize)>,
+    /// Of sessions whose end was not heard but found, by server and client id: the first `session.closed`.
+    pub closed: HashMap<(u32, u32), Timestamp>,
     pub dropped: u64,
     /// Lines of the level of errors, and the first of them.
     pub errors: u64,
@@ -150,6 +154,7 @@ impl Rigs {
             let log = rig.log()?;
             all.deadlines.extend(log.deadlines);
             all.adopted.extend(log.adopted);
+            all.closed.extend(log.closed);
             all.dropped += log.dropped;
             all.errors += log.errors;
             all.first_error = all.first_error.or(log.first_error);
@@ -363,7 +368,7 @@ impl Rig {
                 log.errors += 1;
                 log.first_error.get_or_insert_with(|| line.clone());
             }
-            let is_wanted = ["\"auth.allowed\"", "\"session.adopted\"", "\"log.dropped\""];
+            let is_wanted = ["\"auth.allowed\"", "\"session.adopted\"", "\"log.dropped\"", UNHEARD];
             if !is_wanted.iter().any(|event| line.contains(event)) {
                 continue;
             }
@@ -384,6 +389,12 @@ impl Rig {
                     let (last, count) = log.adopted.entry(server).or_default();
                     *last = at.max(*last);
                     *count += 1;
+                }
+                (Some("session.closed"), Some(server)) => {
+                    let cid = number("cid").and_then(|cid| cid.try_into().ok());
+                    if let (Some(cid), Some(at)) = (cid, time("timestamp")) {
+                        log.closed.entry((server, cid)).or_insert(at);
+                    }
                 }
                 (Some("log.dropped"), _) => log.dropped += number("lines").unwrap_or(0),
                 _ => {}

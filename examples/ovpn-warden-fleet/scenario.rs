@@ -15,7 +15,7 @@ use crate::{
     bare, fairness,
     measure::Result,
     population::{self, PASSWORD, SHORT, Seed},
-    rig::{Rig, Rigs, Switches},
+    rig::{Rig, Rigs, Switches, Usage},
     script::Script,
     stand_in::StandIn,
     world::{Act, Answer, Order, Outcome, Seen, Totals, World},
@@ -189,8 +189,8 @@ impl Fleet<'_> {
         self.result.put(name, wanted.saturating_sub(count(&self.world.totals)));
     }
 
-    /// Connects everybody, at the rate that was asked for.
-    async fn ramp(&mut self) -> anyhow::Result<()> {
+    /// Connects everybody, at the rate that was asked for; what the daemon used before.
+    async fn ramp(&mut self) -> anyhow::Result<Usage> {
         sleep(SETTLE).await;
         let before = self.rig.usage();
         let begun = self.clock.now().mono;
@@ -230,9 +230,15 @@ impl Fleet<'_> {
         self.result.put("sessions", up);
         self.result.put("rss_kib_before", before.rss_kib);
         self.result.put("rss_kib", after.rss_kib);
+        self.of_each("rss_bytes_per_session", before, after);
+        Ok(before)
+    }
+
+    /// How many bytes the daemon has grown by, for each session that is up now.
+    fn of_each(&mut self, name: &str, before: Usage, after: Usage) {
+        let up = Totals::of(&self.world.totals.up).max(1);
         let grown = after.rss_kib.saturating_sub(before.rss_kib) * 1_024;
-        self.result.number("rss_bytes_per_session", grown as f64 / up.max(1) as f64);
-        Ok(())
+        self.result.number(name, grown as f64 / up as f64);
     }
 
     async fn connect_storm(&mut self, bare_before: Option<f64>) -> anyhow::Result<(Mono, Mono)> {
@@ -270,7 +276,7 @@ impl Fleet<'_> {
     }
 
     async fn steady(&mut self) -> anyhow::Result<(Mono, Mono)> {
-        self.ramp().await?;
+        let empty = self.ramp().await?;
         if self.args.restart {
             self.restart(u64::from(self.args.servers) * 2).await?;
         }
@@ -313,6 +319,7 @@ impl Fleet<'_> {
         let killed = Totals::of(&self.world.totals.killed) - killed;
         self.result.number("kills_per_s", killed as f64 / time);
         self.result.put("rss_kib_at_end", after.rss_kib);
+        self.of_each("rss_bytes_per_session_at_end", empty, after);
         self.result.put("backlog_at_end", self.rig.backlog().await?);
         // Whoever still waits is answered, too.
         let patience = Duration::from_millis(self.args.timeout_ms) + SETTLE;
@@ -344,7 +351,7 @@ impl Fleet<'_> {
         let begun = self.clock.now().mono;
         let servers = u64::from(self.args.servers);
         for server in 0..self.orders.len() {
-            self.order(server, Order::Drop).await?;
+            self.order(server, Order::Drop(self.args.clients - 1)).await?;
             // Somebody renegotiates as soon as the link is back.
             self.order(server, Order::Begin(vec![(Duration::ZERO, Act::Reauth(0))])).await?;
         }
@@ -352,7 +359,9 @@ impl Fleet<'_> {
         self.wait(PATIENCE, |totals| Totals::of(&totals.attached) >= servers * 2).await?;
         let attached = self.clock.now().mono - begun;
         self.result.number("reattached_ms", attached.as_secs_f64() * 1_000.0);
-        self.wait(PATIENCE, |totals| Totals::of(&totals.answered) >= answered + servers).await?;
+        // That one, and who left without being heard and comes again.
+        self.wait(PATIENCE, |totals| Totals::of(&totals.answered) >= answered + servers * 2)
+            .await?;
         let ended = self.clock.now().mono;
         self.result.number("served_again_ms", (ended - begun).as_secs_f64() * 1_000.0);
         sleep(SETTLE).await;
@@ -421,6 +430,7 @@ impl Fleet<'_> {
             seen.answers.append(&mut of_server.answers);
             seen.kills.append(&mut of_server.kills);
             seen.lists.append(&mut of_server.lists);
+            seen.unheard.append(&mut of_server.unheard);
             seen.faults.append(&mut of_server.faults);
         }
         self.rig.stop().await?;
@@ -451,6 +461,13 @@ impl Fleet<'_> {
             result.spread("kill_late", late);
         }
         if self.args.scenario == Scenario::Reconnect {
+            // Who has left unheard is known once the list was compared.
+            let closed = |(server, cid, left): &(u32, u32, Timestamp)| {
+                Some(log.closed.get(&(*server, *cid))?.saturating_since(*left))
+            };
+            let found: Vec<_> = seen.unheard.iter().filter_map(closed).collect();
+            result.put("unheard_missing", seen.unheard.len() - found.len());
+            result.spread("compared", found);
             // The last list is the one that the new daemon adopted by.
             let lists: HashMap<u32, Timestamp> =
                 seen.lists.iter().map(|(server, asked, _)| (*server, *asked)).collect();

@@ -19,8 +19,9 @@ use crate::{
 pub enum Order {
     /// Does these from now on, each after its time.
     Begin(Vec<(Duration, Act)>),
-    /// Closes the management connection.
-    Drop,
+    /// Closes the management connection; the client of this place leaves, of which nobody hears, and comes again once somebody
+    /// listens.
+    Drop(u32),
     /// Reads nothing until [`Order::Read`].
     Deafen,
     Read,
@@ -76,6 +77,8 @@ pub struct Seen {
     pub kills: Vec<(u32, u32, Timestamp)>,
     /// When the list of clients was asked for, and its size.
     pub lists: Vec<(u32, Timestamp, usize)>,
+    /// Server and client id of those of whom nobody heard that they left, and when that was.
+    pub unheard: Vec<(u32, u32, Timestamp)>,
     /// When it stood still.
     pub frozen: Vec<(Timestamp, Timestamp)>,
     /// When it was not there.

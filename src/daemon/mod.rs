@@ -135,7 +135,9 @@ impl Daemon {
             _ => None,
         };
         let (ready_sender, store_ready) = watch::channel(false);
-        let authenticator = Arc::new(authenticator(config, &store, clock)?);
+        let pool = Arc::new(HashPool::new(config.auth.hash_workers, room(config))?);
+        let crowd = pool.crowd();
+        let authenticator = Arc::new(authenticator(config, &store, pool, clock)?);
         let (asked, waiting) = (Arc::clone(&authenticator), Arc::clone(&backlog));
         readiness.set_queues(move || Queues { hash: asked.queued(), store: waiting.len() });
         let activity = Arc::<Activity>::default();
@@ -143,7 +145,7 @@ impl Daemon {
         let shared = Shared {
             authenticator: Arc::clone(&authenticator),
             questions: Bounds {
-                turns: Arc::new(Turns::new(most(config))),
+                turns: Arc::new(Turns::new(most(config), crowd)),
                 waiting: config.auth.hash_queue,
                 patience: config.auth.timeout,
             },
@@ -300,10 +302,10 @@ fn most(config: &Config) -> Most {
 fn authenticator(
     config: &Config,
     store: &Arc<dyn Store>,
+    pool: Arc<HashPool>,
     clock: Clock,
 ) -> Result<Authenticator, StartError> {
     let auth = &config.auth;
-    let pool = Arc::new(HashPool::new(auth.hash_workers, room(config))?);
     let limits = Limits {
         user_failures: config.throttle.user_failures,
         address_failures: config.throttle.address_failures,

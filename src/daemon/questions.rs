@@ -225,7 +225,10 @@ mod tests {
     use crate::{
         auth::{
             decide::Defaults,
-            password::{HashParams, pool::HashPool},
+            password::{
+                HashParams,
+                pool::{Crowd, HashPool},
+            },
             request::Claimed,
             second_factor::response::Response,
             throttle::Limits,
@@ -278,7 +281,7 @@ mod tests {
     }
 
     fn bounds(at_once: usize, patience: Duration) -> Bounds {
-        let turns = Arc::new(Turns::new(Most::new(at_once, 256, 1)));
+        let turns = Arc::new(Turns::new(Most::new(at_once, 256, 1), Crowd::default()));
         Bounds { turns, waiting: 100, patience }
     }
 

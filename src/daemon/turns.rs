@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::types::Mono;
+use crate::{auth::password::pool::Crowd, types::Mono};
 
 use super::{pace::Pace, rounds::Rounds};
 
@@ -79,6 +79,8 @@ struct State {
     entry: u64,
     under_way: usize,
     waiting: usize,
+    /// Is told how many that is.
+    crowd: Crowd,
     /// Servers of which some wait.
     crowded: usize,
     /// How many may be under way now: more with each decision, so that nobody has much before all were heard.
@@ -113,7 +115,7 @@ struct Place {
 }
 
 impl Turns {
-    pub(super) fn new(most: Most) -> Self {
+    pub(super) fn new(most: Most, crowd: Crowd) -> Self {
         Self(Mutex::new(State {
             most,
             pace: Pace::default(),
@@ -123,6 +125,7 @@ impl Turns {
             entry: 0,
             under_way: 0,
             waiting: 0,
+            crowd,
             crowded: 0,
             window: most.at_once.min(most.in_all),
             round: 0,
@@ -211,6 +214,7 @@ impl State {
         }
         place.waiting += 1;
         self.waiting += 1;
+        self.crowd.is(self.waiting);
         self.crowded += usize::from(place.waiting == 1);
         self.line_up(number);
         Come::Later
@@ -287,6 +291,7 @@ impl State {
                 self.line_up(number);
             }
         }
+        self.crowd.is(self.waiting);
         if self.under_way + self.waiting == 0 {
             // What somebody had in this storm is forgotten.
             self.since += 1;

@@ -21,7 +21,7 @@ struct Scene {
 
 impl Scene {
     fn new(most: Most, servers: usize) -> Self {
-        let turns = Arc::new(Turns::new(most));
+        let turns = Arc::new(Turns::new(most, Crowd::default()));
         let seats: Vec<_> = (0..servers).map(|_| turns.seat()).collect();
         Self {
             turns,
@@ -354,16 +354,20 @@ fn who_leaves_makes_room_also_when_its_turn_has_just_come() {
 async fn a_server_hears_when_its_turn_comes_and_when_it_may_wait_in_vain() {
     use futures_util::FutureExt as _;
 
-    let turns = Arc::new(Turns::new(Most::new(2, 2, 2)));
+    let crowd = Crowd::default();
+    let turns = Arc::new(Turns::new(Most::new(2, 2, 2), crowd.clone()));
     let seats = [turns.seat(), turns.seat()];
     let came =
         [0, 0, 0, 1].map(|server: usize| seats[server].come(true, PATIENCE, Mono::default()));
     assert_eq!(came, [Come::Now, Come::Now, Come::Later, Come::Later]);
     let is_called = |seat: &Seat| seat.called().now_or_never().is_some();
     assert!(!is_called(&seats[0]) && !is_called(&seats[1]));
+    assert_eq!(crowd.count(), 2);
     seats[0].done(true, Mono(LOOK));
     // Less than half of its bound is under way; the other, which has had nothing, comes up first.
     assert!(is_called(&seats[1]) && seats[1].take() == 1 && seats[0].take() == 0);
+    assert_eq!(crowd.count(), 1);
     seats[1].done(true, Mono(LOOK * 2));
     assert!(is_called(&seats[0]) && seats[0].take() == 1);
+    assert_eq!(crowd.count(), 0);
 }

@@ -101,7 +101,7 @@ pub enum Event {
         /// What is wrong with it.
         error: String,
     },
-    /// `link.up`: attached and reconciled.
+    /// `link.up`: attached; sessions are compared.
     LinkUp {
         /// Server.
         server: ServerName,

@@ -256,7 +256,11 @@ impl StandIn {
                 },
                 order = orders.recv() => match order {
                     None | Some(Order::Finish) => return Parting::Over,
-                    Some(Order::Drop) => return Parting::Lost,
+                    Some(Order::Drop(leaves)) => {
+                        self.lose();
+                        self.leave_unheard(leaves);
+                        return Parting::Lost;
+                    }
                     Some(Order::Die(away)) => return Parting::Died(away),
                     Some(Order::Freeze(time)) => self.freeze(time).await,
                     Some(order) => self.obey(order),
@@ -287,7 +291,7 @@ impl StandIn {
                     }
                 }
             }
-            Order::Drop | Order::Finish | Order::Die(_) | Order::Freeze(_) => {}
+            Order::Drop(_) | Order::Finish | Order::Die(_) | Order::Freeze(_) => {}
         }
     }
 
@@ -441,6 +445,14 @@ impl StandIn {
             self.tell_gone(self.places[index as usize].cid);
         }
         self.forget(index, why, now);
+    }
+
+    /// While no controller is there.
+    fn leave_unheard(&mut self, index: u32) {
+        let now = self.world.clock.now();
+        self.seen.unheard.push((self.name, self.places[index as usize].cid, now.utc));
+        self.depart(index, End::Left);
+        self.acts.push(Reverse((now.mono, Act::Connect(index))));
     }
 
     /// A client is gone.

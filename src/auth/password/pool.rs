@@ -10,7 +10,10 @@ use std::{
     collections::VecDeque,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -118,10 +121,27 @@ enum Help {
     Yes,
 }
 
-/// Help is needed where more logins wait than this, or than half of what a queue takes,
+/// Help is needed where more logins wait than this, or than half of what a queue takes beside those that are being hashed,
 const MANY: usize = 16;
 /// or where one has waited for so long.
 const LONG: Duration = Duration::from_millis(500);
+
+/// How many logins wait in front of the pool, until it is their turn: told by who lets them come, counted with those that
+/// wait in it.
+#[derive(Debug, Clone, Default)]
+pub struct Crowd(Arc<AtomicUsize>);
+
+impl Crowd {
+    /// So many are there now.
+    pub fn is(&self, count: usize) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 #[derive(Default)]
 struct Queues {
@@ -154,23 +174,21 @@ impl Queues {
         first.into_iter().flatten().map(|Job(_, since)| *since).min()
     }
 
-    fn pop(&mut self, part: Part) -> Option<Work> {
+    fn pop(&mut self) -> Option<Work> {
         let job = self.live.pop_front().or_else(|| self.login.pop_front());
-        let job = match part {
-            Part::Works => job.or_else(|| self.background.pop_front()),
-            Part::Helps => job,
-        };
+        let job = job.or_else(|| self.background.pop_front());
         if self.logins() == 0 {
             self.help = Help::No;
         }
         job.map(|Job(work, _)| work)
     }
 
-    /// Asks for help with what is left once all who are idle have one; whether the thread that helps has to be told.
-    fn call(&mut self, many: usize) -> bool {
+    /// Asks for help with what is left once all who are idle have one, `crowd` to come behind it; whether the thread that
+    /// helps has to be told.
+    fn call(&mut self, crowd: usize, many: usize) -> bool {
         let help = match self.logins().saturating_sub(self.idle) {
             0 => Help::No,
-            left if left <= many => Help::Watch,
+            left if left.saturating_add(crowd) <= many => Help::Watch,
             _ => Help::Yes,
         };
         let is_more = help > self.help;
@@ -187,17 +205,19 @@ struct Shared {
     /// What is many, and what is long.
     many: usize,
     long: Duration,
+    crowd: Crowd,
     clock: Clock,
 }
 
 impl Shared {
-    fn new(capacity: usize, long: Duration) -> Arc<Self> {
+    fn new(queue: usize, long: Duration) -> Arc<Self> {
         Arc::new(Self {
             queues: Mutex::default(),
             ready: Condvar::new(),
             help: Condvar::new(),
-            many: MANY.min(capacity / 2),
+            many: MANY.min(queue / 2),
             long,
+            crowd: Crowd::default(),
             clock: Clock::new(),
         })
     }
@@ -221,7 +241,7 @@ impl Shared {
             if queues.closed {
                 return None;
             }
-            if let Some(work) = queues.pop(Part::Works) {
+            if let Some(work) = queues.pop() {
                 return Some(work);
             }
             queues.idle += 1;
@@ -242,7 +262,8 @@ impl Shared {
                 queues.help = Help::Yes;
             }
             queues = match rest {
-                Some(_) if queues.help == Help::Yes => return queues.pop(Part::Helps),
+                // A login: one waits.
+                Some(_) if queues.help == Help::Yes => return queues.pop(),
                 Some(rest) => {
                     let woken = self.help.wait_timeout(queues, rest);
                     woken.unwrap_or_else(PoisonError::into_inner).0
@@ -273,7 +294,8 @@ impl HashPool {
         capacity: usize,
         long: Duration,
     ) -> std::io::Result<Self> {
-        let pool = Self { shared: Shared::new(capacity, long), capacity };
+        let queue = capacity.saturating_sub(workers.get());
+        let pool = Self { shared: Shared::new(queue, long), capacity };
         for number in 0..workers.get() {
             let shared = Arc::clone(&pool.shared);
             let is_last = number > 0 && number + 1 == workers.get();
@@ -314,6 +336,11 @@ impl HashPool {
         Ok(answer.await.map_err(|_| PoolError::Gone)??)
     }
 
+    /// To tell it of those that wait elsewhere.
+    pub fn crowd(&self) -> Crowd {
+        self.shared.crowd.clone()
+    }
+
     /// Jobs that wait for a thread.
     pub fn queued(&self) -> usize {
         let queues = self.shared.lock();
@@ -331,7 +358,7 @@ impl HashPool {
         }
         queue.push_back(Job(work, self.shared.clock.now().mono));
         let is_awaited = queues.idle > 0;
-        let calls = queues.call(self.shared.many);
+        let calls = queues.call(self.shared.crowd.count(), self.shared.many);
         drop(queues);
         if is_awaited {
             self.shared.ready.notify_one();
@@ -366,191 +393,5 @@ fn work(shared: &Shared, part: Part) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CHEAP: HashParams = HashParams { m_kib: 8, t: 1, p: 1 };
-
-    fn one() -> NonZeroUsize {
-        NonZeroUsize::MIN
-    }
-
-    #[tokio::test]
-    async fn hashes_and_verifies_on_its_threads() {
-        let pool = HashPool::new(one(), 4).unwrap();
-        let password = Password::from(&b"pw"[..]);
-        let stored = pool.hash(password.clone(), CHEAP, Priority::Background).await.unwrap();
-        let (is_right, took) = pool.verify(password, stored.into(), Priority::Login).await.unwrap();
-        assert!(is_right && !took.is_zero());
-    }
-
-    /// How nice the hashing threads of this process are, those of other tests among them.
-    fn niceness() -> Vec<i32> {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-        let stat = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat")).ok();
-        // `number (name) state …`, by proc(5); threads come and go.
-        let stats =
-            tasks.filter_map(|task| stat(task.ok()?)).filter(|stat| stat.contains("(hash-"));
-        let nice = |stat: String| stat.rsplit(')').next()?.split_whitespace().nth(16)?.parse().ok();
-        stats.filter_map(nice).collect()
-    }
-
-    #[tokio::test]
-    async fn whoever_else_needs_the_processor_comes_before_a_hash() {
-        let pool = HashPool::new(one(), 4).unwrap();
-        pool.hash(Password::default(), CHEAP, Priority::Login).await.unwrap();
-        let own = rustix::process::getpriority_process(None).unwrap();
-        let of_threads = niceness();
-        assert!(of_threads.iter().any(|nice| *nice > own || own == 19), "{of_threads:?}, {own}");
-    }
-
-    /// A job that says on which thread it is, until `go` is dropped.
-    fn hold(pool: &HashPool) -> (oneshot::Receiver<Option<String>>, std::sync::mpsc::Sender<()>) {
-        let (asker, answer) = oneshot::channel();
-        let (go, until) = std::sync::mpsc::channel();
-        pool.enqueue(Work::Hold(until, asker), Priority::Login).unwrap();
-        (answer, go)
-    }
-
-    /// Of two threads, the first of which is held until what is returned is dropped.
-    async fn two(capacity: usize, long: Duration) -> (HashPool, std::sync::mpsc::Sender<()>) {
-        let two = NonZeroUsize::new(2).unwrap();
-        let pool = HashPool::with_patience(two, capacity, long).unwrap();
-        while pool.shared.lock().idle == 0 {
-            tokio::task::yield_now().await;
-        }
-        let (first, go) = hold(&pool);
-        assert_eq!(first.await.unwrap().as_deref(), Some("hash-0"));
-        (pool, go)
-    }
-
-    const NEVER: Duration = Duration::from_secs(3600);
-
-    #[tokio::test]
-    async fn the_last_thread_helps_only_where_many_wait() {
-        for (capacity, many) in [(99, MANY), (10, 5)] {
-            let (pool, go) = two(capacity, NEVER).await;
-            let mut few: Vec<_> = (0..many).map(|_| hold(&pool)).collect();
-            assert_eq!((pool.queued(), pool.shared.lock().help), (many, Help::Watch));
-            // One more, and the other thread has them all until none waits.
-            few.push(hold(&pool));
-            for (at, (answer, go)) in few.into_iter().enumerate() {
-                assert_eq!(answer.await.unwrap().as_deref(), Some("hash-1"), "{at}");
-                drop(go);
-            }
-            assert_eq!(pool.shared.lock().help, Help::No);
-            drop(go);
-            let (again, _go) = hold(&pool);
-            assert_eq!(again.await.unwrap().as_deref(), Some("hash-0"));
-        }
-    }
-
-    #[tokio::test]
-    async fn the_last_thread_helps_where_one_waits_for_long() {
-        let (pool, _go) = two(99, Duration::from_millis(20)).await;
-        for _ in 0..2 {
-            let (answer, _go) = hold(&pool);
-            assert_eq!(answer.await.unwrap().as_deref(), Some("hash-1"));
-        }
-    }
-
-    #[tokio::test]
-    async fn whoever_is_idle_needs_no_help_with_one() {
-        let pool = HashPool { shared: Shared::new(2, LONG), capacity: 9 };
-        // As if a thread had been woken and has not come yet.
-        pool.shared.lock().idle = 1;
-        let mut waiting = Vec::new();
-        for help in [Help::No, Help::Watch, Help::Yes] {
-            waiting.push(hold(&pool));
-            assert_eq!(pool.shared.lock().help, help);
-        }
-        for help in [Help::Yes, Help::Yes, Help::No] {
-            assert!(pool.shared.next(Part::Works).is_some());
-            assert_eq!(pool.shared.lock().help, help);
-        }
-    }
-
-    #[tokio::test]
-    async fn threads_end_with_their_pool() {
-        let pool = HashPool::new(NonZeroUsize::new(3).unwrap(), 4).unwrap();
-        let shared = Arc::downgrade(&pool.shared);
-        drop(pool);
-        let ended = async {
-            while shared.strong_count() > 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        assert!(tokio::time::timeout(Duration::from_secs(60), ended).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn nobody_helps_with_what_nobody_waits_for() {
-        let (pool, go) = two(2, Duration::ZERO).await;
-        let new = || pool.hash(Password::default(), CHEAP, Priority::Background);
-        let mut upgrades = [Box::pin(new()), Box::pin(new())];
-        for upgrade in &mut upgrades {
-            assert!(futures_poll(upgrade).await.is_none());
-        }
-        assert_eq!((pool.queued(), pool.shared.lock().help), (2, Help::No));
-        drop(go);
-        for upgrade in upgrades {
-            assert!(upgrade.await.is_ok());
-        }
-    }
-
-    #[tokio::test]
-    async fn a_thread_that_is_alone_waits_for_nobody() {
-        let pool = HashPool::new(one(), 4).unwrap();
-        let (answer, _go) = hold(&pool);
-        assert_eq!(answer.await.unwrap().as_deref(), Some("hash-0"));
-    }
-
-    #[tokio::test]
-    async fn a_fault_in_a_hash_costs_no_thread() {
-        let pool = HashPool::new(one(), 4).unwrap();
-        let (asker, answer) = oneshot::channel();
-        pool.enqueue(Work::Fault(asker), Priority::Login).unwrap();
-        assert!(answer.await.is_err());
-        assert!(pool.hash(Password::default(), CHEAP, Priority::Login).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_refuses_at_once_and_forgets_work_nobody_waits_for() {
-        // Without threads nothing is ever taken from the queue.
-        let pool = HashPool { shared: Shared::new(2, LONG), capacity: 2 };
-        let job = || pool.verify(Password::default(), "x".into(), Priority::Login);
-        let mut waiting = [Box::pin(job()), Box::pin(job())];
-        for job in &mut waiting {
-            assert!(futures_poll(job).await.is_none());
-        }
-        assert_eq!(job().await, Err(PoolError::Overloaded));
-        assert_eq!(pool.queued(), 2);
-        drop(waiting);
-        let mut third = Box::pin(job());
-        assert!(futures_poll(&mut third).await.is_none(), "there is room again");
-        assert_eq!(pool.queued(), 1);
-    }
-
-    #[tokio::test]
-    async fn renegotiations_of_live_sessions_go_first() {
-        let pool = HashPool { shared: Shared::new(2, LONG), capacity: 2 };
-        let mut login = Box::pin(pool.verify(Password::default(), "login".into(), Priority::Login));
-        let mut live = Box::pin(pool.verify(Password::default(), "live".into(), Priority::Live));
-        assert!(
-            futures_poll(&mut login).await.is_none() && futures_poll(&mut live).await.is_none()
-        );
-        let first = pool.shared.lock().pop(Part::Works);
-        assert!(matches!(first, Some(Work::Verify(_, stored, _)) if &*stored == "live"));
-    }
-
-    /// Polls a future once; `None` while it waits.
-    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-        std::future::poll_fn(|cx| {
-            std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(cx) {
-                std::task::Poll::Ready(output) => Some(output),
-                std::task::Poll::Pending => None,
-            })
-        })
-        .await
-    }
-}
+#[path = "pool_tests.rs"]
+mod tests;
