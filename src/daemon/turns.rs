@@ -1,5 +1,5 @@
 //! Whose turn it is: how many logins are under way over all servers, and how that is spread over those of which more
-//! wait. Core, but for its lock and for what wakes a server.
+//! wait. Core, but for its lock, what wakes a server and what tells the hashing threads how many wait.
 //!
 //! A server that is crowded comes up once in each round, before those that have had more: nobody is ahead for having come
 //! first. They come up half of all together, as soon as the other half is decided: the database is then asked about
