@@ -19,7 +19,7 @@ nor with any other argument.
 import asyncio, contextlib, itertools, json, os, pathlib, platform, statistics, subprocess, sys, time
 
 from peers import PEERS, Site
-from stall import Stall, ping_while, shown
+from stall import ELSEWHERE, Stall, ping_while, shown
 
 PENDING, OTHERS, DELAY = 16, 50, 200
 ARGUMENTS = sys.argv[5:]
@@ -29,8 +29,8 @@ FLOOR, OURS = JUDGED = ("none", "ovpn-warden")
 
 
 class Client:
-    """A real OpenVPN client; `dev null` unless it is the one that pings, which has a session of its own, as if it were on
-    another machine than those that log in. `nsenter`, as `ip netns exec` takes milliseconds in the kernel for its mounts. Each has a port of its own: to a server that has not missed the one before,
+    """A real OpenVPN client; `dev null` unless it is the one that pings, which has a session of its own and never waits
+    for a core, as if it were on another machine than all others. `nsenter`, as `ip netns exec` takes milliseconds in the kernel for its mounts. Each has a port of its own: to a server that has not missed the one before,
     another client at the same port is the same client with another name. Of 40,000 the first has long gone."""
 
     ports = itertools.cycle(range(20_000, 60_000))
@@ -43,7 +43,7 @@ class Client:
         if not secret.exists():
             secret.write_text(f"{name}\n{site.password}\n")
         self.arguments = [
-            "nsenter", "--net=/run/netns/client", "openvpn", "--client", "--remote", "192.0.2.1", str(peer.port), "udp", "--lport", str(next(self.ports)), "--explicit-exit-notify", "1",
+            *(ELSEWHERE if tun else ()), "nsenter", "--net=/run/netns/client", "openvpn", "--client", "--remote", "192.0.2.1", str(peer.port), "udp", "--lport", str(next(self.ports)), "--explicit-exit-notify", "1",
             "--ca", "ca.crt", "--cert", "client.crt", "--key", "client.key", "--remote-cert-tls", "server",
             "--tls-crypt", "tls-crypt.key", "--push-peer-info", "--setenv", "UV_CLIENT_MAC", site.mac(number),
             "--verb", "1", "--connect-retry-max", "1", "--connect-timeout", "100", "--auth-retry", "none",

@@ -237,12 +237,15 @@ impl Rig {
         format!("sqlite://{}", folder.join("warden.db").display())
     }
 
-    /// Starts the daemon, and does not wait for it; its process.
+    /// Starts the daemon, and does not wait for it; its process. In a session of its own, as a service: Linux shares a full
+    /// processor between sessions, and this one's are other machines. It ends with this program.
     pub fn launch(&mut self) -> anyhow::Result<u32> {
         let log = File::options().create(true).append(true).open(self.log_path())?;
         let errors = log.try_clone()?;
-        let child = Command::new(&self.program)
+        let child = Command::new("setpriv")
             .env_clear()
+            .args(["--pdeathsig", "KILL", "setsid"])
+            .arg(&self.program)
             .arg("-c")
             .arg(self.folder.join("config.toml"))
             .arg("run")

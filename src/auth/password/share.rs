@@ -12,7 +12,7 @@ const NICE: i32 = 5;
 
 /// Its slice, in ns: what it is to get in one go. Since 6.12 Linux lets whoever wakes with a shorter one (0.7 to 2.8 ms, unless
 /// it was told otherwise) go before it at once, and not when the slice of whoever runs is over; what each gets in all stays
-/// the same. A longer one keeps a hash waiting, too, while others want the processor: with 100 ms, for more than a second.
+/// the same. With 100 ms nobody else waited less.
 const SLICE: u64 = 10_000_000;
 
 /// Lets others go before this thread.
