@@ -238,7 +238,7 @@ impl Rig {
     }
 
     /// Starts the daemon, and does not wait for it; its process. In a session of its own, as a service: Linux shares a full
-    /// processor between sessions, and this one's are other machines. It ends with this program.
+    /// processor between sessions. It ends with the thread that starts it, and so with this program.
     pub fn launch(&mut self) -> anyhow::Result<u32> {
         let log = File::options().create(true).append(true).open(self.log_path())?;
         let errors = log.try_clone()?;
