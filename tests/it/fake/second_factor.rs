@@ -562,10 +562,11 @@ async fn a_renegotiation_may_bring_a_code_of_its_own() {
     bed.enrol().await;
     controller.come(0, &scrv1(PASSWORD, &bed.code(0))).await;
     controller.let_in(0).await;
-    controller.ask("REAUTH", 0, 2, "alice", &scrv1(PASSWORD, &bed.code(1)), Some(MAC)).await;
+    let by_code = scrv1(PASSWORD, &bed.code(1));
+    controller.ask("REAUTH", 0, 2, "alice", &by_code, Some(MAC)).await;
     controller.expect("client-auth-nt 0 2").await;
     controller.say("SUCCESS: client-auth command succeeded\n").await;
-    controller.come(1, &scrv1(PASSWORD, &bed.code(1))).await;
+    controller.come(1, &by_code).await;
     controller.is_wrong().await;
     daemon.stop().await;
 }
