@@ -2,6 +2,9 @@
 """bench.py DIR TOP OUT CORES [--short] [PEER...]: one OpenVPN after the other, each with another judge; see peers.sh. What
 belongs to the server runs on these CORES, the clients where this does.
 
+On a real network no client is on the server's machine. So this program and the clients that log in have only what the
+server's side leaves of the cores, and the one that pings, through which the others are looked at, never waits for one.
+
 What is measured of each peer:
   up       ms from a client's start to its tunnel, median of 20, one after the other; of the two that are held against each
            other of 41, in turns with each other and with a hash by itself
@@ -18,7 +21,7 @@ nor with any other argument.
 """
 import asyncio, contextlib, itertools, json, os, pathlib, platform, statistics, subprocess, sys, time
 
-from peers import PEERS, Site
+from peers import PEERS, Site, take_share
 from stall import ELSEWHERE, Stall, ping_while, shown
 
 PENDING, OTHERS, DELAY = 16, 50, 200
@@ -29,8 +32,7 @@ FLOOR, OURS = JUDGED = ("none", "ovpn-warden")
 
 
 class Client:
-    """A real OpenVPN client; `dev null` unless it is the one that pings, which has a session of its own and never waits
-    for a core, as if it were on another machine than all others. `nsenter`, as `ip netns exec` takes milliseconds in the kernel for its mounts. Each has a port of its own: to a server that has not missed the one before,
+    """A real OpenVPN client; `dev null` unless it is the one that pings, which never waits for a core: see `ELSEWHERE`. `nsenter`, as `ip netns exec` takes milliseconds in the kernel for its mounts. Each has a port of its own: to a server that has not missed the one before,
     another client at the same port is the same client with another name. Of 40,000 the first has long gone."""
 
     ports = itertools.cycle(range(20_000, 60_000))
@@ -128,7 +130,8 @@ async def measure_up_in_turns(site, floor, ours):
     turns = []
     async with floor.running(site, delay=0), ours.running(site, delay=0), contextlib.AsyncExitStack() as stack:
         hashing = await asyncio.create_subprocess_exec(
-            *site.on_server, site.top / "target/release/examples/hash-alone", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+            *site.on_server, site.top / "target/release/examples/hash-alone", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            start_new_session=True)
         stack.push_async_callback(hashing.wait)
         stack.callback(hashing.stdin.close)
         for number in range(UP_IN_TURNS):
@@ -246,7 +249,16 @@ def versions(top):
     }
 
 
+def step_back():
+    """This process and what it starts have what is left of the cores; for that it needs a session of its own."""
+    if os.getsid(0) != os.getpid():
+        raise RuntimeError("not in a session of its own, see peers.sh")
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    take_share("self", nice=19)
+
+
 async def main():
+    step_back()
     folder, top, out, cores, *names = (argument for argument in sys.argv[1:] if not argument.startswith("--"))
     site = Site(pathlib.Path(folder), pathlib.Path(top), cores)
     await site.prepare(OTHERS + LOGINS)

@@ -27,6 +27,15 @@ def answers(port):
         return one.connect_ex(("127.0.0.1", port)) == 0
 
 
+def take_share(process, nice):
+    """Linux shares a full processor between sessions, and this is how nice a whole one is: that of this process."""
+    share = pathlib.Path(f"/proc/{process}/autogroup")
+    if share.exists():
+        share.write_text(f"{nice}\n")
+    elif nice:
+        print(f"this system shares no processor between sessions: {process} has no smaller part of it", flush=True)
+
+
 class Site:
     """A MariaDB with the same users for all, and an OpenVPN server, on these cores."""
 
@@ -34,7 +43,8 @@ class Site:
 
     def __init__(self, folder, top, cores):
         self.dir, self.top = folder, top
-        self.on_server = ["taskset", "-c", cores]
+        # Not with what is left only, as who starts them.
+        self.on_server = ["chrt", "--other", "0", "taskset", "-c", cores]
         self.warden = top / "target/release/ovpn-warden"
         env = dict(line.split("=", 1) for line in (folder / "db.env").read_text().splitlines())
         self.socket = env["SOCKET"]
@@ -100,17 +110,12 @@ listen = ""
 
     @contextlib.asynccontextmanager
     async def process(self, name, *command, nice=0):
-        """A program that runs meanwhile, in a session of its own, as services do: Linux shares a full processor between
-        sessions, and `nice` is that of the whole session. Its log is NAME.log."""
+        """A program that runs meanwhile, in a session of its own, as services do, that is so nice. Its log is NAME.log."""
         with open(self.dir / f"{name}.log", "ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *self.on_server, *[str(part) for part in command], stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         try:
-            share = pathlib.Path(f"/proc/{process.pid}/autogroup")
-            if share.exists():
-                share.write_text(f"{nice}\n")
-            elif nice:
-                print(f"this system shares no processor between sessions: {name} has no smaller part of it", flush=True)
+            take_share(process.pid, nice)
             yield process
         finally:
             if process.returncode is None:

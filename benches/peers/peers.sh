@@ -2,8 +2,8 @@
 # peers.sh [--short] [--cores-apart] [PEER...] : what `make bench-openvpn` calls. The same OpenVPN with different judges: time
 # to the tunnel, logins per second, and how long the traffic of others stands still meanwhile. Writes docs/peers.json, which
 # the chart is made of, and prints the table. With an option or peers named (ARGS=--short, ARGS='none ovpn-warden') nothing is
-# written. Everything happens in namespaces and on a tmpfs of its own, on all cores; --cores-apart: half of them are the
-# server's, the others its clients', as if those were on machines of their own.
+# written. Everything happens in namespaces and on a tmpfs of its own, on all cores, of which the clients have what the server's
+# side leaves; --cores-apart: half of them are the server's alone, the others its clients'.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -44,6 +44,8 @@ fi
 echo "cores of the server: $server, of its clients: $clients"
 taskset -c "$server" "$rig/db.sh" start mariadb "$dir/db" >"$dir/db.env"
 status=0
-taskset -c "$clients" /usr/bin/python3 "$here/bench.py" "$dir" "$top" "$out" "$server" "$@" || status=$?
+# In a session of its own, as Linux gives shares to sessions; with signals that a background job has not.
+taskset -c "$clients" setsid env --default-signal=INT,QUIT /usr/bin/python3 "$here/bench.py" "$dir" "$top" "$out" "$server" "$@" &
+wait $! || status=$?
 "$rig/db.sh" stop "$dir/db"
 exit "$status"

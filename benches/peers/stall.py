@@ -5,7 +5,7 @@ from itertools import chain
 
 LOST = float("inf")
 RESAMPLES = 1_000
-# What is on another machine on a real network: it never waits for a core here, and needs one for a tenth of a millisecond.
+# For what only looks on from another machine: it never waits for a core here, and needs one for a tenth of a millisecond.
 ELSEWHERE = ("chrt", "--fifo", "10")
 
 

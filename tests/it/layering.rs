@@ -201,9 +201,12 @@ const PLACES: &[(&str, &[&str])] = &[
     ("subtle", &["auth/password/", "console/access.rs"]),
     ("qrcode", &["cli/user/totp.rs"]),
     ("rpassword", &["cli/"]),
-    ("rustix", &["auth/password/share.rs", "cli/mod.rs", "store/watch.rs"]),
+    (
+        "rustix",
+        &["auth/password/pause.rs", "auth/password/share.rs", "cli/mod.rs", "store/watch.rs"],
+    ),
     // With its unsafe calls.
-    ("libc", &["auth/password/share.rs"]),
+    ("libc", &["auth/password/pause.rs", "auth/password/share.rs"]),
     ("totp_rs", &["auth/second_factor/totp.rs"]),
     ("comfy_table", &["cli/"]),
     ("crossterm", &["cli/top/"]),

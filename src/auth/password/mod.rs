@@ -8,6 +8,7 @@ mod bounds;
 mod crypt;
 mod digest;
 mod md5;
+mod pause;
 pub mod pool;
 pub mod scheme;
 mod share;

@@ -1,7 +1,7 @@
 //! The threads that hash. As many as configured, with one bounded queue in front of them.
 //!
 //! OpenVPN has one thread, through which all tunnels go. Of several hashing threads the last one only helps, once many
-//! logins wait or one has waited long: a few leave a processor to OpenVPN.
+//! logins wait or one has waited long: a few leave a processor to OpenVPN. And where a few are hashed, there are pauses.
 //!
 //! A renegotiation of a live session goes before new logins: a late answer would evict it. Work
 //! whose asker has gone is skipped, so that a flood that timed out is not hashed for nothing.
@@ -23,7 +23,9 @@ use tokio::sync::oneshot;
 
 use crate::types::{Clock, Mono, Password};
 
-use super::{HashParams, PasswordError, Workspace, hash_with, share::yield_to_others, verify};
+use super::{
+    HashParams, PasswordError, Workspace, hash_with, pause::Pauses, share::yield_to_others, verify,
+};
 
 /// Which queue a job waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +58,9 @@ enum Work {
     /// Panics.
     #[cfg(test)]
     Fault(oneshot::Sender<()>),
-    /// Says on which thread it is, and keeps it until it is told to go on.
+    /// Says on which thread it is, by name and number, and keeps it until it is told to go on.
     #[cfg(test)]
-    Hold(std::sync::mpsc::Receiver<()>, oneshot::Sender<Option<String>>),
+    Hold(std::sync::mpsc::Receiver<()>, oneshot::Sender<(String, i32)>),
 }
 
 impl Work {
@@ -90,7 +92,8 @@ impl Work {
             Self::Fault(_) => panic!("as asked"),
             #[cfg(test)]
             Self::Hold(until, asker) => {
-                let _ = asker.send(thread::current().name().map(str::to_owned));
+                let name = thread::current().name().unwrap_or_default().to_owned();
+                let _ = asker.send((name, rustix::thread::gettid().as_raw_nonzero().get()));
                 let _ = until.recv();
             }
         }
@@ -197,6 +200,13 @@ impl Queues {
     }
 }
 
+/// What a thread is to do.
+struct Next {
+    work: Work,
+    /// No help is needed: there is time for pauses.
+    is_one_of_few: bool,
+}
+
 struct Shared {
     queues: Mutex<Queues>,
     ready: Condvar,
@@ -228,21 +238,22 @@ impl Shared {
     }
 
     /// What a thread is to do, as soon as there is something; `None`: it ends.
-    fn next(&self, part: Part) -> Option<Work> {
+    fn next(&self, part: Part) -> Option<Next> {
         match part {
             Part::Works => self.next_work(),
             Part::Helps => self.next_help(),
         }
     }
 
-    fn next_work(&self) -> Option<Work> {
+    fn next_work(&self) -> Option<Next> {
         let mut queues = self.lock();
         loop {
             if queues.closed {
                 return None;
             }
+            let is_one_of_few = queues.help != Help::Yes;
             if let Some(work) = queues.pop() {
-                return Some(work);
+                return Some(Next { work, is_one_of_few });
             }
             queues.idle += 1;
             queues = self.ready.wait(queues).unwrap_or_else(PoisonError::into_inner);
@@ -250,7 +261,7 @@ impl Shared {
         }
     }
 
-    fn next_help(&self) -> Option<Work> {
+    fn next_help(&self) -> Option<Next> {
         let mut queues = self.lock();
         loop {
             if queues.closed {
@@ -263,7 +274,9 @@ impl Shared {
             }
             queues = match rest {
                 // A login: one waits.
-                Some(_) if queues.help == Help::Yes => return queues.pop(),
+                Some(_) if queues.help == Help::Yes => {
+                    return queues.pop().map(|work| Next { work, is_one_of_few: false });
+                }
                 Some(rest) => {
                     let woken = self.help.wait_timeout(queues, rest);
                     woken.unwrap_or_else(PoisonError::into_inner).0
@@ -380,11 +393,14 @@ impl Drop for HashPool {
 
 fn work(shared: &Shared, part: Part) {
     yield_to_others();
+    let pauses = Pauses::of_this_thread();
     let mut workspace = Workspace::default();
-    while let Some(work) = shared.next(part) {
+    while let Some(Next { work, is_one_of_few }) = shared.next(part) {
         if work.is_wanted() {
             // A fault in a hash costs its asker an answer, and not all others a thread.
-            let done = catch_unwind(AssertUnwindSafe(|| work.run(&mut workspace, shared.clock)));
+            let run = || work.run(&mut workspace, shared.clock);
+            let run = || catch_unwind(AssertUnwindSafe(run));
+            let done = if is_one_of_few { pauses.during(run) } else { run() };
             if done.is_err() {
                 workspace = Workspace::default();
             }

@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::pause::left, *};
 
 const CHEAP: HashParams = HashParams { m_kib: 8, t: 1, p: 1 };
 
@@ -44,7 +44,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// A job that says on which thread it is, until `go` is dropped.
-fn hold(pool: &HashPool) -> (oneshot::Receiver<Option<String>>, std::sync::mpsc::Sender<()>) {
+fn hold(pool: &HashPool) -> (oneshot::Receiver<(String, i32)>, std::sync::mpsc::Sender<()>) {
     let (asker, answer) = oneshot::channel();
     let (go, until) = std::sync::mpsc::channel();
     pool.enqueue(Work::Hold(until, asker), Priority::Login).unwrap();
@@ -53,9 +53,9 @@ fn hold(pool: &HashPool) -> (oneshot::Receiver<Option<String>>, std::sync::mpsc:
 
 /// On which thread a job was, that is held no longer.
 async fn thread_of(
-    (answer, _go): (oneshot::Receiver<Option<String>>, std::sync::mpsc::Sender<()>),
+    (answer, _go): (oneshot::Receiver<(String, i32)>, std::sync::mpsc::Sender<()>),
 ) -> String {
-    soon(answer).await.unwrap().unwrap()
+    soon(answer).await.unwrap().0
 }
 
 /// Of two threads, the first of which is held until what is returned is dropped.
@@ -66,7 +66,7 @@ async fn two(capacity: usize, long: Duration) -> (HashPool, std::sync::mpsc::Sen
         tokio::task::yield_now().await;
     }
     let (first, go) = hold(&pool);
-    assert_eq!(soon(first).await.unwrap().as_deref(), Some("hash-0"));
+    assert_eq!(soon(first).await.unwrap().0, "hash-0");
     (pool, go)
 }
 
@@ -126,6 +126,34 @@ async fn whoever_is_idle_needs_no_help_with_one() {
         assert!(pool.shared.next(Part::Works).is_some());
         assert_eq!(pool.shared.lock().help, help);
     }
+}
+
+/// Whether that thread has pauses while it is held.
+async fn pauses(thread: i32) -> bool {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let before = left(thread);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    left(thread) > before
+}
+
+#[tokio::test]
+async fn who_hashes_for_few_pauses_and_for_many_does_not() {
+    let (pool, go) = two(99, NEVER).await;
+    // Of more than many the last is held on the thread that works.
+    pool.crowd().is(MANY);
+    let (helped, go_on) = hold(&pool);
+    let (name, helper) = soon(helped).await.unwrap();
+    assert_eq!((name.as_str(), pauses(helper).await), ("hash-1", false));
+    let (many, go_many) = hold(&pool);
+    drop(go);
+    let (name, worker) = soon(many).await.unwrap();
+    assert_eq!((name.as_str(), pauses(worker).await), ("hash-0", false));
+    drop(go_many);
+    drop(go_on);
+    pool.crowd().is(0);
+    let (few, _go) = hold(&pool);
+    let (name, worker) = soon(few).await.unwrap();
+    assert_eq!((name.as_str(), pauses(worker).await), ("hash-0", true));
 }
 
 #[tokio::test]
