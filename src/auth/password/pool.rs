@@ -177,13 +177,14 @@ impl Queues {
         first.into_iter().flatten().map(|Job(_, since)| *since).min()
     }
 
-    fn pop(&mut self) -> Option<Work> {
+    fn pop(&mut self) -> Option<Next> {
+        let is_one_of_few = self.help != Help::Yes;
         let job = self.live.pop_front().or_else(|| self.login.pop_front());
         let job = job.or_else(|| self.background.pop_front());
         if self.logins() == 0 {
             self.help = Help::No;
         }
-        job.map(|Job(work, _)| work)
+        job.map(|Job(work, _)| Next { work, is_one_of_few })
     }
 
     /// Asks for help with what is left once all who are idle have one, `crowd` to come behind it; whether the thread that
@@ -251,9 +252,8 @@ impl Shared {
             if queues.closed {
                 return None;
             }
-            let is_one_of_few = queues.help != Help::Yes;
-            if let Some(work) = queues.pop() {
-                return Some(Next { work, is_one_of_few });
+            if let Some(next) = queues.pop() {
+                return Some(next);
             }
             queues.idle += 1;
             queues = self.ready.wait(queues).unwrap_or_else(PoisonError::into_inner);
@@ -274,9 +274,7 @@ impl Shared {
             }
             queues = match rest {
                 // A login: one waits.
-                Some(_) if queues.help == Help::Yes => {
-                    return queues.pop().map(|work| Next { work, is_one_of_few: false });
-                }
+                Some(_) if queues.help == Help::Yes => return queues.pop(),
                 Some(rest) => {
                     let woken = self.help.wait_timeout(queues, rest);
                     woken.unwrap_or_else(PoisonError::into_inner).0

@@ -3,7 +3,7 @@
 //! OpenVPN and the database, which others wait for as well, come first. Where the system does not allow that, nothing else
 //! is lost.
 //!
-//! The crate's only unsafe code: no library has a safe call for the length of a slice.
+//! Unsafe code, as in `pause` and nowhere else in the crate: no library has a safe call for the length of a slice.
 
 use std::io;
 
