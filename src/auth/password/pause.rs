@@ -112,9 +112,13 @@ fn handle() -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The number of this thread in the kernel.
+pub(super) fn this_thread() -> libc::pid_t {
+    rustix::thread::gettid().as_raw_nonzero().get()
+}
+
 /// A timer, which does not run yet, for this thread.
 fn timer() -> io::Result<libc::timer_t> {
-    let thread = rustix::thread::gettid().as_raw_nonzero().get();
     let mut timer = ptr::null_mut();
     #[expect(unsafe_code, reason = "no safe call")]
     // SAFETY: zero is a valid event; the kernel reads it, and writes the timer.
@@ -122,7 +126,7 @@ fn timer() -> io::Result<libc::timer_t> {
         let mut event: libc::sigevent = mem::zeroed();
         event.sigev_notify = libc::SIGEV_THREAD_ID;
         event.sigev_signo = signal();
-        event.sigev_notify_thread_id = thread;
+        event.sigev_notify_thread_id = this_thread();
         libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer)
     };
     if done == 0 { Ok(timer) } else { Err(io::Error::last_os_error()) }
@@ -148,10 +152,6 @@ mod tests {
     /// Of ten pauses.
     const LONG: Duration = Duration::from_millis(30);
 
-    fn this() -> i32 {
-        rustix::thread::gettid().as_raw_nonzero().get()
-    }
-
     /// Works for so long, as a hash does.
     fn work(long: Duration) {
         let begun = had();
@@ -168,15 +168,15 @@ mod tests {
     #[test]
     fn who_hashes_leaves_its_processor_again_and_again_and_not_after_that() {
         of_a_thread(|| {
-            let before = left(this());
+            let before = left(this_thread());
             Pauses::of_this_thread().during(|| {
-                while left(this()) - before < 5 {
+                while left(this_thread()) - before < 5 {
                     work(LONG);
                 }
             });
-            let before = left(this());
+            let before = left(this_thread());
             work(2 * LONG);
-            assert!(left(this()) - before < 3);
+            assert!(left(this_thread()) - before < 3);
         });
     }
 
@@ -184,12 +184,12 @@ mod tests {
     fn who_has_had_little_of_a_processor_keeps_it() {
         of_a_thread(|| {
             for (each, leaves) in [(LONG, true), (Duration::ZERO, false)] {
-                let before = left(this());
+                let before = left(this_thread());
                 for _ in 0..20 {
                     work(each);
                     pause(0);
                 }
-                assert_eq!(left(this()) - before >= 5, leaves, "{each:?}");
+                assert_eq!(left(this_thread()) - before >= 5, leaves, "{each:?}");
             }
         });
     }

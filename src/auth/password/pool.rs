@@ -93,7 +93,7 @@ impl Work {
             #[cfg(test)]
             Self::Hold(until, asker) => {
                 let name = thread::current().name().unwrap_or_default().to_owned();
-                let _ = asker.send((name, rustix::thread::gettid().as_raw_nonzero().get()));
+                let _ = asker.send((name, super::pause::this_thread()));
                 let _ = until.recv();
             }
         }
