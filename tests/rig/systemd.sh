@@ -154,6 +154,12 @@ nice_hashes() { # the unit lets them
     sed -n 's/^se\.slice *: *//p' | sort -u | xargs)
   [[ "$found" == "${found:+10000000}" ]] || { echo "their slices are: $found"; return 1; }
 }
+pausing_hashes() { # it lets them do that, too: each has a timer of its own, by proc(5)
+  local threads timers
+  threads=$(inside ps -L -o comm= -p "$(main)" | grep -c '^hash-')
+  timers=$(inside cat "/proc/$(main)/timers" | grep -c '^notify: signal/tid\.')
+  ((threads > 0 && timers == threads)) || { echo "$threads threads and $timers timers"; return 1; }
+}
 light() { # the unit makes it so, and the kernel knows it where it shares processors between units
   local group weight
   [[ "$(inside systemctl show -p CPUWeight --value ovpn-warden)" == 10 ]] || { inside systemctl show -p CPUWeight ovpn-warden; return 1; }
@@ -227,6 +233,7 @@ ok "a service of nothing but a name" inside systemd-run -q --unit=bare -p Ambien
 ok "is free to do all of that" boxed "$(inside systemctl show -p MainPID --value bare)" "$everything"
 inside systemctl stop bare
 ok "its hashing threads come after all others" nice_hashes
+ok "and pause" pausing_hashes
 ok "of a full processor it gets a tenth of what OpenVPN gets" light
 
 echo "== the unit, under it"
