@@ -60,13 +60,14 @@ impl<'a> Meter<'a> {
         open.fold(self.usage.bytes[period as usize], u64::saturating_add)
     }
 
-    /// The first period whose time is used up.
+    /// The first period whose time is used up: less of it is left than a second, in which quotas are given. A tunnel would be
+    /// up for no longer than its login took.
     pub fn time_is_used(&self) -> Option<Period> {
         self.policy
             .time_quota
             .iter()
             .map(|(period, _)| period)
-            .find(|p| self.time_left(*p).is_zero())
+            .find(|p| self.time_left(*p) < Duration::from_secs(1))
     }
 
     /// The first period whose data is used up.
@@ -261,6 +262,16 @@ mod tests {
         usage.open[2].seen_at = utc("2026-11-24T10:59:00Z");
         usage.open[2].started_at = utc("2026-11-24T10:58:00Z");
         assert_eq!(meter(&usage).2, Some(utc("2026-11-24T12:44:30Z")));
+    }
+
+    #[test]
+    fn less_than_a_second_is_nothing_that_is_left() {
+        let policy = policy("1h/day", "");
+        for (millis, used) in [(3_599_000, None), (3_599_001, Some(Period::Day))] {
+            let usage = Usage { time: [Duration::from_millis(millis); 4], ..Usage::default() };
+            let meter = Meter::new(&policy, &usage, Zone::default(), utc("2026-11-24T12:00:00Z"));
+            assert_eq!(meter.time_is_used(), used, "{millis}");
+        }
     }
 
     #[test]

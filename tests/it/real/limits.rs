@@ -78,8 +78,8 @@ fn time(test: &str, backend: Backend) {
     assert!(alice.log().contains(words), "{}", alice.log());
     let closed = site.warden.wait_event("session.closed", |_| true, SOON);
     assert_eq!(closed["cause"], "time_quota");
-    // It is over at six seconds; then OpenVPN takes its time to let go.
-    assert!((6..=20).contains(&closed["duration_s"].as_u64().unwrap()), "{closed}");
+    // It is over six seconds after the approval, a little after which the tunnel was up; OpenVPN 2.6 takes its time to let go.
+    assert!((5..=20).contains(&closed["duration_s"].as_u64().unwrap()), "{closed}");
     refused(&site, ClientOptions::default(), "cooldown");
     site.warden.ok(&["policy", "set", "default", "--cooldown-s", "0"], "");
     let told = refused(&site, ClientOptions::default(), "time_quota_used");

@@ -130,9 +130,18 @@ fn who_comes_back_by_a_token_that_openvpn_judges_alone_does_not_get_around_the_c
     let mut alice = site.connected(ClientOptions { extra, ..Default::default() });
     site.warden.wait_event("session.expired", |_| true, 2 * SOON);
     let told = |event: &serde_json::Value| {
-        event["error"].as_str().is_some_and(|text| text.contains("external-auth"))
+        event["event"] == "protocol.unexpected"
+            && event["error"].as_str().is_some_and(|text| text.contains("external-auth"))
     };
-    site.warden.wait_event("protocol.unexpected", told, 3 * SOON);
+    if site.server.version() < (2, 6) {
+        // It judges the token, and waits for the word of who is not asked.
+        let asked = || alice.log().matches("'PUSH_REQUEST'").count() >= 3;
+        assert!(wait_until(3 * SOON, || asked().then_some(())).is_some(), "{}", alice.log());
+        let tunnels = alice.log().matches("Initialization Sequence Completed").count();
+        return assert_eq!(tunnels, 1, "{}\n{}", alice.log(), site.warden.report());
+    }
+    let seen = wait_until(3 * SOON, || site.warden.events().into_iter().find(told));
+    assert!(seen.is_some(), "{}\n{}", alice.log(), site.warden.report());
     let gone = wait_until(3 * SOON, || alice.wait_exit(SOON / 10));
     assert!(gone.is_some(), "{}\n{}", alice.log(), site.warden.report());
     let adopted = site.warden.events().iter().filter(|e| e["event"] == "session.adopted").count();
